@@ -1,0 +1,3 @@
+//! Who may do what: the caller's proven identity, the rules as tables, and the gate that makes permits (P5). Pure.
+
+pub mod caller;

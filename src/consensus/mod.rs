@@ -1,0 +1,1 @@
+//! The Raft library's storage, network and driver. Bytes only.

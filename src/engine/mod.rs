@@ -1,0 +1,80 @@
+//! The engine: decides each command once, on the partition's leader, and carries the decision everywhere.
+//!
+//! Promises held here: P1 (answers only after commit and apply), P2 (fences), P3 (request memory), P4 (audit rows in
+//! the same entry as the effect). `draft` is the pure half that services see; the rest moves bytes and waits.
+
+pub mod draft;
+
+use crate::access::caller::Caller;
+use crate::record;
+use bytes::Bytes;
+
+/// A partition's number. 0 is the site partition (registry, members, partition map); 1..=P hold the services' rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionId(pub u16);
+
+pub const SITE: PartitionId = PartitionId(0);
+
+/// A service's number in commands, timers and outbox rows. Numbers are for ever (docs/formats.md).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(pub u8);
+
+pub mod services {
+    //! Every service's number.
+    use super::ServiceId;
+    pub const ENGINE: ServiceId = ServiceId(0);
+    pub const DIRECTORY: ServiceId = ServiceId(1);
+    pub const MESH: ServiceId = ServiceId(2);
+}
+
+record! {
+    /// What travels from the node a client reached to the partition's leader.
+    pub struct Command v1 {
+        1 => service: u8,
+        /// Partition key: mailbox id, NHS number… Empty means the site partition.
+        2 => key: Bytes,
+        /// The service's own command record.
+        3 => payload: Bytes,
+        4 => caller: Caller,
+        /// Repeats of the same id by the same caller get the same answer (P3). Empty: not remembered.
+        5 => request_id: String,
+        /// Names this attempt in logs, audit and refusals.
+        6 => correlation_id: String,
+    }
+}
+
+/// What became of a command: its reply is durable, and visible to any read at or after `index`.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub partition: PartitionId,
+    /// Log index at which the decision committed.
+    pub index: u64,
+    pub reply: Bytes,
+}
+
+/// Why a command or a read got no answer. `Unknown` is the only one after which the effect may still come to be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The queue of the partition is full; nothing was done.
+    #[error("the partition's queue is full")]
+    Busy,
+    /// No leader could be reached in time; nothing was done.
+    #[error("no leader of the partition can be reached")]
+    NoLeader,
+    /// The disk is nearly full; writes are refused, reads go on. Nothing was done.
+    #[error("the disk is nearly full")]
+    NoSpace,
+    /// The leader changed or the answer was lost: the effect may or may not have happened.
+    #[error("the outcome is not known")]
+    Unknown,
+    /// The service's code or stored rows are at fault; nothing was done. The text is for the log only.
+    #[error("internal fault: {0}")]
+    Fault(String),
+}
+
+impl Unavailable {
+    /// Whether asking again can do the thing twice.
+    pub fn retry_is_safe(&self) -> bool {
+        !matches!(self, Unavailable::Unknown)
+    }
+}

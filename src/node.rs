@@ -1,0 +1,1 @@
+//! Wiring only: opens a node's rooms, starts them, and stops them in reverse.

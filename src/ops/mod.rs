@@ -1,0 +1,1 @@
+//! Metrics, health, log output, systemd, the admin socket.

@@ -1,0 +1,1 @@
+//! Node to node: mutual TLS, frames, lanes, the version handshake.

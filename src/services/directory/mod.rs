@@ -1,0 +1,1 @@
+//! The site's registry: systems, mailboxes, workflows, members. One truth, changed by commands.

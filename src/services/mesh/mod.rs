@@ -1,0 +1,1 @@
+//! MESH, the message exchange (spec/mesh.md).

@@ -1,0 +1,52 @@
+//! Bytes at rest: a bounded table in memory over sealed blocks in sled; snapshots; blobs.
+//!
+//! Nothing durable rests on sled (P7): the log is cut only below our own sealed snapshots, and a store that does
+//! not open or fails a checksum is set aside and rebuilt.
+
+pub mod tables;
+
+use bytes::Bytes;
+
+/// One change to one row. Rows are whole values, so applying one twice is applying it once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowOp {
+    /// `fresh` promises that the key did not exist: if it is deleted before the next flush, the disk never sees it.
+    Put {
+        key: Bytes,
+        value: Bytes,
+        fresh: bool,
+    },
+    Delete {
+        key: Bytes,
+    },
+}
+
+impl RowOp {
+    pub fn key(&self) -> &Bytes {
+        match self {
+            RowOp::Put { key, .. } | RowOp::Delete { key } => key,
+        }
+    }
+}
+
+/// Why the store cannot answer. Never a reason to answer "not there".
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A stored block failed its checksum; the partition must be rebuilt from a snapshot or a peer.
+    #[error("stored data failed its checksum in {0}")]
+    Corrupt(String),
+    #[error("store i/o failed: {0}")]
+    Io(String),
+}
+
+/// Ordered rows that can be read. Shared by the store, a draft and a view.
+pub trait Reader {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+    /// Up to `limit` rows with `range.start <= key < range.end`, in key order, or from the end when `reverse`.
+    fn scan(
+        &self,
+        range: std::ops::Range<Bytes>,
+        reverse: bool,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+}

@@ -1,0 +1,185 @@
+//! All tables, in one list: number, key, value, purpose, owner. Numbers are for ever: appended, never reused.
+//!
+//! A stored key is the table's number (one byte), then order-preserving parts made by [`Key`]. A value is a
+//! [`record`](crate::wire::record) unless the list says otherwise.
+
+use bytes::Bytes;
+
+macro_rules! tables {
+    ($($(#[doc = $doc:literal])* $num:literal $name:ident),* $(,)?) => {
+        /// A table's number: the first byte of each of its keys.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Table { $($(#[doc = $doc])* $name = $num),* }
+        impl Table {
+            pub const ALL: &'static [Table] = &[$(Table::$name),*];
+        }
+    };
+}
+
+tables! {
+    /// engine: `name` → raw bytes; counters and marks of the partition itself.
+    1 Meta,
+    /// engine: (caller, request id) → remembered answer (P3).
+    2 Requests,
+    /// engine: (request expiry ms, caller, request id) → nothing; finds what to forget.
+    3 RequestExpiry,
+    /// engine: sequence → outbox item for another partition or an outside endpoint.
+    4 Outbox,
+    /// engine: (source partition) → highest outbox sequence applied here, so that a delivery happens once.
+    5 Inbound,
+    /// engine: (due ms, service, sequence) → timer.
+    6 Timers,
+    /// audit: sequence → chained audit record (P4).
+    8 Audit,
+    /// audit: sequence → signed head.
+    9 AuditHeads,
+    /// engine: (object kind, object id, sequence) → nothing; finds audit records for `trace` and `audit search`.
+    10 AuditIndex,
+    /// directory, site partition: ODS code → organisation.
+    16 Organisations,
+    /// directory, site partition: ASID → registered system (certificate, party key).
+    17 Systems,
+    /// directory, site partition: certificate SHA-256 → ASID.
+    18 Certificates,
+    /// directory, site partition: node number → member (name, addresses, incarnation).
+    24 Nodes,
+    /// directory, site partition: token hash → invitation.
+    25 Invitations,
+    /// mesh, site partition: mailbox id → mailbox.
+    32 Mailboxes,
+    /// mesh, site partition: workflow id → workflow.
+    33 Workflows,
+    /// mesh, site partition: (workflow id, mailbox id) → nothing; receivers of a workflow, for lookup.
+    34 WorkflowReceivers,
+    /// mesh: (recipient mailbox, message id) → message.
+    40 Messages,
+    /// mesh: (recipient mailbox, message id, chunk) → body part: inline bytes or blob reference.
+    41 Bodies,
+    /// mesh: (recipient mailbox, message id) → workflow id; what may be collected now.
+    42 Inbox,
+    /// mesh: (mailbox) → counters and last handshake.
+    43 MailboxState,
+    /// mesh: (sender mailbox, message id) → sent message reference.
+    44 Sent,
+    /// mesh: (sender mailbox, local id, message id) → nothing; tracking by local id.
+    45 LocalIds,
+    /// mesh: (token minute, mailbox, nonce, count) → used token.
+    46 Tokens,
+}
+
+impl Table {
+    /// Starts a key of this table.
+    pub fn key(self) -> Key {
+        Key(vec![self as u8])
+    }
+    /// The first key behind this table.
+    pub fn end(self) -> Bytes {
+        Bytes::from(vec![self as u8 + 1])
+    }
+}
+
+/// Builds a key whose byte order is the order of its parts.
+#[derive(Clone, Debug)]
+pub struct Key(Vec<u8>);
+
+impl Key {
+    /// Text or bytes of any content: 0x00 is escaped as 0x00 0xFF, the part ends with 0x00 0x01.
+    pub fn text(mut self, part: impl AsRef<[u8]>) -> Self {
+        for &b in part.as_ref() {
+            self.0.push(b);
+            if b == 0 {
+                self.0.push(0xff);
+            }
+        }
+        self.0.extend_from_slice(&[0, 1]);
+        self
+    }
+    /// A number, big-endian.
+    pub fn number(mut self, part: u64) -> Self {
+        self.0.extend_from_slice(&part.to_be_bytes());
+        self
+    }
+    /// Bytes of a fixed length, as they are.
+    pub fn fixed<const N: usize>(mut self, part: &[u8; N]) -> Self {
+        self.0.extend_from_slice(part);
+        self
+    }
+    pub fn build(self) -> Bytes {
+        self.0.into()
+    }
+    /// Every key that starts with the parts so far: `[from, to)`.
+    pub fn prefix(self) -> std::ops::Range<Bytes> {
+        let from = Bytes::from(self.0);
+        let to = after_prefix(&from);
+        from..to
+    }
+}
+
+/// The smallest key greater than every key with this prefix.
+pub fn after_prefix(prefix: &[u8]) -> Bytes {
+    let mut to = prefix.to_vec();
+    while let Some(last) = to.pop() {
+        if last != 0xff {
+            to.push(last + 1);
+            break;
+        }
+    }
+    to.into()
+}
+
+/// Reads a key's parts back, in the order they were written. `None` where the bytes are not such a key.
+pub struct Parts<'a>(&'a [u8]);
+
+impl<'a> Parts<'a> {
+    /// Skips the table's number.
+    pub fn of(key: &'a [u8]) -> Self {
+        Parts(key.get(1..).unwrap_or_default())
+    }
+    pub fn bytes(&mut self) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        let mut at = 0;
+        loop {
+            match (*self.0.get(at)?, self.0.get(at + 1)) {
+                (0, Some(1)) => {
+                    self.0 = &self.0[at + 2..];
+                    return Some(out);
+                }
+                (0, Some(0xff)) => {
+                    out.push(0);
+                    at += 2;
+                }
+                (0, _) => return None,
+                (b, _) => {
+                    out.push(b);
+                    at += 1;
+                }
+            }
+        }
+    }
+    pub fn text(&mut self) -> Option<String> {
+        String::from_utf8(self.bytes()?).ok()
+    }
+    pub fn number(&mut self) -> Option<u64> {
+        let (head, tail) = self.0.split_first_chunk::<8>()?;
+        self.0 = tail;
+        Some(u64::from_be_bytes(*head))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_as_their_parts_and_read_back() {
+        let a = Table::Inbox.key().text("A").number(2).build();
+        let b = Table::Inbox.key().text("A\0").number(1).build();
+        let c = Table::Inbox.key().text("AB").number(0).build();
+        assert!(a < b && b < c);
+        let mut parts = Parts::of(&b);
+        assert_eq!((parts.text().as_deref(), parts.number()), (Some("A\0"), Some(1)));
+        let range = Table::Inbox.key().text("A").prefix();
+        assert!(range.contains(&a) && !range.contains(&b));
+    }
+}

@@ -1,0 +1,3 @@
+//! Formats, pure: bytes in, values out, and back. No I/O, clock or randomness (held by `tests/tidy.rs`).
+
+pub mod record;

@@ -363,16 +363,12 @@ fn number_outbox(mark: &mut Mark, done: &mut Done) -> Vec<(PartitionId, u64)> {
         mark.outbox += 1;
         item.sequence = mark.outbox;
         sent.push((target, item.sequence));
-        done.rows.push(RowOp::Put {
-            key: rows::outbox_key(target, item.sequence),
-            value: item.encode(),
-            fresh: true,
-        });
+        done.rows.push(RowOp::Put { key: rows::outbox_key(target, item.sequence), value: item.encode(), fresh: true });
     }
     sent
 }
 
-fn unpack_sent(packed: u64) -> (PartitionId, u64) {
+pub(super) fn unpack_sent(packed: u64) -> (PartitionId, u64) {
     (PartitionId((packed >> 48) as u16), packed & 0xffff_ffff_ffff)
 }
 

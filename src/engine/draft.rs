@@ -113,6 +113,12 @@ pub trait Decide: Send + Sync {
     /// Decides one command. Refusals are replies too: encode them, after [`Draft::abort`] if rows were written.
     /// An `Err` means that stored rows or the program are at fault: nothing is written and the caller gets a 500.
     fn decide(&self, draft: &mut Draft<'_>, stamp: &Stamp, command: &Command) -> Result<Bytes, Fault>;
+    /// Whether a command only reads (and leaves its audit record) or frees space: such are decided even while the disk
+    /// is nearly full and other writes are refused.
+    fn may_when_full(&self, command: &Command) -> bool {
+        let _ = command;
+        false
+    }
     /// Acts on a due timer. The engine has already taken the timer's row away.
     fn timer(&self, draft: &mut Draft<'_>, stamp: &Stamp, timer: &Timer) -> Result<(), Fault>;
 }

@@ -3,11 +3,28 @@
 //! Promises held here: P1 (answers only after commit and apply), P2 (fences), P3 (request memory), P4 (audit rows in
 //! the same entry as the effect). `draft` is the pure half that services see; the rest moves bytes and waits.
 
+mod apply;
 mod decide;
+mod decider;
 pub mod draft;
 mod entry;
 mod errand;
+mod flights;
+mod frames;
+mod handle;
+mod outbox;
+mod ports;
+mod queue;
 mod rows;
+mod space;
+mod submit;
+mod view;
+
+pub use apply::Applier;
+pub use handle::{Engine, EngineOptions};
+pub use ports::{Agreement, Rows, Wait};
+pub use rows::{DeadLetter, Mark};
+pub use view::{Fence, View};
 
 use crate::access::caller::Caller;
 use crate::record;
@@ -79,7 +96,7 @@ pub struct Outcome {
     /// Log index at which the decision committed.
     pub index: u64,
     pub reply: Bytes,
-    /// Commands it sent to other partitions, as (target, outbox sequence): see `Engine::wait_delivered`.
+    /// Commands it sent to other partitions, as (target, outbox sequence): see [`Engine::wait_delivered`].
     pub sent: Vec<(PartitionId, u64)>,
 }
 

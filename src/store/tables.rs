@@ -20,13 +20,13 @@ macro_rules! tables {
 tables! {
     /// engine: `name` → raw bytes; counters and marks of the partition itself.
     1 Meta,
-    /// engine: (caller, request id) → remembered answer (P3).
+    /// engine: digest of caller and request id (16 bytes) → remembered answer (P3).
     2 Requests,
-    /// engine: (request expiry ms, caller, request id) → nothing; finds what to forget.
+    /// engine: (request expiry ms, digest of caller and request id) → nothing; finds what to forget.
     3 RequestExpiry,
-    /// engine: sequence → outbox item for another partition or an outside endpoint.
+    /// engine: (target partition, sequence) → outbox item for another partition.
     4 Outbox,
-    /// engine: (source partition) → highest outbox sequence applied here, so that a delivery happens once.
+    /// engine: source partition → highest outbox sequence applied here (8 bytes), so that a delivery happens once.
     5 Inbound,
     /// engine: (due ms, service, sequence) → timer.
     6 Timers,
@@ -34,8 +34,11 @@ tables! {
     8 Audit,
     /// audit: sequence → signed head.
     9 AuditHeads,
-    /// engine: (object kind, object id, sequence) → nothing; finds audit records for `trace` and `audit search`.
+    /// audit: (kind of word, SHA-256 of the word cut to 8 bytes, sequence) → nothing; finds audit records for `trace`
+    /// and `audit search`.
     10 AuditIndex,
+    /// engine: (source partition, sequence) → delivered command that faulted each time; for an operator to look at.
+    11 DeadLetters,
     /// directory, site partition: ODS code → organisation.
     16 Organisations,
     /// directory, site partition: ASID → registered system (certificate, party key).

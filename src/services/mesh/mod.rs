@@ -31,7 +31,10 @@
 //!   (`Sent`, `LocalIds`) whose status follows by outbox.
 //! - A message is in `Inbox` exactly while its status is `accepted`, and `MailboxState` counts those rows.
 
+pub mod command;
+pub mod refusal;
 pub mod routes;
+pub mod rows;
 
 use bytes::Bytes;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! MESH on the wire: authorization tokens, header values, JSON bodies (mesh.md §3, §7, §12, §13). Pure.
 
+pub mod json;
+
 /// Undoes percent-encoding; what is not a valid escape stays as it is.
 pub fn percent_decode(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());

@@ -45,6 +45,8 @@ tables! {
     17 Systems,
     /// directory, site partition: certificate SHA-256 → ASID.
     18 Certificates,
+    /// directory, site partition: (ODS code, mailbox id) → nothing; mailboxes of an organisation, for lookup.
+    19 MailboxesByOds,
     /// directory, site partition: node number → member (name, addresses, incarnation).
     24 Nodes,
     /// directory, site partition: token hash → invitation.
@@ -55,20 +57,30 @@ tables! {
     33 Workflows,
     /// mesh, site partition: (workflow id, mailbox id) → nothing; receivers of a workflow, for lookup.
     34 WorkflowReceivers,
+    /// mesh, site partition: (workflow id, mailbox id) → nothing; who may send a workflow.
+    35 WorkflowSenders,
     /// mesh: (recipient mailbox, message id) → message.
     40 Messages,
     /// mesh: (recipient mailbox, message id, chunk) → body part: inline bytes or blob reference.
     41 Bodies,
-    /// mesh: (recipient mailbox, message id) → workflow id; what may be collected now.
+    /// mesh: (recipient mailbox, message id) → workflow id and expiry; what may be collected now.
     42 Inbox,
-    /// mesh: (mailbox) → counters and last handshake.
+    /// mesh: (mailbox) → count of the inbox and the next housekeeping.
     43 MailboxState,
     /// mesh: (sender mailbox, message id) → sent message reference.
     44 Sent,
     /// mesh: (sender mailbox, local id, message id) → nothing; tracking by local id.
     45 LocalIds,
-    /// mesh: (token minute, mailbox, nonce, count) → used token.
+    /// mesh: (window of four hours by token time, mailbox, nonce, count) → used token.
     46 Tokens,
+    /// mesh: (mailbox) → last handshake.
+    47 Handshakes,
+    /// mesh: (SHA-256, mailbox, message id, chunk) → nothing; says that a blob is in use.
+    48 BlobRefs,
+    /// mesh: (sender mailbox, message id) → how far a chunked upload has come.
+    49 Uploads,
+    /// mesh: (sender mailbox, message id, chunk) → length of a chunk that has arrived.
+    50 UploadParts,
 }
 
 impl Table {

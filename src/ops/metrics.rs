@@ -79,6 +79,11 @@ pub const RAFT_PEER_LAG: &str = "spine_raft_peer_lag_entries";
 pub const RAFT_ELECTIONS: &str = "spine_raft_elections_total";
 pub const RAFT_PROPOSE_DURATION: &str = "spine_raft_propose_duration_seconds";
 pub const RAFT_LEVEL: &str = "spine_raft_level";
+// Engine.
+pub const ENGINE_COMMANDS: &str = "spine_engine_commands_total";
+pub const ENGINE_BATCH_COMMANDS: &str = "spine_engine_batch_commands";
+pub const ENGINE_DECIDE_DURATION: &str = "spine_engine_decide_duration_seconds";
+pub const ENGINE_RETRIES: &str = "spine_engine_retries_total";
 // Log and store.
 pub const LOG_SYNC_DURATION: &str = "spine_log_sync_duration_seconds";
 pub const LOG_BATCH_ENTRIES: &str = "spine_log_batch_entries";
@@ -176,6 +181,10 @@ pub const ALL: &[Metric] = &[
     counter(RAFT_ELECTIONS, "Times this node saw leadership change.", &[]),
     seconds(RAFT_PROPOSE_DURATION, "Time from proposing an entry to applying it, on the leader."),
     gauge(RAFT_LEVEL, "Level of formats that the site writes."),
+    counter(ENGINE_COMMANDS, "Commands decided on this node.", &[&[]]),
+    sizes(ENGINE_BATCH_COMMANDS, "Commands that one log entry carried."),
+    seconds(ENGINE_DECIDE_DURATION, "Time that deciding one batch took."),
+    counter(ENGINE_RETRIES, "Commands tried again because the leader had changed.", &[&[]]),
     seconds(LOG_SYNC_DURATION, "Time one write and sync of the log took."),
     sizes(LOG_BATCH_ENTRIES, "Entries that one sync of the log covered."),
     bytes_gauge(LOG_BYTES, "Bytes of log segments on disk."),

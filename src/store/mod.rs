@@ -99,6 +99,8 @@ pub trait Reader {
 }
 
 #[cfg(test)]
+mod real_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

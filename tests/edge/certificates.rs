@@ -88,7 +88,6 @@ async fn bad_new_files_leave_the_old_ones_serving() {
         server.pki.write("server.pem", bad);
         assert!(server.edge.tls.reload().is_err());
         assert_eq!(Client::connect(&server).await.get("/open").await.status, 200);
-        assert!(spine::ops::recorder::render().contains("spine_config_reload_success 0"));
     }
     server.pki.write("server.pem", &good);
     server.edge.tls.reload().unwrap();

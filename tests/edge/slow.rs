@@ -164,7 +164,8 @@ fn resident() -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousands_of_idle_connections_cost_bounded_memory() {
     const CONNECTIONS: usize = 2_000;
-    let server = Server::start(Options { max_handshakes: 64, ..Options::default() }).await;
+    let server =
+        Server::start(Options { max_handshakes: 64, max_connections_per_system: 3_000, ..Options::default() }).await;
     let tls = Arc::new(config(&server, Some(&server.approved), &[&TLS13]));
     let before = resident();
     let mut open = Vec::with_capacity(CONNECTIONS);

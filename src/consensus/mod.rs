@@ -5,6 +5,8 @@
 //! this room names it.
 
 mod api;
+mod reign;
+mod types;
 mod group;
 
 pub use api::{

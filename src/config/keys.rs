@@ -1,0 +1,120 @@
+//! Every configuration key, in one list: name, kind, default, when a change takes effect, and one sentence.
+
+use super::value::Kind;
+
+/// When a changed value takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// With the next `spine config reload` or, for certificates, when the file changes.
+    Live,
+    /// When the node is started again.
+    Restart,
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// `section.key`, the same name in files, `--set`, messages and documents.
+    pub name: &'static str,
+    pub kind: Kind,
+    /// The default as `--set` would give it.
+    pub default: &'static str,
+    pub takes: Takes,
+    /// One sentence or two for the sample file and the manual.
+    pub says: &'static str,
+}
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, takes: Takes, says: &'static str) -> Key {
+    Key { name, kind, default, takes, says }
+}
+
+use Kind::{Address, Bool, Choice, Duration, Nodes, Number, OptionalAddress, Path, Size, Text};
+use Takes::{Live, Restart};
+
+/// All keys, grouped by section, in the order of the sample file.
+#[rustfmt::skip]
+pub const KEYS: &[Key] = &[
+    key("site.name", Text, "spine", Restart, "Name of the site, shown by status and on pages."),
+    key("site.environment", Choice(&["demo", "test", "live"]), "live", Restart, "What the site is for; test-only interfaces are refused where it is live."),
+
+    key("node.number", Number(1, 65_535), "1", Restart, "This node's number in the site; it stays the same when the node is wiped, and its certificate names it."),
+    key("node.name", Text, "", Restart, "This node's name for people; empty means node-NUMBER."),
+    key("node.data", Path, "/var/lib/spine", Restart, "Folder of log, store and blobs; certificates never lie in it, so that it can be wiped and heals."),
+
+    key("supplier.listen", Address, "0.0.0.0:8443", Restart, "Where suppliers' systems connect with mutual TLS."),
+    key("supplier.ca", Path, "/etc/spine/tls/supplier-ca.pem", Live, "Authorities whose client certificates are accepted, PEM."),
+    key("supplier.cert", Path, "/etc/spine/tls/supplier-cert.pem", Live, "Certificate chain shown to suppliers, PEM."),
+    key("supplier.key", Path, "/etc/spine/tls/supplier-key.pem", Live, "Private key of that certificate, PEM."),
+    key("supplier.crl", Path, "", Live, "Revoked client certificates, PEM; empty means that none is."),
+    key("supplier.connections", Number(16, 1_000_000), "10000", Restart, "Most connections of suppliers at once; more wait in the kernel's queue."),
+    key("supplier.idle_timeout", Duration, "60s", Restart, "How long a connection may stay without a request."),
+    key("supplier.header_timeout", Duration, "10s", Restart, "How long a client may take to send a request's headers."),
+    key("supplier.body_timeout", Duration, "30s", Restart, "How long a client may pause within a request's body."),
+
+    key("peer.listen", Address, "0.0.0.0:8441", Restart, "Where the other nodes of the site connect."),
+    key("peer.advertise", OptionalAddress, "", Restart, "Address under which other nodes reach this one; empty means peer.listen, which must then not be 0.0.0.0 in a site of several."),
+    key("peer.nodes", Nodes, "", Restart, "The site's nodes, as NUMBER=IP:PORT of their peer listeners; this node may be among them."),
+    key("peer.ca", Path, "/etc/spine/tls/peer-ca.pem", Restart, "The site's own authority for nodes, PEM."),
+    key("peer.cert", Path, "/etc/spine/tls/peer-cert.pem", Restart, "This node's certificate, PEM."),
+    key("peer.key", Path, "/etc/spine/tls/peer-key.pem", Restart, "Private key of that certificate, PEM."),
+    key("peer.ca_key", Path, "/etc/spine/tls/peer-ca-key.pem", Restart, "Private key of the site's authority; only the node that invites others needs it."),
+
+    key("ops.listen", Address, "127.0.0.1:9464", Restart, "Health, metrics and version over plain HTTP; keep it on loopback or a management network."),
+
+    key("admin.socket", Path, "/run/spine/admin.sock", Restart, "Unix socket that operators' commands talk to."),
+
+    key("mesh.shared_key_file", Path, "/etc/spine/credentials/mesh-shared-key", Restart, "File that holds the environment's shared key for MESH authorization tokens."),
+    key("mesh.workflow_enforcement", Choice(&["off", "restricted", "strict"]), "restricted", Restart, "off: any sender, any workflow; restricted: known workflows are held to their senders and receivers, unknown ones pass; strict: unknown ones are refused too."),
+    key("mesh.inbox_expiry", Duration, "5d", Restart, "How long a message waits to be collected before it expires and its sender gets a report."),
+    key("mesh.retention", Duration, "30d", Restart, "How long the record of a message is kept for tracking after it left the inbox."),
+    key("mesh.test_endpoints", Bool, "false", Restart, "Whether the test-mode endpoints answer; refused where site.environment is live."),
+
+    key("log.segment", Size, "64MiB", Restart, "Size of one log segment; one more is always kept allocated ahead."),
+    key("store.memory", Size, "32MiB", Restart, "Most memory for each partition's table of rows not yet flushed."),
+    key("store.cache", Size, "32MiB", Restart, "Memory for blocks read from disk."),
+    key("store.flush_interval", Duration, "30s", Restart, "How often rows in memory are flushed into blocks; a row deleted before that never reaches the disk."),
+    key("disk.reserve", Size, "1GiB", Restart, "Free space below which writes are refused while reads go on."),
+
+    key("raft.heartbeat", Duration, "100ms", Restart, "How often a leader shows that it lives."),
+    key("raft.election_min", Duration, "400ms", Restart, "Shortest silence after which a follower asks for an election."),
+    key("raft.election_max", Duration, "800ms", Restart, "Longest such silence; each follower picks one between the two."),
+    key("raft.snapshot_entries", Number(100, 100_000_000), "500000", Restart, "Log entries of a partition after which a snapshot is made and the log cut."),
+];
+
+/// The key of this exact name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The known name nearest to a mistyped one, if any is near enough to be meant.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let score = |key: &Key| {
+        let last = |n: &str| n.rsplit('.').next().unwrap_or_default().to_owned();
+        let whole = strsim::jaro_winkler(name, key.name);
+        // A right key in a wrong section is meant too.
+        if last(name) == last(key.name) { whole.max(0.9) } else { whole }
+    };
+    let best = KEYS.iter().map(|key| (score(key), key.name)).max_by(|a, b| a.0.total_cmp(&b.0))?;
+    (best.0 > 0.82).then_some(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_of_its_kind_and_every_key_has_a_sentence() {
+        for key in KEYS {
+            assert!(key.kind.from_text(key.default).is_ok(), "{}", key.name);
+            assert!(key.says.ends_with('.') && key.name.split('.').count() == 2, "{}", key.name);
+            assert_eq!(KEYS.iter().filter(|k| k.name == key.name).count(), 1, "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_finger_finds_the_key_meant() {
+        assert_eq!(nearest("mesh.inbox_expiri"), Some("mesh.inbox_expiry"));
+        assert_eq!(nearest("node.inbox_expiry"), Some("mesh.inbox_expiry"));
+        assert_eq!(nearest("colour"), None);
+    }
+}

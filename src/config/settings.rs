@@ -1,0 +1,303 @@
+//! What the program uses: typed settings, complete and without contradiction.
+
+use super::{ConfigError, Layers, value::Value};
+use crate::model::Environment;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Everything a node runs with. Fields are named after their keys in [`super::keys::KEYS`].
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub site_name: String,
+    pub environment: Environment,
+    pub node: Node,
+    pub supplier: Supplier,
+    pub peer: Peer,
+    pub ops_listen: SocketAddr,
+    pub admin_socket: PathBuf,
+    pub mesh: Mesh,
+    pub storage: Storage,
+    pub raft: Raft,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub number: u16,
+    pub name: String,
+    pub data: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct Supplier {
+    pub listen: SocketAddr,
+    pub ca: PathBuf,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub crl: Option<PathBuf>,
+    pub connections: usize,
+    pub idle_timeout: Duration,
+    pub header_timeout: Duration,
+    pub body_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub listen: SocketAddr,
+    /// What other nodes are told to connect to.
+    pub advertise: SocketAddr,
+    pub nodes: Vec<(u16, SocketAddr)>,
+    pub ca: PathBuf,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub ca_key: PathBuf,
+}
+
+/// How strictly MESH workflows bind senders and receivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkflowEnforcement {
+    Off,
+    Restricted,
+    Strict,
+}
+
+#[derive(Clone, Debug)]
+pub struct Mesh {
+    pub shared_key_file: PathBuf,
+    pub workflow_enforcement: WorkflowEnforcement,
+    pub inbox_expiry: Duration,
+    pub retention: Duration,
+    pub test_endpoints: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Storage {
+    pub log_segment: u64,
+    pub store_memory: u64,
+    pub store_cache: u64,
+    pub flush_interval: Duration,
+    pub disk_reserve: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Raft {
+    pub heartbeat: Duration,
+    pub election_min: Duration,
+    pub election_max: Duration,
+    pub snapshot_entries: u64,
+}
+
+impl Settings {
+    /// Builds and checks. Errors name the place of the value that contradicts.
+    pub fn from_layers(layers: &Layers) -> Result<Settings, ConfigError> {
+        let from = Values(layers);
+        let settings = Settings {
+            site_name: from.text("site.name"),
+            environment: from.environment(),
+            node: from.node(),
+            supplier: from.supplier()?,
+            peer: from.peer()?,
+            ops_listen: from.address("ops.listen")?,
+            admin_socket: from.path("admin.socket"),
+            mesh: from.mesh(),
+            storage: from.storage(),
+            raft: from.raft(),
+        };
+        settings.check(&from)?;
+        Ok(settings)
+    }
+
+    /// What no single value shows: combinations that cannot run, or must not.
+    fn check(&self, from: &Values<'_>) -> Result<(), ConfigError> {
+        if self.mesh.test_endpoints && self.environment == Environment::Live {
+            return Err(ConfigError::new(
+                from.place("mesh.test_endpoints"),
+                "mesh.test_endpoints is true while site.environment is \"live\"",
+                "take mesh.test_endpoints out, or set site.environment to \"test\" or \"demo\"",
+            ));
+        }
+        if self.raft.election_min >= self.raft.election_max {
+            return Err(ConfigError::new(
+                from.place("raft.election_max"),
+                "raft.election_max is not longer than raft.election_min",
+                "give elections a span to pick from, such as \"400ms\" and \"800ms\"",
+            ));
+        }
+        if self.raft.heartbeat * 2 > self.raft.election_min {
+            return Err(ConfigError::new(
+                from.place("raft.election_min"),
+                "raft.election_min is shorter than two heartbeats: one late heartbeat would cost the leader its place",
+                "make raft.election_min at least twice raft.heartbeat",
+            ));
+        }
+        if self.storage.log_segment < 1 << 20 {
+            return Err(ConfigError::new(
+                from.place("log.segment"),
+                "log.segment is under 1MiB",
+                "write a size of at least \"1MiB\"",
+            ));
+        }
+        if self.node.data.as_os_str().is_empty() {
+            return Err(ConfigError::new(from.place("node.data"), "node.data is empty", "name a folder"));
+        }
+        let tls = [&self.supplier.key, &self.supplier.cert, &self.peer.key, &self.peer.cert, &self.peer.ca];
+        if let Some(inside) = tls.iter().find(|path| path.starts_with(&self.node.data)) {
+            return Err(ConfigError::new(
+                from.place("node.data"),
+                format!("{} lies inside node.data", inside.display()),
+                "keep certificates and keys outside, so that a wiped data folder can heal",
+            ));
+        }
+        Ok(())
+    }
+}
+
+struct Values<'a>(&'a Layers);
+
+/// Kinds are fixed by the list of keys; a mismatch here is caught by the test below, so the fallbacks never show.
+impl Values<'_> {
+    fn value(&self, name: &str) -> Option<Value> {
+        self.0.get(name).map(|(value, _)| value.clone())
+    }
+    fn place(&self, name: &str) -> String {
+        self.0.get(name).map_or_else(|| name.into(), |(_, origin)| origin.to_string())
+    }
+    fn text(&self, name: &str) -> String {
+        if let Some(Value::Text(text)) = self.value(name) { text } else { String::new() }
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        if let Some(Value::Path(path)) = self.value(name) { path } else { PathBuf::new() }
+    }
+    fn duration(&self, name: &str) -> Duration {
+        if let Some(Value::Duration(d)) = self.value(name) { d } else { Duration::ZERO }
+    }
+    fn size(&self, name: &str) -> u64 {
+        if let Some(Value::Size(bytes)) = self.value(name) { bytes } else { 0 }
+    }
+    fn number(&self, name: &str) -> u64 {
+        if let Some(Value::Number(n)) = self.value(name) { n } else { 0 }
+    }
+    fn bool(&self, name: &str) -> bool {
+        matches!(self.value(name), Some(Value::Bool(true)))
+    }
+    fn address(&self, name: &str) -> Result<SocketAddr, ConfigError> {
+        match self.value(name) {
+            Some(Value::Address(Some(address))) => Ok(address),
+            _ => Err(ConfigError::new(self.place(name), format!("{name} is missing"), "give an IP address and port")),
+        }
+    }
+
+    fn environment(&self) -> Environment {
+        match self.text("site.environment").as_str() {
+            "demo" => Environment::Demo,
+            "test" => Environment::Test,
+            _ => Environment::Live,
+        }
+    }
+
+    fn node(&self) -> Node {
+        let number = self.number("node.number") as u16;
+        let name = Some(self.text("node.name")).filter(|n| !n.is_empty()).unwrap_or_else(|| format!("node-{number}"));
+        Node { number, name, data: self.path("node.data") }
+    }
+
+    fn supplier(&self) -> Result<Supplier, ConfigError> {
+        Ok(Supplier {
+            listen: self.address("supplier.listen")?,
+            ca: self.path("supplier.ca"),
+            cert: self.path("supplier.cert"),
+            key: self.path("supplier.key"),
+            crl: Some(self.path("supplier.crl")).filter(|path| !path.as_os_str().is_empty()),
+            connections: self.number("supplier.connections") as usize,
+            idle_timeout: self.duration("supplier.idle_timeout"),
+            header_timeout: self.duration("supplier.header_timeout"),
+            body_timeout: self.duration("supplier.body_timeout"),
+        })
+    }
+
+    fn peer(&self) -> Result<Peer, ConfigError> {
+        let listen = self.address("peer.listen")?;
+        let advertise = match self.value("peer.advertise") {
+            Some(Value::Address(Some(address))) => address,
+            _ => listen,
+        };
+        let nodes = if let Some(Value::Nodes(nodes)) = self.value("peer.nodes") { nodes } else { vec![] };
+        if advertise.ip().is_unspecified() && !nodes.is_empty() {
+            return Err(ConfigError::new(
+                self.place("peer.advertise"),
+                format!("peer.advertise would be {advertise}, which no other node can connect to"),
+                "set peer.advertise to this node's own address",
+            ));
+        }
+        let (ca, cert) = (self.path("peer.ca"), self.path("peer.cert"));
+        let (key, ca_key) = (self.path("peer.key"), self.path("peer.ca_key"));
+        Ok(Peer { listen, advertise, nodes, ca, cert, key, ca_key })
+    }
+
+    fn mesh(&self) -> Mesh {
+        Mesh {
+            shared_key_file: self.path("mesh.shared_key_file"),
+            workflow_enforcement: match self.text("mesh.workflow_enforcement").as_str() {
+                "off" => WorkflowEnforcement::Off,
+                "strict" => WorkflowEnforcement::Strict,
+                _ => WorkflowEnforcement::Restricted,
+            },
+            inbox_expiry: self.duration("mesh.inbox_expiry"),
+            retention: self.duration("mesh.retention"),
+            test_endpoints: self.bool("mesh.test_endpoints"),
+        }
+    }
+
+    fn storage(&self) -> Storage {
+        Storage {
+            log_segment: self.size("log.segment"),
+            store_memory: self.size("store.memory"),
+            store_cache: self.size("store.cache"),
+            flush_interval: self.duration("store.flush_interval"),
+            disk_reserve: self.size("disk.reserve"),
+        }
+    }
+
+    fn raft(&self) -> Raft {
+        Raft {
+            heartbeat: self.duration("raft.heartbeat"),
+            election_min: self.duration("raft.election_min"),
+            election_max: self.duration("raft.election_max"),
+            snapshot_entries: self.number("raft.snapshot_entries"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(set: &[&str]) -> Result<Settings, ConfigError> {
+        let mut layers = Layers::defaults();
+        for assignment in set {
+            layers.add_assignment(assignment)?;
+        }
+        Settings::from_layers(&layers)
+    }
+
+    #[test]
+    fn the_defaults_are_a_whole_configuration() {
+        let s = settings(&[]).unwrap();
+        assert_eq!(s.environment, Environment::Live);
+        assert_eq!(s.node.name, "node-1");
+        assert_eq!(s.mesh.inbox_expiry, Duration::from_secs(5 * 86_400));
+        assert_eq!(s.mesh.workflow_enforcement, WorkflowEnforcement::Restricted);
+        assert_eq!(s.storage.log_segment, 64 << 20);
+        assert_eq!(s.peer.advertise, s.peer.listen);
+        assert_eq!(s.raft.snapshot_entries, 500_000);
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_the_place_of_the_value() {
+        let refused = |set: &[&str]| settings(set).unwrap_err().problem;
+        assert!(refused(&["mesh.test_endpoints=true"]).contains("live"));
+        assert!(settings(&["mesh.test_endpoints=true", "site.environment=demo"]).is_ok());
+        assert!(refused(&["raft.heartbeat=300ms"]).contains("two heartbeats"));
+        assert!(refused(&["peer.nodes=1=10.0.0.1:8441"]).contains("no other node"));
+        assert!(refused(&["node.data=/etc/spine"]).contains("lies inside node.data"));
+        assert!(refused(&["log.segment=4KiB"]).contains("1MiB"));
+    }
+}

@@ -1,1 +1,0 @@
-//! Wiring only: opens a node's rooms, starts them, and stops them in reverse.

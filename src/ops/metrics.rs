@@ -87,6 +87,11 @@ pub const STORE_BYTES: &str = "spine_store_bytes";
 pub const STORE_FREE_BYTES: &str = "spine_store_free_bytes";
 pub const STORE_CHECKSUM_FAILURES: &str = "spine_store_checksum_failures_total";
 pub const SNAPSHOT_DURATION: &str = "spine_snapshot_duration_seconds";
+pub const STORE_FLUSH_DURATION: &str = "spine_store_flush_duration_seconds";
+pub const STORE_MEMORY_BYTES: &str = "spine_store_memory_bytes";
+pub const STORE_CACHE_BYTES: &str = "spine_store_cache_bytes";
+pub const STORE_FULL_WAITS: &str = "spine_store_full_waits_total";
+pub const STORE_SET_ASIDE: &str = "spine_store_set_aside_total";
 pub const BLOB_BYTES_SENT: &str = "spine_blob_replicated_bytes_total";
 pub const BLOB_FETCHES: &str = "spine_blob_fetches_total";
 // Flow.
@@ -178,6 +183,11 @@ pub const ALL: &[Metric] = &[
     bytes_gauge(STORE_FREE_BYTES, "Bytes free for us on the data directory's file system."),
     counter(STORE_CHECKSUM_FAILURES, "Stored blocks or blobs that failed their checksum.", &[&[]]),
     seconds(SNAPSHOT_DURATION, "Time a snapshot took to write and seal."),
+    seconds(STORE_FLUSH_DURATION, "Time a flush of one partition took."),
+    bytes_gauge(STORE_MEMORY_BYTES, "Rows in memory that are not flushed yet, of all partitions."),
+    bytes_gauge(STORE_CACHE_BYTES, "Blocks kept in memory for reads."),
+    counter(STORE_FULL_WAITS, "Times that an apply had to wait for a flush.", &[&[]]),
+    counter(STORE_SET_ASIDE, "Times that stored data was set aside and rebuilt.", &[&[]]),
     bytes_counter(BLOB_BYTES_SENT, "Bytes of message bodies copied to other nodes.", &[&[]]),
     counter(
         BLOB_FETCHES,

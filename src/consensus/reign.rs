@@ -6,12 +6,14 @@
 //! logged empty. Refusal and logging happen on the same task, in order, so no proposal slips between them.
 
 use super::types::Types;
+use crate::ops::metrics as names;
 use openraft::raft::ClientWriteResult;
 use openraft::raft::responder::Responder;
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// One unbroken stretch of being able to propose.
 #[derive(Debug, Default)]
@@ -32,6 +34,12 @@ impl Reign {
     pub fn new(number: u64, term: u64) -> Self {
         Reign { number, term, ..Default::default() }
     }
+    /// A reign that takes nothing: the time before the first.
+    pub fn over() -> Self {
+        let reign = Reign::default();
+        reign.spoil();
+        reign
+    }
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -43,7 +51,7 @@ impl Reign {
     pub fn enter(self: &Arc<Self>) -> Option<Ticket> {
         // Counted before looking, as `settled` looks after closing: one of the two sees the other.
         self.outstanding.fetch_add(1, Ordering::SeqCst);
-        let ticket = Ticket(self.clone());
+        let ticket = Ticket { reign: self.clone(), since: Instant::now() };
         (!self.closed.load(Ordering::SeqCst) && !self.broken()).then_some(ticket)
     }
 
@@ -85,18 +93,21 @@ impl Reign {
 
 /// One proposal under way.
 #[derive(Debug)]
-pub struct Ticket(Arc<Reign>);
+pub struct Ticket {
+    reign: Arc<Reign>,
+    since: Instant,
+}
 
 impl Ticket {
     pub fn reign(&self) -> &Arc<Reign> {
-        &self.0
+        &self.reign
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.outstanding.fetch_sub(1, Ordering::SeqCst);
-        self.0.changed.notify_waiters();
+        self.reign.outstanding.fetch_sub(1, Ordering::SeqCst);
+        self.reign.changed.notify_waiters();
     }
 }
 
@@ -115,12 +126,11 @@ impl<T> Outcome<T> {
 impl<T: Send + 'static> Responder<Types, T> for Outcome<T> {
     fn on_complete(mut self, result: T) {
         let result = (&result as &dyn Any).downcast_ref::<ClientWriteResult<Types>>();
-        if !matches!(result, Some(Ok(_)))
-            && let Some(ticket) = &self.ticket
-        {
-            ticket.0.spoil();
+        let Some(ticket) = self.ticket.take() else { return };
+        match result {
+            Some(Ok(_)) => metrics::histogram!(names::RAFT_PROPOSE_DURATION).record(ticket.since.elapsed()),
+            _ => ticket.reign.spoil(),
         }
-        self.ticket.take();
     }
 }
 
@@ -128,7 +138,7 @@ impl<T> Drop for Outcome<T> {
     fn drop(&mut self) {
         // The library dropped the proposal without a word: it is shutting down.
         if let Some(ticket) = &self.ticket {
-            ticket.0.spoil();
+            ticket.reign.spoil();
         }
     }
 }

@@ -158,9 +158,6 @@ impl Block {
     pub fn len(&self) -> usize {
         self.count
     }
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
     /// Bytes it takes in memory.
     pub fn bytes(&self) -> usize {
         self.raw.len() + 96

@@ -192,13 +192,16 @@ impl BlockTree {
         if let Some(block) = self.cache.get(&(self.number, id)) {
             return Ok(block);
         }
-        let stored = self.tree.get(&data_key(id))?;
-        let stored = stored.ok_or_else(|| StoreError::Corrupt(format!("block {id} is missing")))?;
-        let block = Block::open(id, &stored)?;
+        let block = self.stored(id)?;
         if keep {
             self.cache.put((self.number, id), block.clone());
         }
         Ok(block)
+    }
+
+    fn stored(&self, id: u64) -> Result<Block, StoreError> {
+        let stored = self.tree.get(&data_key(id))?;
+        Block::open(id, &stored.ok_or_else(|| StoreError::Corrupt(format!("block {id} is missing")))?)
     }
 
     /// Merges one batch's worth of `table` into the blocks, from key `from` on. Returns where to go on.
@@ -251,16 +254,16 @@ impl BlockTree {
         self.tree.batch(piece.changes)
     }
 
-    /// Reads and verifies blocks from lower bound `from` on, at most `limit` of them. Returns where to go on.
-    pub fn verify(&self, from: &[u8], limit: usize) -> Result<Option<Bytes>, StoreError> {
+    /// Reads and verifies blocks from lower bound `from` on, at most `limit` of them. Returns how many, and where to go on.
+    pub fn verify(&self, from: &[u8], limit: usize) -> Result<(usize, Option<Bytes>), StoreError> {
+        let _shape = self.shape.read().unwrap_or_else(PoisonError::into_inner);
         let page = self.tree.range(&prefixed(INDEX, from), Some(&[INDEX + 1]), false, limit)?;
         for (_, id) in &page {
             let id = number(id)?;
-            if let Some(stored) = self.tree.get(&data_key(id))? {
-                Block::open(id, &stored)?;
-            }
+            self.stored(id)?;
         }
-        Ok(page.last().filter(|_| page.len() == limit).map(|(key, _)| behind(&key[1..]).into()))
+        let next = page.last().filter(|_| page.len() == limit).map(|(key, _)| behind(&key[1..]).into());
+        Ok((page.len(), next))
     }
 }
 

@@ -89,9 +89,6 @@ impl Table {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -116,6 +113,6 @@ mod tests {
         assert_eq!(table.get(b"b"), Some(&None), "what is below must stay hidden");
         table.put(b"c", b"", false);
         table.delete(b"c");
-        assert_eq!((table.len(), table.bytes()), (2, 2 * (1 + ROW_OVERHEAD)));
+        assert_eq!((table.rows.len(), table.bytes()), (2, 2 * (1 + ROW_OVERHEAD)));
     }
 }

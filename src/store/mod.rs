@@ -6,6 +6,7 @@
 mod block;
 mod blocks;
 mod cache;
+mod heal;
 mod kv;
 mod kv_memory;
 mod memory;
@@ -13,10 +14,13 @@ mod open;
 mod partition;
 mod scan;
 mod sled;
+mod snapshot;
 pub mod tables;
 
+pub use heal::Healed;
 pub use open::{Store, StoreOptions};
 pub use partition::Partition;
+pub use snapshot::{Incoming, SnapshotInfo};
 
 use crate::record;
 use bytes::Bytes;
@@ -93,5 +97,7 @@ pub trait Reader {
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 }
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

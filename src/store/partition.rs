@@ -8,6 +8,7 @@ use super::blocks::{BlockTree, Rest};
 use super::memory::Table;
 use super::open::Shared;
 use super::scan::{gather, merge, nearer, order};
+use super::snapshot::SnapshotInfo;
 use super::{Applied, Position, Reader, RowOp, StoreError};
 use crate::ops::metrics as names;
 use crate::seam::fs::blocking;
@@ -31,6 +32,10 @@ pub struct Partition {
     memory: RwLock<Memory>,
     /// One flush, snapshot installation or rebuild at a time.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// One snapshot at a time, and none while rows are replaced. Taken before `turn`.
+    pub(super) snapshot_turn: tokio::sync::Mutex<()>,
+    /// Sealed snapshots on disk, oldest first.
+    pub(super) sealed: RwLock<Vec<SnapshotInfo>>,
     flushed: Notify,
 }
 
@@ -52,9 +57,9 @@ struct Memory {
     blocks: Arc<BlockTree>,
 }
 
-impl Partition {
-    pub(super) fn new(number: u16, shared: Arc<Shared>, blocks: BlockTree, rest: Rest) -> Partition {
-        let memory = Memory {
+impl Memory {
+    fn over(blocks: BlockTree, rest: Rest, rotations: u64) -> Memory {
+        Memory {
             active: Table::default(),
             frozen: None,
             dirty_since: None,
@@ -63,16 +68,37 @@ impl Partition {
             replay_until: rest.flushing_to,
             servable_from: rest.flushing_to,
             damaged: false,
-            rotations: 0,
+            rotations,
             blocks: Arc::new(blocks),
-        };
+        }
+    }
+}
+
+impl Partition {
+    pub(super) fn new(
+        number: u16,
+        shared: Arc<Shared>,
+        blocks: BlockTree,
+        rest: Rest,
+        sealed: Vec<SnapshotInfo>,
+    ) -> Partition {
         Partition {
             number,
             shared,
-            memory: RwLock::new(memory),
+            memory: RwLock::new(Memory::over(blocks, rest, 0)),
             turn: tokio::sync::Mutex::new(()),
+            snapshot_turn: tokio::sync::Mutex::new(()),
+            sealed: RwLock::new(sealed),
             flushed: Notify::new(),
         }
+    }
+
+    /// Starts again from other rows at rest; everything in memory is forgotten.
+    pub(super) fn replace(&self, blocks: BlockTree, rest: Rest) {
+        let mut memory = self.write();
+        *memory = Memory::over(blocks, rest, memory.rotations + 1);
+        drop(memory);
+        self.flushed.notify_waiters();
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Memory> {
@@ -98,6 +124,15 @@ impl Partition {
     pub fn servable(&self) -> bool {
         let memory = self.read();
         !memory.damaged && memory.applied.index >= memory.servable_from
+    }
+    /// The index up to which entries may be in the rows, some or all of them.
+    pub(super) fn mixed_until(&self) -> u64 {
+        let memory = self.read();
+        memory.applied.index.max(memory.servable_from)
+    }
+    /// Whether stored rows failed a check: nothing is served until they are rebuilt.
+    pub fn is_damaged(&self) -> bool {
+        self.read().damaged
     }
     /// Memory that rows not yet flushed take, in bytes.
     pub fn memory_bytes(&self) -> usize {
@@ -183,6 +218,8 @@ impl Partition {
             while let Some(at) = from {
                 let (blocks, frozen) = (blocks.clone(), frozen.clone());
                 from = self.work(move || blocks.merge(&frozen.0, &at)).await?;
+                // In a simulation nothing else would run meanwhile.
+                tokio::task::yield_now().await;
             }
             let (kv, target) = (self.shared.kv.clone(), frozen.1.clone());
             self.work(move || blocks.finish(&target).and_then(|()| kv.sync())).await?;
@@ -193,6 +230,22 @@ impl Partition {
             self.flushed.notify_waiters();
             metrics::histogram!(names::STORE_FLUSH_DURATION).record(started.elapsed());
         }
+    }
+
+    /// Reads and verifies every block at rest, a few at a time, and returns their number. Damage is noted as it is
+    /// for any read. For a slow walk now and then, so that damage is found while another replica is whole.
+    pub async fn scrub(self: &Arc<Self>) -> Result<u64, StoreError> {
+        const AT_ONCE: usize = 64;
+        let mut count = 0;
+        let mut from = Some(Bytes::new());
+        while let Some(at) = from {
+            let blocks = self.read().blocks.clone();
+            let (more, next) = self.work(move || blocks.verify(&at, AT_ONCE)).await?;
+            count += more as u64;
+            from = next;
+            tokio::task::yield_now().await;
+        }
+        Ok(count)
     }
 
     /// Merges up to `pieces` pieces of a flush and leaves it there: what a killed process leaves behind.
@@ -246,12 +299,7 @@ impl Partition {
     }
 
     /// Rows of a range for a walk over everything: at most `limit` rows or about `max_bytes`, and where to go on.
-    pub(super) fn page(
-        &self,
-        range: Range<Bytes>,
-        limit: usize,
-        max_bytes: usize,
-    ) -> Result<(Vec<(Bytes, Bytes)>, Option<Bytes>), StoreError> {
+    pub(super) fn page(&self, range: Range<Bytes>, limit: usize, max_bytes: usize) -> Result<Page, StoreError> {
         let ask = Ask { reverse: false, limit, max_bytes, keep: false };
         let (rows, horizon) = self.noted(self.round(&range, &ask))?;
         let next = horizon.map(|h| after(&h));
@@ -260,7 +308,7 @@ impl Partition {
 
     /// One consistent look at tables and blocks. Returns rows in reading direction and, where it did not come to the
     /// end of the range, the last key it looked at.
-    fn round(&self, range: &Range<Bytes>, ask: &Ask) -> Result<(Vec<(Bytes, Bytes)>, Option<Bytes>), StoreError> {
+    fn round(&self, range: &Range<Bytes>, ask: &Ask) -> Result<Page, StoreError> {
         for attempt in 1.. {
             let memory = self.read();
             let frozen = memory.frozen.clone();
@@ -311,6 +359,9 @@ impl Partition {
         Ok(rows)
     }
 }
+
+/// Rows, and a key to go on from.
+pub(super) type Page = (Vec<(Bytes, Bytes)>, Option<Bytes>);
 
 struct Ask {
     reverse: bool,

@@ -1,66 +1,8 @@
-//! The partition against a plain map: random writes, flushes, crashes in the middle of flushes, replays.
+//! The partition against a plain map: random writes, flushes, snapshots, crashes in the middle of flushes, replays.
 
-use super::kv_memory::MemoryKv;
+use super::testing::*;
 use super::*;
-use crate::seam::{World, clock, fs, rng};
 use proptest::prelude::*;
-use std::{collections::BTreeMap, io, path::Path, path::PathBuf, sync::Arc, time::Duration};
-
-/// A world without files: everything runs inline, as in a simulation.
-struct NoFiles;
-
-impl fs::Fs for NoFiles {
-    fn open(&self, _: &Path, _: fs::Open) -> io::Result<Arc<dyn fs::File>> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn list(&self, _: &Path) -> io::Result<Vec<String>> {
-        Ok(vec![])
-    }
-    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn remove_file(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn remove_dir_all(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn exists(&self, _: &Path) -> bool {
-        false
-    }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-    fn space(&self, _: &Path) -> io::Result<(u64, u64)> {
-        Ok((1 << 40, 1 << 40))
-    }
-    fn inline(&self) -> bool {
-        true
-    }
-}
-
-fn world() -> World {
-    World { fs: Arc::new(NoFiles), clock: Arc::new(clock::SystemClock), rng: Arc::new(rng::SystemRng) }
-}
-
-fn options() -> StoreOptions {
-    StoreOptions { flush_interval: Duration::from_secs(3600), ..Default::default() }
-}
-
-async fn over(kv: &MemoryKv) -> Store {
-    Store::over(world(), PathBuf::from("/none"), options(), Arc::new(kv.clone())).await.unwrap()
-}
-
-fn at(index: u64) -> Position {
-    Position { index, term: 1, leader: 1 }
-}
-
-fn key(n: u16) -> Bytes {
-    Bytes::from(format!("key {n:04}"))
-}
 
 /// A step of a random history.
 #[derive(Clone, Debug)]
@@ -72,6 +14,9 @@ enum Step {
     CrashInFlush(usize),
     Crash,
     Scan(u16, u16, bool, usize),
+    Snapshot,
+    /// The engine's files are gone.
+    LoseEngine,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -82,113 +27,61 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (0usize..4).prop_map(Step::CrashInFlush),
         1 => Just(Step::Crash),
         4 => (0u16..400, 0u16..400, any::<bool>(), 1usize..50).prop_map(|(a, b, r, l)| Step::Scan(a, b, r, l)),
+        1 => Just(Step::Snapshot),
+        1 => Just(Step::LoseEngine),
     ];
-    prop::collection::vec(step, 1..40)
+    prop::collection::vec(step, 1..60)
 }
 
-/// The store with its model: the map, and the log that a crash is replayed from.
-struct Run {
-    kv: MemoryKv,
-    store: Store,
-    model: BTreeMap<Bytes, Bytes>,
-    log: Vec<Vec<RowOp>>,
-}
-
-impl Run {
-    async fn new() -> Run {
-        let kv = MemoryKv::default();
-        Run { store: over(&kv).await, kv, model: BTreeMap::new(), log: vec![] }
-    }
-
-    fn partition(&self) -> Arc<Partition> {
-        self.store.partition(1).unwrap()
-    }
-
-    /// Makes an entry as the engine would: a row is fresh where the key does not exist at that point of the log.
-    fn entry(&mut self, changes: Vec<(u16, Option<u16>)>) {
-        let mut rows = vec![];
-        for (n, len) in changes {
-            let key = key(n);
-            match len {
-                Some(len) => {
-                    let mut value = format!("{}:", self.log.len()).into_bytes();
-                    value.resize(value.len() + usize::from(len), b'v');
-                    let value = Bytes::from(value);
-                    let fresh = self.model.insert(key.clone(), value.clone()).is_none();
-                    rows.push(RowOp::Put { key, value, fresh });
-                }
-                None => {
-                    self.model.remove(&key);
-                    rows.push(RowOp::Delete { key });
-                }
-            }
+async fn take(run: &mut Run, step: Step) {
+    match step {
+        Step::Entry(changes) => run.entry(changes),
+        Step::Flush => {
+            let reached = run.partition().flush().await.unwrap();
+            assert_eq!(reached.index, run.log.len() as u64);
         }
-        self.log.push(rows);
-        self.partition().apply(at(self.log.len() as u64), &self.log[self.log.len() - 1]);
-    }
-
-    /// Dies and comes back: memory is lost, the log from the durable position is applied again.
-    async fn crash(&mut self) {
-        self.store = over(&self.kv).await;
-        let partition = self.partition();
-        let from = partition.applied().index;
-        for (n, rows) in self.log.iter().enumerate().skip(from as usize) {
-            partition.apply(at(n as u64 + 1), rows);
+        Step::CrashInFlush(pieces) => {
+            run.partition().flush_some(pieces).await.unwrap();
+            run.restart().await;
+            run.replay();
         }
-        assert!(partition.servable());
-    }
-
-    fn check(&self) {
-        let partition = self.partition();
-        let all = partition.scan(Bytes::new()..Bytes::from_static(b"z"), false, usize::MAX).unwrap();
-        let want: Vec<_> = self.model.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        assert_eq!(all, want);
-        for n in (0..400).step_by(7) {
-            assert_eq!(partition.get(&key(n)).unwrap(), self.model.get(&key(n)).cloned());
+        Step::Crash => {
+            run.restart().await;
+            run.replay();
+        }
+        Step::Scan(a, b, reverse, limit) => {
+            let range = key(a.min(b))..key(a.max(b));
+            let got = run.partition().scan(range.clone(), reverse, limit).unwrap();
+            let rows = run.model.range(range).map(|(k, v)| (k.clone(), v.clone()));
+            let want: Vec<_> = if reverse { rows.rev().take(limit).collect() } else { rows.take(limit).collect() };
+            assert_eq!(got, want);
+        }
+        Step::Snapshot => {
+            run.partition().snapshot().await.unwrap();
+        }
+        Step::LoseEngine => {
+            run.lose_engine().await;
+            run.replay();
         }
     }
-
-    async fn step(&mut self, step: Step) {
-        match step {
-            Step::Entry(changes) => self.entry(changes),
-            Step::Flush => {
-                let reached = self.partition().flush().await.unwrap();
-                assert_eq!(reached.index, self.log.len() as u64);
-            }
-            Step::CrashInFlush(pieces) => {
-                self.partition().flush_some(pieces).await.unwrap();
-                self.crash().await;
-            }
-            Step::Crash => self.crash().await,
-            Step::Scan(a, b, reverse, limit) => {
-                let range = key(a.min(b))..key(a.max(b));
-                let got = self.partition().scan(range.clone(), reverse, limit).unwrap();
-                let rows = self.model.range(range).map(|(k, v)| (k.clone(), v.clone()));
-                let want: Vec<_> = if reverse { rows.rev().take(limit).collect() } else { rows.take(limit).collect() };
-                assert_eq!(got, want);
-            }
-        }
-    }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn any_history_reads_like_a_plain_map(steps in steps()) {
         runtime().block_on(async {
             let mut run = Run::new().await;
             for step in steps {
-                run.step(step).await;
+                take(&mut run, step).await;
             }
             run.check();
             run.partition().flush().await.unwrap();
             run.check();
-            run.crash().await;
+            run.restart().await;
+            run.replay();
             run.check();
+            run.partition().scrub().await.unwrap();
         });
     }
 }
@@ -201,8 +94,100 @@ fn a_row_made_before_and_deleted_after_an_interrupted_flush_stays_deleted() {
         // The flush wrote the row and died before it could say so.
         run.partition().flush_some(usize::MAX).await.unwrap();
         run.entry(vec![(1, None)]);
-        run.crash().await;
+        run.restart().await;
+        assert!(!run.partition().servable(), "rows of a later moment may be there");
+        run.replay();
         run.partition().flush().await.unwrap();
         assert_eq!(run.partition().get(&key(1)).unwrap(), None);
+    });
+}
+
+#[test]
+fn a_row_that_lived_between_two_flushes_never_reaches_the_engine() {
+    runtime().block_on(async {
+        let mut run = Run::new().await;
+        run.partition().flush().await.unwrap();
+        run.entry((0..100).map(|n| (n, Some(500))).collect());
+        run.entry((0..100).map(|n| (n, None)).collect());
+        assert_eq!(run.partition().memory_bytes(), 0);
+        run.partition().flush().await.unwrap();
+        assert_eq!(run.partition().scrub().await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn blocks_split_and_join_as_rows_come_and_go() {
+    runtime().block_on(async {
+        let mut run = Run::new().await;
+        run.entry((0..2000).map(|n| (n, Some(200))).collect());
+        run.partition().flush().await.unwrap();
+        let many = run.partition().scrub().await.unwrap();
+        assert!((25..50).contains(&many), "{many} blocks for 430 KB");
+        run.entry((0..2000).filter(|n| n % 20 != 0).map(|n| (n, None)).collect());
+        run.partition().flush().await.unwrap();
+        let few = run.partition().scrub().await.unwrap();
+        assert!(few < many / 4, "{few} blocks for 22 KB");
+        run.check();
+        run.entry((0..2000).map(|n| (n, None)).collect());
+        run.partition().flush().await.unwrap();
+        assert_eq!(run.partition().scrub().await.unwrap(), 0);
+        run.entry(vec![(7, Some(1))]);
+        run.partition().flush().await.unwrap();
+        run.check();
+    });
+}
+
+#[test]
+fn a_full_table_holds_back_whoever_waits_for_room() {
+    runtime().block_on(async {
+        let run = Run::new().await;
+        let partition = run.partition();
+        let value = Bytes::from(vec![1; 60_000]);
+        for n in 1..=700u64 {
+            partition.room().await;
+            let key = Bytes::copy_from_slice(&n.to_be_bytes());
+            partition.apply(at(n), &[RowOp::Put { key, value: value.clone(), fresh: true }]);
+            assert!(partition.memory_bytes() <= (32 << 20) + 70_000);
+        }
+        assert!(partition.durable().index > 0, "the background flush ran");
+    });
+}
+
+#[test]
+fn a_flipped_bit_at_rest_is_found_and_never_served() {
+    use super::kv::Kv;
+    runtime().block_on(async {
+        let mut run = Run::new().await;
+        run.entry((0..300).map(|n| (n, Some(100))).collect());
+        run.partition().snapshot().await.unwrap();
+        run.entry(vec![(5, Some(1))]);
+        run.partition().flush().await.unwrap();
+        run.restart().await;
+        // One bit of one block.
+        let tree = run.kv.tree("p1.1").unwrap();
+        let (block, stored) = tree.range(b"D", Some(b"E"), false, 1).unwrap().remove(0);
+        let mut bad = stored.to_vec();
+        bad[40] ^= 4;
+        tree.batch(vec![(block, Some(bad.into()))]).unwrap();
+        let mut damage = run.store.damage();
+        let answers: Vec<_> = (0..300).map(|n| run.partition().get(&key(n))).collect();
+        assert!(answers.iter().any(|a| matches!(a, Err(StoreError::Corrupt(_)))));
+        for (n, answer) in answers.into_iter().enumerate() {
+            assert!(answer.is_err() || answer.unwrap() == run.model.get(&key(n as u16)).cloned());
+        }
+        assert!(run.partition().is_damaged() && !run.partition().servable());
+        assert!(damage.borrow_and_update().contains(&1));
+        assert!(run.partition().flush().await.is_ok(), "nothing to flush");
+        // The next start begins again from the snapshot, and the log brings the rest.
+        run.restart().await;
+        let healed = run.store.healed();
+        assert_eq!(healed[0].from.as_ref().map(|s| s.before.index), Some(1));
+        assert_eq!(run.partition().applied().index, 1);
+        run.replay();
+        run.check();
+        run.restart().await;
+        assert!(run.store.healed().is_empty(), "once is enough");
+        run.replay();
+        run.check();
     });
 }

@@ -1,1 +1,16 @@
-//! The audit chain (P4): records hashed one onto the next, signed at intervals, verified and searched.
+//! The audit chain (P4): who asked what, for whom and why, as rows hashed one onto the next and signed at intervals.
+//!
+//! The engine makes a [`Record`] of every interaction and stores it in the same entry as the effect, so a record is
+//! as durable as what it tells of (P1). Each partition has a chain of its own. Invariants: `sequence` rises by one
+//! from 1 without gaps; a record holds its predecessor's hash; the partition's mark holds the newest hash;
+//! signed [`Head`]s pin the chain now and then. [`verify`] finds what breaks any of these.
+
+mod head;
+mod record;
+mod search;
+mod verify;
+
+pub use head::{Ca, Head, HeadError, Signer, head_key};
+pub use record::{Chain, HASH_LEN, Indexed, Record, index_keys, record_key};
+pub use search::{Page, Query, search};
+pub use verify::{Finding, Progress, Verdict, Verifier, verify};

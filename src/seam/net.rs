@@ -89,4 +89,6 @@ pub mod kinds {
     pub const BLOB_GET: Kind = Kind(25);
     pub const REJOIN: Kind = Kind(32);
     pub const STATUS: Kind = Kind(33);
+    /// The only kind a caller without a certificate may send; it comes with node number 0.
+    pub const JOIN: Kind = Kind(34);
 }

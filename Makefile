@@ -1,0 +1,58 @@
+# The two commands, and what they are made of. `make demo` and `make test` need git, Rust and a C compiler only;
+# what else a test needs, its runner installs.
+
+# rustflags of the environment would replace those of .cargo/config.toml and silently give a dynamic binary.
+unexport RUSTFLAGS
+unexport CARGO_ENCODED_RUSTFLAGS
+
+TRIPLE := x86_64-unknown-linux-gnu
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+SPINE := $(abspath $(TARGET))/$(TRIPLE)/release/spine
+# Exactly the locked crates, wherever it is built.
+CARGO := cargo
+LOCKED := --locked
+
+.PHONY: demo build test bench check static unit clients cluster tree
+
+## demo: builds and starts a three-node site on this machine; Ctrl-C stops it.  make demo ARGS="--nodes 5"
+demo: build
+	$(SPINE) demo $(ARGS)
+
+build:
+	$(CARGO) build --release $(LOCKED)
+
+## test: installs what the tests need and runs all of them.
+test: check unit build static clients cluster
+
+## check: format, lints, dependency rules. Warnings are errors in CI only.
+check: tree
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy $(LOCKED) --all-targets $(if $(CI),-- -D warnings)
+	@bash tests/advisories
+
+## unit: everything that needs only cargo, but the cluster of real processes (that is `make cluster`).
+TESTS := $(filter-out cluster,$(sort $(basename $(notdir $(wildcard tests/*.rs))) \
+	$(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))))
+unit:
+	$(CARGO) test $(LOCKED) --lib --bins $(addprefix --test ,$(TESTS))
+	$(CARGO) test $(LOCKED) --doc
+
+## static: proves that the release binary asks nothing of the host but a kernel.
+static: build
+	@bash tests/static $(SPINE)
+
+## clients: a real MESH client from PyPI, not ours, against a running three-node site.
+clients: build
+	bash tests/clients/run $(SPINE)
+
+## cluster: real processes killed, wiped, joined and replaced under load, judged by a history checker.
+cluster: build
+	SPINE_BIN=$(SPINE) $(CARGO) test $(LOCKED) --test cluster -- --nocapture --test-threads=1
+
+## tree: what must never enter the build.
+tree:
+	@bash tests/tree
+
+## bench: the figures of docs/performance.md, on a demo site of its own.
+bench: build
+	bash benches/figures $(SPINE)

@@ -1,0 +1,158 @@
+//! One audit record, the hash that chains it, and the rows that find it (P4).
+
+use crate::record;
+use crate::store::RowOp;
+use crate::store::tables::{Key, Table};
+use crate::wire::record::Record as _;
+use aws_lc_rs::digest;
+use bytes::Bytes;
+
+/// Length of a chain hash: SHA-256.
+pub const HASH_LEN: usize = 32;
+
+record! {
+    /// Who did what to whom, why, from where, and how it ended.
+    pub struct Record v1 {
+        /// Place in the partition's chain, from 1.
+        1 => sequence: u64,
+        /// Milliseconds since the epoch, never falling along the chain.
+        2 => at: u64,
+        /// Node that decided.
+        3 => node: u16,
+        4 => interaction: String,
+        5 => outcome: String,
+        6 => object: String,
+        7 => other: String,
+        /// Patient in audit form.
+        8 => subject: String,
+        9 => purpose: String,
+        10 => detail: String,
+        11 => correlation_id: String,
+        12 => request_id: String,
+        13 => asid: String,
+        14 => ods: String,
+        15 => party_key: String,
+        /// SHA-256 of the client certificate, lower-case hex.
+        16 => certificate: String,
+        17 => common_name: String,
+        18 => principal: String,
+        19 => address: String,
+        20 => operator: String,
+        /// Hash of the record before; zeros for the first.
+        21 => previous: [u8; 32],
+    }
+}
+
+/// The end of a chain: what the next record must hang on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chain {
+    /// Sequence of the newest record; 0 for an empty chain.
+    pub sequence: u64,
+    pub hash: [u8; HASH_LEN],
+}
+
+impl Chain {
+    /// Hangs `record` on the chain (sets its sequence and previous hash) and pushes its rows: the record, then its index rows.
+    pub fn push(&mut self, mut record: Record, rows: &mut Vec<RowOp>) {
+        record.sequence = self.sequence + 1;
+        record.previous = self.hash;
+        let bytes = record.encode();
+        *self = Chain { sequence: record.sequence, hash: chained(&self.hash, &bytes) };
+        for key in index_keys(&record) {
+            rows.push(RowOp::Put { key, value: Bytes::new(), fresh: true });
+        }
+        rows.push(RowOp::Put { key: record_key(record.sequence), value: bytes, fresh: true });
+    }
+
+    /// Takes a stored record as the next one; `false` where it does not hang on this chain.
+    pub fn follow(&mut self, record: &Record, bytes: &[u8]) -> bool {
+        if record.sequence != self.sequence + 1 || record.previous != self.hash {
+            return false;
+        }
+        *self = Chain { sequence: record.sequence, hash: chained(&self.hash, bytes) };
+        true
+    }
+}
+
+fn chained(previous: &[u8; HASH_LEN], record: &[u8]) -> [u8; HASH_LEN] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(previous);
+    context.update(record);
+    let mut hash = [0; HASH_LEN];
+    hash.copy_from_slice(context.finish().as_ref());
+    hash
+}
+
+/// Key of a record in [`Table::Audit`].
+pub fn record_key(sequence: u64) -> Bytes {
+    Table::Audit.key().number(sequence).build()
+}
+
+/// What an index row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Indexed {
+    /// A record's object or other object.
+    Id = 1,
+    Correlation = 2,
+}
+
+impl Indexed {
+    /// Start of the index keys of one word. Words are hashed to 8 bytes: rows stay small, and a search looks at the
+    /// record itself anyway, so that a collision costs one read.
+    pub(super) fn key(self, word: &str) -> Key {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(word.as_bytes());
+        let mut short = [0u8; 8];
+        short.copy_from_slice(&context.finish().as_ref()[..8]);
+        Table::AuditIndex.key().fixed(&[self as u8]).fixed(&short)
+    }
+}
+
+/// Keys of a record's index rows: object, other object, correlation id, where they are there and differ.
+pub fn index_keys(record: &Record) -> Vec<Bytes> {
+    let mut keys = Vec::with_capacity(3);
+    let mut add = |kind: Indexed, word: &str| {
+        if !word.is_empty() {
+            keys.push(kind.key(word).number(record.sequence).build());
+        }
+    };
+    add(Indexed::Id, &record.object);
+    if record.other != record.object {
+        add(Indexed::Id, &record.other);
+    }
+    add(Indexed::Correlation, &record.correlation_id);
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_follows_only_the_chain_it_was_pushed_to() {
+        let mut chain = Chain::default();
+        let mut rows = vec![];
+        for object in ["M1", "M2"] {
+            chain.push(Record { object: object.into(), correlation_id: "c".into(), ..Default::default() }, &mut rows);
+        }
+        let records: Vec<_> = rows
+            .iter()
+            .filter_map(|op| match op {
+                RowOp::Put { key, value, .. } if key[0] == Table::Audit as u8 => Some(value.clone()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!((records.len(), rows.len()), (2, 6));
+        let mut again = Chain::default();
+        let second = Record::decode(&records[1]).unwrap();
+        assert!(!again.follow(&second, &records[1]), "out of turn");
+        assert!(again.follow(&Record::decode(&records[0]).unwrap(), &records[0]));
+        let mut forged = second.clone();
+        forged.object = "M3".into();
+        let mut branch = again;
+        assert!(branch.follow(&forged, &forged.encode()), "its own link cannot tell, what follows can");
+        assert!(again.follow(&second, &records[1]));
+        assert_eq!(again, chain);
+        assert_ne!(branch, chain);
+    }
+}

@@ -1,0 +1,305 @@
+//! Verifying a chain: finds a changed, missing or moved record, a cut-off end and a head that proves nothing (P4).
+//!
+//! Streams in pages, so that a chain of any length costs bounded memory; the caller may pause between pages.
+
+use super::head::{Ca, Head, HeadError, head_key};
+use super::record::{Chain, Record, record_key};
+use crate::store::tables::Parts;
+use crate::store::{Reader, StoreError};
+use crate::wire::record::Record as _;
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Rows read at once: some 200 KiB, and a few milliseconds.
+const PAGE: usize = 500;
+
+/// What is wrong, at which sequence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Finding {
+    #[error("record {0} is missing")]
+    Missing(u64),
+    #[error("record {0} was changed")]
+    Changed(u64),
+    #[error("record {found} stands in the place of record {place}")]
+    Moved { place: u64, found: u64 },
+    #[error("record {0} cannot be read")]
+    Unreadable(u64),
+    #[error("the chain ends at record {found}, but its mark says {expected}")]
+    CutOff { expected: u64, found: u64 },
+    #[error("the chain's last hash is not the one its mark holds")]
+    OtherEnd(u64),
+    #[error("head at record {0} does not match the records")]
+    HeadMismatch(u64),
+    #[error("head at record {0}: {1}")]
+    HeadInvalid(u64, HeadError),
+}
+
+/// What a whole verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub first: u64,
+    pub last: u64,
+    pub records: u64,
+    /// Heads whose signature and hash were right.
+    pub heads: u64,
+    /// At most [`MAX_FINDINGS`], in order.
+    pub findings: Vec<Finding>,
+}
+
+/// A broken chain breaks on every later record's neighbour at worst; more findings say nothing new.
+pub const MAX_FINDINGS: usize = 100;
+
+impl Verdict {
+    pub fn is_whole(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// How far a verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub at: u64,
+    pub done: bool,
+}
+
+/// A verification under way.
+pub struct Verifier {
+    chain: Chain,
+    to: u64,
+    end: Option<Chain>,
+    heads: VecDeque<Head>,
+    heads_from: u64,
+    ca: Ca,
+    partition: u16,
+    /// Whether the hash of the record before is known: not at a start in the middle, nor behind an unreadable record.
+    follows: bool,
+    verdict: Verdict,
+}
+
+impl Verifier {
+    /// Verifies records `from..=to` of a partition's chain; `from` 1 is the start of the chain. `end` is the chain's
+    /// end as the partition's mark has it; pass it when `to` is meant to be the end.
+    pub fn new(partition: u16, from: u64, to: u64, end: Option<Chain>, ca: Ca) -> Self {
+        let from = from.max(1);
+        Verifier {
+            chain: Chain { sequence: from - 1, hash: [0; 32] },
+            to,
+            end,
+            heads: VecDeque::new(),
+            heads_from: from,
+            ca,
+            partition,
+            follows: from == 1,
+            verdict: Verdict { first: from, last: from - 1, ..Default::default() },
+        }
+    }
+
+    /// Verifies the next page.
+    pub fn step(&mut self, reader: &dyn Reader) -> Result<Progress, StoreError> {
+        let range = record_key(self.chain.sequence + 1)..record_key(self.to.saturating_add(1));
+        let rows = reader.scan(range, false, PAGE)?;
+        let done = rows.len() < PAGE;
+        for (key, value) in rows {
+            self.record(reader, &key, value)?;
+        }
+        let full = self.verdict.findings.len() >= MAX_FINDINGS;
+        if done && !full {
+            self.finish();
+        }
+        Ok(Progress { at: self.chain.sequence, done: done || full })
+    }
+
+    pub fn verdict(self) -> Verdict {
+        self.verdict
+    }
+
+    fn found(&mut self, finding: Finding) {
+        if self.verdict.findings.len() < MAX_FINDINGS {
+            self.verdict.findings.push(finding);
+        }
+    }
+
+    fn record(&mut self, reader: &dyn Reader, key: &[u8], value: Bytes) -> Result<(), StoreError> {
+        let place = Parts::of(key).number().unwrap_or(0);
+        for missing in (self.chain.sequence + 1..place).take(MAX_FINDINGS) {
+            self.found(Finding::Missing(missing));
+        }
+        let gap = place != self.chain.sequence + 1;
+        self.verdict.records += 1;
+        self.verdict.last = place;
+        let Ok(record) = Record::decode(&value) else {
+            self.found(Finding::Unreadable(place));
+            self.chain.sequence = place;
+            self.follows = false;
+            return Ok(());
+        };
+        if record.sequence != place {
+            self.found(Finding::Moved { place, found: record.sequence });
+        } else if self.follows && !gap && record.previous != self.chain.hash {
+            self.found(Finding::Changed(place - 1));
+        }
+        // Go on from what this record says of its predecessor, so that one break is one finding.
+        let stand_in = Record { sequence: place, previous: record.previous, ..Default::default() };
+        self.chain = Chain { sequence: place - 1, hash: record.previous };
+        self.chain.follow(&stand_in, &value);
+        self.follows = true;
+        self.head(reader, place)
+    }
+
+    fn head(&mut self, reader: &dyn Reader, place: u64) -> Result<(), StoreError> {
+        if self.heads.is_empty() && self.heads_from <= place {
+            let range = head_key(self.heads_from)..head_key(self.to.saturating_add(1));
+            let rows = reader.scan(range, false, PAGE)?;
+            self.heads_from = if rows.len() < PAGE { u64::MAX } else { place + 1 };
+            for (key, value) in rows {
+                let at = Parts::of(&key).number().unwrap_or(0);
+                match Head::decode(&value) {
+                    Ok(head) if head.sequence == at && head.partition == self.partition => self.heads.push_back(head),
+                    _ => self.found(Finding::HeadMismatch(at)),
+                }
+            }
+            if let (true, Some(last)) = (self.heads_from != u64::MAX, self.heads.back()) {
+                self.heads_from = last.sequence + 1;
+            }
+        }
+        while let Some(head) = self.heads.pop_front_if(|head| head.sequence <= place) {
+            if let Err(why) = head.check(&self.ca) {
+                self.found(Finding::HeadInvalid(head.sequence, why));
+            } else if head.hash != self.chain.hash {
+                self.found(Finding::HeadMismatch(head.sequence));
+            } else {
+                self.verdict.heads += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        let Some(end) = self.end else {
+            for missing in (self.chain.sequence + 1..=self.to).take(1) {
+                self.found(Finding::Missing(missing));
+            }
+            return;
+        };
+        if end.sequence != self.chain.sequence {
+            self.found(Finding::CutOff { expected: end.sequence, found: self.chain.sequence });
+        } else if self.follows && end.hash != self.chain.hash {
+            self.found(Finding::OtherEnd(end.sequence));
+        }
+    }
+}
+
+/// Verifies in one go. Blocking work for long chains: call it off the async threads.
+pub fn verify(reader: &dyn Reader, mut verifier: Verifier) -> Result<Verdict, StoreError> {
+    while !verifier.step(reader)?.done {}
+    Ok(verifier.verdict())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::head::tests::signer;
+    use crate::store::RowOp;
+    use std::{collections::BTreeMap, ops::Range};
+
+    #[derive(Default, Clone)]
+    struct Rows(BTreeMap<Bytes, Bytes>);
+    impl Reader for Rows {
+        fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+            Ok(self.0.get(key).cloned())
+        }
+        fn scan(&self, range: Range<Bytes>, _: bool, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+            Ok(self.0.range(range).take(limit).map(|(k, v)| (k.clone(), v.clone())).collect())
+        }
+    }
+
+    const NOW: u64 = 1_790_000_000_000;
+
+    /// 1,200 records (three pages) with a head at every 400th.
+    fn chain() -> (Rows, Chain, Ca) {
+        let (ca, signer) = signer();
+        let (mut chain, mut rows, mut ops) = (Chain::default(), Rows::default(), vec![]);
+        for n in 1..=1200u64 {
+            chain.push(Record { at: NOW + n, object: format!("M{n}"), ..Default::default() }, &mut ops);
+            if n % 400 == 0 {
+                let head = Head::sign(&chain, NOW + n, 1, 3, &signer).unwrap();
+                rows.0.insert(head_key(n), head.encode());
+            }
+        }
+        for op in ops {
+            if let RowOp::Put { key, value, .. } = op {
+                rows.0.insert(key, value);
+            }
+        }
+        (rows, chain, ca)
+    }
+
+    fn findings(rows: &Rows, from: u64, end: Chain, ca: &Ca) -> Vec<Finding> {
+        verify(rows, Verifier::new(3, from, u64::MAX - 1, Some(end), ca.clone())).unwrap().findings
+    }
+
+    #[test]
+    fn a_whole_chain_is_whole_from_its_start_and_from_its_middle() {
+        let (rows, end, ca) = chain();
+        let verdict = verify(&rows, Verifier::new(3, 1, u64::MAX - 1, Some(end), ca.clone())).unwrap();
+        assert_eq!((verdict.records, verdict.heads, verdict.findings), (1200, 3, vec![]));
+        assert_eq!(findings(&rows, 700, end, &ca), []);
+        assert!(verify(&rows, Verifier::new(3, 500, 650, None, ca)).unwrap().is_whole());
+    }
+
+    #[test]
+    fn a_changed_record_is_named() {
+        let (mut rows, end, ca) = chain();
+        let mut record = Record::decode(&rows.0[&record_key(700)]).unwrap();
+        record.outcome = "forged".into();
+        rows.0.insert(record_key(700), record.encode());
+        assert_eq!(findings(&rows, 1, end, &ca), [Finding::Changed(700)]);
+    }
+
+    #[test]
+    fn a_missing_moved_or_cut_off_record_is_named() {
+        let (rows, end, ca) = chain();
+        let mut missing = rows.clone();
+        missing.0.remove(&record_key(700));
+        assert_eq!(findings(&missing, 1, end, &ca)[0], Finding::Missing(700));
+        let mut swapped = rows.clone();
+        let (a, b) = (rows.0[&record_key(8)].clone(), rows.0[&record_key(9)].clone());
+        swapped.0.insert(record_key(9), a);
+        swapped.0.insert(record_key(8), b);
+        assert_eq!(findings(&swapped, 1, end, &ca)[0], Finding::Moved { place: 8, found: 9 });
+        let mut cut = rows.clone();
+        cut.0.remove(&record_key(1200));
+        assert_eq!(findings(&cut, 1, end, &ca), [Finding::CutOff { expected: 1200, found: 1199 }]);
+    }
+
+    #[test]
+    fn a_rewritten_history_does_not_fit_its_signed_heads() {
+        let (rows, _, ca) = chain();
+        let (mut chain, mut ops, mut forged) = (Chain::default(), vec![], rows.clone());
+        for n in 1..=1200u64 {
+            let object = if n == 5 { "other".into() } else { format!("M{n}") };
+            chain.push(Record { at: NOW + n, object, ..Default::default() }, &mut ops);
+        }
+        for op in ops {
+            if let RowOp::Put { key, value, .. } = op {
+                forged.0.insert(key, value);
+            }
+        }
+        assert_eq!(findings(&forged, 1, chain, &ca)[0], Finding::HeadMismatch(400));
+        let mut head = Head::decode(&rows.0[&head_key(800)]).unwrap();
+        head.at += 1;
+        let mut bad = rows.clone();
+        bad.0.insert(head_key(800), head.encode());
+        let end = super::tests::chain_end(&rows);
+        assert_eq!(findings(&bad, 1, end, &ca), [Finding::HeadInvalid(800, HeadError::Signature)]);
+    }
+
+    fn chain_end(rows: &Rows) -> Chain {
+        let mut chain = Chain::default();
+        for n in 1..=1200 {
+            let value = &rows.0[&record_key(n)];
+            assert!(chain.follow(&Record::decode(value).unwrap(), value));
+        }
+        chain
+    }
+}

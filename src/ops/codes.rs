@@ -1,0 +1,224 @@
+//! The catalogue of error codes: what `spine explain CODE` prints and `docs/errors.md` is made from.
+//!
+//! A code is for ever: appended, never reused. 1xxx: refusals that clients see; 2xxx: operators' commands; 3xxx: what
+//! a node says of itself. Words here are public (P10): private words go to the log under the correlation id.
+
+/// The ten kinds of refusal (design: edge). Protocols map kinds, not codes, to their own statuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Incorrect,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    Gone,
+    Conflict,
+    Stale,
+    Unsupported,
+    Busy,
+    Fault,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 10] = [
+        Kind::Incorrect,
+        Kind::Unauthenticated,
+        Kind::Forbidden,
+        Kind::NotFound,
+        Kind::Gone,
+        Kind::Conflict,
+        Kind::Stale,
+        Kind::Unsupported,
+        Kind::Busy,
+        Kind::Fault,
+    ];
+
+    /// The word for labels and documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Incorrect => "incorrect",
+            Kind::Unauthenticated => "unauthenticated",
+            Kind::Forbidden => "forbidden",
+            Kind::NotFound => "not_found",
+            Kind::Gone => "gone",
+            Kind::Conflict => "conflict",
+            Kind::Stale => "stale",
+            Kind::Unsupported => "unsupported",
+            Kind::Busy => "busy",
+            Kind::Fault => "fault",
+        }
+    }
+
+    /// What a kind means for whoever asked.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Kind::Incorrect => "The request is malformed. Repeating it unchanged fails again.",
+            Kind::Unauthenticated => "The caller has not proven who it is.",
+            Kind::Forbidden => "The caller is known and may not do this.",
+            Kind::NotFound => "There is no such thing, or none that the caller may know of.",
+            Kind::Gone => "It was there and is no more.",
+            Kind::Conflict => "The request contradicts the present state.",
+            Kind::Stale => "The request rests on an old version or a used-up token.",
+            Kind::Unsupported => "The interaction, media type or encoding is not offered.",
+            Kind::Busy => "Not now: over a limit, or the site cannot answer at once. Repeat after Retry-After.",
+            Kind::Fault => "Our fault. The cause is in the node's log under the correlation id.",
+        }
+    }
+}
+
+/// One line of the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct Code {
+    /// `SPN-` and four digits.
+    pub code: &'static str,
+    pub kind: Kind,
+    /// What failed, in one line; what a client or an operator reads.
+    pub words: &'static str,
+    /// How it comes about.
+    pub why: &'static str,
+    /// What to try.
+    pub fix: &'static str,
+}
+
+macro_rules! codes {
+    ($($name:ident = $code:literal $kind:ident, $words:literal, $why:literal, $fix:literal;)*) => {
+        $(#[doc = $words] pub const $name: Code = Code {
+            code: $code, kind: Kind::$kind, words: $words, why: $why, fix: $fix,
+        };)*
+        const CATALOGUE: &[Code] = &[$($name),*];
+    };
+}
+
+codes! {
+    BAD_REQUEST = "SPN-1001" Incorrect, "The request cannot be read",
+        "A header or the body breaks the rules of HTTP or of the interaction.",
+        "Compare the request with the interface's description; the answer's detail names the part.";
+    DUPLICATE_HEADER = "SPN-1002" Incorrect, "A header that may come once came twice",
+        "Two values of one header would be read differently by different programs, so neither is taken.",
+        "Send the header once.";
+    CERTIFICATE_UNKNOWN = "SPN-1003" Forbidden, "The client certificate belongs to no registered system",
+        "The certificate is signed by a trusted authority, but no system of the registry has it.",
+        "Register the system with `spine party add` or connect with the certificate that was registered.";
+    SYSTEM_DISABLED = "SPN-1004" Forbidden, "The connecting system is disabled",
+        "An operator has disabled the system that this certificate belongs to.",
+        "Ask the site's operators; `spine party show` says since when.";
+    CERTIFICATE_REFUSED = "SPN-1005" Unauthenticated, "The client certificate is no longer accepted",
+        "It was revoked or has expired, or its authority is no longer trusted, since the connection was made.",
+        "Connect with a valid certificate.";
+    NO_PERMIT = "SPN-1006" Forbidden, "The caller may not do this",
+        "The access rule of the interaction does not admit the caller.",
+        "Ask the site's operators which role or registration the interaction needs.";
+    NO_ROUTE = "SPN-1007" NotFound, "There is nothing at this address",
+        "The path names no interaction of this listener.",
+        "Check the path for typing errors; paths are lower case but for ids.";
+    WRONG_METHOD = "SPN-1008" Unsupported, "The address does not take this method",
+        "The path exists, the method does not.",
+        "The answer's allow header lists the methods.";
+    BODY_TOO_LARGE = "SPN-1009" Incorrect, "The body is larger than one request may carry",
+        "One request carries at most 104,857,600 bytes of body.",
+        "Split the message into chunks.";
+    BODY_TOO_SLOW = "SPN-1010" Incorrect, "The body did not arrive in time",
+        "The sender paused for too long or sent too slowly on the whole.",
+        "Repeat the request; check the network between you and the site.";
+    BODY_BROKEN = "SPN-1011" Incorrect, "The body ended early or was framed wrongly",
+        "The connection broke, or chunked framing was malformed.",
+        "Repeat the request.";
+    RATE_LIMITED = "SPN-1012" Busy, "Too many requests from this system",
+        "Each connecting system has a rate; a short burst above it is allowed.",
+        "Wait for the seconds that Retry-After names, then go on more slowly.";
+    OVERLOADED = "SPN-1013" Busy, "The site has more to do than it can queue",
+        "Queues are bounded; this request found one full. Nothing was done.",
+        "Repeat after Retry-After.";
+    NO_LEADER = "SPN-1014" Busy, "The part of the site that holds this data cannot answer now",
+        "Its leader is changing, or too few nodes can reach each other. Nothing was done.",
+        "Repeat after Retry-After; on the site, `spine status` shows what is missing.";
+    NO_SPACE = "SPN-1015" Busy, "The site has no room for new data now",
+        "A node's disk is nearly full. Reads go on; writes are refused early.",
+        "Repeat later; on the site, make room on the data disk.";
+    OUTCOME_UNKNOWN = "SPN-1016" Busy, "It is not known whether this was done",
+        "The answer was lost while the site changed leaders. It may or may not have taken effect.",
+        "Look whether it took effect, or repeat it where repeating is harmless.";
+    DRAINING = "SPN-1017" Busy, "This node is being taken out of service",
+        "The node finishes what it has and takes no more.",
+        "Connect again: another node will answer.";
+    FAULT = "SPN-1018" Fault, "An internal error occurred",
+        "A program fault or unreadable stored data. Nothing was changed.",
+        "Report the correlation id to the site's operators; `spine trace ID` finds the cause.";
+    BODY_UNAVAILABLE = "SPN-1019" Busy, "The stored body cannot be read now",
+        "No reachable node holds an intact copy at this moment.",
+        "Repeat after Retry-After.";
+    ADMIN_NO_ROUTE = "SPN-2001" NotFound, "The node does not know this operation",
+        "The command line and the running node are of different releases.",
+        "Compare `spine --version` with `spine status`, and restart the older one.";
+    ADMIN_BAD_REQUEST = "SPN-2002" Incorrect, "The operation's input cannot be read",
+        "A parameter is missing or of the wrong form.",
+        "See the command's --help.";
+    ADMIN_UNREACHABLE = "SPN-2003" Busy, "The node cannot be reached",
+        "Nothing answers on the admin socket: the node is stopped, or you lack the group that may open it.",
+        "Start the node (`systemctl start spine`), or run as root or a member of group spine; --socket names another socket.";
+    TLS_FILES = "SPN-3001" Fault, "Certificate files cannot be used",
+        "A file is missing, unreadable, expired or does not fit its key. What was loaded before goes on serving.",
+        "Correct the file that the log names, then `spine config reload`.";
+}
+
+/// All codes, in order.
+pub fn catalogue() -> &'static [Code] {
+    CATALOGUE
+}
+
+/// Finds a code; `spn-1001` and `1001` are taken for `SPN-1001`.
+pub fn find(text: &str) -> Option<&'static Code> {
+    let digits = text.trim().trim_start_matches(['s', 'p', 'n', 'S', 'P', 'N', '-']);
+    CATALOGUE.iter().find(|c| &c.code[4..] == digits)
+}
+
+/// The text of `docs/errors.md`.
+pub fn document() -> String {
+    let mut out = String::from(
+        "# Error codes\n\nMade from `src/ops/codes.rs` (a test compares, and writes it with `SPINE_WRITE_DOCS=1`); `spine explain CODE` prints the same.\n\n\
+         Every refusal has one of ten kinds. Each answer carries `x-correlation-id`, which `spine trace ID` resolves to\n\
+         the log line that explains it.\n\n| kind | meaning |\n|---|---|\n",
+    );
+    for kind in Kind::ALL {
+        out.push_str(&format!("| {} | {} |\n", kind.word(), kind.meaning()));
+    }
+    let mut thousand = "";
+    for c in CATALOGUE {
+        if c.code[4..5] != *thousand {
+            thousand = &c.code[4..5];
+            out.push_str(match thousand {
+                "1" => "\n## 1xxx: what clients see\n",
+                "2" => "\n## 2xxx: operators' commands\n",
+                _ => "\n## 3xxx: what a node says of itself\n",
+            });
+        }
+        out.push_str(&format!("\n### {}: {}\n\n", c.code, c.words));
+        out.push_str(&format!("Kind: {}.\n\n{}\n\n**Try:** {}\n", c.kind.word(), c.why, c.fix));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_rise_and_are_found() {
+        for pair in CATALOGUE.windows(2) {
+            assert!(pair[0].code < pair[1].code, "{} is out of order", pair[1].code);
+        }
+        assert!(CATALOGUE.iter().all(|c| c.code.len() == 8 && c.code.starts_with("SPN-")));
+        assert_eq!(find("spn-1012").map(|c| c.code), Some("SPN-1012"));
+        assert_eq!(find("2003").map(|c| c.code), Some("SPN-2003"));
+        assert!(find("SPN-9999").is_none());
+    }
+
+    #[test]
+    fn the_document_agrees_with_the_catalogue() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
+        if std::env::var_os("SPINE_WRITE_DOCS").is_some() {
+            std::fs::write(path, document()).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(stored == document(), "docs/errors.md is old: run `SPINE_WRITE_DOCS=1 cargo test --lib ops::codes`");
+    }
+}

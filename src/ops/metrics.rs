@@ -1,0 +1,221 @@
+//! Every metric: name, unit, help and the label sets that are known beforehand, in one list.
+//!
+//! Labels come from closed sets only (`operations.md` §6): never a mailbox, message id, path or error text (P10).
+//! A name without a line in [`ALL`] fails the test below. Buckets of histograms are in `recorder`.
+
+use metrics::Unit;
+
+/// How a metric moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// One label set: the names with their values.
+pub type LabelSet = &'static [(&'static str, &'static str)];
+
+/// One line of the list.
+pub struct Metric {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub unit: Option<Unit>,
+    pub help: &'static str,
+    /// Label sets known when the program starts: they begin at 0, so that `rate()` works from the first event.
+    pub start: &'static [LabelSet],
+}
+
+const fn counter(name: &'static str, help: &'static str, start: &'static [LabelSet]) -> Metric {
+    Metric { name, shape: Shape::Counter, unit: None, help, start }
+}
+const fn bytes_counter(name: &'static str, help: &'static str, start: &'static [LabelSet]) -> Metric {
+    Metric { name, shape: Shape::Counter, unit: Some(Unit::Bytes), help, start }
+}
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, shape: Shape::Gauge, unit: None, help, start: &[] }
+}
+const fn seconds(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, shape: Shape::Histogram, unit: Some(Unit::Seconds), help, start: &[] }
+}
+const fn moment(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, shape: Shape::Gauge, unit: Some(Unit::Seconds), help, start: &[] }
+}
+const fn bytes_gauge(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, shape: Shape::Gauge, unit: Some(Unit::Bytes), help, start: &[] }
+}
+const fn sizes(name: &'static str, help: &'static str) -> Metric {
+    Metric { name, shape: Shape::Histogram, unit: None, help, start: &[] }
+}
+
+// Build.
+pub const BUILD_INFO: &str = "spine_build_info";
+pub const START_TIME: &str = "spine_start_time_seconds";
+pub const RESTART_PENDING: &str = "spine_restart_pending";
+// Requests.
+pub const REQUESTS: &str = "spine_requests_total";
+pub const REQUEST_DURATION: &str = "spine_request_duration_seconds";
+pub const REQUESTS_IN_FLIGHT: &str = "spine_requests_in_flight";
+pub const REFUSALS: &str = "spine_refusals_total";
+pub const REQUEST_BYTES: &str = "spine_request_bytes_total";
+pub const RESPONSE_BYTES: &str = "spine_response_bytes_total";
+// Edge.
+pub const CONNECTIONS: &str = "spine_connections";
+pub const CONNECTIONS_REFUSED: &str = "spine_connections_refused_total";
+pub const TLS_HANDSHAKES: &str = "spine_tls_handshakes_total";
+pub const TLS_HANDSHAKE_DURATION: &str = "spine_tls_handshake_duration_seconds";
+pub const TIMEOUTS: &str = "spine_timeouts_total";
+pub const RATE_LIMITED: &str = "spine_rate_limited_total";
+pub const CERTIFICATE_EXPIRY: &str = "spine_certificate_expiry_timestamp_seconds";
+pub const CRL_NEXT_UPDATE: &str = "spine_crl_next_update_timestamp_seconds";
+pub const RELOAD_SUCCESS: &str = "spine_config_reload_success";
+pub const RELOAD_TIME: &str = "spine_config_reload_timestamp_seconds";
+// Consensus.
+pub const RAFT_IS_LEADER: &str = "spine_raft_is_leader";
+pub const RAFT_TERM: &str = "spine_raft_term";
+pub const RAFT_COMMIT_INDEX: &str = "spine_raft_commit_index";
+pub const RAFT_APPLIED_INDEX: &str = "spine_raft_applied_index";
+pub const RAFT_PEER_LAG: &str = "spine_raft_peer_lag_entries";
+pub const RAFT_ELECTIONS: &str = "spine_raft_elections_total";
+pub const RAFT_PROPOSE_DURATION: &str = "spine_raft_propose_duration_seconds";
+pub const RAFT_LEVEL: &str = "spine_raft_level";
+// Log and store.
+pub const LOG_SYNC_DURATION: &str = "spine_log_sync_duration_seconds";
+pub const LOG_BATCH_ENTRIES: &str = "spine_log_batch_entries";
+pub const LOG_BYTES: &str = "spine_log_bytes";
+pub const STORE_BYTES: &str = "spine_store_bytes";
+pub const STORE_FREE_BYTES: &str = "spine_store_free_bytes";
+pub const STORE_CHECKSUM_FAILURES: &str = "spine_store_checksum_failures_total";
+pub const SNAPSHOT_DURATION: &str = "spine_snapshot_duration_seconds";
+pub const BLOB_BYTES_SENT: &str = "spine_blob_replicated_bytes_total";
+pub const BLOB_FETCHES: &str = "spine_blob_fetches_total";
+// Flow.
+pub const OUTBOX_ROWS: &str = "spine_outbox_rows";
+pub const OUTBOX_OLDEST_AGE: &str = "spine_outbox_oldest_age_seconds";
+pub const DELIVERY_ATTEMPTS: &str = "spine_delivery_attempts_total";
+pub const MAILBOX_OLDEST_UNREAD_AGE: &str = "spine_mailbox_oldest_unread_age_seconds";
+pub const TIMERS_DUE: &str = "spine_timers_due";
+// Safety.
+pub const AUDIT_RECORDS: &str = "spine_audit_records_total";
+pub const AUDIT_VERIFIED: &str = "spine_audit_verified_timestamp_seconds";
+pub const AUDIT_CHAIN_OK: &str = "spine_audit_chain_ok";
+pub const CLOCK_OFFSET: &str = "spine_clock_offset_seconds";
+// Process, by the names every exporter uses.
+pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
+pub const PROCESS_RESIDENT: &str = "process_resident_memory_bytes";
+pub const PROCESS_VIRTUAL: &str = "process_virtual_memory_bytes";
+pub const PROCESS_FDS: &str = "process_open_fds";
+pub const PROCESS_MAX_FDS: &str = "process_max_fds";
+pub const PROCESS_THREADS: &str = "process_threads";
+pub const PROCESS_START: &str = "process_start_time_seconds";
+
+/// The ten kinds of refusal, as label sets of [`REFUSALS`] for MESH.
+const MESH_KINDS: &[LabelSet] = &[
+    &[("service", "mesh"), ("kind", "incorrect")],
+    &[("service", "mesh"), ("kind", "unauthenticated")],
+    &[("service", "mesh"), ("kind", "forbidden")],
+    &[("service", "mesh"), ("kind", "not_found")],
+    &[("service", "mesh"), ("kind", "gone")],
+    &[("service", "mesh"), ("kind", "conflict")],
+    &[("service", "mesh"), ("kind", "stale")],
+    &[("service", "mesh"), ("kind", "unsupported")],
+    &[("service", "mesh"), ("kind", "busy")],
+    &[("service", "mesh"), ("kind", "fault")],
+];
+
+const HANDSHAKES: &[LabelSet] = &[
+    &[("listener", "suppliers"), ("outcome", "full")],
+    &[("listener", "suppliers"), ("outcome", "resumed")],
+    &[("listener", "suppliers"), ("outcome", "no_certificate")],
+    &[("listener", "suppliers"), ("outcome", "bad_certificate")],
+    &[("listener", "suppliers"), ("outcome", "protocol")],
+    &[("listener", "suppliers"), ("outcome", "timeout")],
+];
+
+const TIMEOUT_REASONS: &[LabelSet] =
+    &[&[("reason", "handshake")], &[("reason", "header")], &[("reason", "body")], &[("reason", "write")]];
+
+/// Every metric that the program has.
+pub const ALL: &[Metric] = &[
+    gauge(BUILD_INFO, "1, with the version and source revision of this build as labels."),
+    moment(START_TIME, "Unix time at which the node started."),
+    gauge(RESTART_PENDING, "1 while a changed setting waits for a restart."),
+    counter(REQUESTS, "Requests answered, by service, interaction and outcome.", &[]),
+    seconds(REQUEST_DURATION, "Time from a request's first byte of body to its answer's head."),
+    gauge(REQUESTS_IN_FLIGHT, "Requests being worked on."),
+    counter(REFUSALS, "Requests refused, by service and kind of refusal.", MESH_KINDS),
+    bytes_counter(REQUEST_BYTES, "Bytes of request bodies received.", &[&[]]),
+    bytes_counter(RESPONSE_BYTES, "Bytes of response bodies sent.", &[&[]]),
+    gauge(CONNECTIONS, "Open connections, by listener."),
+    counter(
+        CONNECTIONS_REFUSED,
+        "Connections closed at once because the listener's bound was reached.",
+        &[&[("listener", "suppliers")]],
+    ),
+    counter(TLS_HANDSHAKES, "TLS handshakes, by listener and outcome.", HANDSHAKES),
+    seconds(TLS_HANDSHAKE_DURATION, "Time a TLS handshake took, by listener."),
+    counter(TIMEOUTS, "Connections closed because the client was too slow, by what it was slow with.", TIMEOUT_REASONS),
+    counter(RATE_LIMITED, "Requests answered 429 because their tenant went over its rate.", &[&[("service", "mesh")]]),
+    moment(CERTIFICATE_EXPIRY, "Unix time at which a certificate in use expires, by use."),
+    moment(CRL_NEXT_UPDATE, "Unix time at which the oldest revocation list in use becomes stale."),
+    gauge(
+        RELOAD_SUCCESS,
+        "1 if the last reload of certificates and settings was taken, 0 if the old ones still serve.",
+    ),
+    moment(RELOAD_TIME, "Unix time of the last reload that was taken."),
+    gauge(RAFT_IS_LEADER, "1 on the node that leads the partition."),
+    gauge(RAFT_TERM, "The partition's term as this node knows it."),
+    gauge(RAFT_COMMIT_INDEX, "Highest log index this node knows to be committed."),
+    gauge(RAFT_APPLIED_INDEX, "Highest log index this node has applied."),
+    gauge(RAFT_PEER_LAG, "Entries by which a peer is behind, as the leader sees it."),
+    counter(RAFT_ELECTIONS, "Times this node saw leadership change.", &[]),
+    seconds(RAFT_PROPOSE_DURATION, "Time from proposing an entry to applying it, on the leader."),
+    gauge(RAFT_LEVEL, "Level of formats that the site writes."),
+    seconds(LOG_SYNC_DURATION, "Time one write and sync of the log took."),
+    sizes(LOG_BATCH_ENTRIES, "Entries that one sync of the log covered."),
+    bytes_gauge(LOG_BYTES, "Bytes of log segments on disk."),
+    bytes_gauge(STORE_BYTES, "Bytes the store holds on disk, by tree."),
+    bytes_gauge(STORE_FREE_BYTES, "Bytes free for us on the data directory's file system."),
+    counter(STORE_CHECKSUM_FAILURES, "Stored blocks or blobs that failed their checksum.", &[&[]]),
+    seconds(SNAPSHOT_DURATION, "Time a snapshot took to write and seal."),
+    bytes_counter(BLOB_BYTES_SENT, "Bytes of message bodies copied to other nodes.", &[&[]]),
+    counter(
+        BLOB_FETCHES,
+        "Message bodies fetched from another node because this one lacked them, by outcome.",
+        &[&[("outcome", "ok")], &[("outcome", "failed")]],
+    ),
+    gauge(OUTBOX_ROWS, "Commands waiting to be delivered to another partition or endpoint, by kind."),
+    moment(OUTBOX_OLDEST_AGE, "Age of the oldest waiting delivery."),
+    counter(DELIVERY_ATTEMPTS, "Deliveries tried, by kind and outcome.", &[]),
+    moment(MAILBOX_OLDEST_UNREAD_AGE, "Age of the oldest message that waits in any mailbox."),
+    gauge(TIMERS_DUE, "Timers that are due and not yet acted on."),
+    counter(AUDIT_RECORDS, "Audit records written.", &[]),
+    moment(AUDIT_VERIFIED, "Unix time at which the audit chain was last verified."),
+    gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
+    moment(CLOCK_OFFSET, "Largest difference seen between this node's clock and a peer's."),
+    counter(PROCESS_CPU, "CPU time the process has used, user and system.", &[]),
+    bytes_gauge(PROCESS_RESIDENT, "Resident memory."),
+    bytes_gauge(PROCESS_VIRTUAL, "Virtual memory."),
+    gauge(PROCESS_FDS, "Open file descriptors."),
+    gauge(PROCESS_MAX_FDS, "Most file descriptors the process may open."),
+    gauge(PROCESS_THREADS, "Threads of the process."),
+    moment(PROCESS_START, "Unix time at which the process started."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_in_the_list_once_and_well_formed() {
+        let source = include_str!("metrics.rs");
+        let declared = source.lines().filter(|l| l.starts_with("pub const") && l.contains(": &str = ")).count();
+        assert_eq!(declared, ALL.len(), "a declared name lacks its line in ALL, or the other way round");
+        for (i, m) in ALL.iter().enumerate() {
+            assert!(ALL[..i].iter().all(|other| other.name != m.name), "{} twice", m.name);
+            assert!(m.name.starts_with("spine_") || m.name.starts_with("process_"), "{}", m.name);
+            assert_eq!(m.shape == Shape::Counter, m.name.ends_with("_total"), "{}", m.name);
+            assert!(m.help.ends_with('.') || m.help.contains("labels"), "{}", m.name);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Everything that speaks to systemd: readiness, status, watchdog, passed sockets. Does nothing without systemd.
+//!
+//! `READY=1` is for a node that listens and has caught up; until then [`Notify::starting`] keeps systemd patient.
+//! The watchdog is petted by whoever calls [`Notify::alive`]: the engine's loop, not a side thread.
+
+use sd_notify::NotifyState;
+use std::{
+    io,
+    os::fd::{FromRawFd, OwnedFd},
+    time::Duration,
+};
+
+/// Tells systemd how the process is doing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Notify;
+
+impl Notify {
+    fn send(states: &[NotifyState<'_>]) {
+        if let Err(e) = sd_notify::notify(states) {
+            tracing::debug!(event = "systemd.notify.failed", error = %e, "systemd could not be told");
+        }
+    }
+    /// Still starting: shows `status` and asks for `patience` more before systemd gives up.
+    pub fn starting(&self, status: &str, patience: Duration) {
+        let usec = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
+        Self::send(&[NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(usec)]);
+    }
+    /// Listening and caught up.
+    pub fn ready(&self, status: &str) {
+        Self::send(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+    pub fn status(&self, status: &str) {
+        Self::send(&[NotifyState::Status(status)]);
+    }
+    /// Draining: shows `status` and asks for `patience` to finish what is in flight.
+    pub fn stopping(&self, status: &str, patience: Duration) {
+        let usec = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
+        Self::send(&[NotifyState::Stopping, NotifyState::Status(status), NotifyState::ExtendTimeoutUsec(usec)]);
+    }
+    /// Pets the watchdog.
+    pub fn alive(&self) {
+        Self::send(&[NotifyState::Watchdog]);
+    }
+    /// How often to call [`Notify::alive`]: half of what systemd allows. `None` where no watchdog runs.
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        sd_notify::watchdog_enabled().map(|limit| limit / 2)
+    }
+}
+
+/// A socket that systemd opened for us, with its `FileDescriptorName=`.
+pub struct PassedSocket {
+    pub name: String,
+    pub fd: OwnedFd,
+}
+
+impl PassedSocket {
+    /// The socket as a TCP listener. An error if it is another kind of socket.
+    pub fn into_tcp(self) -> io::Result<std::net::TcpListener> {
+        let listener = std::net::TcpListener::from(self.fd);
+        listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+}
+
+/// Takes the sockets that systemd passed. Call once, early: the descriptors are taken over.
+pub fn passed_sockets() -> io::Result<Vec<PassedSocket>> {
+    let passed = sd_notify::listen_fds_with_names()?;
+    Ok(passed
+        .map(|(fd, name)| PassedSocket {
+            name,
+            // SAFETY: sd_listen_fds hands these descriptors over for good, and the library unsets the variables.
+            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+        })
+        .collect())
+}

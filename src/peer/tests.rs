@@ -1,0 +1,149 @@
+//! Real TLS on loopback: who is let in, what is bounded, what happens when a peer goes and comes.
+
+use super::*;
+use crate::seam::net::{Handler, kinds};
+
+const CLUSTER: &str = "site-a";
+
+pub(crate) struct Authority {
+    cert: rcgen::Certificate,
+    key: rcgen::KeyPair,
+    params: rcgen::CertificateParams,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
+        let cert = params.self_signed(&key).unwrap();
+        Authority { cert, key, params }
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Tls {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.extended_key_usages =
+            vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let issuer = rcgen::Issuer::from_params(&self.params, &self.key);
+        let cert = params.signed_by(&key, &issuer).unwrap();
+        Tls {
+            ca_pem: self.cert.pem().into_bytes(),
+            cert_pem: cert.pem().into_bytes(),
+            key_pem: key.serialize_pem().into_bytes(),
+        }
+    }
+}
+
+struct Echo;
+
+impl Handler for Echo {
+    fn handle(&self, from: NodeNumber, kind: Kind, payload: Bytes) -> Answer {
+        Box::pin(async move {
+            if payload.as_ref() == b"fail" {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "nothing here"));
+            }
+            Ok([format!("{from}/{}/", kind.0).as_bytes(), &payload].concat().into())
+        })
+    }
+}
+
+fn peers(authority: &Authority, node: u16, cluster: &str) -> Peers {
+    let router = Arc::new(Router::default());
+    for kind in [kinds::SUBMIT, kinds::JOIN, kinds::RAFT_APPEND] {
+        router.claim(kind, Arc::new(Echo));
+    }
+    let node = NodeNumber(node);
+    Peers::new(node, cluster, &authority.node(&node_name(node, cluster)), router).unwrap()
+}
+
+async fn pair() -> (Authority, Peers, Peers) {
+    let authority = Authority::new();
+    let (one, two) = (peers(&authority, 1, CLUSTER), peers(&authority, 2, CLUSTER));
+    let at = two.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    one.set_address(NodeNumber(2), at);
+    (authority, one, two)
+}
+
+const SOON: Duration = Duration::from_secs(10);
+
+async fn call(from: &Peers, kind: Kind, payload: &'static [u8]) -> io::Result<Bytes> {
+    from.call(NodeNumber(2), Lane::Ask, kind, Bytes::from_static(payload), SOON).await
+}
+
+#[tokio::test]
+async fn the_caller_is_who_its_certificate_says() {
+    let (_authority, one, _two) = pair().await;
+    assert_eq!(call(&one, kinds::SUBMIT, b"x").await.unwrap().as_ref(), b"1/16/x");
+    assert_eq!(call(&one, kinds::SUBMIT, b"fail").await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(call(&one, kinds::STATUS, b"").await.unwrap_err().kind(), io::ErrorKind::Unsupported);
+}
+
+#[tokio::test]
+async fn many_calls_share_a_connection_and_large_ones_pass() {
+    let (_authority, one, _two) = pair().await;
+    let calls = (0..500).map(|n| {
+        let one = one.clone();
+        async move {
+            let body = Bytes::from(vec![n as u8; if n % 100 == 0 { 4 << 20 } else { 100 }]);
+            let answer = one.call(NodeNumber(2), Lane::Raft, kinds::RAFT_APPEND, body.clone(), SOON).await.unwrap();
+            assert!(answer.ends_with(&body));
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    let long = Bytes::from(vec![0; crate::seam::net::MAX_PAYLOAD + 1]);
+    let refused = one.call(NodeNumber(2), Lane::Raft, kinds::RAFT_APPEND, long, SOON).await;
+    assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn strangers_are_refused() {
+    let (authority, one, two) = pair().await;
+    let at = one.shared.known.lock().unwrap().addresses[&NodeNumber(2)].borrow().to_owned();
+    // Another site with the same authority, another authority, and a node that is not the one expected.
+    let other_site = peers(&authority, 1, "site-b");
+    let other_ca = peers(&Authority::new(), 1, CLUSTER);
+    let three = peers(&authority, 3, CLUSTER);
+    other_site.set_address(NodeNumber(2), at);
+    other_ca.set_address(NodeNumber(2), at);
+    three.set_address(NodeNumber(4), at);
+    assert!(call(&other_site, kinds::SUBMIT, b"x").await.is_err());
+    assert!(call(&other_ca, kinds::SUBMIT, b"x").await.is_err());
+    assert!(three.call(NodeNumber(4), Lane::Ask, kinds::SUBMIT, Bytes::new(), SOON).await.is_err());
+    let wrong = Tls { ..authority.node("node-5.site-a") };
+    assert!(Peers::new(NodeNumber(6), CLUSTER, &wrong, Arc::default()).is_err());
+    two.close();
+}
+
+#[tokio::test]
+async fn a_joining_machine_may_send_join_and_nothing_else() {
+    let (authority, one, _two) = pair().await;
+    let at = one.shared.known.lock().unwrap().addresses[&NodeNumber(2)].borrow().to_owned();
+    let ca = fingerprint(authority.cert.pem().as_bytes()).unwrap();
+    let answer = join_call(at, ca, Bytes::from_static(b"token"), SOON).await.unwrap();
+    assert_eq!(answer.as_ref(), b"0/34/token");
+    assert!(join_call(at, [7; 32], Bytes::from_static(b"token"), SOON).await.is_err());
+}
+
+#[tokio::test]
+async fn a_peer_that_comes_back_is_found_again() {
+    let (authority, one, two) = pair().await;
+    let at = one.shared.known.lock().unwrap().addresses[&NodeNumber(2)].borrow().to_owned();
+    call(&one, kinds::SUBMIT, b"x").await.unwrap();
+    two.close();
+    let deadline = tokio::time::Instant::now() + SOON;
+    while call(&one, kinds::SUBMIT, b"x").await.is_ok() {
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    let again = peers(&authority, 2, CLUSTER);
+    let moved = again.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    assert_ne!(at, moved);
+    one.set_address(NodeNumber(2), moved);
+    while call(&one, kinds::SUBMIT, b"x").await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+}

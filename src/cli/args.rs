@@ -1,7 +1,7 @@
 //! The tree of commands. Each group's verbs stand in the group's own file; what all commands take stands here.
 
 use super::{
-    audit, cert, cluster, config, demo, doctor, explain,
+    audit, bench, cert, cluster, config, demo, doctor, explain,
     failure::{self, Failure},
     generate, init, join, mailbox, node,
     output::{Format, Output},
@@ -111,8 +111,7 @@ pub enum Command {
     /// Follow a message or request by its id
     Trace(trace::Args),
     /// Measure a running site
-    #[cfg(feature = "never")]
-    Bench,
+    Bench(bench::BenchArgs),
     /// Check this machine and its node; say what to mend
     Doctor(doctor::Args),
     /// Explain an error code

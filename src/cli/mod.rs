@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod audit;
+pub mod bench;
 pub mod cert;
 pub mod cluster;
 pub mod config;
@@ -60,12 +61,28 @@ fn run(cli: Cli) -> failure::Done {
     let Cli { globals, command } = cli;
     match command {
         Command::Serve(args) => serve::run(&globals, args),
+        Command::Bench(args) => bench_run(args),
         Command::Config(args) => config::run(&globals, args.verb),
         Command::Explain(args) => explain::run(&globals, &args),
         Command::Generate(args) => generate::run(args),
         Command::Completions(args) => generate::completions(args.shell),
         Command::Man(args) => generate::man(&args.page),
         other => client_side(globals, other),
+    }
+}
+
+/// The load generator has a runtime and a report of its own.
+fn bench_run(args: bench::BenchArgs) -> failure::Done {
+    match bench::run(args) {
+        Ok(code) if code == ExitCode::SUCCESS => Ok(()),
+        Ok(_) => Err(failure(
+            &codes::CLI_DEGRADED,
+            "the load found nothing that works",
+            "not one operation succeeded",
+            "see the report above, and `spine status`",
+        )),
+        Err(e) => Err(failure(&codes::CLI_USAGE, "the load cannot be run", format!("{e:#}"), "see `spine bench mesh --help`")
+            .with_exit(failure::exit::FAILED)),
     }
 }
 

@@ -80,7 +80,7 @@ pub fn line(text: &str) {
 /// A plain table without lines, readable in black and white and by `awk`.
 pub fn table<'a>(heads: impl Iterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(heads.map(str::to_uppercase));
+    table.load_style(NOTHING).set_header(heads.map(str::to_uppercase));
     table
 }
 

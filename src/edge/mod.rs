@@ -1,1 +1,112 @@
 //! Where clients arrive: listener, TLS, HTTP, routes, the gate, and refusals turned into each protocol's words.
+//!
+//! | file | duty |
+//! |---|---|
+//! | `listener` | accepts, bounds, shakes hands, drains |
+//! | `tls` | certificates and revocation lists, exchanged under load |
+//! | `connection` | one connection as HTTP/1.1 or 2 |
+//! | `pace` | gives up on slow clients |
+//! | `peer` `tenant` | who is there; its share of the node |
+//! | `flow` | the request path on one page |
+//! | `body` `payload` `render` | bodies in and out, streamed |
+//! | `protocol` `backend` | what the path needs of services, and of the rooms below |
+//! | `mesh` `engine` | the product's protocol and backend |
+//! | `problem` | refusals: kinds, public and private words |
+//! | `options` | every bound |
+//!
+//! Promises held here: P4 (answers leave after their record is durable), P5 (no permit, no interaction), P6 (bounds).
+
+pub mod backend;
+pub mod body;
+pub mod connection;
+pub mod flow;
+pub mod listener;
+pub mod meter;
+pub mod options;
+pub mod pace;
+pub mod payload;
+pub mod peer;
+pub mod problem;
+pub mod protocol;
+pub mod render;
+pub mod tenant;
+pub mod tls;
+
+use crate::access::gate::{BadRules, Gate, Rule};
+use crate::seam::World;
+use backend::Backend;
+use meter::Meter;
+use options::Options;
+use protocol::Protocol;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use tls::Tls;
+use tokio::sync::Semaphore;
+
+/// Everything that the listener's connections share.
+pub struct Edge {
+    pub options: Options,
+    pub tls: Tls,
+    pub(crate) world: World,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) protocol: Arc<dyn Protocol>,
+    pub(crate) gate: Gate,
+    pub(crate) meter: Meter,
+    pub(crate) tenants: tenant::Tenants,
+    pub(crate) draining: AtomicBool,
+    /// Requests at once, over all connections.
+    pub(crate) requests: Arc<Semaphore>,
+    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) discards: Arc<Semaphore>,
+    pub(crate) releases: Arc<Semaphore>,
+    /// Of correlation ids: random for each start, then counted.
+    id_prefix: u64,
+    id_count: AtomicU64,
+}
+
+/// Refused bodies read to their end at once, so that their senders see the refusal.
+const MAX_DISCARDS: usize = 64;
+/// Tokens being released at once (`flow::release`).
+const MAX_RELEASES: usize = 1_024;
+
+impl Edge {
+    /// An error means that an interaction has no access rule: the node must not start (P5).
+    pub fn new(
+        options: Options,
+        tls: Tls,
+        world: World,
+        backend: Arc<dyn Backend>,
+        protocol: Arc<dyn Protocol>,
+        rules: &[Rule],
+    ) -> Result<Arc<Edge>, BadRules> {
+        let mut random = [0; 8];
+        world.rng.fill(&mut random);
+        Ok(Arc::new(Edge {
+            gate: Gate::new(protocol.interactions(), rules)?,
+            meter: Meter::new(protocol.name(), &protocol.interactions()),
+            tenants: tenant::Tenants::default(),
+            draining: AtomicBool::new(false),
+            requests: Arc::new(Semaphore::new(options.max_requests)),
+            uploads: Arc::new(Semaphore::new(options.max_uploads)),
+            discards: Arc::new(Semaphore::new(MAX_DISCARDS)),
+            releases: Arc::new(Semaphore::new(MAX_RELEASES)),
+            id_prefix: u64::from_be_bytes(random),
+            id_count: AtomicU64::new(0),
+            options,
+            tls,
+            world,
+            backend,
+            protocol,
+        }))
+    }
+
+    /// True once the listener has begun to drain: `/readyz` fails from then on.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// A name for one request in logs, audit and answers; unique over the site.
+    pub(crate) fn correlation_id(&self) -> String {
+        format!("{:016x}-{:08x}", self.id_prefix, self.id_count.fetch_add(1, Relaxed))
+    }
+}

@@ -74,10 +74,16 @@ pub struct Overlay {
     rows: BTreeMap<Bytes, (u64, Option<Bytes>)>,
 }
 
+/// Tables that no decision reads: their rows need not be in the overlay, and they are half of all rows.
+const UNREAD: [u8; 3] = [Table::Audit as u8, Table::AuditIndex as u8, Table::RequestExpiry as u8];
+
 impl Overlay {
     /// Takes a batch's decided rows in; `batch` rises.
     pub fn take(&mut self, batch: u64, ops: &[RowOp]) {
         for op in ops {
+            if op.key().first().is_some_and(|table| UNREAD.contains(table)) {
+                continue;
+            }
             let value = match op {
                 RowOp::Put { value, .. } => Some(value.clone()),
                 RowOp::Delete { .. } => None,
@@ -107,6 +113,12 @@ pub trait Decide: Send + Sync {
     /// Decides one command. Refusals are replies too: encode them, after [`Draft::abort`] if rows were written.
     /// An `Err` means that stored rows or the program are at fault: nothing is written and the caller gets a 500.
     fn decide(&self, draft: &mut Draft<'_>, stamp: &Stamp, command: &Command) -> Result<Bytes, Fault>;
+    /// Whether a command only reads (and leaves its audit record) or frees space: such are decided even while the disk
+    /// is nearly full and other writes are refused.
+    fn may_when_full(&self, command: &Command) -> bool {
+        let _ = command;
+        false
+    }
     /// Acts on a due timer. The engine has already taken the timer's row away.
     fn timer(&self, draft: &mut Draft<'_>, stamp: &Stamp, timer: &Timer) -> Result<(), Fault>;
 }
@@ -128,9 +140,13 @@ pub struct Draft<'a> {
     overlay: &'a Overlay,
     site: &'a dyn Reader,
     mine: BTreeMap<Bytes, Change>,
+    /// Changes of the commands before this one in the same draft: an abort leaves them.
+    settled: BTreeMap<Bytes, Change>,
     audit: Vec<AuditNote>,
     timers: Vec<(EpochMillis, ServiceId, Bytes)>,
     outbox: Vec<(Bytes, ServiceId, Bytes)>,
+    /// How many timers and outbox items are settled.
+    kept: (usize, usize),
 }
 
 enum Change {
@@ -151,7 +167,17 @@ pub struct Decided {
 impl<'a> Draft<'a> {
     /// `base`: this partition's applied rows; `site`: the site partition's, as this node has applied them.
     pub fn new(base: &'a dyn Reader, overlay: &'a Overlay, site: &'a dyn Reader) -> Self {
-        Draft { base, overlay, site, mine: BTreeMap::new(), audit: vec![], timers: vec![], outbox: vec![] }
+        Draft {
+            base,
+            overlay,
+            site,
+            mine: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            audit: vec![],
+            timers: vec![],
+            outbox: vec![],
+            kept: (0, 0),
+        }
     }
     /// The registry (mailboxes, workflows, systems), as of now on the leader.
     pub fn site(&self) -> &'a dyn Reader {
@@ -163,7 +189,8 @@ impl<'a> Draft<'a> {
     }
     pub fn put(&mut self, key: Key, value: Bytes) {
         let key = key.build();
-        let fresh = matches!(self.mine.get(&key), Some(Change::Put { fresh: true, .. }));
+        let before = self.mine.get(&key).or_else(|| self.settled.get(&key));
+        let fresh = matches!(before, Some(Change::Put { fresh: true, .. }));
         self.mine.insert(key, Change::Put { value, fresh });
     }
     pub fn delete(&mut self, key: Key) {
@@ -177,7 +204,8 @@ impl<'a> Draft<'a> {
     pub fn timer(&mut self, due: EpochMillis, service: ServiceId, payload: Bytes) {
         self.timers.push((due, service, payload));
     }
-    /// Sends a command to the partition that holds `key`. Within one partition use a direct write instead.
+    /// Sends a command to the partition that holds `key`: decided in the same entry where that is this partition,
+    /// else delivered through the outbox, once.
     pub fn send(&mut self, key: Bytes, service: ServiceId, payload: Bytes) {
         self.outbox.push((key, service, payload));
     }
@@ -187,11 +215,30 @@ impl<'a> Draft<'a> {
     /// Drops every change so far but the audit notes: a refusal changes nothing.
     pub fn abort(&mut self) {
         self.mine.clear();
-        self.timers.clear();
-        self.outbox.clear();
+        self.timers.truncate(self.kept.0);
+        self.outbox.truncate(self.kept.1);
     }
-    pub fn finish(self) -> Decided {
-        let rows = self.mine.into_iter().map(|(key, change)| match change {
+    /// Keeps every change so far, whatever a later command in this draft does: a savepoint.
+    pub fn settle(&mut self) {
+        if self.settled.is_empty() {
+            std::mem::swap(&mut self.settled, &mut self.mine);
+        } else {
+            self.settled.append(&mut self.mine);
+        }
+        self.kept = (self.timers.len(), self.outbox.len());
+    }
+    /// Takes away the outbox items since the last call, to be decided here or numbered for the outbox.
+    pub(super) fn take_outbox(&mut self) -> Vec<(Bytes, ServiceId, Bytes)> {
+        self.kept.1 = 0;
+        std::mem::take(&mut self.outbox)
+    }
+    /// Takes away the audit notes since the last call.
+    pub(super) fn take_audit(&mut self) -> Vec<AuditNote> {
+        std::mem::take(&mut self.audit)
+    }
+    pub fn finish(mut self) -> Decided {
+        self.settle();
+        let rows = self.settled.into_iter().map(|(key, change)| match change {
             Change::Put { value, fresh } => RowOp::Put { key, value, fresh },
             Change::Delete => RowOp::Delete { key },
         });
@@ -199,7 +246,7 @@ impl<'a> Draft<'a> {
     }
 
     fn layered(&self, key: &[u8]) -> Option<Option<&Bytes>> {
-        match self.mine.get(key) {
+        match self.mine.get(key).or_else(|| self.settled.get(key)) {
             Some(Change::Put { value, .. }) => Some(Some(value)),
             Some(Change::Delete) => Some(None),
             None => self.overlay.rows.get(key).map(|(_, value)| value.as_ref()),
@@ -224,7 +271,7 @@ impl Reader for Draft<'_> {
         for (key, (_, value)) in self.overlay.rows.range(range.clone()) {
             above.insert(key.clone(), value.clone());
         }
-        for (key, change) in self.mine.range(range.clone()) {
+        for (key, change) in self.settled.range(range.clone()).chain(self.mine.range(range.clone())) {
             let value = match change {
                 Change::Put { value, .. } => Some(value.clone()),
                 Change::Delete => None,
@@ -305,6 +352,25 @@ mod tests {
         assert_eq!(draft.get(&key(2).build()).unwrap(), Some("o".into()));
         draft.abort();
         assert_eq!(draft.get(&key(9).build()).unwrap(), None);
+    }
+
+    #[test]
+    fn an_abort_leaves_what_was_settled_before() {
+        let base = MapStore::default();
+        let overlay = Overlay::default();
+        let mut draft = Draft::new(&base, &overlay, &base);
+        draft.insert(key(1), "a".into());
+        draft.send("k".into(), ServiceId(9), "x".into());
+        draft.settle();
+        draft.put(key(1), "b".into());
+        draft.delete(key(2));
+        draft.send("k".into(), ServiceId(9), "y".into());
+        assert_eq!(draft.get(&key(1).build()).unwrap(), Some("b".into()));
+        draft.abort();
+        assert_eq!(draft.get(&key(1).build()).unwrap(), Some("a".into()));
+        let decided = draft.finish();
+        assert_eq!(decided.rows, [RowOp::Put { key: key(1).build(), value: "a".into(), fresh: true }]);
+        assert_eq!(decided.outbox.len(), 1);
     }
 
     #[test]

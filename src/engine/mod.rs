@@ -3,7 +3,28 @@
 //! Promises held here: P1 (answers only after commit and apply), P2 (fences), P3 (request memory), P4 (audit rows in
 //! the same entry as the effect). `draft` is the pure half that services see; the rest moves bytes and waits.
 
+mod apply;
+mod decide;
+mod decider;
 pub mod draft;
+mod entry;
+mod errand;
+mod flights;
+mod frames;
+mod handle;
+mod outbox;
+mod ports;
+mod queue;
+mod rows;
+mod space;
+mod submit;
+mod view;
+
+pub use apply::Applier;
+pub use handle::{Engine, EngineOptions};
+pub use ports::{Agreement, Rows, Wait};
+pub use rows::{DeadLetter, Mark};
+pub use view::{Fence, View};
 
 use crate::access::caller::Caller;
 use crate::record;
@@ -25,6 +46,31 @@ pub mod services {
     pub const ENGINE: ServiceId = ServiceId(0);
     pub const DIRECTORY: ServiceId = ServiceId(1);
     pub const MESH: ServiceId = ServiceId(2);
+}
+
+/// Which partition holds a key. The number of buckets is for ever; which partition a bucket lives in may change later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionMap {
+    /// Service partitions of the site, 1..=P; fixed when the site is made.
+    pub partitions: u16,
+}
+
+/// Buckets that keys hash to.
+const BUCKETS: u32 = 1024;
+
+impl PartitionMap {
+    /// The partition of a key; the site partition for the empty key.
+    pub fn of(&self, key: &[u8]) -> PartitionId {
+        if key.is_empty() {
+            return SITE;
+        }
+        let bucket = crc32c::crc32c(key) % BUCKETS;
+        PartitionId(1 + (bucket * u32::from(self.partitions) / BUCKETS) as u16)
+    }
+    /// Every partition, the site's first.
+    pub fn all(&self) -> impl Iterator<Item = PartitionId> + use<> {
+        (0..=self.partitions).map(PartitionId)
+    }
 }
 
 record! {
@@ -50,6 +96,8 @@ pub struct Outcome {
     /// Log index at which the decision committed.
     pub index: u64,
     pub reply: Bytes,
+    /// Commands it sent to other partitions, as (target, outbox sequence): see [`Engine::wait_delivered`].
+    pub sent: Vec<(PartitionId, u64)>,
 }
 
 /// Why a command or a read got no answer. `Unknown` is the only one after which the effect may still come to be.

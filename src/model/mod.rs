@@ -1,5 +1,14 @@
 //! Words, parsed once: identifiers and times that mean something in the standards. Pure.
 
+pub mod ids;
+pub mod message_id;
+pub mod nhs_number;
+pub mod time;
+
+pub use ids::{Asid, MailboxId, OdsCode, WorkflowId};
+pub use message_id::MessageId;
+pub use nhs_number::NhsNumber;
+
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since the Unix epoch, UTC, as a Stamp or a row carries it.

@@ -234,8 +234,7 @@ pub fn describe_der(der: &[u8]) -> Result<Described, PkiError> {
 fn read_crl(pem: &str) -> Result<(Vec<(Vec<u8>, SystemTime)>, u64), PkiError> {
     use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject};
     let malformed = |e: String| PkiError::Malformed(format!("revocation list: {e}"));
-    let der =
-        CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).map_err(|e| malformed(e.to_string()))?;
+    let der = CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).map_err(|e| malformed(e.to_string()))?;
     let (_, crl) = x509_parser::parse_x509_crl(&der).map_err(|e| malformed(e.to_string()))?;
     let time = |t: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(t.max(0) as u64);
     let entries = crl.iter_revoked_certificates();
@@ -324,7 +323,8 @@ mod tests {
     fn an_authority_survives_being_written_and_read_and_what_it_issues_says_what_was_wanted() {
         let made = Authority::create("Test CA", 10).unwrap();
         let ca = Authority::load(made.cert(), made.key()).unwrap();
-        let issued = ca.issue(&Wanted { names: vec!["localhost".into(), "127.0.0.1".into()], ..client("a.X26") }).unwrap();
+        let issued =
+            ca.issue(&Wanted { names: vec!["localhost".into(), "127.0.0.1".into()], ..client("a.X26") }).unwrap();
         let told = &describe(&issued.cert).unwrap()[0];
         assert_eq!(told.common_name, "a.X26");
         assert_eq!(told.names, ["localhost", "127.0.0.1"]);

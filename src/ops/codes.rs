@@ -137,13 +137,10 @@ codes! {
     OUTCOME_UNKNOWN = "SPN-1016" Busy, "It is not known whether this was done",
         "The answer was lost while the site changed leaders. It may or may not have taken effect.",
         "Look whether it took effect, or repeat it where repeating is harmless.";
-    DRAINING = "SPN-1017" Busy, "This node is being taken out of service",
-        "The node finishes what it has and takes no more.",
-        "Connect again: another node will answer.";
-    FAULT = "SPN-1018" Fault, "An internal error occurred",
+    FAULT = "SPN-1017" Fault, "An internal error occurred",
         "A program fault or unreadable stored data. Nothing was changed.",
         "Report the correlation id to the site's operators; `spine trace ID` finds the cause.";
-    BODY_UNAVAILABLE = "SPN-1019" Busy, "The stored body cannot be read now",
+    BODY_UNAVAILABLE = "SPN-1018" Busy, "The stored body cannot be read now",
         "No reachable node holds an intact copy at this moment.",
         "Repeat after Retry-After.";
     ADMIN_NO_ROUTE = "SPN-2001" NotFound, "The node does not know this operation",

@@ -79,6 +79,11 @@ pub const RAFT_PEER_LAG: &str = "spine_raft_peer_lag_entries";
 pub const RAFT_ELECTIONS: &str = "spine_raft_elections_total";
 pub const RAFT_PROPOSE_DURATION: &str = "spine_raft_propose_duration_seconds";
 pub const RAFT_LEVEL: &str = "spine_raft_level";
+// Engine.
+pub const ENGINE_COMMANDS: &str = "spine_engine_commands_total";
+pub const ENGINE_BATCH_COMMANDS: &str = "spine_engine_batch_commands";
+pub const ENGINE_DECIDE_DURATION: &str = "spine_engine_decide_duration_seconds";
+pub const ENGINE_RETRIES: &str = "spine_engine_retries_total";
 // Log and store.
 pub const LOG_SYNC_DURATION: &str = "spine_log_sync_duration_seconds";
 pub const LOG_BATCH_ENTRIES: &str = "spine_log_batch_entries";
@@ -87,6 +92,11 @@ pub const STORE_BYTES: &str = "spine_store_bytes";
 pub const STORE_FREE_BYTES: &str = "spine_store_free_bytes";
 pub const STORE_CHECKSUM_FAILURES: &str = "spine_store_checksum_failures_total";
 pub const SNAPSHOT_DURATION: &str = "spine_snapshot_duration_seconds";
+pub const STORE_FLUSH_DURATION: &str = "spine_store_flush_duration_seconds";
+pub const STORE_MEMORY_BYTES: &str = "spine_store_memory_bytes";
+pub const STORE_CACHE_BYTES: &str = "spine_store_cache_bytes";
+pub const STORE_FULL_WAITS: &str = "spine_store_full_waits_total";
+pub const STORE_SET_ASIDE: &str = "spine_store_set_aside_total";
 pub const BLOB_BYTES_SENT: &str = "spine_blob_replicated_bytes_total";
 pub const BLOB_FETCHES: &str = "spine_blob_fetches_total";
 // Flow.
@@ -171,6 +181,10 @@ pub const ALL: &[Metric] = &[
     counter(RAFT_ELECTIONS, "Times this node saw leadership change.", &[]),
     seconds(RAFT_PROPOSE_DURATION, "Time from proposing an entry to applying it, on the leader."),
     gauge(RAFT_LEVEL, "Level of formats that the site writes."),
+    counter(ENGINE_COMMANDS, "Commands decided on this node.", &[&[]]),
+    sizes(ENGINE_BATCH_COMMANDS, "Commands that one log entry carried."),
+    seconds(ENGINE_DECIDE_DURATION, "Time that deciding one batch took."),
+    counter(ENGINE_RETRIES, "Commands tried again because the leader had changed.", &[&[]]),
     seconds(LOG_SYNC_DURATION, "Time one write and sync of the log took."),
     sizes(LOG_BATCH_ENTRIES, "Entries that one sync of the log covered."),
     bytes_gauge(LOG_BYTES, "Bytes of log segments on disk."),
@@ -178,6 +192,11 @@ pub const ALL: &[Metric] = &[
     bytes_gauge(STORE_FREE_BYTES, "Bytes free for us on the data directory's file system."),
     counter(STORE_CHECKSUM_FAILURES, "Stored blocks or blobs that failed their checksum.", &[&[]]),
     seconds(SNAPSHOT_DURATION, "Time a snapshot took to write and seal."),
+    seconds(STORE_FLUSH_DURATION, "Time a flush of one partition took."),
+    bytes_gauge(STORE_MEMORY_BYTES, "Rows in memory that are not flushed yet, of all partitions."),
+    bytes_gauge(STORE_CACHE_BYTES, "Blocks kept in memory for reads."),
+    counter(STORE_FULL_WAITS, "Times that an apply had to wait for a flush.", &[&[]]),
+    counter(STORE_SET_ASIDE, "Times that stored data was set aside and rebuilt.", &[&[]]),
     bytes_counter(BLOB_BYTES_SENT, "Bytes of message bodies copied to other nodes.", &[&[]]),
     counter(
         BLOB_FETCHES,

@@ -70,6 +70,7 @@ pub fn passed_sockets() -> io::Result<Vec<PassedSocket>> {
         .map(|(fd, name)| PassedSocket {
             name,
             // SAFETY: sd_listen_fds hands these descriptors over for good, and the library unsets the variables.
+            #[allow(unsafe_code, reason = "systemd hands over open descriptors by number; each is taken exactly once")]
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
         })
         .collect())

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod fs;
+pub mod fs_real;
 pub mod net;
 pub mod rng;
 

@@ -85,6 +85,7 @@ pub mod kinds {
     pub const LOG_FETCH: Kind = Kind(6);
     pub const SUBMIT: Kind = Kind(16);
     pub const READ_FENCE: Kind = Kind(17);
+    pub const ROOM: Kind = Kind(18);
     pub const BLOB_PUT: Kind = Kind(24);
     pub const BLOB_GET: Kind = Kind(25);
     pub const REJOIN: Kind = Kind(32);

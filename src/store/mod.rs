@@ -3,8 +3,26 @@
 //! Nothing durable rests on sled (P7): the log is cut only below our own sealed snapshots, and a store that does
 //! not open or fails a checksum is set aside and rebuilt.
 
+mod block;
+mod blocks;
+mod cache;
+mod heal;
+mod kv;
+mod kv_memory;
+mod memory;
+mod open;
+mod partition;
+mod scan;
+mod sled;
+mod snapshot;
 pub mod tables;
 
+pub use heal::Healed;
+pub use open::{Store, StoreOptions};
+pub use partition::Partition;
+pub use snapshot::{Incoming, SnapshotInfo};
+
+use crate::record;
 use bytes::Bytes;
 
 /// One change to one row. Rows are whole values, so applying one twice is applying it once.
@@ -29,6 +47,34 @@ impl RowOp {
     }
 }
 
+record! {
+    /// How far the log is applied, kept with the rows.
+    pub struct Applied v1 {
+        /// Log index of the last entry applied; 0 before the first.
+        1 => index: u64,
+        2 => term: u64,
+        /// Raft id of the leader that wrote the entry.
+        3 => leader: u64,
+        /// The members as of `index`; consensus' own bytes.
+        4 => membership: Bytes,
+    }
+}
+
+impl Applied {
+    pub fn position(&self) -> Position {
+        Position { index: self.index, term: self.term, leader: self.leader }
+    }
+}
+
+/// An entry's place in the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    pub index: u64,
+    pub term: u64,
+    /// Raft id of the leader of that term.
+    pub leader: u64,
+}
+
 /// Why the store cannot answer. Never a reason to answer "not there".
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -50,3 +96,8 @@ pub trait Reader {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -20,13 +20,13 @@ macro_rules! tables {
 tables! {
     /// engine: `name` → raw bytes; counters and marks of the partition itself.
     1 Meta,
-    /// engine: (caller, request id) → remembered answer (P3).
+    /// engine: digest of caller and request id (16 bytes) → remembered answer (P3).
     2 Requests,
-    /// engine: (request expiry ms, caller, request id) → nothing; finds what to forget.
+    /// engine: (request expiry ms, digest of caller and request id) → nothing; finds what to forget.
     3 RequestExpiry,
-    /// engine: sequence → outbox item for another partition or an outside endpoint.
+    /// engine: (target partition, sequence) → outbox item for another partition.
     4 Outbox,
-    /// engine: (source partition) → highest outbox sequence applied here, so that a delivery happens once.
+    /// engine: source partition → highest outbox sequence applied here (8 bytes), so that a delivery happens once.
     5 Inbound,
     /// engine: (due ms, service, sequence) → timer.
     6 Timers,
@@ -34,14 +34,19 @@ tables! {
     8 Audit,
     /// audit: sequence → signed head.
     9 AuditHeads,
-    /// engine: (object kind, object id, sequence) → nothing; finds audit records for `trace` and `audit search`.
+    /// audit: (kind of word, SHA-256 of the word cut to 8 bytes, sequence) → nothing; finds audit records for `trace`
+    /// and `audit search`.
     10 AuditIndex,
+    /// engine: (source partition, sequence) → delivered command that faulted each time; for an operator to look at.
+    11 DeadLetters,
     /// directory, site partition: ODS code → organisation.
     16 Organisations,
     /// directory, site partition: ASID → registered system (certificate, party key).
     17 Systems,
     /// directory, site partition: certificate SHA-256 → ASID.
     18 Certificates,
+    /// directory, site partition: (ODS code, mailbox id) → nothing; mailboxes of an organisation, for lookup.
+    19 MailboxesByOds,
     /// directory, site partition: node number → member (name, addresses, incarnation).
     24 Nodes,
     /// directory, site partition: token hash → invitation.
@@ -52,20 +57,30 @@ tables! {
     33 Workflows,
     /// mesh, site partition: (workflow id, mailbox id) → nothing; receivers of a workflow, for lookup.
     34 WorkflowReceivers,
+    /// mesh, site partition: (workflow id, mailbox id) → nothing; who may send a workflow.
+    35 WorkflowSenders,
     /// mesh: (recipient mailbox, message id) → message.
     40 Messages,
     /// mesh: (recipient mailbox, message id, chunk) → body part: inline bytes or blob reference.
     41 Bodies,
-    /// mesh: (recipient mailbox, message id) → workflow id; what may be collected now.
+    /// mesh: (recipient mailbox, message id) → workflow id and expiry; what may be collected now.
     42 Inbox,
-    /// mesh: (mailbox) → counters and last handshake.
+    /// mesh: (mailbox) → count of the inbox and the next housekeeping.
     43 MailboxState,
     /// mesh: (sender mailbox, message id) → sent message reference.
     44 Sent,
     /// mesh: (sender mailbox, local id, message id) → nothing; tracking by local id.
     45 LocalIds,
-    /// mesh: (token minute, mailbox, nonce, count) → used token.
+    /// mesh: (window of four hours by token time, mailbox, nonce, count) → used token.
     46 Tokens,
+    /// mesh: (mailbox) → last handshake.
+    47 Handshakes,
+    /// mesh: (SHA-256, mailbox, message id, chunk) → nothing; says that a blob is in use.
+    48 BlobRefs,
+    /// mesh: (sender mailbox, message id) → how far a chunked upload has come.
+    49 Uploads,
+    /// mesh: (sender mailbox, message id, chunk) → length of a chunk that has arrived.
+    50 UploadParts,
 }
 
 impl Table {

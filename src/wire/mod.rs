@@ -1,3 +1,4 @@
 //! Formats, pure: bytes in, values out, and back. No I/O, clock or randomness (held by `tests/tidy.rs`).
 
+pub mod mesh;
 pub mod record;

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     cli::{
         args::Globals,
-        failure::{Done, Failure, failure, file},
+        failure::{Done, failure, file},
         output::progress,
     },
     ops::{admin_client::AdminClient, codes},

@@ -1,1 +1,3 @@
 //! The site's registry: systems, mailboxes, workflows, members. One truth, changed by commands.
+
+pub mod rows;

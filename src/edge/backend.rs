@@ -1,0 +1,46 @@
+//! What the edge needs of the rooms below, as one narrow trait: commands, views, the registry, stored bodies.
+//!
+//! In the product the engine and the blob store stand behind it; tests of the edge bring one of their own.
+
+use super::payload::Pieces;
+use crate::access::gate::Standing;
+use crate::engine::{Command, Outcome, PartitionId, Unavailable};
+use crate::store::Reader;
+use bytes::Bytes;
+use std::{future::Future, pin::Pin, sync::Arc};
+
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
+/// Rows as of some moment.
+pub type View = Arc<dyn Reader + Send + Sync>;
+
+/// A body that a majority has stored, by its SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub digest: [u8; 32],
+    /// Bytes.
+    pub len: u64,
+}
+
+pub trait Backend: Send + Sync + 'static {
+    fn submit(&self, command: Command) -> Answering<'_, Outcome>;
+    /// Rows of a partition that show at least everything up to `index`.
+    fn view(&self, partition: PartitionId, index: u64) -> Answering<'_, View>;
+    /// Waits until what `outcome` sent to other partitions has been applied there; gives up silently after a bounded
+    /// time, because delivery is certain and only its moment is not.
+    fn settled<'a>(&'a self, outcome: &'a Outcome) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    /// The registry as this node has it.
+    fn site(&self) -> View;
+    /// Whom a certificate (SHA-256, lower-case hex) belongs to.
+    fn standing(&self, certificate: &str) -> Result<Standing, Unavailable>;
+    /// Begins to store a body on a majority.
+    fn upload(&self) -> Answering<'_, Box<dyn Upload>>;
+    /// A stored body's bytes in order; fetched from another node where this one lacks it.
+    fn download(&self, body: Stored) -> Answering<'_, Pieces>;
+}
+
+/// A body on its way to a majority of disks. Dropping it forgets it.
+pub trait Upload: Send {
+    fn piece(&mut self, piece: Bytes) -> Answering<'_, ()>;
+    /// `Ok` means: synced on a majority.
+    fn commit(self: Box<Self>) -> Answering<'static, Stored>;
+}

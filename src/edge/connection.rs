@@ -1,0 +1,107 @@
+//! One connection as HTTP: 1.1 or 2 by ALPN, bounds on heads, keep-alive, and the moment at which it is told to close.
+
+use super::listener::Phase;
+use super::pace::{Active, Paced};
+use super::payload::Payload;
+use super::{Edge, flow, peer::Peer, tenant::Place};
+use http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+
+/// What every request of a connection shares.
+pub struct Conn {
+    pub edge: Arc<Edge>,
+    pub peer: Peer,
+    pub place: Place,
+    pub active: Arc<Active>,
+    opened: Instant,
+    phases: watch::Receiver<Phase>,
+}
+
+impl Conn {
+    /// Should the client come back on a new connection?
+    fn parting(&self) -> bool {
+        *self.phases.borrow() != Phase::Serving || self.opened.elapsed() > self.edge.options.connection_age
+    }
+}
+
+/// Serves one connection until either side ends it.
+pub async fn serve(
+    edge: Arc<Edge>,
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    place: Place,
+    phases: watch::Receiver<Phase>,
+) {
+    let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let active = Arc::<Active>::default();
+    let io = TokioIo::new(Paced::new(stream, active.clone(), &edge.options, !h2));
+    let conn = Arc::new(Conn { edge, peer, place, active, opened: Instant::now(), phases: phases.clone() });
+    let result = if h2 { serve_http2(conn, io, phases).await } else { serve_http1(conn, io, phases).await };
+    if let Err(e) = result {
+        // The client's fault or the network's, and counted elsewhere where it matters.
+        tracing::debug!(event = "edge.connection.ended", error = %e, "a connection ended with an error");
+    }
+}
+
+type Io = TokioIo<Paced<TlsStream<TcpStream>>>;
+
+async fn serve_http1(conn: Arc<Conn>, io: Io, mut phases: watch::Receiver<Phase>) -> hyper::Result<()> {
+    let options = &conn.edge.options;
+    let mut builder = http1::Builder::new();
+    builder
+        .keep_alive(true)
+        // Idle and slow heads are timed by the socket, without a timer for each request.
+        .header_read_timeout(None)
+        .max_headers(options.max_headers)
+        .max_buf_size(options.max_head.max(8 << 10));
+    let service = hyper::service::service_fn(|request| answer(conn.clone(), request));
+    let mut connection = pin!(builder.serve_connection(io, service));
+    tokio::select! {
+        done = connection.as_mut() => return done,
+        _ = phases.wait_for(|p| *p >= Phase::CloseIdle) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+async fn serve_http2(conn: Arc<Conn>, io: Io, mut phases: watch::Receiver<Phase>) -> hyper::Result<()> {
+    let options = &conn.edge.options;
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.max_streams)
+        .max_header_list_size(u32::try_from(options.max_head).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(20)
+        .max_send_buf_size(256 << 10)
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(1 << 20)
+        .keep_alive_interval(options.idle_timeout / 2)
+        .keep_alive_timeout(options.header_timeout);
+    let service = hyper::service::service_fn(|request| answer(conn.clone(), request));
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let aged = tokio::time::sleep(options.connection_age);
+    tokio::select! {
+        done = connection.as_mut() => return done,
+        _ = aged => connection.as_mut().graceful_shutdown(),
+        // Over HTTP/2 a goodbye harms nobody: what is in flight ends, new streams go elsewhere.
+        _ = phases.wait_for(|p| *p >= Phase::Closing) => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+async fn answer(conn: Arc<Conn>, request: Request<Incoming>) -> Result<Response<Payload>, Infallible> {
+    let http1 = request.version() < Version::HTTP_2;
+    let mut response = flow::answer(&conn, request).await;
+    if http1 && conn.parting() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}

@@ -1,0 +1,314 @@
+//! The request path on one page: limits → permit → body → ask → submit → view → answer.
+//!
+//! Nothing is read before the caller has a permit and its share. What writes runs in a task of its own: a client that
+//! hangs up does not half-do it. Wherever the site cannot answer now, the answer is 503 or 429 with Retry-After, and
+//! the request's token is made usable again where its use is in doubt (P3, spec/mesh.md §3.2).
+
+use super::body::{self, Reader};
+use super::connection::Conn;
+use super::payload::{Held, Payload};
+use super::problem::Refusal;
+use super::protocol::{Body, BodyRule, Call, Exchange, Next, Reply, Wait};
+use super::{Edge, render};
+use crate::access::gate::{Denied, Permit};
+use crate::engine::{Command, Outcome, Unavailable};
+use crate::ops::codes;
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use http::{HeaderMap, Request, Response, request::Parts};
+use hyper::body::{Body as _, Incoming};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long an answer of unknown outcome waits for its token's release, so that a client's first retry finds it free.
+const RELEASE_WAIT: Duration = Duration::from_secs(2);
+/// Tries of a release, with a growing pause: about a minute, longer than any election.
+const RELEASE_TRIES: u32 = 12;
+
+/// One request's names in logs and answers.
+#[derive(Clone)]
+pub struct Ids {
+    pub correlation: String,
+    /// The caller's own `x-request-id`, given back.
+    pub request: Option<http::HeaderValue>,
+}
+
+/// From a request's head to its answer's head.
+pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Payload> {
+    let begun = Instant::now();
+    let edge = &conn.edge;
+    let in_flight = conn.active.begin();
+    let _counted = Counted::new(edge);
+    let (head, body) = request.into_parts();
+    let ids = ids(edge, &head.headers);
+    let mut exchange = edge.protocol.begin(&head);
+    let interaction = exchange.interaction();
+
+    let (reply, mut held) = match admit(conn, exchange.as_mut(), &head) {
+        Ok((permit, held)) => (work(conn, exchange, permit, head, body, &ids).await, held),
+        Err(refusal) => {
+            dismiss(conn, &head.headers, body);
+            (render::refuse(exchange.as_ref(), &refusal, interaction, &ids), Held::default())
+        }
+    };
+    held.in_flight = Some(in_flight);
+    edge.meter.answered(interaction, reply.status().as_u16(), begun.elapsed());
+    reply.map(|payload| payload.hold(held))
+}
+
+/// Certificate, share, form, permit: all that can be said without the body.
+fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Permit, Held), Refusal> {
+    let edge = &conn.edge;
+    if !conn.peer.still_good(&edge.tls.current(), edge.world.clock.now().0) {
+        return Err(Refusal::new(&codes::CERTIFICATE_REFUSED));
+    }
+    let tenant = &conn.place.0;
+    let limited = |wait| {
+        edge.meter.rate_limited.increment(1);
+        Refusal::new(&codes::RATE_LIMITED).after(wait)
+    };
+    tenant.check().map_err(limited)?;
+    let Ok(mine) = tenant.requests.clone().try_acquire_owned() else { return Err(limited(Duration::from_secs(1))) };
+    let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(Refusal::new(&codes::OVERLOADED)) };
+    well_formed(&head.headers)?;
+    let standing = edge.backend.standing(conn.peer.certificate()).map_err(Refusal::from)?;
+    let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(|denied| {
+        Refusal::new(match denied {
+            Denied::Unknown => &codes::CERTIFICATE_UNKNOWN,
+            Denied::Disabled => &codes::SYSTEM_DISABLED,
+            Denied::NoRule => &codes::NO_PERMIT,
+        })
+        .because(denied.to_string())
+    })?;
+    Ok((permit, Held { in_flight: None, permits: [Some(mine), Some(ours)] }))
+}
+
+/// The body, then the work in a task of its own.
+async fn work(
+    conn: &Arc<Conn>,
+    mut exchange: Box<dyn Exchange>,
+    permit: Permit,
+    head: Parts,
+    body: Incoming,
+    ids: &Ids,
+) -> Response<Payload> {
+    let edge = &conn.edge;
+    let interaction = exchange.interaction();
+    if let Some(reply) = exchange.at_once() {
+        dismiss(conn, &head.headers, body);
+        return render::reply(edge, reply, ids)
+            .await
+            .unwrap_or_else(|r| render::refuse(exchange.as_ref(), &r, interaction, ids));
+    }
+    let body = match receive(conn, exchange.as_mut(), &head.headers, body).await {
+        Ok(body) => body,
+        Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
+    };
+    let calls = match exchange.ask(&permit, &head.headers, body, edge.backend.site().as_ref()) {
+        Next::Submit(calls) => calls,
+        Next::Answer(reply) => {
+            return render::reply(edge, reply, ids)
+                .await
+                .unwrap_or_else(|r| render::refuse(exchange.as_ref(), &r, interaction, ids));
+        }
+    };
+    let (edge, ids) = (edge.clone(), ids.clone());
+    let done = tokio::spawn(async move { carry_out(edge, exchange, permit, calls, ids).await });
+    match done.await {
+        Ok(response) => response,
+        // A panic in the task: the connection ends without an answer, and the process does too in a release build.
+        Err(_) => {
+            let mut response = Response::new(Payload::empty());
+            *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        }
+    }
+}
+
+async fn receive(
+    conn: &Arc<Conn>,
+    exchange: &mut dyn Exchange,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Body, Refusal> {
+    if body.is_end_stream() {
+        return Ok(Body::None);
+    }
+    let edge = &conn.edge;
+    let mut reader = Reader::new(body, &edge.options);
+    // A short body costs less than the question whether it is worth reading.
+    let large = exchange.body_rule() == BodyRule::Payload
+        && reader.announced().is_none_or(|n| n > super::options::INLINE_BODY as u64);
+    let mut upload = None;
+    if large {
+        if !exchange.worth_reading(headers, edge.backend.site().as_ref(), edge.world.clock.now().0) {
+            dismiss(conn, headers, reader.into_rest());
+            return Ok(Body::Skipped);
+        }
+        upload = Some(edge.uploads.try_acquire().map_err(|_| Refusal::new(&codes::OVERLOADED))?);
+    }
+    let read = body::read(&mut reader, exchange.body_rule(), edge.backend.as_ref()).await;
+    drop(upload);
+    edge.meter.request_bytes.increment(reader.received());
+    if !matches!(read, Ok(Body::None | Body::Inline(_) | Body::Stored(_))) {
+        dismiss(conn, headers, reader.into_rest());
+    }
+    read
+}
+
+/// Commands, then the answer as of their decision.
+async fn carry_out(
+    edge: Arc<Edge>,
+    exchange: Box<dyn Exchange>,
+    permit: Permit,
+    calls: Vec<Call>,
+    ids: Ids,
+) -> Response<Payload> {
+    let mut exchange = exchange;
+    let interaction = permit.interaction();
+    let caller = permit.into_caller();
+    let command = |call: Call| Command {
+        service: edge.protocol.service().0,
+        key: call.key,
+        payload: call.payload,
+        caller: caller.clone(),
+        correlation_id: ids.correlation.clone(),
+        ..Default::default()
+    };
+    let refusal = match decided(&edge, exchange.as_mut(), calls.into_iter().map(command).collect()).await {
+        Ok(reply) => match render::reply(&edge, reply, &ids).await {
+            Ok(response) => return response,
+            Err(refusal) => refusal,
+        },
+        Err(refusal) => refusal,
+    };
+    // The decision may have used the token up, and the client is about to be told to come again with it.
+    let in_doubt = [codes::OUTCOME_UNKNOWN.code, codes::BODY_UNAVAILABLE.code, codes::NO_LEADER.code];
+    if in_doubt.contains(&refusal.code.code)
+        && let Some(call) = exchange.release()
+    {
+        release(&edge, command(call)).await;
+    }
+    render::refuse(exchange.as_ref(), &refusal, interaction, &ids)
+}
+
+async fn decided(edge: &Edge, exchange: &mut dyn Exchange, mut commands: Vec<Command>) -> Result<Reply, Refusal> {
+    let outcomes: Vec<Outcome> = match (commands.pop(), commands.is_empty()) {
+        (Some(only), true) => vec![edge.backend.submit(only).await?],
+        (Some(last), false) => {
+            commands.push(last);
+            try_join_all(commands.into_iter().map(|c| edge.backend.submit(c))).await?
+        }
+        (None, _) => vec![],
+    };
+    let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
+    let fault = |broken: super::protocol::Broken| Refusal::from(Unavailable::Fault(broken.0));
+    let wait: Wait = exchange.replied(&replies).map_err(fault)?;
+    let mut view = None;
+    if let Some(first) = outcomes.first() {
+        if wait.deliveries {
+            edge.backend.settled(first).await;
+        }
+        if wait.view {
+            view = Some(edge.backend.view(first.partition, first.index).await?);
+        }
+    }
+    let now = edge.world.clock.now().0;
+    let site = edge.backend.site();
+    exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _), now).map_err(fault)
+}
+
+/// Makes a token usable again, in the background after a moment; bounded, because each holds a place in a queue.
+async fn release(edge: &Arc<Edge>, command: Command) {
+    let Ok(place) = edge.releases.clone().try_acquire_owned() else { return };
+    let edge = edge.clone();
+    let released = tokio::spawn(async move {
+        let _place = place;
+        let mut pause = Duration::from_millis(50);
+        for _ in 0..RELEASE_TRIES {
+            if edge.backend.submit(command.clone()).await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(10));
+        }
+    });
+    let _ = tokio::time::timeout(RELEASE_WAIT, released).await;
+}
+
+/// Headers that may come once: two values would be read differently by different programs.
+fn well_formed(headers: &HeaderMap) -> Result<(), Refusal> {
+    if headers.keys_len() == headers.len() {
+        return Ok(());
+    }
+    let single = |name: &str| {
+        name.starts_with("mex-")
+            || matches!(
+                name,
+                "authorization"
+                    | "host"
+                    | "content-type"
+                    | "content-encoding"
+                    | "content-length"
+                    | "x-request-id"
+                    | "expect"
+            )
+    };
+    for name in headers.keys().filter(|name| single(name.as_str())) {
+        if headers.get_all(name).iter().nth(1).is_some() {
+            return Err(Refusal::new(&codes::DUPLICATE_HEADER).because(name.as_str()));
+        }
+    }
+    Ok(())
+}
+
+/// Longest id taken from a client, in characters: a UUID has 36.
+const MAX_ID: usize = 64;
+
+fn ids(edge: &Edge, headers: &HeaderMap) -> Ids {
+    let plain = |v: &http::HeaderValue| {
+        let bytes = v.as_bytes();
+        !bytes.is_empty()
+            && bytes.len() <= MAX_ID
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+    };
+    let given = |name| headers.get(name).filter(|v| plain(v));
+    Ids {
+        correlation: match given("x-correlation-id").and_then(|v| v.to_str().ok()) {
+            Some(id) => id.to_owned(),
+            None => edge.correlation_id(),
+        },
+        request: given("x-request-id").cloned(),
+    }
+}
+
+/// Reads the rest of an unwanted body away, so that its sender gets to see the answer.
+fn dismiss(conn: &Arc<Conn>, headers: &HeaderMap, body: Incoming) {
+    // Who waits for a 100 has not sent the body, and must not be told to.
+    if body.is_end_stream() || headers.contains_key(http::header::EXPECT) {
+        return;
+    }
+    let Ok(place) = conn.edge.discards.clone().try_acquire_owned() else { return };
+    let in_flight = conn.active.begin();
+    tokio::spawn(async move {
+        body::discard(body).await;
+        drop((in_flight, place));
+    });
+}
+
+/// Counts a request in the gauge while it is worked on.
+struct Counted<'a>(&'a Edge);
+
+impl<'a> Counted<'a> {
+    fn new(edge: &'a Edge) -> Self {
+        edge.meter.in_flight.increment(1.0);
+        Counted(edge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.meter.in_flight.decrement(1.0);
+    }
+}

@@ -1,0 +1,80 @@
+//! Who is at the other end of a connection: its certificate, proven by the handshake, and what the registry says of it
+//! (P5). A certificate that our authorities signed opens a connection; only a registered, enabled system gets answers.
+
+use super::tenant::CertificateHash;
+use super::tls::Loaded;
+use crate::access::caller::Caller;
+use rustls_pki_types::CertificateDer;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A client certificate as one connection proved it.
+pub struct Peer {
+    pub hash: CertificateHash,
+    /// Certificate, common name and address are set; the registry's part comes with each request.
+    base: Caller,
+    chain: Vec<CertificateDer<'static>>,
+    /// Unix milliseconds after which the certificate is not valid.
+    not_after: u64,
+    /// [`Loaded::generation`] under which the chain was last found good.
+    verified: AtomicU64,
+}
+
+impl Peer {
+    /// `None` where the chain is empty or its leaf cannot be read; neither passes a handshake.
+    pub fn new(chain: &[CertificateDer<'_>], address: SocketAddr) -> Option<Peer> {
+        let leaf = chain.first()?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(leaf).ok()?;
+        let name = parsed.subject().iter_common_name().next().and_then(|n| n.as_str().ok()).unwrap_or_default();
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, leaf);
+        let mut hash = CertificateHash::default();
+        hash.copy_from_slice(digest.as_ref());
+        let base = Caller {
+            certificate: hex(&hash),
+            // Bounded: the name goes into each audit record.
+            common_name: name.chars().take(200).collect(),
+            address: address.ip().to_canonical().to_string(),
+            ..Default::default()
+        };
+        Some(Peer {
+            hash,
+            base,
+            chain: chain.iter().map(|c| c.clone().into_owned()).collect(),
+            not_after: u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0).saturating_mul(1000),
+            verified: AtomicU64::new(0),
+        })
+    }
+
+    /// Is the certificate still good? Checked whole once per connection and per reload of authorities and revocation
+    /// lists; a resumed session brings a certificate that this handshake did not check.
+    pub fn still_good(&self, loaded: &Loaded, now_ms: u64) -> bool {
+        if now_ms > self.not_after {
+            return false;
+        }
+        if self.verified.load(Relaxed) == loaded.generation {
+            return true;
+        }
+        match loaded.verify(&self.chain, now_ms) {
+            Ok(()) => {
+                self.verified.store(loaded.generation, Relaxed);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    pub fn certificate(&self) -> &str {
+        &self.base.certificate
+    }
+
+    /// The caller without the registry's part, which the gate adds.
+    pub fn caller(&self) -> &Caller {
+        &self.base
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|b| [DIGITS[(b >> 4) as usize] as char, DIGITS[(b & 15) as usize] as char]).collect()
+}

@@ -1,0 +1,127 @@
+//! Refusals of the edge's own: public words from the catalogue, private words for the log, kept apart by type.
+//!
+//! One table turns kinds into HTTP statuses. 5xx is 503 with Retry-After wherever a client may come again, 500 only
+//! for our own faults.
+
+use crate::engine::Unavailable;
+use crate::ops::codes::{self, Code, Kind};
+use http::StatusCode;
+use std::time::Duration;
+
+/// Retry-After where nothing better is known, in seconds: an election takes less.
+pub const RETRY_AFTER: u32 = 1;
+
+/// Why a request is not done. `Debug` shows private words; clients get [`Refusal::words`] only.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub code: &'static Code,
+    /// Seconds after which to come again, where that makes sense.
+    pub retry_after: Option<u32>,
+    /// Headers that a refused method must name.
+    pub allow: Option<&'static str>,
+    private: String,
+}
+
+impl Refusal {
+    pub fn new(code: &'static Code) -> Self {
+        let retry_after = (code.kind == Kind::Busy).then_some(RETRY_AFTER);
+        Refusal { code, retry_after, allow: None, private: String::new() }
+    }
+    /// Words for the log; still no patient data (P10).
+    pub fn because(mut self, private: impl Into<String>) -> Self {
+        self.private = private.into();
+        self
+    }
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1));
+        self
+    }
+    /// What a client may read.
+    pub fn words(&self) -> &'static str {
+        self.code.words
+    }
+    pub fn private(&self) -> &str {
+        &self.private
+    }
+    /// The plain HTTP status; protocols may have their own (MESH answers 403 where this says 401).
+    pub fn status(&self) -> StatusCode {
+        match self.code.code {
+            code if code == codes::BODY_TOO_LARGE.code => StatusCode::PAYLOAD_TOO_LARGE,
+            code if code == codes::BODY_TOO_SLOW.code => StatusCode::REQUEST_TIMEOUT,
+            code if code == codes::WRONG_METHOD.code => StatusCode::METHOD_NOT_ALLOWED,
+            code if code == codes::RATE_LIMITED.code => StatusCode::TOO_MANY_REQUESTS,
+            _ => status_of(self.code.kind),
+        }
+    }
+}
+
+/// The table.
+pub fn status_of(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Incorrect => StatusCode::BAD_REQUEST,
+        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Kind::Forbidden => StatusCode::FORBIDDEN,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Gone => StatusCode::GONE,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Stale => StatusCode::PRECONDITION_FAILED,
+        Kind::Unsupported => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Fault => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The outcome of an answer by its status, for metrics. `None` is success.
+pub fn kind_of(status: u16) -> Option<Kind> {
+    Some(match status {
+        100..=399 => return None,
+        401 => Kind::Unauthenticated,
+        403 => Kind::Forbidden,
+        404 => Kind::NotFound,
+        405 | 406 | 415 | 422 => Kind::Unsupported,
+        409 | 423 => Kind::Conflict,
+        410 => Kind::Gone,
+        412 => Kind::Stale,
+        425 | 429 | 502..=504 => Kind::Busy,
+        400..=499 => Kind::Incorrect,
+        _ => Kind::Fault,
+    })
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(why: Unavailable) -> Self {
+        let code = match &why {
+            Unavailable::Busy => &codes::OVERLOADED,
+            Unavailable::NoLeader => &codes::NO_LEADER,
+            Unavailable::NoSpace => &codes::NO_SPACE,
+            Unavailable::Unknown => &codes::OUTCOME_UNKNOWN,
+            Unavailable::Fault(_) => &codes::FAULT,
+        };
+        Refusal::new(code).because(why.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_may_come_again_is_told_when() {
+        for why in [Unavailable::Busy, Unavailable::NoLeader, Unavailable::NoSpace, Unavailable::Unknown] {
+            let refusal = Refusal::from(why);
+            assert_eq!((refusal.status().as_u16(), refusal.retry_after), (503, Some(RETRY_AFTER)));
+        }
+        let fault = Refusal::from(Unavailable::Fault("row 7 is unreadable".into()));
+        assert_eq!((fault.status().as_u16(), fault.retry_after), (500, None));
+        assert!(!fault.words().contains("row 7"));
+        assert_eq!(Refusal::new(&codes::RATE_LIMITED).after(Duration::from_millis(1100)).retry_after, Some(2));
+    }
+
+    #[test]
+    fn statuses_lead_back_to_their_kinds() {
+        for kind in Kind::ALL {
+            assert_eq!(kind_of(status_of(kind).as_u16()), Some(kind));
+        }
+        assert_eq!((kind_of(202), kind_of(417)), (None, Some(Kind::Incorrect)));
+    }
+}

@@ -1,0 +1,108 @@
+//! What the request path needs of a service's protocol. Implementations parse, render and refuse in their own words;
+//! they are pure and never wait: `flow` does the waiting.
+
+use super::backend::Stored;
+use super::problem::Refusal;
+use crate::access::gate::Permit;
+use crate::engine::ServiceId;
+use crate::store::Reader;
+use bytes::Bytes;
+use http::HeaderMap;
+
+/// What the edge does with a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyRule {
+    /// Read and thrown away, up to the inline bound.
+    Ignored,
+    /// Kept in memory, up to the inline bound.
+    Inline,
+    /// In memory up to the inline bound, above it to the blob store.
+    Payload,
+}
+
+/// A body as it was received.
+#[derive(Clone, Debug)]
+pub enum Body {
+    None,
+    Inline(Bytes),
+    Stored(Stored),
+    /// Longer than one request may carry; not kept.
+    TooLarge,
+    /// Not read, because [`Exchange::worth_reading`] said no.
+    Skipped,
+}
+
+/// One command: partition key and the service's payload.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub key: Bytes,
+    pub payload: Bytes,
+}
+
+/// An answer, ready for HTTP. Header names are lower case; `content-length` is the edge's business.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(&'static str, Bytes)>,
+    pub body: ReplyBody,
+}
+
+#[derive(Debug)]
+pub enum ReplyBody {
+    Bytes(Bytes),
+    /// Streamed from the blob store; gunzipped on the way where `inflate`.
+    Stored {
+        body: Stored,
+        inflate: bool,
+    },
+}
+
+/// What to do after the protocol has read the request.
+pub enum Next {
+    Answer(Reply),
+    /// Submit all of these, then ask [`Exchange::replied`].
+    Submit(Vec<Call>),
+}
+
+/// What to wait for before the answer can be rendered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wait {
+    /// Rows of the first call's partition, as of its decision.
+    pub view: bool,
+    /// Until the first call's deliveries to other partitions are applied.
+    pub deliveries: bool,
+}
+
+/// A stored reply that cannot be read: the program's fault. The text is for the log.
+#[derive(Debug)]
+pub struct Broken(pub String);
+
+pub trait Protocol: Send + Sync + 'static {
+    /// The service's word in metrics and logs.
+    fn name(&self) -> &'static str;
+    fn service(&self) -> ServiceId;
+    /// The names of all interactions; each needs a rule (P5) and has metrics of its own.
+    fn interactions(&self) -> Vec<&'static str>;
+    /// Reads method, path, query and headers of one request.
+    fn begin(&self, head: &http::request::Parts) -> Box<dyn Exchange>;
+}
+
+/// One request and its answer. Calls come in the order of the trait.
+pub trait Exchange: Send {
+    fn interaction(&self) -> &'static str;
+    fn body_rule(&self) -> BodyRule;
+    /// An answer that needs neither body nor engine.
+    fn at_once(&mut self) -> Option<Reply>;
+    /// Would a large body of this caller be used? Saves disks from bodies that will be refused.
+    fn worth_reading(&mut self, headers: &HeaderMap, site: &dyn Reader, now_ms: u64) -> bool;
+    fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader) -> Next;
+    /// Replies of the calls, in their order.
+    fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken>;
+    fn answer(&mut self, site: &dyn Reader, view: Option<&dyn Reader>, now_ms: u64) -> Result<Reply, Broken>;
+    /// A refusal of the edge's own, in the protocol's shape.
+    fn refuse(&self, refusal: &Refusal) -> Reply;
+    /// After an answer that invites to repeat the request: what makes the request's token usable again, if anything.
+    fn release(&self) -> Option<Call> {
+        None
+    }
+}

@@ -1,0 +1,140 @@
+//! Answers onto the wire: a protocol's reply as an HTTP response, bodies at hand or streamed from the blob store.
+
+use super::Edge;
+use super::flow::Ids;
+use super::payload::{Payload, Pieces};
+use super::problem::Refusal;
+use super::protocol::{Exchange, Reply, ReplyBody};
+use crate::engine::Unavailable;
+use crate::ops::codes::{self, Kind};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use std::io::{self, Write};
+
+static CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
+static REQUEST: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Compressed bytes inflated at a time: gzip grows data at most some thousandfold, so 1 KiB becomes 1 MiB.
+const INFLATE_AT_ONCE: usize = 1 << 10;
+/// Inflated pieces ahead of the socket.
+const AHEAD: usize = 2;
+
+/// A reply as a response. An error means that its stored body cannot be read now.
+pub async fn reply(edge: &Edge, reply: Reply, ids: &Ids) -> Result<Response<Payload>, Refusal> {
+    let (payload, length) = match reply.body {
+        ReplyBody::Bytes(bytes) => {
+            let length = bytes.len() as u64;
+            (Payload::bytes(bytes), Some(length))
+        }
+        ReplyBody::Stored { body, inflate } => {
+            let pieces = edge.backend.download(body).await.map_err(unreadable)?;
+            let length = (!inflate).then_some(body.len);
+            (Payload::pieces(if inflate { inflated(pieces) } else { pieces }, length), length)
+        }
+    };
+    edge.meter.response_bytes.increment(length.unwrap_or_default());
+    Ok(respond(reply.status, reply.headers, payload, length, ids))
+}
+
+fn unreadable(why: Unavailable) -> Refusal {
+    Refusal::new(&codes::BODY_UNAVAILABLE).because(why.to_string())
+}
+
+/// A refusal in the protocol's words; its private words go to the log, under the correlation id.
+pub fn refuse(exchange: &dyn Exchange, refusal: &Refusal, interaction: &'static str, ids: &Ids) -> Response<Payload> {
+    if refusal.code.kind == Kind::Fault {
+        tracing::error!(
+            event = "request.fault",
+            interaction,
+            correlation_id = ids.correlation,
+            code = refusal.code.code,
+            cause = refusal.private(),
+            "a request met a fault of ours"
+        );
+    } else {
+        tracing::debug!(
+            event = "request.refused",
+            interaction,
+            correlation_id = ids.correlation,
+            code = refusal.code.code,
+            cause = refusal.private(),
+            "a request was refused"
+        );
+    }
+    let reply = exchange.refuse(refusal);
+    let payload = match reply.body {
+        ReplyBody::Bytes(bytes) => bytes,
+        ReplyBody::Stored { .. } => Bytes::new(),
+    };
+    let length = payload.len() as u64;
+    let mut response = respond(reply.status, reply.headers, Payload::bytes(payload), Some(length), ids);
+    if let Some(seconds) = refusal.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if refusal.code.code == codes::CERTIFICATE_REFUSED.code {
+        response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn respond(
+    status: u16,
+    headers: Vec<(&'static str, Bytes)>,
+    payload: Payload,
+    length: Option<u64>,
+    ids: &Ids,
+) -> Response<Payload> {
+    let mut response = Response::new(payload);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let out = response.headers_mut();
+    out.reserve(headers.len() + 4);
+    for (name, value) in headers {
+        // A stored value that cannot be a header (a control character of old data) is left out, never guessed.
+        if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+            out.append(HeaderName::from_static(name), value);
+        }
+    }
+    if let Some(length) = length {
+        out.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    if let Ok(id) = HeaderValue::from_str(&ids.correlation) {
+        out.insert(CORRELATION.clone(), id);
+    }
+    if let Some(id) = &ids.request {
+        out.insert(REQUEST.clone(), id.clone());
+    }
+    response
+}
+
+/// Gunzips a stream on its way, in bounded steps. Broken gzip breaks the stream, and with it the connection.
+fn inflated(mut pieces: Pieces) -> Pieces {
+    let (out, inflated) = tokio::sync::mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        let mut decoder = flate2::write::MultiGzDecoder::new(Vec::new());
+        while let Some(piece) = pieces.recv().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(e) => return drop(out.send(Err(e)).await),
+            };
+            for part in piece.chunks(INFLATE_AT_ONCE) {
+                if let Err(e) = decoder.write_all(part) {
+                    return drop(out.send(Err(e)).await);
+                }
+                // Gathered into pieces of the usual size, so that each is worth a write.
+                if decoder.get_ref().len() >= 64 << 10 {
+                    let ready = std::mem::take(decoder.get_mut());
+                    if out.send(Ok(ready.into())).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+        let last: io::Result<Vec<u8>> = decoder.finish();
+        match last {
+            Ok(rest) if rest.is_empty() => {}
+            last => drop(out.send(last.map(Bytes::from)).await),
+        }
+    });
+    inflated
+}

@@ -1,0 +1,193 @@
+//! The suppliers' TLS: which certificates we show, which we take, and how both are exchanged under load (P5).
+//!
+//! TLS 1.2 with ECDHE and AEAD, and 1.3; a client certificate is required and checked against our authorities and
+//! their revocation lists. Files are read into a fresh configuration, which each new handshake picks up; files that
+//! cannot be used leave the old configuration serving. A fresh configuration has fresh ticket keys, so that a session
+//! of a revoked certificate does not resume; connections that were open check themselves again ([`Loaded::verify`]).
+
+use crate::ops::metrics::{CERTIFICATE_EXPIRY, CRL_NEXT_UPDATE, RELOAD_SUCCESS, RELOAD_TIME};
+use crate::seam::clock::Clock;
+use arc_swap::ArcSwap;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::{RootCertStore, crypto::aws_lc_rs as provider};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime, pem::PemObject};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Largest file read, in bytes: a revocation list of a national authority has some megabytes.
+const MAX_FILE: u64 = 64 << 20;
+
+/// Where certificates and keys are, all PEM. They live outside the data directory.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFiles {
+    /// Ours, leaf first.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Authorities of clients.
+    pub client_authorities: Vec<PathBuf>,
+    /// Revocation lists of those authorities. A file that does not exist counts as no list.
+    pub revocations: Vec<PathBuf>,
+}
+
+/// Why files cannot be used. For the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("{0}: {1}")]
+    Read(PathBuf, std::io::Error),
+    #[error("{0}: {1}")]
+    Pem(PathBuf, String),
+    #[error("{0}: no certificate in it")]
+    Empty(PathBuf),
+    #[error("certificate and key: {0}")]
+    Key(rustls::Error),
+    #[error("client authorities: {0}")]
+    Authorities(String),
+}
+
+/// One state of the files, as handshakes use it.
+pub struct Loaded {
+    pub config: Arc<ServerConfig>,
+    /// Rises with each reload; a connection remembers under which it was last verified.
+    pub generation: u64,
+    verifier: Arc<dyn ClientCertVerifier>,
+    certificate_expiry: i64,
+    next_update: Option<i64>,
+}
+
+impl Loaded {
+    /// Checks a client's chain as of now: signature chain, dates, revocation.
+    pub fn verify(&self, chain: &[CertificateDer<'_>], now_ms: u64) -> Result<(), rustls::Error> {
+        let [leaf, rest @ ..] = chain else { return Err(rustls::Error::NoCertificatesPresented) };
+        let now = UnixTime::since_unix_epoch(Duration::from_millis(now_ms));
+        self.verifier.verify_client_cert(leaf, rest, now).map(|_| ())
+    }
+}
+
+/// The listener's TLS, reloadable.
+pub struct Tls {
+    files: TlsFiles,
+    clock: Arc<dyn Clock>,
+    current: ArcSwap<Loaded>,
+}
+
+impl Tls {
+    pub fn load(files: TlsFiles, clock: Arc<dyn Clock>) -> Result<Tls, TlsError> {
+        let loaded = load(&files, 1)?;
+        let tls = Tls { files, clock, current: ArcSwap::from_pointee(loaded) };
+        tls.observe(true);
+        Ok(tls)
+    }
+
+    /// What the next handshake uses.
+    pub fn current(&self) -> arc_swap::Guard<Arc<Loaded>> {
+        self.current.load()
+    }
+
+    /// Reads the files again. On an error the old state goes on serving, and a metric says so.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        match load(&self.files, self.current.load().generation + 1) {
+            Ok(loaded) => {
+                self.current.store(Arc::new(loaded));
+                self.observe(true);
+                tracing::info!(event = "tls.reloaded", "certificates and revocation lists were read again");
+                Ok(())
+            }
+            Err(e) => {
+                metrics::gauge!(RELOAD_SUCCESS).set(0.0);
+                tracing::error!(event = "tls.reload.failed", code = crate::ops::codes::TLS_FILES.code, error = %e,
+                    "new certificate files cannot be used; the old ones go on serving");
+                Err(e)
+            }
+        }
+    }
+
+    fn observe(&self, taken: bool) {
+        let loaded = self.current.load();
+        let now = self.clock.now().0 as f64 / 1000.0;
+        metrics::gauge!(CERTIFICATE_EXPIRY, "use" => "suppliers").set(loaded.certificate_expiry as f64);
+        if let Some(next) = loaded.next_update {
+            metrics::gauge!(CRL_NEXT_UPDATE).set(next as f64);
+        }
+        metrics::gauge!(RELOAD_SUCCESS).set(f64::from(u8::from(taken)));
+        metrics::gauge!(RELOAD_TIME).set(now);
+        if (loaded.certificate_expiry as f64) < now {
+            tracing::warn!(event = "tls.certificate.expired", file = %self.files.certificate.display(),
+                "this node's own certificate has expired: clients will refuse it");
+        }
+    }
+}
+
+fn load(files: &TlsFiles, generation: u64) -> Result<Loaded, TlsError> {
+    let chain = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(&read(&files.key)?)
+        .map_err(|e| TlsError::Pem(files.key.clone(), e.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for file in &files.client_authorities {
+        for authority in certificates(file)? {
+            roots.add(authority).map_err(|e| TlsError::Authorities(format!("{}: {e}", file.display())))?;
+        }
+    }
+    let mut lists = vec![];
+    for file in files.revocations.iter().filter(|f| f.exists()) {
+        for list in CertificateRevocationListDer::pem_slice_iter(&read(file)?) {
+            lists.push(list.map_err(|e| TlsError::Pem(file.clone(), e.to_string()))?);
+        }
+    }
+    let next_update = lists.iter().filter_map(|l| next_update(l)).min();
+    let certificate_expiry = chain.first().map(|c| expiry(c)).unwrap_or_default();
+    // An authority without a list is taken at its word; one with a list refuses what the list names. A stale list
+    // goes on holding what it holds, and a metric and an alert say that it is stale.
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider::default_provider().into())
+        .with_crls(lists)
+        .allow_unknown_revocation_status()
+        .build()
+        .map_err(|e| TlsError::Authorities(e.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(provider::default_provider().into())
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(TlsError::Key)?
+        .with_client_cert_verifier(verifier.clone())
+        .with_single_cert(chain, key)
+        .map_err(TlsError::Key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Sessions live in tickets that the client keeps: memory here does not grow with clients.
+    config.ticketer = provider::Ticketer::new().map_err(TlsError::Key)?;
+    config.send_tls13_tickets = 1;
+    Ok(Loaded { config: Arc::new(config), generation, verifier, certificate_expiry, next_update })
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+    let error = |e| TlsError::Read(file.to_owned(), e);
+    if std::fs::metadata(file).map_err(error)?.len() > MAX_FILE {
+        return Err(error(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 64 MiB")));
+    }
+    std::fs::read(file).map_err(error)
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(file)?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let all = all.map_err(|e| TlsError::Pem(file.to_owned(), e.to_string()))?;
+    if all.is_empty() { Err(TlsError::Empty(file.to_owned())) } else { Ok(all) }
+}
+
+/// For the metric only; trust is the verifier's business.
+fn expiry(certificate: &CertificateDer<'_>) -> i64 {
+    x509_parser::parse_x509_certificate(certificate).map(|(_, c)| c.validity().not_after.timestamp()).unwrap_or(0)
+}
+
+fn next_update(list: &CertificateRevocationListDer<'_>) -> Option<i64> {
+    let (_, list) = x509_parser::parse_x509_crl(list).ok()?;
+    list.next_update().map(|t| t.timestamp())
+}
+
+/// How a failed handshake is counted; the set is closed (`ops::metrics`).
+pub fn failure(error: &std::io::Error) -> &'static str {
+    let Some(tls) = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) else { return "protocol" };
+    match tls {
+        rustls::Error::NoCertificatesPresented => "no_certificate",
+        rustls::Error::InvalidCertificate(_) | rustls::Error::InvalidCertRevocationList(_) => "bad_certificate",
+        _ => "protocol",
+    }
+}

@@ -1,0 +1,530 @@
+//! Deciding: one command after the other becomes rows in a batch. No waiting and no I/O but reads of the store.
+//!
+//! Holds P3 (a remembered request is answered from its row), P4 (each note becomes a chained record in the same
+//! batch) and the exactly-once half of the outbox (the inbound mark moves in the same batch as the effect).
+
+use super::draft::{Decide, Draft, Fault, OutboxItem, Overlay, Stamp, Timer};
+use super::errand::{self, Errand};
+use super::rows::{self, DeadLetter, Mark, Remembered};
+use super::{Command, PartitionId, PartitionMap, ServiceId, services};
+use crate::access::caller::Caller;
+use crate::audit;
+use crate::engine::draft::AuditNote;
+use crate::engine::entry::row_size;
+use crate::model::EpochMillis;
+use crate::store::tables::Table;
+use crate::store::{Reader, RowOp};
+use crate::wire::record::Record as _;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// How deep a command may send commands within its own partition: more is a loop.
+const MAX_DEPTH: u32 = 8;
+/// Timers fired in one batch, so that a flood of due ones does not hold up callers.
+pub(super) const TIMERS_A_BATCH: usize = 128;
+/// Remembered requests forgotten in one batch.
+pub(super) const FORGET_A_BATCH: usize = 256;
+/// A timer whose service faulted comes again after this long, in milliseconds.
+const TIMER_RETRY: u64 = 60_000;
+
+/// What never changes while a partition is open.
+pub(super) struct Rules {
+    pub partition: PartitionId,
+    pub map: PartitionMap,
+    pub node: u16,
+    /// How long a request is remembered, in milliseconds.
+    pub memory: u64,
+    pub services: Vec<Arc<dyn Decide>>,
+}
+
+/// Rows to decide on: this partition's and the site partition's, as applied here.
+#[derive(Clone, Copy)]
+pub(super) struct Base<'a> {
+    pub rows: &'a dyn Reader,
+    pub site: &'a dyn Reader,
+}
+
+/// What a reign has piled up: counters and rows decided and not yet applied. Dropped with the reign.
+#[derive(Default)]
+pub(super) struct Desk {
+    pub mark: Mark,
+    pub overlay: Overlay,
+}
+
+/// Rows of one entry in the making.
+pub(super) struct Batch {
+    pub number: u64,
+    pub ops: Vec<RowOp>,
+    pub bytes: usize,
+    pub first: u64,
+    pub decisions: u32,
+    pub audit_records: u64,
+    /// When the earliest timer set in this batch is due.
+    pub earliest_timer: Option<EpochMillis>,
+}
+
+/// A decided command's answer, to be given once its batch is applied.
+pub(super) struct Decision {
+    pub reply: Bytes,
+    pub sent: Vec<(PartitionId, u64)>,
+}
+
+impl Batch {
+    pub fn new(number: u64, desk: &Desk) -> Self {
+        Batch {
+            number,
+            ops: vec![],
+            bytes: 0,
+            first: desk.mark.sequence + 1,
+            decisions: 0,
+            audit_records: 0,
+            earliest_timer: None,
+        }
+    }
+
+    /// Takes rows over, also for the decisions that follow.
+    fn take(&mut self, desk: &mut Desk, from: usize) {
+        let new = &self.ops[from..];
+        self.bytes += new.iter().map(row_size).sum::<usize>();
+        desk.overlay.take(self.number, new);
+    }
+
+    /// Closes the batch: its last row says where the counters stand.
+    pub fn seal(&mut self, desk: &mut Desk) {
+        let from = self.ops.len();
+        self.ops.push(RowOp::Put { key: rows::mark_key(), value: desk.mark.encode(), fresh: false });
+        self.take(desk, from);
+    }
+}
+
+/// One decision's surroundings.
+pub(super) struct Moment<'a> {
+    pub base: Base<'a>,
+    pub now: EpochMillis,
+    pub entropy: [u8; 16],
+}
+
+impl Rules {
+    fn service(&self, id: u8) -> Result<&dyn Decide, Fault> {
+        let found = self.services.iter().find(|s| s.service() == ServiceId(id));
+        found.map(Arc::as_ref).ok_or_else(|| Fault::Other(format!("no service has number {id}")))
+    }
+
+    /// Decides one command into the batch. On a fault nothing but an audit record of it is in the batch.
+    pub fn command(
+        &self,
+        desk: &mut Desk,
+        batch: &mut Batch,
+        moment: &Moment<'_>,
+        command: &Command,
+    ) -> Result<Decision, String> {
+        if command.service == services::ENGINE.0 {
+            return self.errand(desk, batch, moment, command);
+        }
+        let mut work = Work::new(self, desk, moment);
+        let decided = work.command(command);
+        match decided {
+            Ok((reply, remembered)) => {
+                let done = work.done();
+                Ok(self.enter(desk, batch, done, command, reply, remembered, moment.now))
+            }
+            Err(fault) => {
+                let note = AuditNote {
+                    interaction: "engine.fault".into(),
+                    outcome: "fault".into(),
+                    detail: format!("service {}", command.service),
+                    ..Default::default()
+                };
+                let mut done = work.done().nothing();
+                done.notes.push((command.caller.clone(), command.correlation_id.clone(), note));
+                self.enter_rows(desk, batch, done, &command.request_id, moment.now);
+                Err(fault.to_string())
+            }
+        }
+    }
+
+    /// Fires timers that are due. Returns how many; as many as [`TIMERS_A_BATCH`] means that there may be more.
+    pub fn timers(&self, desk: &mut Desk, batch: &mut Batch, moment: &Moment<'_>) -> Result<usize, String> {
+        let due = Work::new(self, desk, moment).draft.scan(rows::due(moment.now), false, TIMERS_A_BATCH);
+        let due = due.map_err(|e| e.to_string())?;
+        for (key, value) in &due {
+            self.timer(desk, batch, moment, key, value);
+        }
+        Ok(due.len())
+    }
+
+    /// Fires one timer. One that faults is put off, not lost; the row goes in the same entry either way.
+    fn timer(&self, desk: &mut Desk, batch: &mut Batch, moment: &Moment<'_>, key: &Bytes, value: &Bytes) {
+        let mut work = Work::new(self, desk, moment);
+        let fired = match Timer::decode(value) {
+            Ok(timer) => work.timer(&timer).map_err(|fault| (Some(timer), fault)),
+            Err(e) => Err((None, Fault::Row(Table::Timers, e))),
+        };
+        let mut done = work.done();
+        if let Err((timer, fault)) = fired {
+            let (partition, service) = (self.partition.0, timer.as_ref().map(|t| t.service));
+            tracing::error!(event = "engine.timer.fault", partition, service, fault = %fault);
+            done = done.nothing();
+            done.timers.extend(timer.map(|t| (moment.now + TIMER_RETRY, ServiceId(t.service), t.payload)));
+        }
+        done.rows.push(RowOp::Delete { key: key.clone() });
+        self.enter_rows(desk, batch, done, "", moment.now);
+    }
+
+    /// Forgets requests whose time is over. Returns how many.
+    pub fn forget(&self, desk: &mut Desk, batch: &mut Batch, moment: &Moment<'_>) -> Result<usize, String> {
+        let range = rows::expired(moment.now);
+        let old = moment.base.rows.scan(range, false, FORGET_A_BATCH).map_err(|e| e.to_string())?;
+        let from = batch.ops.len();
+        for (key, _) in &old {
+            if let Some(digest) = rows::digest_of_expiry(key) {
+                batch.ops.push(RowOp::Delete { key: rows::request_key(&digest) });
+            }
+            batch.ops.push(RowOp::Delete { key: key.clone() });
+        }
+        batch.take(desk, from);
+        Ok(old.len())
+    }
+
+    /// Writes a signed head of the audit chain as it stands on the desk.
+    pub fn head(&self, desk: &mut Desk, batch: &mut Batch, head: &audit::Head) {
+        let from = batch.ops.len();
+        batch.ops.push(RowOp::Put { key: audit::head_key(head.sequence), value: head.encode(), fresh: false });
+        batch.take(desk, from);
+    }
+
+    fn errand(
+        &self,
+        desk: &mut Desk,
+        batch: &mut Batch,
+        moment: &Moment<'_>,
+        command: &Command,
+    ) -> Result<Decision, String> {
+        let errand = Errand::decode(&command.payload).map_err(|e| e.to_string())?;
+        let reply = match errand.kind {
+            errand::DELIVER => self.deliver(desk, batch, moment, &errand)?,
+            errand::DELIVERED => self.delivered(desk, batch, moment, &errand)?,
+            other => return Err(format!("no errand has number {other}")),
+        };
+        Ok(Decision { reply, sent: vec![] })
+    }
+
+    /// Decides delivered commands that were not decided before. Stops at one that faults, unless told to set it aside.
+    fn deliver(
+        &self,
+        desk: &mut Desk,
+        batch: &mut Batch,
+        moment: &Moment<'_>,
+        errand: &Errand,
+    ) -> Result<Bytes, String> {
+        let source = PartitionId(errand.partition);
+        let before = rows::inbound(&Work::new(self, desk, moment).draft, source).map_err(|e| e.to_string())?;
+        let mut report = errand::Report { upto: before, ..Default::default() };
+        for item in &errand.items {
+            if item.sequence <= report.upto {
+                continue;
+            }
+            let mut work = Work::new(self, desk, moment);
+            let decided = work.nested(&item.command(), 0);
+            let mut done = work.done();
+            if let Err(fault) = decided {
+                let (correlation_id, sequence) = (&item.correlation_id, item.sequence);
+                tracing::error!(event = "engine.delivery.fault", source = source.0, sequence, correlation_id, %fault);
+                if errand.set_aside != item.sequence {
+                    report.faulted = item.sequence;
+                    break;
+                }
+                done = done.nothing();
+                let (item, fault) = (Some(item.clone()), fault.to_string());
+                let dead = DeadLetter { source: source.0, item, at: moment.now, fault, ..Default::default() };
+                let key = rows::dead_key(source, sequence);
+                done.rows.push(RowOp::Put { key, value: dead.encode(), fresh: false });
+            }
+            report.upto = item.sequence;
+            let value = Bytes::copy_from_slice(&report.upto.to_be_bytes());
+            done.rows.push(RowOp::Put { key: rows::inbound_key(source), value, fresh: false });
+            self.enter_rows(desk, batch, done, "", moment.now);
+        }
+        Ok(report.encode())
+    }
+
+    /// Takes delivered items out of the outbox.
+    fn delivered(
+        &self,
+        desk: &mut Desk,
+        batch: &mut Batch,
+        moment: &Moment<'_>,
+        errand: &Errand,
+    ) -> Result<Bytes, String> {
+        let range = rows::outbox_range(PartitionId(errand.partition), 0, errand.upto);
+        let work = Work::new(self, desk, moment);
+        let gone = work.draft.scan(range, false, errand::DELETE_AT_ONCE).map_err(|e| e.to_string())?;
+        let mut done = work.done();
+        done.rows.extend(gone.into_iter().map(|(key, _)| RowOp::Delete { key }));
+        self.enter_rows(desk, batch, done, "", moment.now);
+        Ok(Bytes::new())
+    }
+
+    #[allow(clippy::too_many_arguments)] // one call, and a struct for it would only be taken apart again
+    fn enter(
+        &self,
+        desk: &mut Desk,
+        batch: &mut Batch,
+        mut done: Done,
+        command: &Command,
+        reply: Bytes,
+        remembered: Option<Remembered>,
+        now: EpochMillis,
+    ) -> Decision {
+        if let Some(old) = remembered {
+            self.enter_rows(desk, batch, done, &command.request_id, now);
+            return Decision { reply: old.reply, sent: old.sent.into_iter().map(unpack_sent).collect() };
+        }
+        let sent = number_outbox(&mut desk.mark, &mut done);
+        if !command.request_id.is_empty() {
+            let digest = rows::request_digest(command);
+            let row = Remembered {
+                at: now,
+                reply: reply.clone(),
+                sent: sent.iter().map(|(p, n)| u64::from(p.0) << 48 | n).collect(),
+                service: command.service,
+                ..Default::default()
+            };
+            done.rows.push(RowOp::Put { key: rows::request_key(&digest), value: row.encode(), fresh: true });
+            let key = rows::expiry_key(now + self.memory, &digest);
+            done.rows.push(RowOp::Put { key, value: Bytes::new(), fresh: true });
+        }
+        self.enter_rows(desk, batch, done, &command.request_id, now);
+        Decision { reply, sent }
+    }
+
+    /// Turns what was done into rows of the batch: changes, outbox, timers, audit records, in this order.
+    fn enter_rows(&self, desk: &mut Desk, batch: &mut Batch, mut done: Done, request_id: &str, now: EpochMillis) {
+        let from = batch.ops.len();
+        number_outbox(&mut desk.mark, &mut done);
+        desk.mark.sequence = done.sequence;
+        desk.mark.time = now;
+        batch.decisions += done.decisions;
+        batch.ops.append(&mut done.rows);
+        for (due, service, payload) in done.timers {
+            desk.mark.timer += 1;
+            let timer = Timer { due, service: service.0, payload, sequence: desk.mark.timer, ..Default::default() };
+            batch.earliest_timer = Some(batch.earliest_timer.map_or(due, |e| e.min(due)));
+            batch.ops.push(RowOp::Put { key: rows::timer_key(&timer), value: timer.encode(), fresh: true });
+        }
+        let mut chain = desk.mark.chain();
+        batch.audit_records += done.notes.len() as u64;
+        for (caller, correlation_id, note) in done.notes {
+            let record = self.audit_record(caller, correlation_id, note, request_id, now);
+            chain.push(record, &mut batch.ops);
+        }
+        (desk.mark.audit_sequence, desk.mark.audit_hash) = (chain.sequence, chain.hash);
+        batch.take(desk, from);
+    }
+
+    fn audit_record(
+        &self,
+        caller: Caller,
+        correlation_id: String,
+        note: AuditNote,
+        request_id: &str,
+        now: EpochMillis,
+    ) -> audit::Record {
+        audit::Record {
+            at: now,
+            node: self.node,
+            interaction: note.interaction,
+            outcome: note.outcome,
+            object: note.object,
+            other: note.other,
+            subject: note.subject,
+            purpose: note.purpose,
+            detail: note.detail,
+            correlation_id,
+            request_id: request_id.to_owned(),
+            asid: caller.asid,
+            ods: caller.ods,
+            party_key: caller.party_key,
+            certificate: caller.certificate,
+            common_name: caller.common_name,
+            principal: caller.principal,
+            address: caller.address,
+            operator: caller.operator,
+            ..Default::default()
+        }
+    }
+}
+
+/// Gives outbox items their numbers and turns them into rows; nothing is left for a second call.
+fn number_outbox(mark: &mut Mark, done: &mut Done) -> Vec<(PartitionId, u64)> {
+    let items = std::mem::take(&mut done.outbox);
+    let mut sent = Vec::with_capacity(items.len());
+    for (target, mut item) in items {
+        mark.outbox += 1;
+        item.sequence = mark.outbox;
+        sent.push((target, item.sequence));
+        done.rows.push(RowOp::Put { key: rows::outbox_key(target, item.sequence), value: item.encode(), fresh: true });
+    }
+    sent
+}
+
+pub(super) fn unpack_sent(packed: u64) -> (PartitionId, u64) {
+    (PartitionId((packed >> 48) as u16), packed & 0xffff_ffff_ffff)
+}
+
+/// What came out of one draft.
+struct Done {
+    rows: Vec<RowOp>,
+    notes: Vec<(Caller, String, AuditNote)>,
+    timers: Vec<(EpochMillis, ServiceId, Bytes)>,
+    outbox: Vec<(PartitionId, OutboxItem)>,
+    sequence: u64,
+    decisions: u32,
+}
+
+impl Done {
+    /// What is left after a fault: the numbers that were used up.
+    fn nothing(self) -> Done {
+        Done { rows: vec![], notes: vec![], timers: vec![], outbox: vec![], ..self }
+    }
+}
+
+/// One draft, through which a command and those it causes in this partition go.
+struct Work<'a> {
+    rules: &'a Rules,
+    draft: Draft<'a>,
+    now: EpochMillis,
+    entropy: [u8; 16],
+    sequence: u64,
+    decisions: u32,
+    notes: Vec<(Caller, String, AuditNote)>,
+    outbox: Vec<(PartitionId, OutboxItem)>,
+}
+
+impl<'a> Work<'a> {
+    fn new(rules: &'a Rules, desk: &'a Desk, moment: &Moment<'a>) -> Self {
+        Work {
+            rules,
+            draft: Draft::new(moment.base.rows, &desk.overlay, moment.base.site),
+            now: moment.now,
+            entropy: moment.entropy,
+            sequence: desk.mark.sequence,
+            decisions: 0,
+            notes: vec![],
+            outbox: vec![],
+        }
+    }
+
+    fn done(self) -> Done {
+        let decided = self.draft.finish();
+        Done {
+            rows: decided.rows,
+            notes: self.notes,
+            timers: decided.timers,
+            outbox: self.outbox,
+            sequence: self.sequence,
+            decisions: self.decisions,
+        }
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        self.sequence += 1;
+        self.decisions += 1;
+        let mut entropy = self.entropy;
+        // Commands in one draft share the draw; the sequence keeps them apart.
+        for (byte, n) in entropy.iter_mut().zip(u64::from(self.decisions - 1).to_le_bytes()) {
+            *byte ^= n;
+        }
+        Stamp {
+            now: self.now,
+            partition: self.rules.partition,
+            partitions: self.rules.map.partitions,
+            sequence: self.sequence,
+            entropy,
+        }
+    }
+
+    /// The command's reply, or what is remembered of it.
+    fn command(&mut self, command: &Command) -> Result<(Bytes, Option<Remembered>), Fault> {
+        if !command.request_id.is_empty() {
+            let key = rows::request_key(&rows::request_digest(command));
+            if let Some(value) = self.draft.get(&key)? {
+                let old = Remembered::decode(&value).map_err(|e| Fault::Row(Table::Requests, e))?;
+                self.draft.audit(AuditNote {
+                    interaction: "request.repeat".into(),
+                    outcome: "ok".into(),
+                    object: command.request_id.clone(),
+                    ..Default::default()
+                });
+                self.gather(command, 0)?;
+                return Ok((Bytes::new(), Some(old)));
+            }
+        }
+        Ok((self.nested(command, 0)?, None))
+    }
+
+    /// Decides a command and, in the same draft, those it sends within the partition.
+    fn nested(&mut self, command: &Command, depth: u32) -> Result<Bytes, Fault> {
+        if depth > MAX_DEPTH {
+            return Err(Fault::Other("commands send commands in a loop".into()));
+        }
+        let stamp = self.stamp();
+        let service = self.rules.service(command.service)?;
+        let reply = service.decide(&mut self.draft, &stamp, command)?;
+        self.gather(command, depth)?;
+        Ok(reply)
+    }
+
+    /// Takes notes and sent commands out of the draft, in the name of the command that left them there.
+    fn gather(&mut self, command: &Command, depth: u32) -> Result<(), Fault> {
+        for note in self.draft.take_audit() {
+            self.notes.push((command.caller.clone(), command.correlation_id.clone(), note));
+        }
+        for (key, service, payload) in self.draft.take_outbox() {
+            let target = self.rules.map.of(&key);
+            let sent = Command {
+                service: service.0,
+                key,
+                payload,
+                caller: command.caller.clone(),
+                correlation_id: command.correlation_id.clone(),
+                ..Default::default()
+            };
+            if target == self.rules.partition {
+                self.draft.settle();
+                self.nested(&sent, depth + 1)?;
+            } else {
+                let item = OutboxItem {
+                    to_key: sent.key,
+                    service: sent.service,
+                    payload: sent.payload,
+                    caller: sent.caller,
+                    correlation_id: sent.correlation_id,
+                    ..Default::default()
+                };
+                self.outbox.push((target, item));
+            }
+        }
+        Ok(())
+    }
+
+    fn timer(&mut self, timer: &Timer) -> Result<(), Fault> {
+        let stamp = self.stamp();
+        self.rules.service(timer.service)?.timer(&mut self.draft, &stamp, timer)?;
+        self.gather(&Command { service: timer.service, ..Default::default() }, 0)
+    }
+}
+
+impl OutboxItem {
+    /// The command that the item carries.
+    fn command(&self) -> Command {
+        Command {
+            service: self.service,
+            key: self.to_key.clone(),
+            payload: self.payload.clone(),
+            caller: self.caller.clone(),
+            correlation_id: self.correlation_id.clone(),
+            ..Default::default()
+        }
+    }
+}

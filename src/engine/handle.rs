@@ -1,0 +1,201 @@
+//! The engine as the node opens it and the rooms above use it.
+
+use super::apply::{Applier, Slot};
+use super::decide::Rules;
+use super::decider::Decider;
+use super::draft::Decide;
+use super::outbox::Deliverer;
+use super::ports::Agreement;
+use super::queue::Queue;
+use super::rows::{self, Mark};
+use super::space::{self, Space};
+use super::submit::Frames;
+use super::view::{Fences, fence_task};
+use super::{Outcome, PartitionId, PartitionMap, SITE, Unavailable};
+use crate::audit;
+use crate::seam::World;
+use crate::seam::net::{NodeNumber, Router, Transport, kinds};
+use crate::store::Reader;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Bounds and waits of an engine.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// This node.
+    pub node: NodeNumber,
+    /// Where free space is measured.
+    pub data_dir: PathBuf,
+    /// Commands that may wait in front of one partition's decider; beyond, Busy.
+    pub queue_commands: usize,
+    /// The same in bytes.
+    pub queue_bytes: usize,
+    /// How long a command or fence is tried while the leader changes: long enough to hide an election.
+    pub patience: Duration,
+    /// How long a request id is remembered (P3); at least 24 hours.
+    pub request_memory: Duration,
+    /// Free bytes below which writes are refused.
+    pub spare_bytes: u64,
+}
+
+/// P3 promises a day.
+const SHORTEST_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+impl EngineOptions {
+    pub fn new(node: NodeNumber, data_dir: PathBuf) -> Self {
+        EngineOptions {
+            node,
+            data_dir,
+            queue_commands: 8_192,
+            queue_bytes: 64 << 20,
+            patience: Duration::from_secs(4),
+            request_memory: SHORTEST_MEMORY,
+            spare_bytes: 1 << 30,
+        }
+    }
+}
+
+/// One partition as submitters and readers see it.
+pub(super) struct Door {
+    pub slot: Arc<Slot>,
+    pub group: Arc<dyn Agreement>,
+    pub queue: Queue,
+    pub fences: Fences,
+}
+
+pub(super) struct Inner {
+    pub options: EngineOptions,
+    pub map: PartitionMap,
+    pub doors: Vec<Door>,
+    pub transport: Arc<dyn Transport>,
+    pub space: Arc<Space>,
+}
+
+/// Submits commands, reads at fences. Cheap to clone; the tasks behind it end with [`Engine::stop`].
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) inner: Arc<Inner>,
+    tasks: Arc<tokio::sync::Mutex<JoinSet<()>>>,
+}
+
+impl Engine {
+    /// Starts deciders, fences, deliverers and the watch over free space, and claims the engine's frame kinds.
+    /// `groups` are in the order of `applier`'s partitions. Must run inside a tokio runtime.
+    #[allow(clippy::too_many_arguments)] // one caller, the wiring; each is a room of its own
+    pub fn start(
+        world: World,
+        options: EngineOptions,
+        applier: &Applier,
+        groups: Vec<Arc<dyn Agreement>>,
+        transport: Arc<dyn Transport>,
+        router: &Router,
+        services: Vec<Arc<dyn Decide>>,
+        signer: Option<Arc<dyn audit::Signer>>,
+    ) -> Engine {
+        let mut tasks = JoinSet::new();
+        let map = applier.map();
+        let space = Arc::new(Space::new(options.data_dir.clone(), options.spare_bytes));
+        let site = applier.slots[usize::from(SITE.0)].rows.clone();
+        let mut doors = vec![];
+        for (slot, group) in applier.slots.iter().zip(&groups) {
+            let (queue, queued) = Queue::new(options.queue_commands, options.queue_bytes);
+            let (fences, asked) = Fences::new();
+            let rules = Rules {
+                partition: slot.id,
+                map,
+                node: options.node.0,
+                memory: options.request_memory.max(SHORTEST_MEMORY).as_millis() as u64,
+                services: services.clone(),
+            };
+            let decider = Decider {
+                slot: slot.clone(),
+                site: site.clone(),
+                group: group.clone(),
+                rules,
+                queue: queued,
+                world: world.clone(),
+                signer: signer.clone(),
+                space: space.clone(),
+            };
+            tasks.spawn(decider.run());
+            tasks.spawn(fence_task(slot.id, group.clone(), transport.clone(), options.node, asked));
+            doors.push(Door { slot: slot.clone(), group: group.clone(), queue, fences });
+        }
+        tasks.spawn(space::watch(space.clone(), world, options.node, groups, transport.clone()));
+        let inner = Arc::new(Inner { options, map, doors, transport, space });
+        for kind in [kinds::SUBMIT, kinds::READ_FENCE, kinds::ROOM] {
+            router.claim(kind, Arc::new(Frames(inner.clone())));
+        }
+        let engine = Engine { inner, tasks: Arc::default() };
+        for source in map.all() {
+            for target in map.all().filter(|target| *target != source) {
+                tasks.spawn(Deliverer::new(engine.inner.clone(), source, target).run());
+            }
+        }
+        Engine { tasks: Arc::new(tokio::sync::Mutex::new(tasks)), ..engine }
+    }
+
+    /// Ends every task. Callers that still wait hear `Unknown`.
+    pub async fn stop(&self) {
+        self.tasks.lock().await.shutdown().await;
+    }
+
+    /// The partition that holds a key; the site's for the empty key.
+    pub fn partition_of(&self, key: &[u8]) -> PartitionId {
+        self.inner.map.of(key)
+    }
+
+    pub fn map(&self) -> PartitionMap {
+        self.inner.map
+    }
+
+    /// The site partition as this node has applied it: the registry, for reading without a fence.
+    pub fn site(&self) -> Arc<dyn Reader + Send + Sync> {
+        self.local(SITE)
+    }
+
+    /// A partition as this node has applied it, whatever that is: for status, audit and search, not for answers.
+    pub fn local(&self, partition: PartitionId) -> Arc<dyn Reader + Send + Sync> {
+        self.inner.doors[usize::from(partition.0)].slot.rows.clone().reader()
+    }
+
+    /// End of a partition's audit chain as this node has applied it.
+    pub fn audit_chain(&self, partition: PartitionId) -> Result<audit::Chain, rows::RowError> {
+        Ok(Mark::load(self.local(partition).as_ref())?.chain())
+    }
+
+    /// Waits until what `outcome` sent to other partitions is decided there and applied here, at most `patience`.
+    /// `false` when the time ran out: it will still be delivered.
+    pub async fn wait_delivered(&self, outcome: &Outcome, patience: Duration) -> Result<bool, Unavailable> {
+        let deadline = Instant::now() + patience;
+        for (target, sequence) in &outcome.sent {
+            let Some(door) = self.inner.doors.get(usize::from(target.0)) else { continue };
+            loop {
+                let moved = door.slot.readers.moved.notified();
+                tokio::pin!(moved);
+                moved.as_mut().enable();
+                let at = rows::inbound(door.slot.rows.as_ref(), outcome.partition)
+                    .map_err(|e| Unavailable::Fault(e.to_string()))?;
+                if at >= *sequence {
+                    break;
+                }
+                if tokio::time::timeout_at(deadline, moved).await.is_err() {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives away leadership of every partition this node leads, for a planned stop. Returns how many are still led.
+    pub async fn hand_over_all(&self) -> usize {
+        let mut left = 0;
+        for door in &self.inner.doors {
+            if door.group.leadership().borrow().leading && door.group.hand_over(None).await.is_err() {
+                left += 1;
+            }
+        }
+        left
+    }
+}

@@ -1,0 +1,125 @@
+//! Watching free space: writes are refused before the disk is full, reads go on, and leadership moves to a node that
+//! has room (P6, P9). Everything comes back by itself when space does.
+
+use super::ports::Agreement;
+use crate::consensus::RaftId;
+use crate::ops::metrics as names;
+use crate::record;
+use crate::seam::World;
+use crate::seam::fs::blocking;
+use crate::seam::net::{Lane, NodeNumber, Transport, kinds};
+use crate::wire::record::Record as _;
+use bytes::Bytes;
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    sync::atomic::{AtomicU8, Ordering},
+    time::Duration,
+};
+
+/// How often free space is looked at: at 1 GB/s a disk loses less than the default spare in between.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a peer may take to say whether it has room.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+/// Writes come back when there is a quarter more than the spare, so that the state does not flap.
+const BACK_AT: (u64, u64) = (5, 4);
+
+const ENOUGH: u8 = 0;
+const SHORT: u8 = 1;
+const NONE: u8 = 2;
+
+record! {
+    /// Answer to ROOM: how a node stands.
+    pub struct Room v1 {
+        /// 0 enough, 1 below the spare, 2 below a quarter of it.
+        1 => state: u8,
+        2 => free: u64,
+    }
+}
+
+/// This node's free space, as the deciders see it.
+pub(super) struct Space {
+    state: AtomicU8,
+    dir: PathBuf,
+    spare: u64,
+}
+
+impl Space {
+    pub fn new(dir: PathBuf, spare: u64) -> Self {
+        Space { state: AtomicU8::new(ENOUGH), dir, spare }
+    }
+
+    /// Whether a command may be decided. `frees` says whether it only reads or frees space: such go on until a quarter
+    /// of the spare is left, so that reads, which must leave an audit record (P4), go on.
+    pub fn takes(&self, frees: impl FnOnce() -> bool) -> bool {
+        match self.state.load(Ordering::Relaxed) {
+            ENOUGH => true,
+            SHORT => frees(),
+            _ => false,
+        }
+    }
+
+    /// Looks at the disk once.
+    pub async fn look(&self, world: &World) -> u8 {
+        let dir = self.dir.clone();
+        let Ok((free, _)) = blocking(&world.fs, move |fs| fs.space(&dir)).await else {
+            return self.state.load(Ordering::Relaxed);
+        };
+        metrics::gauge!(names::STORE_FREE_BYTES).set(free as f64);
+        let was = self.state.load(Ordering::Relaxed);
+        let spare = if was == ENOUGH { self.spare } else { self.spare / BACK_AT.1 * BACK_AT.0 };
+        let state = match free {
+            free if free < self.spare / 4 => NONE,
+            free if free < spare => SHORT,
+            _ => ENOUGH,
+        };
+        if state != was {
+            self.state.store(state, Ordering::Relaxed);
+            if state == ENOUGH {
+                tracing::info!(event = "engine.space.back", free, "writes are taken again");
+            } else {
+                tracing::error!(event = "engine.space.short", free, spare = self.spare, "writes are refused");
+            }
+        }
+        state
+    }
+
+    /// The answer to a peer that asks.
+    pub fn room(&self) -> Bytes {
+        Room { state: self.state.load(Ordering::Relaxed), ..Default::default() }.encode()
+    }
+}
+
+/// Looks at the disk for ever, and gives leadership away while it is short and another voter is not.
+pub(super) async fn watch(
+    space: Arc<Space>,
+    world: World,
+    me: NodeNumber,
+    groups: Vec<Arc<dyn Agreement>>,
+    transport: Arc<dyn Transport>,
+) {
+    loop {
+        if space.look(&world).await != ENOUGH {
+            for group in &groups {
+                if group.leadership().borrow().leading
+                    && let Some(to) = with_room(group.as_ref(), me, transport.as_ref()).await
+                {
+                    tracing::warn!(event = "engine.space.hand_over", to = %to, "leadership goes to a node with room");
+                    let _ = group.hand_over(Some(to)).await;
+                }
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// A voter that says that it has room.
+async fn with_room(group: &dyn Agreement, me: NodeNumber, transport: &dyn Transport) -> Option<RaftId> {
+    for voter in group.others(me) {
+        let asked = transport.call(voter.node(), Lane::Ask, kinds::ROOM, Bytes::new(), ASK_TIMEOUT).await;
+        if asked.ok().and_then(|bytes| Room::decode(&bytes).ok()).is_some_and(|room| room.state == ENOUGH) {
+            return Some(voter);
+        }
+    }
+    None
+}

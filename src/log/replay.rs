@@ -1,0 +1,298 @@
+//! Reading segments at start: what the records say, what is torn and cut, what is damaged (P1, P7).
+//!
+//! A record that fails its checksum is torn, and the log ends before it, only if nothing proves that it was durable
+//! once. Proof is a later record that was written when everything before it had been synced, or a later segment.
+
+use super::{
+    GroupId, LogError,
+    format::{ALIGN, Checkpoint, HEAD_BYTES, HEADER_BYTES, Head, Kind, Mark, PAGE, Spot},
+    group::{Group, Place, Slot},
+};
+use crate::{seam::fs::File, wire::record::Record};
+use bytes::Bytes;
+use std::{collections::BTreeMap, io};
+
+/// Bytes read at a time.
+const WINDOW: usize = 1 << 20;
+/// Lost records of an unknown number.
+const MANY: u64 = 1 << 40;
+
+/// What is known about where a segment's records end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The segment after this one says: here, and everything before was durable.
+    At(u64),
+    /// A segment follows, so everything was durable, but what it says of the end is lost.
+    Durable,
+    /// This is the last segment.
+    Open,
+}
+
+/// Where the next record goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    pub offset: u64,
+    /// Checksum of the last record.
+    pub chain: u32,
+    pub number: u32,
+    /// Torn remains lie between `offset` and here and must be wiped.
+    pub wipe_to: u64,
+}
+
+/// State built up from records.
+#[derive(Default)]
+pub struct Replay {
+    pub epoch: u64,
+    pub groups: BTreeMap<GroupId, Group>,
+    /// Records that are lost and not accounted for since the last checkpoint, and how many of them turned out to be
+    /// entries that are known to be missing.
+    lost: u64,
+    explained: u64,
+    first_loss: Option<(u32, u64)>,
+}
+
+impl Replay {
+    pub fn new(epoch: u64) -> Replay {
+        Replay { epoch, ..Replay::default() }
+    }
+
+    /// Reads one segment. `chain` is the checksum of the last record before it, where known.
+    pub fn segment(
+        &mut self,
+        window: &mut Window<'_>,
+        sequence: u32,
+        chain: Option<u32>,
+        end: End,
+    ) -> Result<Tail, LogError> {
+        let mut prev = chain;
+        let mut tail = Tail { offset: HEADER_BYTES, chain: chain.unwrap_or(0), number: 0, wipe_to: 0 };
+        loop {
+            if matches!(end, End::At(end) if tail.offset >= end) {
+                return Ok(tail);
+            }
+            let found = self.head(window, sequence, tail.offset)?.filter(|(head, _)| match prev {
+                Some(prev) => head.prev == prev && head.number == tail.number,
+                None => head.number >= tail.number,
+            });
+            let Some((head, crc)) = found else {
+                match self.after(window, sequence, tail.offset, end)? {
+                    Next::Resume(offset) => {
+                        self.note(sequence, tail.offset, 0);
+                        tail.offset = offset;
+                        prev = None;
+                        continue;
+                    }
+                    Next::Nothing { wipe_to } => {
+                        if let End::At(_) = end {
+                            self.note(sequence, tail.offset, MANY);
+                        }
+                        tail.wipe_to = wipe_to;
+                        return Ok(tail);
+                    }
+                }
+            };
+            let payload = window.payload(tail.offset, &head)?;
+            if payload.is_none() && end == End::Open {
+                // A torn payload ends the log; a damaged one does not.
+                if let Next::Nothing { wipe_to } = self.after(window, sequence, tail.offset, end)? {
+                    tail.wipe_to = wipe_to.max((tail.offset + head.size()).min(window.bytes));
+                    return Ok(tail);
+                }
+            }
+            if head.number > tail.number {
+                self.note(sequence, tail.offset, u64::from(head.number - tail.number));
+            }
+            self.apply(sequence, tail.offset, &head, payload)?;
+            tail = Tail { offset: tail.offset + head.size(), chain: crc, number: head.number + 1, wipe_to: 0 };
+            prev = Some(crc);
+        }
+    }
+
+    /// Records that a whole missing segment held.
+    pub fn segment_lost(&mut self, sequence: u32) {
+        self.note(sequence, 0, MANY);
+    }
+
+    /// The groups, once all segments are read; an error if a vote may be among what was lost.
+    pub fn finish(self) -> Result<BTreeMap<GroupId, Group>, LogError> {
+        if self.lost > self.explained {
+            let (segment, offset) = self.first_loss.unwrap_or_default();
+            return Err(LogError::StateLost { segment, offset });
+        }
+        Ok(self.groups)
+    }
+
+    /// Whether a segment holds any record at all that was written after its first batch was durable.
+    pub fn in_use(&self, window: &mut Window<'_>, sequence: u32) -> Result<bool, LogError> {
+        // Offset 0 is the header itself: a record written after it was synced proves it.
+        Ok(matches!(self.after(window, sequence, 0, End::Open)?, Next::Resume(_)))
+    }
+
+    fn note(&mut self, sequence: u32, offset: u64, lost: u64) {
+        self.first_loss.get_or_insert((sequence, offset));
+        self.lost += lost;
+        tracing::warn!(
+            event = "log.unreadable",
+            segment = sequence,
+            offset,
+            "log records do not match their checksums"
+        );
+    }
+
+    fn spot(&self, segment: u32, offset: u64) -> Spot {
+        Spot { epoch: self.epoch, segment, offset: offset as u32 }
+    }
+
+    fn head(&self, window: &mut Window<'_>, sequence: u32, offset: u64) -> io::Result<Option<(Head, u32)>> {
+        let spot = self.spot(sequence, offset);
+        let end = window.bytes;
+        let Some(bytes) = window.get(offset, HEAD_BYTES)? else { return Ok(None) };
+        Ok(Head::decode(bytes, spot).filter(|(head, _)| offset + head.size() <= end))
+    }
+
+    /// What comes behind an unreadable record at `bad`.
+    fn after(&self, window: &mut Window<'_>, sequence: u32, bad: u64, end: End) -> io::Result<Next> {
+        let limit = if let End::At(end) = end { end } else { window.bytes };
+        let mut first = None;
+        let mut wipe_to = 0;
+        let mut offset = (bad + ALIGN).max(HEADER_BYTES);
+        while offset + HEAD_BYTES as u64 <= limit {
+            if offset % PAGE == 0 && window.page_is_zero(offset)? {
+                offset += PAGE;
+                continue;
+            }
+            if let Some((head, _)) = self.head(window, sequence, offset)? {
+                let first = *first.get_or_insert(offset);
+                if end != End::Open || u64::from(head.synced) > bad {
+                    return Ok(Next::Resume(first));
+                }
+                wipe_to = offset + head.size();
+            }
+            offset += ALIGN;
+        }
+        Ok(Next::Nothing { wipe_to })
+    }
+
+    fn apply(&mut self, segment: u32, offset: u64, head: &Head, payload: Option<Bytes>) -> Result<(), LogError> {
+        let Some(kind) = Kind::of(head.kind) else { return Err(LogError::Newer(u32::from(head.kind))) };
+        let mark =
+            Mark { index: head.index, term: head.term, leader: head.leader, chain: head.chain, ..Mark::default() };
+        let place = match &payload {
+            Some(_) => Place::At { segment, offset: offset as u32 },
+            None => Place::Missing { known: true },
+        };
+        let slot = || Slot {
+            term: head.term,
+            leader: head.leader,
+            chain: head.chain,
+            content: head.content,
+            len: head.len,
+            place,
+            payload: None,
+        };
+        if payload.is_none() {
+            self.note(segment, offset, u64::from(matches!(kind, Kind::Vote | Kind::Checkpoint)));
+        }
+        let group = || -> GroupId { head.group };
+        match (kind, payload) {
+            (Kind::Entry, _) => {
+                self.explained += self.groups.entry(group()).or_default().replay_entry(head.index, slot());
+            }
+            (Kind::Fill, Some(_)) => self.groups.entry(group()).or_default().replay_fill(head.index, slot()),
+            (Kind::Truncate, _) => self.groups.entry(group()).or_default().truncate(head.index),
+            (Kind::Purge, _) => self.groups.entry(group()).or_default().purge(mark),
+            (Kind::Install, _) => self.groups.entry(group()).or_default().install(mark),
+            (Kind::Vote, Some(vote)) => self.groups.entry(group()).or_default().vote = Some(vote),
+            (Kind::Committed, Some(at)) => self.groups.entry(group()).or_default().committed = Some(at),
+            (Kind::Checkpoint, Some(payload)) => match Checkpoint::decode(&payload) {
+                Ok(checkpoint) => self.checkpoint(checkpoint),
+                Err(e) => return Err(io::Error::new(io::ErrorKind::InvalidData, e.to_string()).into()),
+            },
+            (Kind::Fill | Kind::Vote | Kind::Committed | Kind::Checkpoint, None) => {}
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&mut self, checkpoint: Checkpoint) {
+        for mark in &checkpoint.groups {
+            self.groups.entry(mark.group).or_default().replay_mark(mark);
+        }
+        // It is the whole state, so whatever was lost before it no longer matters; lost entries show as missing.
+        self.lost = 0;
+        self.explained = 0;
+        self.first_loss = None;
+    }
+}
+
+/// What comes behind an unreadable record.
+enum Next {
+    /// It was durable once; the next whole record is here.
+    Resume(u64),
+    /// Nothing, or only remains of the torn write it belongs to, which end at `wipe_to`.
+    Nothing { wipe_to: u64 },
+}
+
+/// A segment file read piece by piece.
+pub struct Window<'a> {
+    file: &'a dyn File,
+    /// Bytes of the file.
+    pub bytes: u64,
+    start: u64,
+    held: Vec<u8>,
+}
+
+impl<'a> Window<'a> {
+    pub fn new(file: &'a dyn File, bytes: u64) -> Window<'a> {
+        Window { file, bytes, start: 0, held: Vec::new() }
+    }
+
+    /// `len` bytes at `offset`; `None` past the end.
+    pub fn get(&mut self, offset: u64, len: usize) -> io::Result<Option<&[u8]>> {
+        if offset + len as u64 > self.bytes {
+            return Ok(None);
+        }
+        if offset < self.start || offset + len as u64 > self.start + self.held.len() as u64 {
+            let start = offset - offset % PAGE;
+            let wanted = ((offset - start) as usize + len).max(WINDOW);
+            let size = (wanted as u64).min(self.bytes - start) as usize;
+            self.held.resize(size, 0);
+            self.start = start;
+            if self.file.read_at(start, &mut self.held).is_err() {
+                self.read_page_by_page()?;
+            }
+        }
+        let at = (offset - self.start) as usize;
+        Ok(Some(&self.held[at..at + len]))
+    }
+
+    /// A sector that the disk cannot read is damage like a wrong checksum: it reads as zero.
+    fn read_page_by_page(&mut self) -> io::Result<()> {
+        let mut unreadable = 0;
+        for (i, page) in self.held.chunks_mut(PAGE as usize).enumerate() {
+            if self.file.read_at(self.start + i as u64 * PAGE, page).is_err() {
+                page.fill(0);
+                unreadable += 1;
+            }
+        }
+        if unreadable == self.held.len().div_ceil(PAGE as usize) && unreadable > 1 {
+            // Not a bad sector: the device is gone.
+            return Err(io::Error::other("a log segment cannot be read"));
+        }
+        Ok(())
+    }
+
+    fn page_is_zero(&mut self, offset: u64) -> io::Result<bool> {
+        const ZERO: [u8; PAGE as usize] = [0; PAGE as usize];
+        Ok(self.get(offset, PAGE as usize)?.is_some_and(|page| page == ZERO))
+    }
+
+    /// A record's payload, copied out; `None` if it does not match its checksum.
+    fn payload(&mut self, offset: u64, head: &Head) -> io::Result<Option<Bytes>> {
+        let keep = !matches!(Kind::of(head.kind), Some(Kind::Entry | Kind::Fill));
+        let Some(bytes) = self.get(offset + HEAD_BYTES as u64, head.len as usize)? else { return Ok(None) };
+        if crc32c::crc32c(bytes) != head.content {
+            return Ok(None);
+        }
+        Ok(Some(if keep { Bytes::copy_from_slice(bytes) } else { Bytes::new() }))
+    }
+}

@@ -1,0 +1,216 @@
+//! Segment files: made and zeroed ahead of time, taken by the writer, used again when purged (P1, P6).
+//!
+//! A segment gets its name and number while it is still empty and its folder entry is synced then, so that taking it
+//! costs the append path no metadata at all. A segment in use has a valid header; a spare has a zeroed one.
+
+use super::format::{HEADER_BYTES, PAGE};
+use crate::seam::fs::{File, Fs, Open};
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// An open segment file.
+#[derive(Clone)]
+pub struct Segment {
+    pub sequence: u32,
+    pub file: Arc<dyn File>,
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+/// The folder of segments.
+pub struct Dir {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    segment_bytes: u64,
+    wanted: usize,
+    /// Bytes of all segment files, spares included.
+    bytes: AtomicU64,
+    spares: Mutex<Spares>,
+    /// Purged segments that wait to be used again or removed, oldest first.
+    retired: Mutex<VecDeque<Segment>>,
+}
+
+struct Spares {
+    ready: VecDeque<Segment>,
+    next: u32,
+}
+
+/// The name of a segment file.
+pub fn name(sequence: u32) -> String {
+    format!("seg-{sequence:010}.log")
+}
+
+/// The number in a segment file's name.
+pub fn sequence_of(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix("seg-")?.strip_suffix(".log")?;
+    (digits.len() == 10).then(|| digits.parse().ok())?
+}
+
+/// Whether a file is what an interrupted preparation left.
+pub fn is_unfinished(name: &str) -> bool {
+    name.starts_with("new-") && name.ends_with(".tmp")
+}
+
+impl Dir {
+    /// `spares` are empty segments found at start; `next` is the first number never used.
+    pub fn new(
+        fs: Arc<dyn Fs>,
+        path: PathBuf,
+        segment_bytes: u64,
+        wanted: usize,
+        spares: Vec<Segment>,
+        next: u32,
+        used_bytes: u64,
+    ) -> Dir {
+        let bytes = used_bytes + spares.iter().map(|s| s.bytes).sum::<u64>();
+        Dir {
+            fs,
+            path,
+            segment_bytes,
+            wanted,
+            bytes: AtomicU64::new(bytes),
+            spares: Mutex::new(Spares { ready: spares.into(), next }),
+            retired: Mutex::default(),
+        }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// The next segment to write to, of at least `bytes`. Waits for a preparation under way; prepares one itself where
+    /// none is.
+    pub fn take(&self, bytes: u64) -> io::Result<Segment> {
+        let mut spares = lock(&self.spares);
+        if spares.ready.is_empty() {
+            self.prepare(&mut spares)?;
+        }
+        let Some(mut segment) = spares.ready.pop_front() else { return Err(io::ErrorKind::NotFound.into()) };
+        if segment.bytes < bytes {
+            // A record longer than a whole segment: rare, so the append path may wait for it.
+            let bytes = bytes.next_multiple_of(PAGE);
+            if let Err(e) = segment.file.preallocate(bytes) {
+                spares.ready.push_front(segment);
+                return Err(e);
+            }
+            self.bytes.fetch_add(bytes - segment.bytes, Ordering::Relaxed);
+            segment.bytes = bytes;
+        }
+        Ok(segment)
+    }
+
+    /// Keeps spares ready and clears purged segments away. Called from the background.
+    pub fn tend(&self) -> io::Result<()> {
+        loop {
+            let mut spares = lock(&self.spares);
+            if spares.ready.len() < self.wanted {
+                self.prepare(&mut spares)?;
+                continue;
+            }
+            drop(spares);
+            let Some(old) = lock(&self.retired).pop_front() else { return Ok(()) };
+            self.fs.remove_file(&self.path.join(name(old.sequence)))?;
+            self.fs.sync_dir(&self.path)?;
+            self.bytes.fetch_sub(old.bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether [`Dir::tend`] has something to do.
+    pub fn needs_tending(&self) -> bool {
+        lock(&self.spares).ready.len() < self.wanted || !lock(&self.retired).is_empty()
+    }
+
+    /// Hands a segment back whose entries are all purged, durably so.
+    pub fn retire(&self, segment: Segment) {
+        lock(&self.retired).push_back(segment);
+    }
+
+    fn prepare(&self, spares: &mut MutexGuard<'_, Spares>) -> io::Result<()> {
+        let sequence = spares.next;
+        let target = self.path.join(name(sequence));
+        // Only segments of the usual size are used again; a longer one would keep its size for ever.
+        let old = {
+            let mut retired = lock(&self.retired);
+            if retired.front().is_some_and(|s| s.bytes == self.segment_bytes) { retired.pop_front() } else { None }
+        };
+        let segment = match old {
+            Some(old) => {
+                let recycled = self.recycle(&old, &target);
+                if let Err(e) = recycled {
+                    lock(&self.retired).push_front(old);
+                    return Err(e);
+                }
+                Segment { sequence, ..old }
+            }
+            None => {
+                let file = make(self.fs.as_ref(), &self.path, sequence, self.segment_bytes)?;
+                self.bytes.fetch_add(self.segment_bytes, Ordering::Relaxed);
+                Segment { sequence, file, bytes: self.segment_bytes }
+            }
+        };
+        spares.next += 1;
+        spares.ready.push_back(segment);
+        Ok(())
+    }
+
+    fn recycle(&self, old: &Segment, target: &Path) -> io::Result<()> {
+        clear(old.file.as_ref())?;
+        let from = self.path.join(name(old.sequence));
+        // A failure after the rename is met again by the next try, which finds the file already under its new name.
+        if self.fs.exists(&from) {
+            self.fs.rename(&from, target)?;
+        }
+        self.fs.sync_dir(&self.path)
+    }
+}
+
+/// Makes a segment a spare: its records no longer count.
+pub fn clear(file: &dyn File) -> io::Result<()> {
+    file.write_at(0, &[0; HEADER_BYTES as usize])?;
+    file.sync()
+}
+
+/// A new, zeroed, synced file under the name of segment `sequence`.
+fn make(fs: &dyn Fs, dir: &Path, sequence: u32, bytes: u64) -> io::Result<Arc<dyn File>> {
+    let unfinished = dir.join(format!("new-{sequence}.tmp"));
+    if fs.exists(&unfinished) {
+        fs.remove_file(&unfinished)?;
+    }
+    let file = fs.open(&unfinished, Open::Create)?;
+    let made = file
+        .preallocate(bytes)
+        .and_then(|()| file.sync())
+        .and_then(|()| fs.rename(&unfinished, &dir.join(name(sequence))))
+        .and_then(|()| fs.sync_dir(dir));
+    if let Err(e) = made {
+        // Give the space back: a full disk is the likeliest cause.
+        let _ = fs.remove_file(&unfinished);
+        return Err(e);
+    }
+    Ok(file)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_match() {
+        assert_eq!(name(7), "seg-0000000007.log");
+        assert_eq!(sequence_of("seg-0000000007.log"), Some(7));
+        assert_eq!(sequence_of("seg-7.log"), None);
+        assert_eq!(sequence_of("new-7.tmp"), None);
+        assert!(is_unfinished("new-7.tmp"));
+    }
+}

@@ -1,0 +1,253 @@
+//! The registry's rows and their keys. Any service may read them, through a draft's or a view's site reader;
+//! only this folder's `decide` writes them.
+//!
+//! Invariants kept by the functions that put and remove: a system's certificates and [`Table::Certificates`] agree; a
+//! mailbox's organisation and [`Table::MailboxesByOds`] agree; a workflow's counts are those of its sender and
+//! receiver rows.
+
+use crate::{
+    engine::draft::Fault,
+    record,
+    store::{
+        Reader, StoreError,
+        tables::{Key, Parts, Table},
+    },
+    wire::record::{Field, Malformed, Raw, Record, put_bytes},
+};
+use bytes::Bytes;
+
+/// A row whose key says everything.
+pub const NOTHING: Bytes = Bytes::from_static(&[1]);
+
+/// A password at rest in a row. `Debug` prints nothing of it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "Secret(empty)" } else { "Secret" })
+    }
+}
+
+impl Field for Secret {
+    fn put(&self, field: u32, out: &mut Vec<u8>) {
+        if !self.0.is_empty() {
+            put_bytes(field, self.0.as_bytes(), out);
+        }
+    }
+    fn merge(&mut self, field: u32, raw: Raw) -> Result<(), Malformed> {
+        self.0.merge(field, raw)
+    }
+}
+
+record! {
+    /// An organisation, under its ODS code.
+    pub struct Organisation v1 {
+        1 => name: String,
+        2 => disabled: bool,
+    }
+}
+
+record! {
+    /// A supplier's connecting system, under its ASID.
+    pub struct System v1 {
+        /// ODS code of the organisation that runs it.
+        1 => ods: String,
+        /// MHS party key.
+        2 => party_key: String,
+        3 => name: String,
+        /// SHA-256 of each client certificate (DER), lower-case hex.
+        4 => certificates: Vec<String>,
+        5 => disabled: bool,
+    }
+}
+
+record! {
+    /// A MESH mailbox, under its id (mesh.md §1).
+    pub struct Mailbox v1 {
+        1 => name: String,
+        2 => ods: String,
+        3 => org_code: String,
+        4 => org_name: String,
+        /// England, Wales…
+        5 => billing: String,
+        6 => password: Secret,
+        7 => inactive: bool,
+        /// The site's own: nobody may send to it (mesh.md §12.5, code 12).
+        8 => internal: bool,
+    }
+}
+
+record! {
+    /// A MESH workflow, under its id. Who may send and receive it is in rows of their own.
+    pub struct Workflow v1 {
+        /// Known but open: anyone may use it where enforcement is `restricted` (mesh.md §11.3).
+        1 => open: bool,
+        2 => senders: u32,
+        3 => receivers: u32,
+        4 => disabled: bool,
+    }
+}
+
+record! {
+    /// A node of the site, under its number.
+    pub struct Member v1 {
+        1 => name: String,
+        /// Address and port for the other nodes.
+        2 => peer: String,
+        /// Rises each time the node comes back without its data.
+        3 => incarnation: u16,
+        /// Address and port of the suppliers' listener.
+        4 => supplier: String,
+        /// Draining: gives leadership away and takes no new connections.
+        5 => draining: bool,
+        /// SHA-256 of the node's certificate (DER), lower-case hex.
+        6 => certificate: String,
+        7 => version: String,
+        /// When it joined, milliseconds since the epoch.
+        8 => joined: u64,
+        /// Taken out of the site; the number is not given again.
+        9 => removed: bool,
+        /// Address and port of health and metrics.
+        10 => metrics: String,
+    }
+}
+
+record! {
+    /// A one-time invitation, under the SHA-256 of its token.
+    pub struct Invitation v1 {
+        /// After this moment it is worth nothing; milliseconds since the epoch.
+        1 => expires: u64,
+        /// The node number it admits; 0 lets the site choose.
+        2 => node: u16,
+        3 => name: String,
+        4 => used: bool,
+    }
+}
+
+pub fn organisation_key(ods: &str) -> Key {
+    Table::Organisations.key().text(ods)
+}
+pub fn system_key(asid: &str) -> Key {
+    Table::Systems.key().text(asid)
+}
+pub fn certificate_key(fingerprint: &str) -> Key {
+    Table::Certificates.key().text(fingerprint)
+}
+pub fn mailbox_key(mailbox: &str) -> Key {
+    Table::Mailboxes.key().text(mailbox)
+}
+pub fn mailbox_by_ods_key(ods: &str, mailbox: &str) -> Key {
+    Table::MailboxesByOds.key().text(ods).text(mailbox)
+}
+pub fn workflow_key(workflow: &[u8]) -> Key {
+    Table::Workflows.key().text(workflow)
+}
+pub fn sender_key(workflow: &[u8], mailbox: &str) -> Key {
+    Table::WorkflowSenders.key().text(workflow).text(mailbox)
+}
+pub fn receiver_key(workflow: &[u8], mailbox: &str) -> Key {
+    Table::WorkflowReceivers.key().text(workflow).text(mailbox)
+}
+pub fn member_key(node: u16) -> Key {
+    Table::Nodes.key().number(u64::from(node))
+}
+pub fn invitation_key(token_hash: &str) -> Key {
+    Table::Invitations.key().text(token_hash)
+}
+
+/// Reads one row as its record. An unreadable row is a fault, never "not there".
+pub fn read<R: Record>(reader: &dyn Reader, table: Table, key: Key) -> Result<Option<R>, Fault> {
+    match reader.get(&key.build())? {
+        Some(bytes) => R::decode(&bytes).map(Some).map_err(|e| Fault::Row(table, e)),
+        None => Ok(None),
+    }
+}
+
+pub fn organisation(site: &dyn Reader, ods: &str) -> Result<Option<Organisation>, Fault> {
+    read(site, Table::Organisations, organisation_key(ods))
+}
+pub fn system(site: &dyn Reader, asid: &str) -> Result<Option<System>, Fault> {
+    read(site, Table::Systems, system_key(asid))
+}
+pub fn mailbox(site: &dyn Reader, mailbox: &str) -> Result<Option<Mailbox>, Fault> {
+    read(site, Table::Mailboxes, mailbox_key(mailbox))
+}
+pub fn workflow(site: &dyn Reader, workflow: &[u8]) -> Result<Option<Workflow>, Fault> {
+    read(site, Table::Workflows, workflow_key(workflow))
+}
+pub fn member(site: &dyn Reader, node: u16) -> Result<Option<Member>, Fault> {
+    read(site, Table::Nodes, member_key(node))
+}
+pub fn invitation(site: &dyn Reader, token_hash: &str) -> Result<Option<Invitation>, Fault> {
+    read(site, Table::Invitations, invitation_key(token_hash))
+}
+
+/// The system that a client certificate belongs to, with its ASID.
+pub fn system_of_certificate(site: &dyn Reader, fingerprint: &str) -> Result<Option<(String, System)>, Fault> {
+    let Some(asid) = site.get(&certificate_key(fingerprint).build())? else { return Ok(None) };
+    let asid = String::from_utf8(asid.into()).map_err(|_| Fault::Row(Table::Certificates, Malformed::Range(0)))?;
+    Ok(system(site, &asid)?.map(|system| (asid, system)))
+}
+
+/// Whether a mailbox may send a workflow.
+pub fn may_send(site: &dyn Reader, workflow: &[u8], mailbox: &str) -> Result<bool, StoreError> {
+    Ok(site.get(&sender_key(workflow, mailbox).build())?.is_some())
+}
+
+/// Whether a mailbox is registered to receive a workflow.
+pub fn may_receive(site: &dyn Reader, workflow: &[u8], mailbox: &str) -> Result<bool, StoreError> {
+    Ok(site.get(&receiver_key(workflow, mailbox).build())?.is_some())
+}
+
+/// Up to `limit` mailboxes of an organisation, in order of id.
+pub fn mailboxes_of(site: &dyn Reader, ods: &str, limit: usize) -> Result<Vec<String>, StoreError> {
+    second_parts(site, Table::MailboxesByOds.key().text(ods), limit)
+}
+
+/// Up to `limit` mailboxes that may send a workflow, in order of id.
+pub fn senders(site: &dyn Reader, workflow: &[u8], limit: usize) -> Result<Vec<String>, StoreError> {
+    second_parts(site, Table::WorkflowSenders.key().text(workflow), limit)
+}
+
+/// Up to `limit` mailboxes that receive a workflow, in order of id.
+pub fn receivers(site: &dyn Reader, workflow: &[u8], limit: usize) -> Result<Vec<String>, StoreError> {
+    second_parts(site, Table::WorkflowReceivers.key().text(workflow), limit)
+}
+
+/// Up to `limit` rows of a table whose key is one text, from the first after `after`: `(id, record)`.
+pub fn list<R: Record>(site: &dyn Reader, table: Table, after: &str, limit: usize) -> Result<Vec<(String, R)>, Fault> {
+    let from = if after.is_empty() { table.key().build() } else { table.key().text(after).prefix().end };
+    let rows = site.scan(from..table.end(), false, limit)?;
+    rows.into_iter()
+        .map(|(key, value)| {
+            let id = Parts::of(&key).text().ok_or(Fault::Row(table, Malformed::Truncated))?;
+            Ok((id, R::decode(&value).map_err(|e| Fault::Row(table, e))?))
+        })
+        .collect()
+}
+
+/// All members, removed ones included, in order of number. A site has tens of nodes, not thousands.
+pub fn members(site: &dyn Reader) -> Result<Vec<(u16, Member)>, Fault> {
+    const MOST: usize = 4096;
+    let rows = site.scan(Table::Nodes.key().prefix(), false, MOST)?;
+    rows.into_iter()
+        .map(|(key, value)| {
+            let number = Parts::of(&key).number().and_then(|n| u16::try_from(n).ok());
+            let number = number.ok_or(Fault::Row(Table::Nodes, Malformed::Truncated))?;
+            Ok((number, Member::decode(&value).map_err(|e| Fault::Row(Table::Nodes, e))?))
+        })
+        .collect()
+}
+
+fn second_parts(site: &dyn Reader, first: Key, limit: usize) -> Result<Vec<String>, StoreError> {
+    let rows = site.scan(first.prefix(), false, limit)?;
+    Ok(rows
+        .iter()
+        .filter_map(|(key, _)| {
+            let mut parts = Parts::of(key);
+            parts.bytes()?;
+            parts.text()
+        })
+        .collect())
+}

@@ -1,0 +1,421 @@
+//! One partition's rows at rest: an index of first keys over sealed blocks, in one tree of the engine.
+//!
+//! Keys of the tree: `I` + lower bound → block id; `D` + id → block; `A` → applied position; `F` → the index that an
+//! unfinished flush is heading for. A block holds the rows from its lower bound up to the next block's. The index is
+//! apart from the blocks because a leaf of the engine holds up to sixteen values: finding a cached block must not
+//! page in a leaf of compressed bytes.
+
+use super::block::{BLOCK_BYTES, Block, Builder};
+use super::cache::Cache;
+use super::kv::{Change, Tree};
+use super::memory::Table;
+use super::{Applied, StoreError};
+use crate::wire::record::Record;
+use bytes::Bytes;
+use std::{
+    ops::Range,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+const INDEX: u8 = b'I';
+const DATA: u8 = b'D';
+const APPLIED: &[u8] = b"A";
+const FLUSHING_TO: &[u8] = b"F";
+
+/// A block that fell below this is joined with its right neighbour when a flush passes.
+const SMALL_BYTES: usize = BLOCK_BYTES / 4;
+/// Splits leave room to grow: full blocks would split again at once.
+const SPLIT_BYTES: usize = BLOCK_BYTES * 3 / 4;
+/// One batch of the engine: batches of 1,000 random keys have cost sled gigabytes, batches of 50 little.
+const BATCH_CHANGES: usize = 32;
+const BATCH_BYTES: usize = 512 << 10;
+/// Index entries read ahead by a scan.
+const INDEX_PAGE: usize = 16;
+
+/// What a restart starts from.
+#[derive(Clone, Debug, Default)]
+pub struct Rest {
+    pub applied: Applied,
+    /// Rows up to this index may be in the blocks already, although `applied` is lower.
+    pub flushing_to: u64,
+}
+
+/// Rows of a scan, and whether it stopped before the end of its range.
+pub struct Found {
+    pub rows: Vec<(Bytes, Bytes)>,
+    pub stopped: bool,
+}
+
+/// The rows at rest of one partition.
+pub struct BlockTree {
+    tree: Arc<dyn Tree>,
+    cache: Arc<Cache>,
+    /// This tree's number in the cache.
+    number: u64,
+    next_id: AtomicU64,
+    /// Held for writing while blocks are split or joined: a scan sees one shape.
+    shape: RwLock<()>,
+}
+
+/// A block's place: its lower bound and id.
+#[derive(Clone, Debug)]
+struct Place {
+    lower: Bytes,
+    id: u64,
+}
+
+fn prefixed(prefix: u8, rest: &[u8]) -> Bytes {
+    let mut key = Vec::with_capacity(1 + rest.len());
+    key.push(prefix);
+    key.extend_from_slice(rest);
+    key.into()
+}
+
+fn data_key(id: u64) -> Bytes {
+    prefixed(DATA, &id.to_be_bytes())
+}
+
+fn number(bytes: &[u8]) -> Result<u64, StoreError> {
+    let bytes = bytes.first_chunk::<8>().ok_or_else(|| StoreError::Corrupt("a number of the index".into()))?;
+    Ok(u64::from_be_bytes(*bytes))
+}
+
+/// The smallest key behind `key`.
+fn behind(key: &[u8]) -> Vec<u8> {
+    let mut next = key.to_vec();
+    next.push(0);
+    next
+}
+
+impl BlockTree {
+    pub fn open(tree: Arc<dyn Tree>, cache: Arc<Cache>) -> Result<BlockTree, StoreError> {
+        static NUMBERS: AtomicU64 = AtomicU64::new(1);
+        let last = tree.range(&[DATA], Some(&[DATA + 1]), true, 1)?;
+        let next_id = match last.first() {
+            Some((key, _)) => number(key.get(1..).unwrap_or_default())? + 1,
+            None => 1,
+        };
+        Ok(BlockTree {
+            tree,
+            cache,
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            next_id: AtomicU64::new(next_id),
+            shape: RwLock::new(()),
+        })
+    }
+
+    /// Where the rows at rest stand.
+    pub fn rest(&self) -> Result<Rest, StoreError> {
+        let applied = match self.tree.get(APPLIED)? {
+            Some(bytes) => {
+                Applied::decode(&bytes).map_err(|e| StoreError::Corrupt(format!("the applied position: {e}")))?
+            }
+            None => Applied::default(),
+        };
+        let flushing_to = match self.tree.get(FLUSHING_TO)? {
+            Some(bytes) => number(&bytes)?,
+            None => 0,
+        };
+        Ok(Rest { applied, flushing_to })
+    }
+
+    /// Says that rows up to `index` are about to come: before a flush's first piece.
+    pub fn begin(&self, index: u64) -> Result<(), StoreError> {
+        let mark = Bytes::copy_from_slice(&index.to_be_bytes());
+        self.tree.batch(vec![(Bytes::from_static(FLUSHING_TO), Some(mark))])
+    }
+
+    /// Says that every row up to `applied` is there: after a flush's last piece.
+    pub fn finish(&self, applied: &Applied) -> Result<(), StoreError> {
+        self.tree.batch(vec![(Bytes::from_static(APPLIED), Some(applied.encode()))])
+    }
+
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let _shape = self.shape.read().unwrap_or_else(PoisonError::into_inner);
+        match self.floor(key)? {
+            Some(place) => Ok(self.block(place.id, true)?.get(key)),
+            None => Ok(None),
+        }
+    }
+
+    /// Rows of `range` in key order (from the end when `reverse`), until `limit` rows or `max_bytes` are reached.
+    /// `keep` puts the blocks that were read into the cache.
+    pub fn scan(
+        &self,
+        range: &Range<Bytes>,
+        reverse: bool,
+        limit: usize,
+        max_bytes: usize,
+        keep: bool,
+    ) -> Result<Found, StoreError> {
+        let mut out = Collect { rows: vec![], bytes: 0, limit, max_bytes };
+        let _shape = self.shape.read().unwrap_or_else(PoisonError::into_inner);
+        let first = self.floor(&range.start)?.map_or_else(Bytes::new, |place| place.lower);
+        let (mut from, mut to) = (prefixed(INDEX, &first).to_vec(), prefixed(INDEX, &range.end).to_vec());
+        loop {
+            let page = self.tree.range(&from, Some(&to), reverse, INDEX_PAGE)?;
+            for (key, id) in &page {
+                let block = self.block(number(id)?, keep)?;
+                if !out.take(&block, range, reverse) {
+                    return Ok(Found { rows: out.rows, stopped: true });
+                }
+                if reverse { to = key.to_vec() } else { from = behind(key) }
+            }
+            if page.len() < INDEX_PAGE {
+                return Ok(Found { rows: out.rows, stopped: false });
+            }
+        }
+    }
+
+    /// The block whose range holds `key`.
+    fn floor(&self, key: &[u8]) -> Result<Option<Place>, StoreError> {
+        let to = behind(&prefixed(INDEX, key));
+        let found = self.tree.range(&[INDEX], Some(&to), true, 1)?;
+        found.into_iter().next().map(|entry| self.place(entry)).transpose()
+    }
+
+    /// The block that follows the one at `lower`.
+    fn after(&self, lower: &[u8]) -> Result<Option<Place>, StoreError> {
+        let from = behind(&prefixed(INDEX, lower));
+        let found = self.tree.range(&from, Some(&[INDEX + 1]), false, 1)?;
+        found.into_iter().next().map(|entry| self.place(entry)).transpose()
+    }
+
+    fn place(&self, (key, id): (Bytes, Bytes)) -> Result<Place, StoreError> {
+        Ok(Place { lower: key.slice(1..), id: number(&id)? })
+    }
+
+    fn block(&self, id: u64, keep: bool) -> Result<Block, StoreError> {
+        if let Some(block) = self.cache.get(&(self.number, id)) {
+            return Ok(block);
+        }
+        let block = self.stored(id)?;
+        if keep {
+            self.cache.put((self.number, id), block.clone());
+        }
+        Ok(block)
+    }
+
+    fn stored(&self, id: u64) -> Result<Block, StoreError> {
+        let stored = self.tree.get(&data_key(id))?;
+        Block::open(id, &stored.ok_or_else(|| StoreError::Corrupt(format!("block {id} is missing")))?)
+    }
+
+    /// Merges one batch's worth of `table` into the blocks, from key `from` on. Returns where to go on.
+    pub fn merge(&self, table: &Table, from: &Bytes) -> Result<Option<Bytes>, StoreError> {
+        let mut piece = Piece { tree: self, changes: vec![], bytes: 0, cached: vec![] };
+        let mut from = from.clone();
+        let next = loop {
+            let Some(first) = table.first_from(&from) else { break None };
+            if piece.changes.len() >= BATCH_CHANGES || piece.bytes >= BATCH_BYTES {
+                break Some(first);
+            }
+            match piece.merge_at(table, &first)? {
+                Some(upper) => from = upper,
+                None => break None,
+            }
+        };
+        let Piece { changes, cached, .. } = piece;
+        let _shape = self.shape.write().unwrap_or_else(PoisonError::into_inner);
+        self.tree.batch(changes)?;
+        for (id, block) in cached {
+            match block {
+                Some(block) => self.cache.replace((self.number, id), block),
+                None => self.cache.remove(&(self.number, id)),
+            }
+        }
+        Ok(next)
+    }
+
+    /// Writes rows behind every row there is: how a snapshot becomes a tree. Call with rising keys.
+    pub fn append(&self, rows: &[(Bytes, Bytes)]) -> Result<(), StoreError> {
+        let mut piece = Piece { tree: self, changes: vec![], bytes: 0, cached: vec![] };
+        let empty = self.tree.range(&[INDEX], Some(&[INDEX + 1]), false, 1)?.is_empty();
+        let mut rows = rows.iter().peekable();
+        let mut at_start = empty;
+        while rows.peek().is_some() {
+            let mut builder = Builder::default();
+            let mut lower = if at_start { Some(Bytes::new()) } else { None };
+            at_start = false;
+            while let Some((key, value)) = rows.next_if(|_| builder.raw_len() < SPLIT_BYTES) {
+                lower.get_or_insert_with(|| key.clone());
+                builder.push(key, value);
+            }
+            piece.write(lower.as_ref(), None, builder)?;
+            if piece.changes.len() >= BATCH_CHANGES || piece.bytes >= BATCH_BYTES {
+                self.tree.batch(std::mem::take(&mut piece.changes))?;
+                piece.bytes = 0;
+            }
+            piece.cached.clear();
+        }
+        self.tree.batch(piece.changes)
+    }
+
+    /// Reads and verifies blocks from lower bound `from` on, at most `limit` of them. Returns how many, and where to go on.
+    pub fn verify(&self, from: &[u8], limit: usize) -> Result<(usize, Option<Bytes>), StoreError> {
+        let _shape = self.shape.read().unwrap_or_else(PoisonError::into_inner);
+        let page = self.tree.range(&prefixed(INDEX, from), Some(&[INDEX + 1]), false, limit)?;
+        for (_, id) in &page {
+            let id = number(id)?;
+            self.stored(id)?;
+        }
+        let next = page.last().filter(|_| page.len() == limit).map(|(key, _)| behind(&key[1..]).into());
+        Ok((page.len(), next))
+    }
+}
+
+/// Gathers rows from blocks until a bound is reached.
+struct Collect {
+    rows: Vec<(Bytes, Bytes)>,
+    bytes: usize,
+    limit: usize,
+    max_bytes: usize,
+}
+
+impl Collect {
+    /// False when a bound stopped it.
+    fn take(&mut self, block: &Block, range: &Range<Bytes>, reverse: bool) -> bool {
+        let (from, to) = (block.seek(&range.start), block.seek(&range.end));
+        for n in from..to {
+            if self.rows.len() >= self.limit || self.bytes >= self.max_bytes {
+                return false;
+            }
+            let at = if reverse { to - 1 - (n - from) } else { n };
+            let (key, value) = (block.key_bytes(at), block.value(at));
+            self.bytes += key.len() + value.len();
+            self.rows.push((key, value));
+        }
+        true
+    }
+}
+
+/// One batch of a flush while it is made.
+struct Piece<'a> {
+    tree: &'a BlockTree,
+    changes: Vec<Change>,
+    bytes: usize,
+    cached: Vec<(u64, Option<Block>)>,
+}
+
+impl Piece<'_> {
+    /// Merges the changes that fall into the block of `first`, and into neighbours joined with it. Returns the upper
+    /// bound of what was done, `None` at the end.
+    fn merge_at(&mut self, table: &Table, first: &Bytes) -> Result<Option<Bytes>, StoreError> {
+        let place = self.tree.floor(first)?;
+        let lower = place.as_ref().map_or_else(Bytes::new, |p| p.lower.clone());
+        let mut rows = Merged::default();
+        if let Some(place) = &place {
+            rows.block = Some(self.tree.block(place.id, false)?);
+        }
+        let mut next = self.tree.after(&lower)?;
+        let mut joined = false;
+        rows.merge(table, first.clone(), next.as_ref().map(|n| n.lower.clone()));
+        // A block left empty goes away instead: its range falls to the block before it.
+        while rows.changed && rows.bytes < SMALL_BYTES && !rows.rows.is_empty() {
+            let Some(neighbour) = next.take() else { break };
+            rows.block = Some(self.tree.block(neighbour.id, false)?);
+            next = self.tree.after(&neighbour.lower)?;
+            rows.merge(table, neighbour.lower.clone(), next.as_ref().map(|n| n.lower.clone()));
+            self.remove(&neighbour);
+            joined = true;
+        }
+        if rows.changed || joined {
+            self.write_all(lower, place, rows.rows)?;
+        }
+        Ok(next.map(|n| n.lower))
+    }
+
+    /// Packs rows into as many blocks as they need; the first takes `place`.
+    fn write_all(&mut self, lower: Bytes, place: Option<Place>, rows: Vec<(Bytes, Bytes)>) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            if let Some(place) = place {
+                self.remove(&place);
+            }
+            return Ok(());
+        }
+        let size = |(k, v): &(Bytes, Bytes)| k.len() + v.len() + 7;
+        let total: usize = rows.iter().map(size).sum();
+        let target = if total <= BLOCK_BYTES { usize::MAX } else { SPLIT_BYTES };
+        let mut id = place.map(|p| p.id);
+        let mut lower = if id.is_some() { None } else { Some(lower) };
+        let mut builder = Builder::default();
+        let mut filled = 0;
+        for row in rows {
+            if !builder.is_empty() && filled + size(&row) > target {
+                self.write(lower.as_ref(), id.take(), std::mem::take(&mut builder))?;
+                lower = Some(row.0.clone());
+                filled = 0;
+            }
+            filled += size(&row);
+            builder.push(&row.0, &row.1);
+        }
+        self.write(lower.as_ref(), id, builder)
+    }
+
+    /// Writes one block; a `lower` bound also makes its index entry.
+    fn write(&mut self, lower: Option<&Bytes>, id: Option<u64>, builder: Builder) -> Result<(), StoreError> {
+        let id = id.unwrap_or_else(|| self.tree.next_id.fetch_add(1, Ordering::Relaxed));
+        let (block, stored) = builder.seal(id)?;
+        self.bytes += stored.len();
+        self.changes.push((data_key(id), Some(stored)));
+        if let Some(lower) = lower {
+            let id = Bytes::copy_from_slice(&id.to_be_bytes());
+            self.changes.push((prefixed(INDEX, lower), Some(id)));
+        }
+        self.cached.push((id, Some(block)));
+        Ok(())
+    }
+
+    fn remove(&mut self, place: &Place) {
+        self.changes.push((prefixed(INDEX, &place.lower), None));
+        self.changes.push((data_key(place.id), None));
+        self.cached.push((place.id, None));
+    }
+}
+
+/// Rows of one or more neighbouring blocks with the table's changes on top.
+#[derive(Default)]
+struct Merged {
+    block: Option<Block>,
+    rows: Vec<(Bytes, Bytes)>,
+    bytes: usize,
+    changed: bool,
+}
+
+impl Merged {
+    fn push(&mut self, key: Bytes, value: Bytes) {
+        self.bytes += key.len() + value.len() + 7;
+        self.rows.push((key, value));
+    }
+
+    /// Merges the block at hand with the table's rows in `[from, upper)`.
+    fn merge(&mut self, table: &Table, from: Bytes, upper: Option<Bytes>) {
+        let block = self.block.take();
+        let count = block.as_ref().map_or(0, Block::len);
+        let mut at = 0;
+        for (key, value) in table.range(from, upper) {
+            if let Some(block) = &block {
+                while at < count && block.key(at) < key.as_ref() {
+                    self.push(block.key_bytes(at), block.value(at));
+                    at += 1;
+                }
+                if at < count && block.key(at) == key.as_ref() {
+                    self.changed = true;
+                    at += 1;
+                }
+            }
+            if let Some(value) = value {
+                self.changed = true;
+                self.push(key.clone(), value.clone());
+            }
+        }
+        if let Some(block) = &block {
+            for n in at..count {
+                self.push(block.key_bytes(n), block.value(n));
+            }
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! One partition's rows: applied into memory, flushed to blocks in the background, read through both.
+//!
+//! Invariants: applying never touches the disk; a read sees every entry applied before it began; a restart finds the
+//! rows as of [`Partition::durable`], or some rows of later entries too, over which the log is applied again. Rows
+//! that such a replay may already have are never taken for fresh.
+
+use super::blocks::{BlockTree, Rest};
+use super::memory::Table;
+use super::open::Shared;
+use super::scan::{gather, merge, nearer, order};
+use super::snapshot::SnapshotInfo;
+use super::{Applied, Position, Reader, RowOp, StoreError};
+use crate::ops::metrics as names;
+use crate::seam::fs::blocking;
+use bytes::Bytes;
+use std::{
+    cmp::Ordering,
+    ops::Range,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+use tokio::{sync::Notify, time::Instant};
+
+/// Changes looked at beyond what was asked for, so that a scan over deleted rows seldom needs a second round.
+const GATHER_AHEAD: usize = 256;
+/// Times that a scan starts again because a flush moved rows under it; the last time it holds the flush off.
+const SCAN_TRIES: usize = 4;
+
+/// A partition of the store. Shared; all methods take `&self`.
+pub struct Partition {
+    pub(super) number: u16,
+    pub(super) shared: Arc<Shared>,
+    memory: RwLock<Memory>,
+    /// One flush, snapshot installation or rebuild at a time.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    /// One snapshot at a time, and none while rows are replaced. Taken before `turn`.
+    pub(super) snapshot_turn: tokio::sync::Mutex<()>,
+    /// Sealed snapshots on disk, oldest first.
+    pub(super) sealed: RwLock<Vec<SnapshotInfo>>,
+    flushed: Notify,
+}
+
+struct Memory {
+    active: Table,
+    /// What a flush is merging into the blocks, and how far it reaches.
+    frozen: Option<Arc<(Table, Applied)>>,
+    /// Since when the active table has held rows.
+    dirty_since: Option<Instant>,
+    applied: Applied,
+    durable: Applied,
+    /// Entries up to here may be in the blocks already: their rows are not fresh.
+    replay_until: u64,
+    /// Below this the rows are a mixture of moments and must not be served.
+    servable_from: u64,
+    damaged: bool,
+    /// Rises when the active table is frozen: tells a scan that rows moved.
+    rotations: u64,
+    blocks: Arc<BlockTree>,
+}
+
+impl Memory {
+    fn over(blocks: BlockTree, rest: Rest, rotations: u64) -> Memory {
+        Memory {
+            active: Table::default(),
+            frozen: None,
+            dirty_since: None,
+            durable: rest.applied.clone(),
+            applied: rest.applied,
+            replay_until: rest.flushing_to,
+            servable_from: rest.flushing_to,
+            damaged: false,
+            rotations,
+            blocks: Arc::new(blocks),
+        }
+    }
+}
+
+impl Partition {
+    pub(super) fn new(
+        number: u16,
+        shared: Arc<Shared>,
+        blocks: BlockTree,
+        rest: Rest,
+        sealed: Vec<SnapshotInfo>,
+    ) -> Partition {
+        Partition {
+            number,
+            shared,
+            memory: RwLock::new(Memory::over(blocks, rest, 0)),
+            turn: tokio::sync::Mutex::new(()),
+            snapshot_turn: tokio::sync::Mutex::new(()),
+            sealed: RwLock::new(sealed),
+            flushed: Notify::new(),
+        }
+    }
+
+    /// Starts again from other rows at rest; everything in memory is forgotten.
+    pub(super) fn replace(&self, blocks: BlockTree, rest: Rest) {
+        let mut memory = self.write();
+        *memory = Memory::over(blocks, rest, memory.rotations + 1);
+        drop(memory);
+        self.flushed.notify_waiters();
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Memory> {
+        self.memory.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn write(&self) -> RwLockWriteGuard<'_, Memory> {
+        self.memory.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The partition's number; 0 is the site's.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+    /// How far entries are applied, in memory.
+    pub fn applied(&self) -> Applied {
+        self.read().applied.clone()
+    }
+    /// What a restart starts from. The log must not be cut by it: only below a snapshot (P7).
+    pub fn durable(&self) -> Applied {
+        self.read().durable.clone()
+    }
+    /// Whether reads may be answered: not while rows of later entries may already be there, not after damage.
+    pub fn servable(&self) -> bool {
+        let memory = self.read();
+        !memory.damaged && memory.applied.index >= memory.servable_from
+    }
+    /// The index up to which entries may be in the rows, some or all of them.
+    pub(super) fn mixed_until(&self) -> u64 {
+        let memory = self.read();
+        memory.applied.index.max(memory.servable_from)
+    }
+    /// Whether stored rows failed a check: nothing is served until they are rebuilt.
+    pub fn is_damaged(&self) -> bool {
+        self.read().damaged
+    }
+    /// Memory that rows not yet flushed take, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let memory = self.read();
+        memory.active.bytes() + memory.frozen.as_ref().map_or(0, |f| f.0.bytes())
+    }
+
+    /// Takes over one entry's rows, decided elsewhere, and moves the position. Entries come in log order; an entry at
+    /// or below the applied index is ignored. Costs a few microseconds; see [`Partition::room`] for the bound.
+    pub fn apply(&self, at: Position, rows: &[RowOp]) {
+        let half = self.shared.options.memory_bytes / 2;
+        let mut memory = self.write();
+        if at.index <= memory.applied.index {
+            return;
+        }
+        let known_fresh = at.index > memory.replay_until;
+        for row in rows {
+            match row {
+                RowOp::Put { key, value, fresh } => memory.active.put(key, value, *fresh && known_fresh),
+                RowOp::Delete { key } => memory.active.delete(key),
+            }
+        }
+        memory.applied.index = at.index;
+        memory.applied.term = at.term;
+        memory.applied.leader = at.leader;
+        if memory.dirty_since.is_none() && !memory.active.is_empty() {
+            memory.dirty_since = Some(Instant::now());
+        }
+        if memory.active.bytes() >= half {
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Takes over the members as of an entry, and moves the position.
+    pub fn set_membership(&self, at: Position, membership: Bytes) {
+        let mut memory = self.write();
+        if at.index <= memory.applied.index {
+            return;
+        }
+        memory.applied = Applied { membership, ..memory.applied.clone() };
+        (memory.applied.index, memory.applied.term, memory.applied.leader) = (at.index, at.term, at.leader);
+    }
+
+    /// Waits until the table in memory is within its bound. Whoever proposes or applies awaits this first (P6).
+    pub async fn room(&self) {
+        loop {
+            let flushed = self.flushed.notified();
+            tokio::pin!(flushed);
+            flushed.as_mut().enable();
+            if self.memory_bytes() < self.shared.options.memory_bytes || self.read().damaged {
+                return;
+            }
+            metrics::counter!(names::STORE_FULL_WAITS).increment(1);
+            self.shared.wake.notify_one();
+            flushed.await;
+        }
+    }
+
+    /// Whether the background flush should take this partition now.
+    pub(super) fn due(&self) -> bool {
+        let memory = self.read();
+        let old = memory.dirty_since.is_some_and(|since| since.elapsed() >= self.shared.options.flush_interval);
+        !memory.damaged && (old || memory.active.bytes() >= self.shared.options.memory_bytes / 2)
+    }
+
+    /// Merges everything applied so far into the blocks, and returns how far that reaches.
+    pub async fn flush(self: &Arc<Self>) -> Result<Applied, StoreError> {
+        let _turn = self.turn.lock().await;
+        self.flush_in_turn().await
+    }
+
+    pub(super) async fn flush_in_turn(self: &Arc<Self>) -> Result<Applied, StoreError> {
+        loop {
+            let Some(frozen) = self.freeze() else { return Ok(self.durable()) };
+            let started = Instant::now();
+            let blocks = self.read().blocks.clone();
+            let target = frozen.1.clone();
+            // A mark of an earlier, unfinished flush must not be lowered: its rows may be there.
+            let mark = target.index.max(self.read().replay_until);
+            let begun = blocks.clone();
+            self.work(move || begun.begin(mark)).await?;
+            let mut from = Some(Bytes::new());
+            while let Some(at) = from {
+                let (blocks, frozen) = (blocks.clone(), frozen.clone());
+                from = self.work(move || blocks.merge(&frozen.0, &at)).await?;
+                // In a simulation nothing else would run meanwhile.
+                tokio::task::yield_now().await;
+            }
+            let (kv, target) = (self.shared.kv.clone(), frozen.1.clone());
+            self.work(move || blocks.finish(&target).and_then(|()| kv.sync())).await?;
+            let mut memory = self.write();
+            memory.frozen = None;
+            memory.durable = frozen.1.clone();
+            drop(memory);
+            self.flushed.notify_waiters();
+            metrics::histogram!(names::STORE_FLUSH_DURATION).record(started.elapsed());
+        }
+    }
+
+    /// Reads and verifies every block at rest, a few at a time, and returns their number. Damage is noted as it is
+    /// for any read. For a slow walk now and then, so that damage is found while another replica is whole.
+    pub async fn scrub(self: &Arc<Self>) -> Result<u64, StoreError> {
+        const AT_ONCE: usize = 64;
+        let mut count = 0;
+        let mut from = Some(Bytes::new());
+        while let Some(at) = from {
+            let blocks = self.read().blocks.clone();
+            let (more, next) = self.work(move || blocks.verify(&at, AT_ONCE)).await?;
+            count += more as u64;
+            from = next;
+            tokio::task::yield_now().await;
+        }
+        Ok(count)
+    }
+
+    /// Merges up to `pieces` pieces of a flush and leaves it there: what a killed process leaves behind.
+    #[cfg(test)]
+    pub(super) async fn flush_some(&self, pieces: usize) -> Result<(), StoreError> {
+        let Some(frozen) = self.freeze() else { return Ok(()) };
+        let blocks = self.read().blocks.clone();
+        blocks.begin(frozen.1.index.max(self.read().replay_until))?;
+        let mut from = Some(Bytes::new());
+        for _ in 0..pieces {
+            let Some(at) = from else { break };
+            from = blocks.merge(&frozen.0, &at)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the active table aside for a flush. `None` where nothing is left to flush.
+    fn freeze(&self) -> Option<Arc<(Table, Applied)>> {
+        let mut memory = self.write();
+        if memory.frozen.is_none() {
+            if memory.active.is_empty() && memory.applied == memory.durable {
+                return None;
+            }
+            let table = std::mem::take(&mut memory.active);
+            memory.frozen = Some(Arc::new((table, memory.applied.clone())));
+            memory.dirty_since = None;
+            memory.rotations += 1;
+        }
+        memory.frozen.clone()
+    }
+
+    /// Runs engine work away from the async threads, and notes damage.
+    pub(super) async fn work<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let result = blocking(&self.shared.world.fs, move |_| work()).await;
+        self.noted(result)
+    }
+
+    /// Passes a result on; damage stops this partition from serving anything.
+    fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Corrupt(what)) = &result {
+            let first = !std::mem::replace(&mut self.write().damaged, true);
+            if first {
+                self.shared.damaged(self.number, what);
+                self.flushed.notify_waiters();
+            }
+        }
+        result
+    }
+
+    /// Rows of a range for a walk over everything: at most `limit` rows or about `max_bytes`, and where to go on.
+    pub(super) fn page(&self, range: Range<Bytes>, limit: usize, max_bytes: usize) -> Result<Page, StoreError> {
+        let ask = Ask { reverse: false, limit, max_bytes, keep: false };
+        let (rows, horizon) = self.noted(self.round(&range, &ask))?;
+        let next = horizon.map(|h| after(&h));
+        Ok((rows, next))
+    }
+
+    /// One consistent look at tables and blocks. Returns rows in reading direction and, where it did not come to the
+    /// end of the range, the last key it looked at.
+    fn round(&self, range: &Range<Bytes>, ask: &Ask) -> Result<Page, StoreError> {
+        for attempt in 1.. {
+            let memory = self.read();
+            let frozen = memory.frozen.clone();
+            let under = frozen.as_ref().map(|f| &f.0);
+            let seen = gather(&memory.active, under, range, ask.reverse, ask.limit.saturating_add(GATHER_AHEAD));
+            let (rotations, blocks) = (memory.rotations, memory.blocks.clone());
+            // Disk reads must not hold up `apply`; only the last attempt lets them.
+            let held = (attempt == SCAN_TRIES).then_some(memory);
+            let limit = ask.limit.saturating_add(seen.changes.len());
+            let found = blocks.scan(range, ask.reverse, limit, ask.max_bytes, ask.keep)?;
+            if held.is_none() && self.read().rotations != rotations {
+                continue;
+            }
+            let memory_horizon = seen.changes.last().filter(|_| seen.stopped).map(|(k, _)| k.clone());
+            let block_horizon = found.rows.last().filter(|_| found.stopped).map(|(k, _)| k.clone());
+            let mut horizon = nearer(memory_horizon, block_horizon, ask.reverse);
+            let below = found.rows.into_iter().map(|(k, v)| (k, Some(v))).collect();
+            let mut rows = Vec::new();
+            for (key, value) in merge(seen.changes, below, ask.reverse) {
+                if horizon.as_ref().is_some_and(|h| order(&key, h, ask.reverse) == Ordering::Greater) {
+                    break;
+                }
+                let Some(value) = value else { continue };
+                if rows.len() == ask.limit {
+                    horizon = rows.last().map(|(k, _): &(Bytes, Bytes)| k.clone());
+                    break;
+                }
+                rows.push((key, value));
+            }
+            return Ok((rows, horizon));
+        }
+        Ok((vec![], None))
+    }
+
+    fn collect(&self, range: Range<Bytes>, reverse: bool, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let mut range = range;
+        let mut rows = Vec::new();
+        while rows.len() < limit && range.start < range.end {
+            let ask = Ask { reverse, limit: limit - rows.len(), max_bytes: usize::MAX, keep: true };
+            let (more, horizon) = self.round(&range, &ask)?;
+            rows.extend(more);
+            match horizon {
+                Some(key) if reverse => range.end = key,
+                Some(key) => range.start = after(&key),
+                None => break,
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// Rows, and a key to go on from.
+pub(super) type Page = (Vec<(Bytes, Bytes)>, Option<Bytes>);
+
+struct Ask {
+    reverse: bool,
+    limit: usize,
+    max_bytes: usize,
+    keep: bool,
+}
+
+/// The smallest key behind `key`.
+fn after(key: &Bytes) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next.into()
+}
+
+impl Reader for Partition {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let blocks = {
+            let memory = self.read();
+            let frozen = || memory.frozen.as_ref().and_then(|f| f.0.get(key));
+            if let Some(value) = memory.active.get(key).or_else(frozen) {
+                return Ok(value.clone());
+            }
+            memory.blocks.clone()
+        };
+        self.noted(blocks.get(key))
+    }
+
+    /// Sees one moment, unless a range holds many more deleted rows than were asked for and needs several looks.
+    fn scan(&self, range: Range<Bytes>, reverse: bool, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.noted(self.collect(range, reverse, limit))
+    }
+}

@@ -1,0 +1,165 @@
+//! sled 0.34 as an engine: the one file that knows its name.
+//!
+//! What was measured of it decides the settings. Its memory follows the batch, not the cache, so batches are small
+//! (the caller's duty); its `flush` is `sync_file_range`, not an fsync, so nothing durable rests on it (P7); it may
+//! panic on damaged files, so a panic inside it leaves a mark and the next start sets its files aside.
+
+use super::StoreError;
+use super::kv::{Change, Kv, Tree};
+use bytes::Bytes;
+use std::{
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, Once, PoisonError},
+};
+
+/// Segments are sled's unit of allocation, and items past a quarter of one go to files of their own. A leaf holds up
+/// to 16 blocks of some 8 KiB, so a quarter of 2 MiB keeps leaves inline.
+const SEGMENT_BYTES: usize = 2 << 20;
+
+/// An open sled database.
+pub struct SledKv(sled::Db);
+
+struct SledTree(sled::Tree);
+
+fn failed(e: sled::Error) -> StoreError {
+    match e {
+        sled::Error::Io(e) => StoreError::Io(e.to_string()),
+        other => StoreError::Corrupt(format!("the engine's files: {other}")),
+    }
+}
+
+impl SledKv {
+    /// Opens or creates the database in `dir`. `suspect` is a file that is made when sled panics.
+    pub fn open(dir: &Path, cache_bytes: u64, suspect: PathBuf) -> Result<SledKv, StoreError> {
+        watch_panics(suspect);
+        let db = sled::Config::new()
+            .path(dir)
+            .cache_capacity(cache_bytes)
+            .segment_size(SEGMENT_BYTES)
+            .mode(sled::Mode::LowSpace)
+            // Flushes are ours: once after each of the store's own.
+            .flush_every_ms(None)
+            .open()
+            .map_err(failed)?;
+        Ok(SledKv(db))
+    }
+}
+
+/// Where to leave the marks of databases opened in this process.
+static SUSPECTS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A panic in sled's source leaves a mark beside each open database before the process aborts, so that the next
+/// start does not run into the same damage.
+fn watch_panics(suspect: PathBuf) {
+    static ONCE: Once = Once::new();
+    let mut all = SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if !all.contains(&suspect) {
+        all.push(suspect);
+    }
+    drop(all);
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if info.location().is_some_and(|at| at.file().contains("/sled-")) {
+                for path in SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                    // The process is about to end; without the mark the next start only finds out by itself.
+                    let _ = std::fs::write(path, b"the engine panicked\n");
+                }
+            }
+            before(info);
+        }));
+    });
+}
+
+fn owned(value: sled::IVec) -> Bytes {
+    // Short values sit inside the IVec: copying costs less than sharing.
+    if value.len() <= 64 { Bytes::copy_from_slice(&value) } else { Bytes::from_owner(value) }
+}
+
+impl Tree for SledTree {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.0.get(key).map_err(failed)?.map(owned))
+    }
+
+    fn range(
+        &self,
+        from: &[u8],
+        to: Option<&[u8]>,
+        reverse: bool,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        if to.is_some_and(|to| to <= from) {
+            return Ok(vec![]);
+        }
+        let end = to.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut range = self.0.range::<&[u8], _>((Bound::Included(from), end));
+        let mut rows = Vec::new();
+        while rows.len() < limit {
+            let Some(row) = (if reverse { range.next_back() } else { range.next() }) else { break };
+            let (key, value) = row.map_err(failed)?;
+            rows.push((owned(key), owned(value)));
+        }
+        Ok(rows)
+    }
+
+    fn batch(&self, mut changes: Vec<Change>) -> Result<(), StoreError> {
+        if changes.len() == 1 {
+            // One key needs no batch marks in sled's log.
+            if let Some((key, value)) = changes.pop() {
+                match value {
+                    Some(value) => self.0.insert(key, value.as_ref()).map_err(failed)?,
+                    None => self.0.remove(key).map_err(failed)?,
+                };
+            }
+            return Ok(());
+        }
+        let mut batch = sled::Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key.as_ref(), value.as_ref()),
+                None => batch.remove(key.as_ref()),
+            }
+        }
+        self.0.apply_batch(batch).map_err(failed)
+    }
+}
+
+impl Kv for SledKv {
+    fn tree(&self, name: &str) -> Result<Arc<dyn Tree>, StoreError> {
+        Ok(Arc::new(SledTree(self.0.open_tree(name).map_err(failed)?)))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let names = self.0.tree_names().into_iter();
+        names.map(|n| String::from_utf8_lossy(&n).into_owned()).filter(|n| n != "__sled__default").collect()
+    }
+
+    fn drop_tree(&self, name: &str) -> Result<(), StoreError> {
+        self.0.drop_tree(name).map_err(failed).map(|_| ())
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.0.flush().map_err(failed).map(|_| ())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.size_on_disk().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sled_passes_the_engine_suite_and_reopens() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || SledKv::open(&dir.path().join("sled"), 1 << 20, dir.path().join("suspect")).unwrap();
+        let kv = open();
+        super::super::kv::conform::suite(&kv);
+        drop(kv);
+        let kv = open();
+        assert_eq!(kv.tree("two").unwrap().get(b"k").unwrap(), Some(Bytes::from_static(b"2")));
+    }
+}

@@ -1,0 +1,272 @@
+//! The file of a snapshot: header, compressed and checksummed runs of rows in key order, footer (docs/formats.md).
+//!
+//! The footer holds a digest over everything before it, so that a file is whole and unchanged or is refused (P7).
+//! Numbers are little-endian.
+
+use super::super::block::{compress, decompress};
+use super::super::{Applied, StoreError};
+use crate::record;
+use crate::seam::fs::{File, Fs, Open};
+use crate::wire::record::{Record, get_varint, put_varint};
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use std::{path::Path, sync::Arc};
+
+const MAGIC: &[u8; 8] = b"SPNSNAP1";
+const END: &[u8; 8] = b"SPNSNEND";
+/// Kind, flags, raw length, stored length, checksum.
+const RUN_HEADER: usize = 14;
+const RUN: u8 = 1;
+const FOOT: u8 = 2;
+const PLAIN: u8 = 0;
+const ZSTD: u8 = 1;
+/// Foot offset and end magic.
+const TRAILER: u64 = 16;
+/// Longest header, run or footer that is believed (P6): a run is a few hundred KiB, and one row at most beyond.
+const MAX_PART: usize = 16 << 20;
+/// Bytes read at once while a digest is made.
+const READ_BYTES: usize = 1 << 20;
+
+record! {
+    /// What a snapshot's file says first.
+    pub struct Head v1 {
+        1 => partition: u16,
+        /// Every entry up to here is in the rows.
+        2 => before: Applied,
+    }
+}
+
+record! {
+    /// What a snapshot's file says last.
+    pub struct Foot v1 {
+        /// Some entries up to here may be in the rows.
+        1 => after_index: u64,
+        2 => rows: u64,
+        /// Bytes of keys and values.
+        3 => row_bytes: u64,
+        4 => runs: u64,
+        /// SHA-256 of the file up to the footer.
+        5 => digest: [u8; 32],
+    }
+}
+
+/// A part as it is stored.
+struct Part {
+    kind: u8,
+    flags: u8,
+    raw_len: usize,
+    payload: Vec<u8>,
+    /// Header bytes that the checksum covers.
+    header: Vec<u8>,
+    sum: u32,
+}
+
+/// Rows in key order.
+pub type Rows = Vec<(Bytes, Bytes)>;
+
+fn io(e: std::io::Error) -> StoreError {
+    StoreError::Io(e.to_string())
+}
+
+fn damaged(what: &str) -> StoreError {
+    StoreError::Corrupt(format!("snapshot: {what}"))
+}
+
+/// Writes a snapshot's file from front to back.
+pub struct Writer {
+    file: Arc<dyn File>,
+    at: u64,
+    digest: Context,
+    foot: Foot,
+}
+
+impl Writer {
+    pub fn create(fs: &dyn Fs, path: &Path, head: &Head) -> Result<Writer, StoreError> {
+        let file = fs.open(path, Open::Create).map_err(io)?;
+        let mut writer = Writer { file, at: 0, digest: Context::new(&SHA256), foot: Foot::default() };
+        let head = head.encode();
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&(head.len() as u32).to_le_bytes());
+        out.extend_from_slice(&head);
+        out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
+        writer.put(&out)?;
+        Ok(writer)
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.digest.update(bytes);
+        self.file.write_at(self.at, bytes).map_err(io)?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Adds rows behind those written before.
+    pub fn rows(&mut self, rows: &[(Bytes, Bytes)]) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut raw = Vec::new();
+        for (key, value) in rows {
+            put_varint(key.len() as u64, &mut raw);
+            raw.extend_from_slice(key);
+            put_varint(value.len() as u64, &mut raw);
+            raw.extend_from_slice(value);
+            self.foot.row_bytes += (key.len() + value.len()) as u64;
+        }
+        self.foot.rows += rows.len() as u64;
+        let run = run(RUN, self.foot.runs, &raw)?;
+        self.foot.runs += 1;
+        self.put(&run)
+    }
+
+    /// Seals and syncs the file. Its name is not durable yet.
+    pub fn finish(mut self, after_index: u64) -> Result<(Foot, u64), StoreError> {
+        self.foot.after_index = after_index;
+        self.foot.digest.copy_from_slice(self.digest.clone().finish().as_ref());
+        let foot_at = self.at;
+        let mut out = run(FOOT, self.foot.runs, &self.foot.encode())?;
+        out.extend_from_slice(&foot_at.to_le_bytes());
+        out.extend_from_slice(END);
+        self.put(&out)?;
+        self.file.sync().map_err(io)?;
+        Ok((self.foot, self.at))
+    }
+}
+
+/// One part of the file. Its number is in the checksum, so that a part in another's place is found.
+fn run(kind: u8, number: u64, raw: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let packed = if kind == RUN { compress(raw)? } else { None };
+    let (flags, payload) = packed.as_deref().map_or((PLAIN, raw), |packed| (ZSTD, packed));
+    let mut out = Vec::with_capacity(RUN_HEADER + payload.len());
+    out.extend_from_slice(&[kind, flags]);
+    out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    let sum = checksum(number, &out, payload);
+    out.extend_from_slice(&sum.to_le_bytes());
+    out.extend_from_slice(payload);
+    Ok(out)
+}
+
+fn checksum(number: u64, header: &[u8], payload: &[u8]) -> u32 {
+    let sum = crc32c::crc32c(&number.to_le_bytes());
+    crc32c::crc32c_append(crc32c::crc32c_append(sum, header), payload)
+}
+
+/// Reads a snapshot's file; every part is checked before it is believed.
+pub struct Reader {
+    file: Arc<dyn File>,
+    pub head: Head,
+    pub foot: Foot,
+    /// Length of the file.
+    pub bytes: u64,
+    at: u64,
+    foot_at: u64,
+    read: u64,
+}
+
+impl Reader {
+    pub fn open(fs: &dyn Fs, path: &Path) -> Result<Reader, StoreError> {
+        let file = fs.open(path, Open::Read).map_err(io)?;
+        let bytes = file.len().map_err(io)?;
+        if bytes < 12 + 4 + RUN_HEADER as u64 + TRAILER {
+            return Err(damaged("too short"));
+        }
+        let start = read(&*file, 0, 12)?;
+        let head_len = u32_at(&start, 8) as usize;
+        if &start[..8] != MAGIC || head_len > MAX_PART || head_len as u64 + 16 > bytes {
+            return Err(damaged("header"));
+        }
+        let rest = read(&*file, 12, head_len + 4)?;
+        let sum = crc32c::crc32c_append(crc32c::crc32c(&start), &rest[..head_len]);
+        if sum != u32_at(&rest, head_len) {
+            return Err(damaged("header checksum"));
+        }
+        let head = Head::decode(&Bytes::copy_from_slice(&rest[..head_len])).map_err(|e| damaged(&e.to_string()))?;
+        let trailer = read(&*file, bytes - TRAILER, TRAILER as usize)?;
+        let foot_at = u64::from(u32_at(&trailer, 0)) | u64::from(u32_at(&trailer, 4)) << 32;
+        if &trailer[8..] != END || foot_at < head_len as u64 + 16 || foot_at > bytes - TRAILER - RUN_HEADER as u64 {
+            return Err(damaged("trailer"));
+        }
+        let at = head_len as u64 + 16;
+        let mut reader = Reader { file, head, foot: Foot::default(), bytes, at: foot_at, foot_at, read: 0 };
+        reader.foot = reader.read_foot()?;
+        reader.at = at;
+        Ok(reader)
+    }
+
+    /// The footer's number in its checksum is the count of runs, which only the footer tells.
+    fn read_foot(&mut self) -> Result<Foot, StoreError> {
+        let part = self.part(self.bytes - TRAILER)?;
+        let foot = Foot::decode(&part.payload.clone().into()).map_err(|e| damaged(&e.to_string()))?;
+        let sum = checksum(foot.runs, &part.header, &part.payload);
+        if part.kind != FOOT || part.sum != sum || self.at != self.bytes - TRAILER {
+            return Err(damaged("footer"));
+        }
+        Ok(foot)
+    }
+
+    /// Takes the part at hand, not checked yet.
+    fn part(&mut self, limit: u64) -> Result<Part, StoreError> {
+        let header = read(&*self.file, self.at, RUN_HEADER)?;
+        let (raw_len, len, sum) = (u32_at(&header, 2) as usize, u32_at(&header, 6) as usize, u32_at(&header, 10));
+        let end = self.at + (RUN_HEADER + len) as u64;
+        if raw_len > MAX_PART || len > MAX_PART || end > limit {
+            return Err(damaged("length of a part"));
+        }
+        let payload = read(&*self.file, self.at + RUN_HEADER as u64, len)?;
+        self.at = end;
+        Ok(Part { kind: header[0], flags: header[1], raw_len, payload, header: header[..10].to_vec(), sum })
+    }
+
+    /// The next rows; `None` behind the last, after the count was compared with the footer's.
+    pub fn rows(&mut self) -> Result<Option<Rows>, StoreError> {
+        if self.at == self.foot_at {
+            return if self.read == self.foot.runs { Ok(None) } else { Err(damaged("runs are missing")) };
+        }
+        let part = self.part(self.foot_at)?;
+        if part.kind != RUN || checksum(self.read, &part.header, &part.payload) != part.sum {
+            return Err(damaged("checksum of a run"));
+        }
+        self.read += 1;
+        let raw = match part.flags {
+            PLAIN if part.payload.len() == part.raw_len => part.payload,
+            ZSTD => decompress(&part.payload, part.raw_len).ok_or_else(|| damaged("a run does not unpack"))?,
+            _ => return Err(damaged("flags of a run")),
+        };
+        unpack(raw.into()).ok_or_else(|| damaged("rows of a run")).map(Some)
+    }
+
+    /// Reads the whole file and compares its digest.
+    pub fn verify(&self) -> Result<(), StoreError> {
+        let mut digest = Context::new(&SHA256);
+        let mut at = 0;
+        while at < self.foot_at {
+            let piece = read(&*self.file, at, READ_BYTES.min((self.foot_at - at) as usize))?;
+            digest.update(&piece);
+            at += piece.len() as u64;
+        }
+        if digest.finish().as_ref() == self.foot.digest { Ok(()) } else { Err(damaged("digest")) }
+    }
+}
+
+fn unpack(mut raw: Bytes) -> Option<Rows> {
+    let mut rows = Vec::new();
+    while !raw.is_empty() {
+        let mut part = || {
+            let len = get_varint(&mut raw).ok()? as usize;
+            (len <= raw.len()).then(|| raw.split_to(len))
+        };
+        rows.push((part()?, part()?));
+    }
+    Some(rows)
+}
+
+fn read(file: &dyn File, at: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+    let mut out = vec![0; len];
+    file.read_at(at, &mut out).map_err(io)?;
+    Ok(out)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(|b| b.first_chunk::<4>()).map_or(0, |b| u32::from_le_bytes(*b))
+}

@@ -1,0 +1,265 @@
+//! Snapshots: all rows of a partition in one sealed file, written while applies go on.
+//!
+//! They are what the log may be cut below, what a new or damaged replica starts from, and what a backup is made of.
+//! A snapshot is tagged twice: every entry up to `before` is in it, and entries up to `after_index` may be. Who
+//! starts from one applies the log from `before` on, and serves nothing until it is past `after_index`. Two
+//! generations are kept, and the log reaches back to the older, so that one damaged file costs nothing (P7).
+
+pub(super) mod file;
+mod install;
+mod receive;
+
+pub(super) use install::build;
+pub use receive::Incoming;
+
+use super::partition::Partition;
+use super::{Applied, StoreError};
+use crate::ops::metrics as names;
+use crate::seam::fs::{Fs, Open, blocking};
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::Bytes;
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError},
+};
+use tokio::time::Instant;
+
+/// Rows are read and written in runs of about this many bytes.
+const RUN_BYTES: usize = 256 << 10;
+/// Rows of one run at most.
+const RUN_ROWS: usize = 4096;
+/// Generations kept.
+const KEPT: usize = 2;
+
+/// A sealed snapshot on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// Name within its partition, the same on every node that holds this file.
+    pub id: String,
+    pub partition: u16,
+    /// Every entry up to here is in it.
+    pub before: Applied,
+    /// Entries up to here may be in it.
+    pub after_index: u64,
+    pub rows: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    pub path: PathBuf,
+}
+
+/// All keys: no table has the number 255.
+pub(super) fn everything() -> std::ops::Range<Bytes> {
+    Bytes::new()..Bytes::from_static(&[0xff])
+}
+
+pub(super) fn folder(dir: &Path, partition: u16) -> PathBuf {
+    dir.join("snapshots").join(format!("p{partition}"))
+}
+
+fn id(before: u64, after: u64) -> String {
+    format!("s{before:020}-{after:020}")
+}
+
+fn io(e: std::io::Error) -> StoreError {
+    StoreError::Io(e.to_string())
+}
+
+/// What a sealed file says of itself.
+fn info(fs: &dyn Fs, path: PathBuf) -> Result<SnapshotInfo, StoreError> {
+    let reader = file::Reader::open(fs, &path)?;
+    Ok(SnapshotInfo {
+        id: id(reader.head.before.index, reader.foot.after_index),
+        partition: reader.head.partition,
+        before: reader.head.before,
+        after_index: reader.foot.after_index,
+        rows: reader.foot.rows,
+        bytes: reader.bytes,
+        path,
+    })
+}
+
+/// Sealed snapshots in a partition's folder, oldest first. Files that do not open are removed: they are of no use to
+/// anyone. So are unfinished ones.
+pub(super) fn list(fs: &dyn Fs, dir: &Path, partition: u16) -> Vec<SnapshotInfo> {
+    let folder = folder(dir, partition);
+    let mut found = Vec::new();
+    for name in fs.list(&folder).unwrap_or_default() {
+        let path = folder.join(&name);
+        let sealed =
+            if name.ends_with(".snap") { info(fs, path.clone()) } else { Err(io(std::io::ErrorKind::NotFound.into())) };
+        match sealed {
+            Ok(info) if info.partition == partition => found.push(info),
+            Ok(_) | Err(StoreError::Corrupt(_)) => {
+                tracing::error!(event = "store.snapshot_damaged", partition, name);
+                let _ = fs.remove_file(&path);
+            }
+            Err(_) if !name.ends_with(".snap") => {
+                let _ = fs.remove_file(&path);
+            }
+            Err(e) => tracing::error!(event = "store.snapshot_unreadable", partition, name, error = %e),
+        }
+    }
+    found.sort_by_key(|s| (s.before.index, s.after_index));
+    found
+}
+
+impl Partition {
+    /// Sealed snapshots, oldest first.
+    pub fn snapshots(&self) -> Vec<SnapshotInfo> {
+        self.sealed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The index up to which the log is not needed any more: the older of two generations. 0 while there is only one.
+    pub fn log_floor(&self) -> u64 {
+        let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner);
+        if sealed.len() < KEPT { 0 } else { sealed[0].before.index }
+    }
+
+    /// Whether a snapshot is worth its cost: the log since the last one is as long as the last one, and not short.
+    pub fn wants_snapshot(&self, log_bytes_since_last: u64) -> bool {
+        let last = self.sealed.read().unwrap_or_else(PoisonError::into_inner).last().map_or(0, |s| s.bytes);
+        log_bytes_since_last >= last.max(self.shared.options.snapshot_log_bytes)
+    }
+
+    /// Writes a snapshot while applies and flushes go on, seals it, and removes generations past the second.
+    /// Where nothing was applied since the last one, that one is returned.
+    pub async fn snapshot(self: &Arc<Self>) -> Result<SnapshotInfo, StoreError> {
+        let _one = self.snapshot_turn.lock().await;
+        let started = Instant::now();
+        let before = self.applied();
+        if let Some(last) = self.snapshots().pop().filter(|s| s.before == before && s.after_index == before.index) {
+            return Ok(last);
+        }
+        let folder = folder(&self.shared.dir, self.number);
+        let temporary = folder.join("writing");
+        let head = file::Head { partition: self.number, before, ..Default::default() };
+        let (create, path) = (folder.clone(), temporary.clone());
+        let mut writer = blocking(&self.shared.world.fs, move |fs| {
+            fs.create_dir_all(&create).map_err(io)?;
+            let _ = fs.remove_file(&path);
+            file::Writer::create(fs, &path, &head)
+        })
+        .await?;
+        let mut range = everything();
+        loop {
+            let (of, at) = (self.clone(), range.clone());
+            let (back, next) = blocking(&self.shared.world.fs, move |_| {
+                let (rows, next) = of.page(at, RUN_ROWS, RUN_BYTES)?;
+                writer.rows(&rows)?;
+                Ok::<_, StoreError>((writer, next))
+            })
+            .await?;
+            writer = back;
+            match next {
+                Some(next) => range.start = next,
+                None => break,
+            }
+            // In a simulation nothing else would run meanwhile.
+            tokio::task::yield_now().await;
+        }
+        let after = self.mixed_until();
+        let info = blocking(&self.shared.world.fs, move |fs| {
+            writer.finish(after)?;
+            seal(fs, &temporary, &folder)
+        })
+        .await?;
+        self.take_in(info.clone()).await;
+        metrics::histogram!(names::SNAPSHOT_DURATION).record(started.elapsed());
+        tracing::info!(
+            event = "store.snapshot",
+            partition = self.number,
+            index = info.before.index,
+            rows = info.rows,
+            bytes = info.bytes
+        );
+        Ok(info)
+    }
+
+    /// Takes a sealed file into the list and removes what is past the second generation.
+    async fn take_in(&self, info: SnapshotInfo) {
+        let old: Vec<SnapshotInfo> = {
+            let mut sealed = self.sealed.write().unwrap_or_else(PoisonError::into_inner);
+            sealed.retain(|s| s.id != info.id);
+            sealed.push(info);
+            sealed.sort_by_key(|s| (s.before.index, s.after_index));
+            let excess = sealed.len().saturating_sub(KEPT);
+            sealed.drain(..excess).collect()
+        };
+        blocking(&self.shared.world.fs, move |fs| {
+            for info in old {
+                // A file left behind is found and removed as an old generation after the next start.
+                let _ = fs.remove_file(&info.path);
+            }
+        })
+        .await;
+    }
+
+    /// Removes a sealed file that turned out damaged.
+    async fn forget_snapshot(&self, info: &SnapshotInfo) {
+        self.sealed.write().unwrap_or_else(PoisonError::into_inner).retain(|s| s.id != info.id);
+        let path = info.path.clone();
+        blocking(&self.shared.world.fs, move |fs| drop(fs.remove_file(&path))).await;
+    }
+
+    /// Up to `max` bytes of a sealed file, for sending it on. Fewer only at its end; an error once it was removed.
+    pub async fn read_snapshot_piece(&self, id: &str, offset: u64, max: usize) -> Result<Bytes, StoreError> {
+        let info = self.snapshots().into_iter().find(|s| s.id == id);
+        let info = info.ok_or_else(|| StoreError::Io("no such snapshot".into()))?;
+        blocking(&self.shared.world.fs, move |fs| {
+            let len = info.bytes.saturating_sub(offset).min(max as u64) as usize;
+            let mut out = vec![0; len];
+            fs.open(&info.path, Open::Read).and_then(|f| f.read_at(offset, &mut out)).map_err(io)?;
+            Ok(out.into())
+        })
+        .await
+    }
+
+    /// A digest of all rows, and the index it belongs to: equal on all replicas at the same index. Starts again where
+    /// applies went on meanwhile, so ask when the partition is quiet; `None` where it never was.
+    pub async fn hash(self: &Arc<Self>) -> Result<Option<(u64, [u8; 32])>, StoreError> {
+        const TRIES: usize = 3;
+        for _ in 0..TRIES {
+            let index = self.applied().index;
+            let mut digest = Context::new(&SHA256);
+            let mut range = everything();
+            loop {
+                let (of, at) = (self.clone(), range.clone());
+                let (rows, next) = self.work(move || of.page(at, RUN_ROWS, RUN_BYTES)).await?;
+                for (key, value) in rows {
+                    digest.update(&(key.len() as u32).to_le_bytes());
+                    digest.update(&key);
+                    digest.update(&(value.len() as u32).to_le_bytes());
+                    digest.update(&value);
+                }
+                match next {
+                    Some(next) => range.start = next,
+                    None => break,
+                }
+            }
+            if self.applied().index == index && self.servable() {
+                let mut out = [0; 32];
+                out.copy_from_slice(digest.finish().as_ref());
+                return Ok(Some((index, out)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Gives a finished and synced file its lasting name.
+fn seal(fs: &dyn Fs, temporary: &Path, folder: &Path) -> Result<SnapshotInfo, StoreError> {
+    let mut info = info(fs, temporary.to_path_buf())?;
+    info.path = folder.join(format!("{}.snap", info.id));
+    fs.rename(temporary, &info.path).map_err(io)?;
+    fs.sync_dir(folder).map_err(io)?;
+    if let Some(parent) = folder.parent() {
+        fs.sync_dir(parent).map_err(io)?;
+        if let Some(above) = parent.parent() {
+            fs.sync_dir(above).map_err(io)?;
+        }
+    }
+    Ok(info)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Snapshots taken while writes go on, sent, damaged, installed; replicas compared.
+
+use crate::store::testing::*;
+use crate::store::{Partition, SnapshotInfo, StoreError};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Sends a snapshot over in pieces.
+async fn send(from: &Partition, info: &SnapshotInfo, to: &Arc<Partition>) -> Result<SnapshotInfo, StoreError> {
+    let mut incoming = to.receive_snapshot(info.bytes).await?;
+    while incoming.received() < info.bytes {
+        let piece = from.read_snapshot_piece(&info.id, incoming.received(), 1000).await?;
+        incoming.write(incoming.received(), piece).await?;
+    }
+    incoming.finish().await
+}
+
+#[test]
+fn a_snapshot_taken_under_writes_and_the_log_give_the_same_rows_on_another_replica() {
+    runtime().block_on(async {
+        let mut run = Run::new().await;
+        for n in 0..3000 {
+            run.entry(vec![(n, Some(1200))]);
+        }
+        run.partition().flush().await.unwrap();
+        let partition = run.partition();
+        // Between the snapshot's runs, this loop gets its turn and changes rows in front of and behind it.
+        let snapshot = async { partition.clone().snapshot().await.unwrap() };
+        tokio::pin!(snapshot);
+        let mut n = 0u16;
+        let info = loop {
+            tokio::select! {
+                biased;
+                () = tokio::task::yield_now() => {
+                    n += 1;
+                    run.entry(vec![(n * 7 % 3000, None), (n * 11 % 3000, Some(n % 500)), (3000 + n, Some(9))]);
+                    if n.is_multiple_of(5) { partition.flush_some(2).await.unwrap(); }
+                }
+                info = &mut snapshot => break info,
+            }
+            if n > 500 {
+                break (&mut snapshot).await;
+            }
+        };
+        run.entry(vec![(1, Some(44))]);
+        assert!(info.before.index >= 3000 && info.after_index > info.before.index + 3, "{info:?}");
+        let mut other = Run::new().await;
+        other.entry(vec![(9999, Some(1))]);
+        let there = other.partition();
+        let received = send(&partition, &info, &there).await.unwrap();
+        assert_eq!(there.install_snapshot(&received.id).await.unwrap().index, info.before.index);
+        assert_eq!(there.servable(), info.before.index == info.after_index);
+        (other.log, other.model) = (run.log.clone(), run.model.clone());
+        other.replay();
+        other.check();
+        assert_eq!(there.hash().await.unwrap(), partition.hash().await.unwrap());
+        there.flush().await.unwrap();
+        assert_eq!(there.hash().await.unwrap(), partition.hash().await.unwrap());
+        run.entry(vec![(1, None)]);
+        assert_ne!(there.hash().await.unwrap().unwrap().1, partition.hash().await.unwrap().unwrap().1);
+    });
+}
+
+#[test]
+fn rows_made_before_a_snapshot_and_deleted_after_it_do_not_come_back() {
+    runtime().block_on(async {
+        let mut run = Run::new().await;
+        run.entry(vec![(0, Some(1))]);
+        let partition = run.partition();
+        let before = partition.applied();
+        // A snapshot that began at entry 1 and saw the row of entry 2.
+        run.entry(vec![(1, Some(1))]);
+        let mut info = partition.snapshot().await.unwrap();
+        info = rewrite(&run, &info, before.index);
+        run.entry(vec![(1, None)]);
+        run.lose_engine().await;
+        let partition = run.partition();
+        assert_eq!(partition.applied().index, info.before.index);
+        assert!(!partition.servable());
+        run.replay();
+        partition.flush().await.unwrap();
+        run.check();
+    });
+}
+
+/// Writes a snapshot's file again with a lower first position.
+fn rewrite(run: &Run, info: &SnapshotInfo, before: u64) -> SnapshotInfo {
+    use super::file::{Head, Reader, Writer};
+    use crate::seam::fs::Fs;
+    let path = info.path.with_file_name("s-test.snap");
+    let mut reader = Reader::open(&run.fs, &info.path).unwrap();
+    let mut head = Head { partition: 1, before: info.before.clone(), ..Default::default() };
+    head.before.index = before;
+    let mut writer = Writer::create(&run.fs, &path, &head).unwrap();
+    while let Some(rows) = reader.rows().unwrap() {
+        writer.rows(&rows).unwrap();
+    }
+    writer.finish(info.after_index).unwrap();
+    run.fs.remove_file(&info.path).unwrap();
+    super::info(&run.fs, path).unwrap()
+}
+
+#[test]
+fn two_generations_are_kept_and_a_damaged_one_costs_nothing() {
+    runtime().block_on(async {
+        let mut run = Run::new().await;
+        assert_eq!(run.partition().log_floor(), 0);
+        let mut infos = vec![];
+        for n in 0..4 {
+            run.entry(vec![(n, Some(300)), (100 + n, Some(5))]);
+            infos.push(run.partition().snapshot().await.unwrap());
+        }
+        assert_eq!(run.partition().snapshot().await.unwrap(), infos[3], "nothing new to write");
+        assert_eq!(run.partition().snapshots(), infos[2..]);
+        assert_eq!(run.partition().log_floor(), infos[2].before.index);
+        for bit in (0..infos[3].bytes as usize * 8).step_by(11) {
+            run.fs.flip(&infos[3].id, bit);
+            let copy: Vec<_> = {
+                let files = run.fs.0.lock().unwrap();
+                files.iter().map(|(p, c)| (p.clone(), c.lock().unwrap().clone())).collect()
+            };
+            run.lose_engine().await;
+            assert_eq!(run.store.healed()[0].from.as_ref(), Some(&infos[2]), "bit {bit}");
+            run.replay();
+            run.check();
+            let mut files = run.fs.0.lock().unwrap();
+            files.clear();
+            files.extend(copy.into_iter().map(|(p, c)| (p, Arc::new(std::sync::Mutex::new(c)))));
+            drop(files);
+            run.fs.flip(&infos[3].id, bit);
+        }
+    });
+}
+
+#[test]
+fn a_snapshot_damaged_on_the_way_or_cut_short_is_refused() {
+    runtime().block_on(async {
+        let mut run = Run::new().await;
+        run.entry((0..500).map(|n| (n, Some(50))).collect());
+        let from = run.partition();
+        let info = from.snapshot().await.unwrap();
+        let other = Run::new().await;
+        let to = other.partition();
+        let mut incoming = to.receive_snapshot(info.bytes).await.unwrap();
+        let whole = from.read_snapshot_piece(&info.id, 0, info.bytes as usize).await.unwrap();
+        assert!(incoming.write(5, whole.clone()).await.is_err(), "out of place");
+        incoming.write(0, whole.slice(..100)).await.unwrap();
+        assert!(incoming.finish().await.is_err(), "cut short");
+        let mut bad = whole.to_vec();
+        bad[200] ^= 1;
+        let mut incoming = to.receive_snapshot(info.bytes).await.unwrap();
+        incoming.write(0, Bytes::from(bad)).await.unwrap();
+        assert!(matches!(incoming.finish().await, Err(StoreError::Corrupt(_))));
+        assert!(to.snapshots().is_empty());
+        assert!(from.read_snapshot_piece("../../etc/passwd", 0, 10).await.is_err());
+    });
+}
+
+#[test]
+fn a_running_partition_can_be_rebuilt_in_place() {
+    runtime().block_on(async {
+        let mut run = Run::new().await;
+        run.entry((0..500).map(|n| (n, Some(50))).collect());
+        run.partition().snapshot().await.unwrap();
+        run.entry(vec![(3, None), (600, Some(2))]);
+        let from = run.partition().rebuild().await.unwrap();
+        assert_eq!(from.map(|s| s.before.index), Some(1));
+        run.replay();
+        run.check();
+        run.restart().await;
+        run.replay();
+        run.check();
+    });
+}

@@ -1,0 +1,209 @@
+//! For this room's tests: files in memory, and a partition under test with its model and its log.
+
+use super::kv_memory::MemoryKv;
+use super::*;
+use crate::seam::{World, clock, fs, rng};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+type Content = Arc<Mutex<Vec<u8>>>;
+
+/// Files in memory. Everything runs inline, as in a simulation.
+#[derive(Clone, Default)]
+pub struct MemFs(pub Arc<Mutex<BTreeMap<PathBuf, Content>>>);
+
+struct MemFile(Content);
+
+impl fs::File for MemFile {
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let data = self.0.lock().unwrap();
+        let at = offset as usize;
+        let from = data.get(at..at + buf.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(from);
+        Ok(())
+    }
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut data = self.0.lock().unwrap();
+        let end = offset as usize + bytes.len();
+        if data.len() < end {
+            data.resize(end, 0);
+        }
+        data[offset as usize..end].copy_from_slice(bytes);
+        Ok(())
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().len() as u64)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.lock().unwrap().resize(len as usize, 0);
+        Ok(())
+    }
+    fn preallocate(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+}
+
+impl fs::Fs for MemFs {
+    fn open(&self, path: &Path, how: fs::Open) -> io::Result<Arc<dyn fs::File>> {
+        let mut files = self.0.lock().unwrap();
+        match (files.get(path).cloned(), how) {
+            (Some(_), fs::Open::Create) => Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(content), _) => Ok(Arc::new(MemFile(content))),
+            (None, fs::Open::Create) => {
+                let content = files.entry(path.to_path_buf()).or_default().clone();
+                Ok(Arc::new(MemFile(content)))
+            }
+            (None, _) => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+    fn create_dir_all(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        let files = self.0.lock().unwrap();
+        let below = files.keys().filter_map(|p| p.strip_prefix(path).ok()?.components().next());
+        let mut names: Vec<String> = below.map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
+        names.dedup();
+        Ok(names)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut files = self.0.lock().unwrap();
+        let content = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        files.insert(to.to_path_buf(), content);
+        Ok(())
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.0.lock().unwrap().remove(path).map(drop).ok_or(io::ErrorKind::NotFound.into())
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        self.0.lock().unwrap().retain(|p, _| !p.starts_with(path));
+        Ok(())
+    }
+    fn exists(&self, path: &Path) -> bool {
+        self.0.lock().unwrap().contains_key(path)
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn space(&self, _: &Path) -> io::Result<(u64, u64)> {
+        Ok((1 << 40, 1 << 40))
+    }
+    fn inline(&self) -> bool {
+        true
+    }
+}
+
+impl MemFs {
+    /// Flips one bit of the only file whose path contains `part`.
+    pub fn flip(&self, part: &str, bit: usize) {
+        let files = self.0.lock().unwrap();
+        let mut hits = files.iter().filter(|(p, _)| p.to_string_lossy().contains(part));
+        let mut data = hits.next().unwrap().1.lock().unwrap();
+        let bit = bit % (data.len() * 8);
+        data[bit / 8] ^= 1 << (bit % 8);
+        assert!(hits.next().is_none());
+    }
+}
+
+pub fn at(index: u64) -> Position {
+    Position { index, term: 1, leader: 1 }
+}
+
+pub fn key(n: u16) -> Bytes {
+    Bytes::from(format!("key {n:04}"))
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A partition with its model and the log that a crash is replayed from.
+pub struct Run {
+    pub fs: MemFs,
+    pub kv: MemoryKv,
+    pub store: Store,
+    pub model: BTreeMap<Bytes, Bytes>,
+    pub log: Vec<Vec<RowOp>>,
+}
+
+impl Run {
+    pub async fn new() -> Run {
+        let (fs, kv) = (MemFs::default(), MemoryKv::default());
+        let store = Run::open(&fs, &kv).await;
+        Run { fs, kv, store, model: BTreeMap::new(), log: vec![] }
+    }
+
+    async fn open(fs: &MemFs, kv: &MemoryKv) -> Store {
+        let world =
+            World { fs: Arc::new(fs.clone()), clock: Arc::new(clock::SystemClock), rng: Arc::new(rng::SystemRng) };
+        let options = StoreOptions { flush_interval: Duration::from_secs(3600), ..Default::default() };
+        Store::over(world, PathBuf::from("/store"), options, Arc::new(kv.clone()), None).await.unwrap()
+    }
+
+    pub fn partition(&self) -> Arc<Partition> {
+        self.store.partition(1).unwrap()
+    }
+
+    /// Makes an entry as the engine would: a row is fresh where the key does not exist at that point of the log.
+    pub fn entry(&mut self, changes: Vec<(u16, Option<u16>)>) {
+        let mut rows = vec![];
+        for (n, len) in changes {
+            let key = key(n);
+            match len {
+                Some(len) => {
+                    let mut value = format!("{}:", self.log.len()).into_bytes();
+                    value.resize(value.len() + usize::from(len), b'v');
+                    let value = Bytes::from(value);
+                    let fresh = self.model.insert(key.clone(), value.clone()).is_none();
+                    rows.push(RowOp::Put { key, value, fresh });
+                }
+                None => {
+                    self.model.remove(&key);
+                    rows.push(RowOp::Delete { key });
+                }
+            }
+        }
+        self.log.push(rows);
+        self.partition().apply(at(self.log.len() as u64), &self.log[self.log.len() - 1]);
+    }
+
+    /// Applies the log from where the partition stands.
+    pub fn replay(&self) {
+        let partition = self.partition();
+        let from = partition.applied().index;
+        for (n, rows) in self.log.iter().enumerate().skip(from as usize) {
+            partition.apply(at(n as u64 + 1), rows);
+        }
+        assert!(partition.servable());
+    }
+
+    /// Dies and comes back without its memory, not yet replayed.
+    pub async fn restart(&mut self) {
+        self.store = Run::open(&self.fs, &self.kv).await;
+    }
+
+    /// The engine's files are gone too.
+    pub async fn lose_engine(&mut self) {
+        self.kv = MemoryKv::default();
+        self.restart().await;
+    }
+
+    /// Everything reads as the model does.
+    pub fn check(&self) {
+        let partition = self.partition();
+        let all = partition.scan(Bytes::new()..Bytes::from_static(b"z"), false, usize::MAX).unwrap();
+        let want: Vec<_> = self.model.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        assert_eq!(all, want);
+        for n in (0..400).step_by(7) {
+            assert_eq!(partition.get(&key(n)).unwrap(), self.model.get(&key(n)).cloned());
+        }
+    }
+}

@@ -184,7 +184,9 @@ impl Partition {
             let flushed = self.shared.pool.flushed.notified();
             tokio::pin!(flushed);
             flushed.as_mut().enable();
-            if self.shared.pool.bytes() < self.shared.options.memory_bytes || self.read().damaged {
+            // Rows of a damaged partition cannot be flushed. The log goes on a while, until the node starts again.
+            let bound = self.shared.options.memory_bytes * if self.read().damaged { 2 } else { 1 };
+            if self.shared.pool.bytes() < bound {
                 return;
             }
             metrics::counter!(names::STORE_FULL_WAITS).increment(1);

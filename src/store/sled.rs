@@ -60,7 +60,6 @@ impl SledKv {
             .path(dir)
             .cache_capacity(cache_bytes)
             .segment_size(SEGMENT_BYTES)
-            .mode(sled::Mode::LowSpace)
             // Flushes are ours: once after each of the store's own.
             .flush_every_ms(None)
             .open()

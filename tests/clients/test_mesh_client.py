@@ -110,8 +110,7 @@ def test_a_chunked_file_is_read_in_parts(client, tmp_path):
     with open(tmp_path / "file", "rb") as file:
         message = client(ONE).send_message(TWO, file, workflow_id="FREE", max_chunk_size=7000)
     got = client(TWO).retrieve_message(message)
-    assert got.readline() == b"line of text\n"
-    assert got.read() == data[13:]
+    assert list(got) == [b"line of text\n"] * 5000
 
 
 def test_compressed(client):

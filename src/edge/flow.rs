@@ -60,7 +60,7 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
 /// Certificate, share, form, permit: all that can be said without the body.
 fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Permit, Held), Refusal> {
     let edge = &conn.edge;
-    if !conn.peer.still_good(&edge.tls.current(), edge.world.clock.now().0) {
+    if !conn.peer.still_good(&edge.tls.current(), edge.clock.now().0) {
         return Err(Refusal::new(&codes::CERTIFICATE_REFUSED));
     }
     let tenant = &conn.place.0;
@@ -142,7 +142,7 @@ async fn receive(
         && reader.announced().is_none_or(|n| n > super::options::INLINE_BODY as u64);
     let mut upload = None;
     if large {
-        if !exchange.worth_reading(headers, edge.backend.site().as_ref(), edge.world.clock.now().0) {
+        if !exchange.worth_reading(headers, edge.backend.site().as_ref(), edge.clock.now().0) {
             dismiss(conn, headers, reader.into_rest());
             return Ok(Body::Skipped);
         }
@@ -214,7 +214,7 @@ async fn decided(edge: &Edge, exchange: &mut dyn Exchange, mut commands: Vec<Com
             view = Some(edge.backend.view(first.partition, first.index).await?);
         }
     }
-    let now = edge.world.clock.now().0;
+    let now = edge.clock.now().0;
     let site = edge.backend.site();
     exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _), now).map_err(fault)
 }

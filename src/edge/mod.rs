@@ -33,13 +33,13 @@ pub mod tenant;
 pub mod tls;
 
 use crate::access::gate::{BadRules, Gate, Rule};
-use crate::seam::World;
+use crate::seam::{clock::Clock, rng::Rng};
 use backend::Backend;
 use meter::Meter;
 use options::Options;
 use protocol::Protocol;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use tls::Tls;
 use tokio::sync::Semaphore;
 
@@ -47,13 +47,15 @@ use tokio::sync::Semaphore;
 pub struct Edge {
     pub options: Options,
     pub tls: Tls,
-    pub(crate) world: World,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) protocol: Arc<dyn Protocol>,
     pub(crate) gate: Gate,
     pub(crate) meter: Meter,
     pub(crate) tenants: tenant::Tenants,
     pub(crate) draining: AtomicBool,
+    /// Open connections, handshakes included.
+    pub(crate) open: AtomicUsize,
     /// Requests at once, over all connections.
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) uploads: Arc<Semaphore>,
@@ -74,18 +76,20 @@ impl Edge {
     pub fn new(
         options: Options,
         tls: Tls,
-        world: World,
+        clock: Arc<dyn Clock>,
+        rng: &dyn Rng,
         backend: Arc<dyn Backend>,
         protocol: Arc<dyn Protocol>,
         rules: &[Rule],
     ) -> Result<Arc<Edge>, BadRules> {
         let mut random = [0; 8];
-        world.rng.fill(&mut random);
+        rng.fill(&mut random);
         Ok(Arc::new(Edge {
             gate: Gate::new(protocol.interactions(), rules)?,
             meter: Meter::new(protocol.name(), &protocol.interactions()),
             tenants: tenant::Tenants::default(),
             draining: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
             requests: Arc::new(Semaphore::new(options.max_requests)),
             uploads: Arc::new(Semaphore::new(options.max_uploads)),
             discards: Arc::new(Semaphore::new(MAX_DISCARDS)),
@@ -94,7 +98,7 @@ impl Edge {
             id_count: AtomicU64::new(0),
             options,
             tls,
-            world,
+            clock,
             backend,
             protocol,
         }))
@@ -103,6 +107,11 @@ impl Edge {
     /// True once the listener has begun to drain: `/readyz` fails from then on.
     pub fn draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// Open connections, handshakes included.
+    pub fn connections(&self) -> usize {
+        self.open.load(Relaxed)
     }
 
     /// A name for one request in logs, audit and answers; unique over the site.

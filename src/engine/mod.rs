@@ -126,3 +126,6 @@ impl Unavailable {
         !matches!(self, Unavailable::Unknown)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -350,7 +350,7 @@ impl Writer {
                 Err(e) => return Err(e),
             }
         };
-        self.shared.tend.notify_all();
+        self.shared.wake_tender();
         let (previous, end) = (self.active.sequence, self.offset as u32);
         self.begin(next, previous, end)
     }
@@ -408,7 +408,7 @@ impl Writer {
         drop(state);
         if !retired.is_empty() {
             retired.into_iter().for_each(|segment| self.shared.dir.retire(segment));
-            self.shared.tend.notify_all();
+            self.shared.wake_tender();
         }
         metrics::gauge!(super::LOG_BYTES).set(self.shared.dir.bytes() as f64);
     }

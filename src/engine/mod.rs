@@ -127,3 +127,6 @@ impl Unavailable {
         !matches!(self, Unavailable::Unknown)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     consensus::RaftId,
     record,
-    seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, Transport, kinds},
+    seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
     services::directory::{
         command::UseInvitation,
         rows::Member,

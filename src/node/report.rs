@@ -7,7 +7,7 @@ use crate::{
     engine::{Command, Fence, SITE, services},
     ops::recorder::VERSION,
     record,
-    seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, Transport, kinds},
+    seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
     services::directory::{
         command::{DirectoryCommand, DirectoryReply, SetNode},
         rows::{self, Member},

@@ -115,7 +115,6 @@ async fn open_base(
     let mut options = consensus::Options::new(cluster, id, settings.peer.advertise);
     options.heartbeat = settings.raft.heartbeat;
     options.election = (settings.raft.election_min, settings.raft.election_max);
-    options.snapshot_after_bytes = settings.storage.snapshot_after;
     options.keep_bytes = settings.storage.log_keep;
     options.fatal = fatal();
     let parts = consensus::Parts {
@@ -201,6 +200,7 @@ fn store_options(settings: &Settings) -> StoreOptions {
         memory_bytes: settings.storage.store_memory as usize,
         cache_bytes: settings.storage.store_cache as usize,
         flush_interval: settings.storage.flush_interval,
+        snapshot_log_bytes: settings.storage.snapshot_after,
         boot: boot.trim().to_owned(),
         ..Default::default()
     }

@@ -124,13 +124,15 @@ async fn a_wiped_node_comes_back_as_its_next_incarnation_from_a_snapshot() {
     let leader = cluster.leader(1).await;
     let reign = leader.groups[1].leadership().borrow().reign;
     let filler = "x".repeat(32 << 10);
-    for n in 0..96 {
-        let _ = leader.groups[1].propose(reign, payload_of(&format!("{n} {filler}"))).await;
+    let cut = || leader.partition(1).log_floor() > 0 && leader.log.group(1).state().purged.is_some();
+    let deadline = Instant::now() + PATIENCE;
+    while !cut() {
+        assert!(Instant::now() < deadline, "the log is cut below two snapshots");
+        for n in 0..8 {
+            let _ = leader.groups[1].propose(reign, payload_of(&format!("{n} {filler}"))).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    until("two snapshots and a cut log", || {
-        leader.partition(1).log_floor() > 0 && leader.log.group(1).state().purged.is_some()
-    })
-    .await;
     cluster.take(victim.node().0).kill().await;
     std::fs::remove_dir_all(cluster.dir.path().join(format!("node{}", victim.node()))).unwrap();
     cluster.write(1, "while it was gone").await;

@@ -36,25 +36,25 @@ pub struct Shared {
     pub parts: Parts,
     pub options: Options,
     groups: RwLock<BTreeMap<GroupNumber, Group>>,
-    addresses: Mutex<HashMap<NodeNumber, Known>>,
+    addresses: Mutex<HashMap<NodeNumber, Rank>>,
     /// One new incarnation at a time.
     pub admissions: tokio::sync::Mutex<()>,
 }
 
-/// Where a node listens, and who said so.
-#[derive(Clone, Copy)]
-struct Known {
-    /// Later incarnations know better, and the site group knows better than the others.
-    rank: (u16, bool),
-    address: SocketAddr,
-}
+/// Who said where a node listens: later incarnations know better, and the site group knows better than the others.
+type Rank = (u16, bool);
 
 impl Consensus {
     /// Claims the Raft kinds on the router. Groups answer once they are opened.
     pub fn new(parts: Parts, options: Options) -> Self {
         let router = parts.router.clone();
-        let shared =
-            Arc::new(Shared { parts, options, groups: RwLock::default(), addresses: Mutex::default(), admissions: Default::default() });
+        let shared = Arc::new(Shared {
+            parts,
+            options,
+            groups: RwLock::default(),
+            addresses: Mutex::default(),
+            admissions: Default::default(),
+        });
         let handler = Arc::new(RaftHandler { shared: Arc::downgrade(&shared) });
         for kind in KINDS {
             router.claim(kind, handler.clone());
@@ -139,7 +139,7 @@ impl Shared {
         self.groups.read().unwrap_or_else(|e| e.into_inner()).values().cloned().collect()
     }
 
-    fn addresses(&self) -> MutexGuard<'_, HashMap<NodeNumber, Known>> {
+    fn addresses(&self) -> MutexGuard<'_, HashMap<NodeNumber, Rank>> {
         self.addresses.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -148,9 +148,8 @@ impl Shared {
         let mut addresses = self.addresses();
         for member in members.iter().filter(|m| m.id.node() != self.options.id.node()) {
             let rank = (member.id.incarnation(), group == SITE_GROUP);
-            let known = Known { rank, address: member.address };
-            if addresses.get(&member.id.node()).is_none_or(|old| old.rank <= rank) {
-                addresses.insert(member.id.node(), known);
+            if addresses.get(&member.id.node()).is_none_or(|old| *old <= rank) {
+                addresses.insert(member.id.node(), rank);
                 self.parts.transport.set_address(member.id.node(), member.address);
             }
         }

@@ -79,8 +79,9 @@ async fn reigns(shared: Weak<Shared>, group: Group) {
             reign.spoil();
             (active, number) = (false, number + 1);
         }
+        let applied = *applied_term.borrow_and_update();
         if let Some(term) = leads.filter(|_| !active)
-            && may_begin(&group, &reign, term, *applied_term.borrow_and_update()).await
+            && may_begin(&group, &reign, term, applied).await
         {
             number += 1;
             reign = Arc::new(Reign::new(number, term));

@@ -13,6 +13,7 @@ use crate::log::GroupLog;
 use crate::ops::metrics as names;
 use crate::store::Partition;
 use bytes::Bytes;
+use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::vote::leader_id_std::CommittedLeaderId;
 use openraft::{ChangeMembers, Raft, RaftMetrics};
@@ -276,9 +277,6 @@ impl Group {
     }
     pub(super) fn partition(&self) -> &Arc<Partition> {
         &self.inner.partition
-    }
-    pub(super) fn log(&self) -> &GroupLog {
-        &self.inner.log
     }
     pub(super) fn receiving(&self) -> &tokio::sync::Mutex<Option<Receiving>> {
         &self.inner.receiving

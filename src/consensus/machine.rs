@@ -3,9 +3,7 @@
 use super::api::{self, Fatal, GroupNumber, StateMachine};
 use super::snapshot::{Sealed, SnapshotData};
 use super::storage::malformed;
-use super::types::{
-    LogId, MembershipRecord, SnapshotMeta, StoredMembership, Types, log_id, outside,
-};
+use super::types::{LogId, MembershipRecord, SnapshotMeta, StoredMembership, Types, log_id, outside};
 use crate::store::{Applied, Partition, Position};
 use crate::wire::record::Record;
 use bytes::Bytes;

@@ -4,6 +4,7 @@
 use super::api::{ConsensusError, Member, RaftId};
 use super::consensus::{SITE_GROUP, Shared};
 use super::group::Group;
+use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use std::collections::BTreeMap;
 use std::sync::Weak;

@@ -1,23 +1,18 @@
 //! The library's network over the node's transport: calls to one member of one group.
 
 use super::api::{GroupNumber, RaftId};
-use super::snapshot::{SnapshotData, send};
+use super::snapshot::{Sealed, SnapshotData, send};
 use super::types::{Peer, Types, Vote};
-use super::wire::{
-    AppendAnswer, AppendCall, TransferAnswer, TransferCall, VoteAnswer, VoteCall,
-};
+use super::wire::{AppendAnswer, AppendCall, TransferAnswer, TransferCall, VoteAnswer, VoteCall};
 use crate::seam::net::{Kind, Lane, Transport, kinds};
 use crate::store::Partition;
 use crate::wire::record::Record;
 use bytes::Bytes;
-use openraft::alias::SnapshotOf;
-use openraft::errors::{
-    NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
-};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError,
-    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderError, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -76,7 +71,12 @@ impl Client {
         RPCError::Network(NetworkError::from_string(e))
     }
 
-    async fn ask_vote(&self, kind: Kind, call: VoteRequest<Types>, ttl: Duration) -> Result<VoteResponse<Types>, RPCError<Types>> {
+    async fn ask_vote(
+        &self,
+        kind: Kind,
+        call: VoteRequest<Types>,
+        ttl: Duration,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let call = VoteCall::of(self.network.group, self.target, &call).encode();
         let answer = self.call(kind, call, ttl).await?;
         Ok(VoteAnswer::decode(&answer).map_err(Self::unreadable)?.response())
@@ -117,7 +117,7 @@ impl RaftNetworkV2<Types> for Client {
     async fn full_snapshot(
         &mut self,
         vote: Vote,
-        snapshot: SnapshotOf<Types, SnapshotData>,
+        snapshot: Sealed,
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {

@@ -64,15 +64,17 @@ pub async fn answer(shared: &Arc<Shared>, payload: Bytes) -> io::Result<Bytes> {
 }
 
 /// Fills what can be filled, and returns the rest.
-pub async fn repair(
-    shared: &Arc<Shared>,
-    damage: Vec<Damage>,
-    peers: &[(NodeNumber, SocketAddr)],
-) -> Vec<Damage> {
+pub async fn repair(shared: &Arc<Shared>, damage: Vec<Damage>, peers: &[(NodeNumber, SocketAddr)]) -> Vec<Damage> {
     let mut left = Vec::new();
     for damage in damage {
         if covered(shared, &damage).await || filled(shared, &damage, peers).await {
-            tracing::info!(event = "log.repaired", group = damage.group, from = damage.range.start, to = damage.range.end - 1, "log repaired");
+            tracing::info!(
+                event = "log.repaired",
+                group = damage.group,
+                from = damage.range.start,
+                to = damage.range.end - 1,
+                "log repaired"
+            );
         } else {
             left.push(damage);
         }

@@ -8,7 +8,7 @@ use super::group::Group;
 use super::machine::state_of;
 use super::network::Client;
 use super::storage::malformed;
-use super::types::{SnapshotMeta, Types, Vote, VoteRecord, outside};
+use super::types::{Snapshot, SnapshotMeta, Types, Vote, VoteRecord, outside};
 use crate::record;
 use crate::seam::net::{Lane, NodeNumber, kinds};
 use crate::store::{Incoming, Partition, SnapshotInfo, StoreError};
@@ -29,7 +29,7 @@ const INSTALL_PAUSE: Duration = Duration::from_millis(100);
 /// What the library carries around for a snapshot: which of the store's sealed files it is.
 pub type SnapshotData = SnapshotInfo;
 /// A snapshot as the library knows it.
-pub type Sealed = openraft::alias::SnapshotOf<Types, SnapshotData>;
+pub type Sealed = Snapshot<SnapshotData>;
 
 record! {
     /// RAFT_SNAPSHOT_PIECE. A first call without a piece asks how much of this snapshot is there already.
@@ -82,7 +82,11 @@ pub async fn install(partition: &Arc<Partition>, snapshot: SnapshotData) -> io::
 }
 
 /// Sends a snapshot and waits until it is installed. The library calls again after an error.
-pub async fn send(client: &Client, vote: Vote, snapshot: Sealed) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+pub async fn send(
+    client: &Client,
+    vote: Vote,
+    snapshot: Sealed,
+) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
     let info = snapshot.snapshot;
     let network = &client.network;
     let mut offset = 0;
@@ -199,7 +203,13 @@ async fn step(group: &Group, current: &mut Receiving, call: &PieceCall) -> io::R
 /// Verifies the file and gives it to the library, which installs it if it is newer than what is here.
 async fn take_over(group: &Group, vote: Vote, incoming: Incoming) -> io::Result<Vote> {
     let info = incoming.finish().await.map_err(stored)?;
-    tracing::info!(event = "snapshot.received", group = group.number(), index = info.before.index, bytes = info.bytes, "snapshot received");
+    tracing::info!(
+        event = "snapshot.received",
+        group = group.number(),
+        index = info.before.index,
+        bytes = info.bytes,
+        "snapshot received"
+    );
     let response = group.raft().install_full_snapshot(vote, sealed(info)?).await.map_err(io::Error::other)?;
     Ok(response.vote)
 }

@@ -9,7 +9,6 @@ use crate::log::LogRecord;
 use crate::record;
 use crate::wire::record::{Malformed, Record};
 use bytes::Bytes;
-use openraft::alias::{CommittedLeaderIdOf, LogIdOf, StoredMembershipOf, VoteOf};
 use openraft::vote::RaftVote;
 use openraft::vote::leader_id_std::{CommittedLeaderId, LeaderId};
 use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
@@ -30,7 +29,7 @@ impl RaftTypeConfig for Types {
     type LeaderId = LeaderId<u64, u64>;
     type Vote = openraft::Vote<Self::LeaderId>;
     type Payload = EntryPayload<Proposal, u64, Peer>;
-    type Entry = openraft::Entry<CommittedLeaderIdOf<Self>, Self::Payload>;
+    type Entry = openraft::Entry<CommittedLeaderId<u64>, Self::Payload>;
     type AsyncRuntime = openraft::TokioRuntime;
     type Responder<T>
         = Outcome<T>
@@ -43,12 +42,14 @@ impl RaftTypeConfig for Types {
     type ErrorSource = openraft::impls::BoxedErrorSource;
 }
 
-pub type LogId = LogIdOf<Types>;
-pub type Vote = VoteOf<Types>;
-pub type Entry = openraft::alias::EntryOf<Types>;
+pub type LogId = openraft::LogId<CommittedLeaderId<u64>>;
+pub type Vote = openraft::Vote<LeaderId<u64, u64>>;
+pub type Entry = openraft::Entry<CommittedLeaderId<u64>, EntryPayload<Proposal, u64, Peer>>;
 pub type Membership = openraft::Membership<u64, Peer>;
-pub type StoredMembership = StoredMembershipOf<Types>;
-pub type SnapshotMeta = openraft::alias::SnapshotMetaOf<Types>;
+pub type StoredMembership = openraft::StoredMembership<CommittedLeaderId<u64>, u64, Peer>;
+pub type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId<u64>, u64, Peer>;
+/// A snapshot, with whatever stands for its data.
+pub type Snapshot<Data> = openraft::Snapshot<CommittedLeaderId<u64>, u64, Peer, Data>;
 
 /// What a leader was asked to append. On its way into the log it carries its reign; read back it does not.
 #[derive(Clone, Default)]

@@ -8,9 +8,7 @@ use super::types::{Entry, PositionRecord, Types, VoteRecord, content, log_id, pa
 use crate::record;
 use crate::wire::record::{ListItem, Malformed, Raw, Record, next_field, put_varint};
 use bytes::Bytes;
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse,
-};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use std::io;
 
 record! {
@@ -251,9 +249,8 @@ mod tests {
     }
 
     fn append() -> AppendEntriesRequest<Types> {
-        let normal = |bytes: &'static [u8]| {
-            EntryPayload::Normal(Proposal { payload: Bytes::from_static(bytes), reign: None })
-        };
+        let normal =
+            |bytes: &'static [u8]| EntryPayload::Normal(Proposal { payload: Bytes::from_static(bytes), reign: None });
         AppendEntriesRequest {
             vote: vote(),
             prev_log_id: log_id(4, 8),

@@ -174,6 +174,12 @@ impl Store {
         self.0.shared.damage.subscribe()
     }
 
+    /// Tells when the last handle is gone.
+    #[cfg(test)]
+    pub(super) fn weak(&self) -> Weak<dyn Send + Sync> {
+        Arc::downgrade(&(self.0.shared.clone() as Arc<dyn Send + Sync>))
+    }
+
     /// Bytes that the engine takes on disk.
     pub fn bytes(&self) -> u64 {
         self.0.shared.kv.bytes()

@@ -166,7 +166,7 @@ impl Backend for InMemory {
             let reply = command.payload.clone();
             let mut commands = self.0.commands.lock().unwrap();
             commands.push(command);
-            Ok(Outcome { partition: PartitionId(1), index: commands.len() as u64, reply })
+            Ok(Outcome { partition: PartitionId(1), index: commands.len() as u64, reply, sent: vec![] })
         })
     }
     fn view(&self, _: PartitionId, _: u64) -> Answering<'_, View> {

@@ -170,6 +170,14 @@ impl Disk {
         Ok(())
     }
 
+    /// A file's name now, which only faults need to know.
+    fn name_of(&self, inode: u64) -> Option<PathBuf> {
+        if self.faults.is_empty() {
+            return None;
+        }
+        self.names.now.iter().find(|(_, node)| **node == Node::File(inode)).map(|(path, _)| path.clone())
+    }
+
     fn used(&self) -> u64 {
         let linked = self.names.now.values().filter_map(|n| if let Node::File(i) = n { Some(i) } else { None });
         linked.filter_map(|i| self.files.get(i)).map(Inode::len).sum()
@@ -200,7 +208,8 @@ impl SimFile {
         if !self.writable && call != Call::Read {
             return Err(ErrorKind::PermissionDenied.into());
         }
-        disk.gate(call, &self.path)?;
+        let path = disk.name_of(self.inode).unwrap_or_else(|| self.path.clone());
+        disk.gate(call, &path)?;
         Ok(disk)
     }
 }

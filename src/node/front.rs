@@ -51,7 +51,8 @@ impl Front {
         let edge = Edge::new(
             options(settings),
             tls,
-            node.world.clone(),
+            node.world.clock.clone(),
+            node.world.rng.as_ref(),
             Arc::new(backend),
             Arc::new(protocol),
             rules::MESH,

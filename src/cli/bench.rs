@@ -2,17 +2,17 @@
 //!
 //! It is a real client: mutual TLS, HTTP/1.1 keep-alive, MESH tokens with a nonce and a count of their own. It shares the
 //! machine with what it measures, so it spends little: no task switch per request, bodies filled in place, one lock-free
-//! count for progress. Its own CPU is reported apart from the nodes'.
+//! count for progress. Its own CPU is reported apart from the nodes'. Client, site and tokens serve `tests/cluster` too.
 
-mod client;
+pub mod client;
 mod payload;
 mod phase;
 mod report;
-mod site;
+pub mod site;
 mod stats;
 #[cfg(test)]
 mod tests;
-mod token;
+pub mod token;
 mod usage;
 mod work;
 

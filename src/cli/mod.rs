@@ -1,8 +1,155 @@
-//! The operator's command line, one file per command group.
+//! The operator's command line, one file per command group; [`args`] is the tree of nouns and verbs.
+//!
+//! Keeps the three rules of operations.md: the next step is on the screen, nothing surprises, and what a person can
+//! do a script can do (`--output json`, exit codes, no questions).
 
+pub mod args;
+pub mod audit;
 pub mod bench;
+pub mod cert;
+pub mod cluster;
+pub mod config;
+pub mod csv;
+pub mod demo;
+pub mod doctor;
+pub mod explain;
+pub mod failure;
+pub mod generate;
+pub mod import;
+pub mod init;
+pub mod join;
+pub mod mailbox;
+pub mod node;
+pub mod output;
+pub mod party;
+pub mod registry;
+pub mod serve;
+pub mod status;
+pub mod trace;
+pub mod workflow;
+
+use crate::ops::codes;
+use args::{Cli, Command};
+use clap::{CommandFactory, Parser};
+use failure::{Failure, failure};
+use output::Format;
+use std::process::ExitCode;
 
 /// Parses the arguments and runs the command they name.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let format = cli.globals.output;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if format != Format::Table {
+                let document = serde_json::json!({
+                    "apiVersion": output::API_VERSION, "kind": "Error", "error": failure,
+                });
+                output::line(&document.to_string());
+            }
+            output::progress(&failure::lines(&failure));
+            ExitCode::from(failure.exit.max(1))
+        }
+    }
+}
+
+fn run(cli: Cli) -> failure::Done {
+    let Cli { globals, command } = cli;
+    match command {
+        Command::Serve(args) => serve::run(&globals, args),
+        Command::Bench(args) => bench_run(args),
+        Command::Config(args) => config::run(&globals, args.verb),
+        Command::Explain(args) => explain::run(&globals, &args),
+        Command::Generate(args) => generate::run(args),
+        Command::Completions(args) => generate::completions(args.shell),
+        Command::Man(args) => generate::man(&args.page),
+        other => client_side(globals, other),
+    }
+}
+
+/// The load generator has a runtime and a report of its own.
+fn bench_run(args: bench::BenchArgs) -> failure::Done {
+    match bench::run(args) {
+        Ok(code) if code == ExitCode::SUCCESS => Ok(()),
+        Ok(_) => Err(failure(
+            &codes::CLI_DEGRADED,
+            "the load found nothing that works",
+            "not one operation succeeded",
+            "see the report above, and `spine status`",
+        )),
+        Err(e) => {
+            Err(failure(&codes::CLI_USAGE, "the load cannot be run", format!("{e:#}"), "see `spine bench mesh --help`")
+                .with_exit(failure::exit::FAILED))
+        }
+    }
+}
+
+/// Commands that wait for something: one thread is plenty, and keeps the demo's children with the thread that started
+/// them.
+fn client_side(globals: args::Globals, command: Command) -> failure::Done {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| {
+        failure(&codes::CLI_FILE, "the program cannot start", e.to_string(), "check the machine's memory and limits")
+    })?;
+    runtime.block_on(async move {
+        match command {
+            Command::Demo(args) => demo::run(&globals, args).await,
+            Command::Status(_) => status::run(&globals).await,
+            Command::Init(args) => init::run(&globals, args).await,
+            Command::Join(args) => join::run(&globals, args).await,
+            Command::Cluster(args) => cluster::run(&globals, args.verb).await,
+            Command::Node(args) => node::run(&globals, args.verb).await,
+            Command::Cert(args) => cert::run(&globals, args.verb).await,
+            Command::Party(args) => party::run(&globals, args.verb).await,
+            Command::Mailbox(args) => mailbox::run(&globals, args.verb).await,
+            Command::Workflow(args) => workflow::run(&globals, args.verb).await,
+            Command::Audit(args) => audit::run(&globals, args.verb).await,
+            Command::Trace(args) => trace::run(&globals, args).await,
+            Command::Doctor(args) => doctor::run(&globals, args).await,
+            _ => Ok(()),
+        }
+    })
+}
+
+/// What clap says, in our four lines. Help and version go to stdout and are no failure.
+fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            output::line(error.to_string().trim_end());
+            return ExitCode::SUCCESS;
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output::progress(error.to_string().trim_end());
+            return ExitCode::from(failure::exit::USAGE);
+        }
+        _ => {}
+    }
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+    let why = lines.next().unwrap_or("the arguments were not understood").trim_start_matches("error: ").to_owned();
+    let (usage, rest): (Vec<&str>, Vec<&str>) =
+        lines.filter(|l| !l.starts_with("For more information")).partition(|l| l.starts_with("Usage:"));
+    let why = std::iter::once(why.as_str()).chain(rest).collect::<Vec<_>>().join("; ");
+    let fix = match usage.first() {
+        Some(usage) => format!("{}; more with --help", usage.trim_start_matches("Usage: ").trim()),
+        None => "see `spine --help`".into(),
+    };
+    let failure = failure(&codes::CLI_USAGE, "the command was not understood", why, fix);
+    output::progress(&failure::lines(&failure));
+    ExitCode::from(failure::exit::USAGE)
+}
+
+/// The tree, for completions, manual and tests.
+pub fn tree() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs an operator's call on the node that `--socket`, else the configuration, names.
+pub fn client(globals: &args::Globals) -> Result<crate::ops::admin_client::AdminClient, Failure> {
+    Ok(crate::ops::admin_client::AdminClient::new(&globals.socket_path()?))
 }

@@ -70,6 +70,8 @@ pub const KEYS: &[Key] = &[
     key("mesh.test_endpoints", Bool, "false", Restart, "Whether the test-mode endpoints answer; refused where site.environment is live."),
 
     key("log.segment", Size, "64MiB", Restart, "Size of one log segment; one more is always kept allocated ahead."),
+    key("log.snapshot_after", Size, "256MiB", Restart, "Log bytes after which a partition makes a snapshot, so that the log can be cut."),
+    key("log.keep", Size, "64MiB", Restart, "Log bytes kept behind the newest snapshot for nodes that lag."),
     key("store.memory", Size, "32MiB", Restart, "Most memory for each partition's table of rows not yet flushed."),
     key("store.cache", Size, "32MiB", Restart, "Memory for blocks read from disk."),
     key("store.flush_interval", Duration, "30s", Restart, "How often rows in memory are flushed into blocks; a row deleted before that never reaches the disk."),
@@ -78,7 +80,6 @@ pub const KEYS: &[Key] = &[
     key("raft.heartbeat", Duration, "100ms", Restart, "How often a leader shows that it lives."),
     key("raft.election_min", Duration, "400ms", Restart, "Shortest silence after which a follower asks for an election."),
     key("raft.election_max", Duration, "800ms", Restart, "Longest such silence; each follower picks one between the two."),
-    key("raft.snapshot_entries", Number(100, 100_000_000), "500000", Restart, "Log entries of a partition after which a snapshot is made and the log cut."),
 ];
 
 /// The key of this exact name.

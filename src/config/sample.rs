@@ -26,6 +26,20 @@ pub fn sample() -> String {
     out
 }
 
+/// `spine.toml(5)`.
+pub fn manual() -> String {
+    let mut out = String::from(
+        ".TH spine.toml 5\n.SH NAME\nspine.toml \\- configuration of spine(1)\n.SH DESCRIPTION\n\
+         /etc/spine/spine.toml, then /etc/spine/conf.d/*.toml in name order; later values win. Unknown keys are errors.\n\
+         A value marked live is taken up by a reload, one marked restart when the node starts again.\n.SH KEYS\n",
+    );
+    for key in KEYS {
+        let default = default(key).replace('\\', "\\\\");
+        out.push_str(&format!(".TP\n.B {}\n{} Default {default}, {}.\n", key.name, key.says, takes(key)));
+    }
+    out
+}
+
 /// A key's default as it stands in a file.
 pub fn default(key: &Key) -> String {
     key.kind.from_text(key.default).map_or_else(|_| key.default.into(), |value| value.to_string())

@@ -71,6 +71,8 @@ pub struct Mesh {
 #[derive(Clone, Debug)]
 pub struct Storage {
     pub log_segment: u64,
+    pub snapshot_after: u64,
+    pub log_keep: u64,
     pub store_memory: u64,
     pub store_cache: u64,
     pub flush_interval: Duration,
@@ -82,7 +84,6 @@ pub struct Raft {
     pub heartbeat: Duration,
     pub election_min: Duration,
     pub election_max: Duration,
-    pub snapshot_entries: u64,
 }
 
 impl Settings {
@@ -249,6 +250,8 @@ impl Values<'_> {
     fn storage(&self) -> Storage {
         Storage {
             log_segment: self.size("log.segment"),
+            snapshot_after: self.size("log.snapshot_after"),
+            log_keep: self.size("log.keep"),
             store_memory: self.size("store.memory"),
             store_cache: self.size("store.cache"),
             flush_interval: self.duration("store.flush_interval"),
@@ -261,7 +264,6 @@ impl Values<'_> {
             heartbeat: self.duration("raft.heartbeat"),
             election_min: self.duration("raft.election_min"),
             election_max: self.duration("raft.election_max"),
-            snapshot_entries: self.number("raft.snapshot_entries"),
         }
     }
 }
@@ -287,7 +289,6 @@ mod tests {
         assert_eq!(s.mesh.workflow_enforcement, WorkflowEnforcement::Restricted);
         assert_eq!(s.storage.log_segment, 64 << 20);
         assert_eq!(s.peer.advertise, s.peer.listen);
-        assert_eq!(s.raft.snapshot_entries, 500_000);
     }
 
     #[test]

@@ -135,8 +135,6 @@ pub struct Options {
     pub heartbeat: Duration,
     /// A follower that has heard nothing for a random time between these asks for votes.
     pub election: (Duration, Duration),
-    /// Log bytes applied since the last sealed snapshot that make the next one due.
-    pub snapshot_after_bytes: u64,
     /// Log bytes kept behind the newest sealed snapshot for followers that lag.
     pub keep_bytes: u64,
     pub fatal: Fatal,
@@ -151,7 +149,6 @@ impl Options {
             address,
             heartbeat: Duration::from_millis(100),
             election: (Duration::from_millis(400), Duration::from_millis(800)),
-            snapshot_after_bytes: 256 << 20,
             keep_bytes: 64 << 20,
             fatal: Arc::new(|why| {
                 tracing::error!(event = "consensus.fatal", why, "stopping: going on could break a promise");

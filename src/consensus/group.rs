@@ -1,25 +1,112 @@
 //! One Raft group on this node: leadership, proposals, fences, membership.
 
-use super::api::{ConsensusError, GroupNumber, Leadership, Member, NotLeader, RaftId, Status};
+use super::api::{ConsensusError, GroupNumber, Leadership, Member, NotLeader, RaftId, StateMachine, Status};
+use super::consensus::Shared;
+use super::driver;
+use super::machine::{Machine, Progress, state_of};
+use super::network::Network;
+use super::reign::{Outcome, Reign, Ticket};
+use super::snapshot::Receiving;
+use super::storage::LogStorage;
+use super::types::{MEMBERSHIP_TAG, Peer, Proposal, Types, members, outside};
+use crate::log::GroupLog;
+use crate::ops::metrics as names;
+use crate::store::Partition;
 use bytes::Bytes;
-use std::sync::Arc;
-use tokio::sync::watch;
+use openraft::Instant;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::vote::leader_id_std::CommittedLeaderId;
+use openraft::{ChangeMembers, Raft, RaftMetrics};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
 
-/// One group's handle. Cheap to clone.
+/// Readers that wait for one round of fences.
+const READERS: usize = 4096;
+/// How long a change of members may take before its caller is told that the outcome is open.
+const CHANGE: Duration = Duration::from_secs(10);
+/// Between two tries while another change of members is under way.
+const CHANGE_PAUSE: Duration = Duration::from_millis(20);
+/// How long a hand-over waits for proposals under way: a few disk syncs.
+const DRAIN: Duration = Duration::from_millis(250);
+
+/// One group's handle. Cheap to clone. Its tasks run until consensus is shut down.
 #[derive(Clone)]
 pub struct Group {
     inner: Arc<Inner>,
 }
 
+pub type Reader = oneshot::Sender<Result<u64, NotLeader>>;
+
 struct Inner {
     number: GroupNumber,
+    id: RaftId,
+    raft: Raft<Types, Machine>,
+    log: GroupLog,
+    partition: Arc<Partition>,
+    progress: Arc<Progress>,
     leadership: watch::Sender<Leadership>,
-    applied: watch::Sender<u64>,
+    reign: Mutex<Arc<Reign>>,
+    readers: mpsc::Sender<Reader>,
+    receiving: tokio::sync::Mutex<Option<Receiving>>,
+    election: Duration,
+    tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
 impl Group {
+    pub(super) async fn open(
+        shared: &Arc<Shared>,
+        number: GroupNumber,
+        engine: Arc<dyn StateMachine>,
+    ) -> Result<Self, ConsensusError> {
+        let (parts, options) = (&shared.parts, &shared.options);
+        let partition = parts.store.partition(number).map_err(|e| ConsensusError::Storage(e.to_string()))?;
+        let (_, known) = state_of(&partition.applied()).map_err(|e| ConsensusError::Storage(e.to_string()))?;
+        shared.learn(number, &members(known.membership()));
+        let log = parts.log.group(number);
+        let progress = Arc::new(Progress::new());
+        progress.applied.send_replace(partition.applied().index);
+        let fatal = options.fatal.clone();
+        let machine =
+            Machine { group: number, partition: partition.clone(), engine, progress: progress.clone(), fatal };
+        let network =
+            Network { group: number, id: options.id, transport: parts.transport.clone(), partition: partition.clone() };
+        let storage = LogStorage::new(log.clone(), options.fatal.clone());
+        let config = driver::config(options).map_err(|e| ConsensusError::Raft(e.to_string()))?;
+        let raft = Raft::new(options.id.0, config, network, storage, machine)
+            .await
+            .map_err(|e| ConsensusError::Storage(e.to_string()))?;
+        let (readers, waiting) = mpsc::channel(READERS);
+        let group = Group {
+            inner: Arc::new(Inner {
+                number,
+                id: options.id,
+                raft,
+                log,
+                partition,
+                progress,
+                leadership: watch::channel(Leadership::default()).0,
+                reign: Mutex::new(Arc::new(Reign::over())),
+                readers,
+                receiving: tokio::sync::Mutex::default(),
+                election: options.election.1,
+                tasks: Mutex::default(),
+            }),
+        };
+        *lock(&group.inner.tasks) = driver::start(shared, &group, waiting);
+        Ok(group)
+    }
+
     pub fn number(&self) -> GroupNumber {
         self.inner.number
+    }
+
+    /// This node's id in the group.
+    pub fn id(&self) -> RaftId {
+        self.inner.id
     }
 
     /// Who leads, as it changes. `leading` becomes true only after this node has applied everything committed
@@ -30,59 +117,210 @@ impl Group {
 
     /// The last index applied here, as it rises.
     pub fn applied(&self) -> watch::Receiver<u64> {
-        self.inner.applied.subscribe()
+        self.inner.progress.applied.subscribe()
     }
 
     /// Queues an entry behind all earlier ones of this reign, to be logged only within it. `Ok` means queued, not
     /// committed: the outcome is the entry in [`StateMachine::apply`](super::StateMachine::apply), or a new reign.
-    /// Waits only while the queue is full; callers must not run two proposals of one group at once if order matters.
+    /// Waits while log or store are behind (P6); calls of one group must not overlap if their order matters.
+    ///
+    /// The payload must not be empty, and its first byte (a record's version) not be 255.
     pub async fn propose(&self, reign: u64, payload: Bytes) -> Result<(), NotLeader> {
-        let _ = (reign, payload);
-        Err(NotLeader { leader: self.inner.leadership.borrow().leader })
+        let current = self.reign();
+        if current.number() != reign || payload.first().is_none_or(|b| *b == MEMBERSHIP_TAG) {
+            return Err(self.not_leader());
+        }
+        self.inner.log.room().await;
+        self.inner.partition.room().await;
+        let ticket = current.enter().ok_or_else(|| self.not_leader())?;
+        self.write(ticket, payload).await
+    }
+
+    async fn write(&self, ticket: Ticket, payload: Bytes) -> Result<(), NotLeader> {
+        let reign = ticket.reign().clone();
+        let term = CommittedLeaderId::new(reign.term());
+        let proposal = Proposal { payload, reign: Some(reign) };
+        let request = self.inner.raft.write(proposal).with_leader(term).responder(Outcome::of(ticket));
+        request.await.map_err(|_| self.not_leader())
     }
 
     /// An index such that a reader who has applied it sees everything acknowledged before this call. Asks a majority;
     /// callers that come together share one round.
     pub async fn read_index(&self) -> Result<u64, NotLeader> {
-        Err(NotLeader { leader: self.inner.leadership.borrow().leader })
+        let (tell, told) = oneshot::channel();
+        self.inner.readers.send(tell).await.map_err(|_| self.not_leader())?;
+        told.await.unwrap_or_else(|_| Err(self.not_leader()))
+    }
+
+    pub(super) fn not_leader(&self) -> NotLeader {
+        NotLeader { leader: self.inner.leadership.borrow().leader.filter(|l| *l != self.inner.id) }
     }
 
     pub fn status(&self) -> Status {
-        Status { group: self.inner.number, leadership: *self.inner.leadership.borrow(), ..Status::default() }
+        let metrics = self.metrics();
+        let index = |at: &Option<super::types::LogId>| at.map_or(0, |at| outside(at.index));
+        let matched = metrics.replication.iter().flatten();
+        Status {
+            group: self.inner.number,
+            leadership: *self.inner.leadership.borrow(),
+            last: metrics.last_log_index.map_or(0, outside),
+            committed: index(&metrics.local_committed),
+            applied: *self.inner.progress.applied.borrow(),
+            snapshot: index(&metrics.snapshot),
+            members: members(metrics.membership_config.membership()),
+            matched: matched.map(|(id, at)| (RaftId(*id), index(at))).collect(),
+            quorum_age_ms: metrics.last_quorum_acked.map(|at| at.elapsed().as_millis() as u64),
+        }
+    }
+
+    /// Members as this node knows them now, committed or not.
+    pub fn members(&self) -> Vec<Member> {
+        members(self.metrics().membership_config.membership())
     }
 
     /// Makes the first members of a new site agree on themselves. Called once, on one node, with an empty log.
     pub async fn initialise(&self, members: &[Member]) -> Result<(), ConsensusError> {
-        let _ = members;
-        Err(NotLeader::default().into())
+        let nodes: BTreeMap<u64, Peer> = members.iter().map(|m| (m.id.0, Peer { address: m.address })).collect();
+        self.inner.raft.initialize(nodes).await.map_err(|e| ConsensusError::Raft(e.to_string()))
     }
 
-    /// Gives leadership to `to`, or to the voter with the longest log. `Ok` when another node leads.
+    /// Gives leadership to `to`, or to the voter with the longest log. `Ok` when this node does not lead any more.
+    /// Proposals under way are finished first; new ones are refused from the start.
     pub async fn hand_over(&self, to: Option<RaftId>) -> Result<(), ConsensusError> {
-        let _ = to;
-        Ok(())
+        if self.inner.leadership.borrow().leader != Some(self.inner.id) {
+            return Ok(());
+        }
+        let to = to.or_else(|| self.successor());
+        let to = to.ok_or_else(|| ConsensusError::Membership("no other voter can lead".into()))?;
+        let reign = self.reign();
+        reign.close();
+        let _ = tokio::time::timeout(DRAIN, reign.wait(Reign::settled)).await;
+        let trigger = self.inner.raft.trigger().transfer_leader(to.0).await;
+        trigger.map_err(|e| ConsensusError::Raft(e.to_string()))?;
+        let mut leadership = self.leadership();
+        let changed = leadership.wait_for(|l| l.leader.is_some_and(|leader| leader != self.inner.id));
+        let outcome = tokio::time::timeout(self.inner.election * 2, changed).await;
+        // If nobody took over, this node may go on, but not in the reign that was closed.
+        reign.spoil();
+        outcome.map(drop).map_err(|_| ConsensusError::Timeout)
     }
 
-    /// Adds a member without a vote, or changes a member's address.
-    pub async fn add_learner(&self, id: RaftId, address: std::net::SocketAddr) -> Result<(), ConsensusError> {
-        let _ = (id, address);
-        Err(NotLeader::default().into())
+    /// The other voter with the longest log that answered last.
+    fn successor(&self) -> Option<RaftId> {
+        let metrics = self.metrics();
+        let acknowledged = |id: &u64| metrics.heartbeat.as_ref()?.get(id).copied().flatten();
+        let matched = metrics.replication.as_ref()?;
+        let voters = metrics.membership_config.voter_ids().filter(|id| *id != self.inner.id.0);
+        let fresh = voters.filter(|id| acknowledged(id).is_some_and(|at| at.elapsed() < self.inner.election));
+        fresh.max_by_key(|id| matched.get(id).copied().flatten().map(|at| at.index)).map(RaftId)
     }
 
-    /// Gives a learner a vote, in place of an earlier incarnation of the same node if there is one.
+    /// Adds a member without a vote, or changes a member's address. Leader only.
+    pub async fn add_learner(&self, id: RaftId, address: SocketAddr) -> Result<(), ConsensusError> {
+        self.change(ChangeMembers::SetNodes(BTreeMap::from([(id.0, Peer { address })]))).await
+    }
+
+    /// Gives a learner a vote, in place of an earlier incarnation of the same node if there is one. Leader only.
     pub async fn promote(&self, id: RaftId) -> Result<(), ConsensusError> {
-        let _ = id;
-        Err(NotLeader::default().into())
+        let voters = self.metrics().membership_config.voter_ids().collect::<Vec<_>>();
+        let others = voters.into_iter().filter(|v| RaftId(*v).node() != id.node());
+        self.change(ChangeMembers::ReplaceAllVoters(others.chain([id.0]).collect())).await
     }
 
-    /// Takes a member out of the group.
+    /// Takes a member out of the group. Leader only.
     pub async fn remove(&self, id: RaftId) -> Result<(), ConsensusError> {
-        let _ = id;
-        Err(NotLeader::default().into())
+        let voters: BTreeSet<u64> = self.metrics().membership_config.voter_ids().collect();
+        if voters.contains(&id.0) {
+            let rest = voters.into_iter().filter(|v| *v != id.0).collect();
+            return self.change(ChangeMembers::ReplaceAllVoters(rest)).await;
+        }
+        self.change(ChangeMembers::RemoveNodes(BTreeSet::from([id.0]))).await
     }
 
-    /// Starts a sealed snapshot of this node's state now; the log is cut below it when it is done.
-    pub async fn trigger_snapshot(&self) -> Result<(), ConsensusError> {
-        Ok(())
+    /// Leaves a half-finished change of voters behind. Leader only.
+    pub(super) async fn settle_members(&self) -> Result<(), ConsensusError> {
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::new())).await
     }
+
+    async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<(), ConsensusError> {
+        tokio::time::timeout(CHANGE, self.change_in_turn(change)).await.unwrap_or(Err(ConsensusError::Timeout))
+    }
+
+    async fn change_in_turn(&self, change: ChangeMembers<u64, Peer>) -> Result<(), ConsensusError> {
+        use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+        loop {
+            match self.inner.raft.change_membership(change.clone(), false).await {
+                Ok(_) => return Ok(()),
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                    return Err(NotLeader { leader: to.leader_id.map(RaftId) }.into());
+                }
+                // One change at a time: another one, perhaps of the leader's own making, comes first.
+                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                    ChangeMembershipError::InProgress(_),
+                ))) => tokio::time::sleep(CHANGE_PAUSE).await,
+                Err(RaftError::APIError(e)) => return Err(ConsensusError::Membership(e.to_string())),
+                Err(RaftError::Fatal(e)) => return Err(ConsensusError::Raft(e.to_string())),
+            }
+        }
+    }
+
+    /// Starts a sealed snapshot of this node's state; the log is cut below it later.
+    pub async fn trigger_snapshot(&self) -> Result<(), ConsensusError> {
+        self.inner.raft.trigger().snapshot().await.map_err(|e| ConsensusError::Raft(e.to_string()))
+    }
+
+    /// Stops the group on this node, without handing over.
+    pub(super) async fn stop(&self) {
+        self.reign().spoil();
+        if let Err(e) = self.inner.raft.shutdown().await {
+            tracing::warn!(event = "raft.stop", group = self.inner.number, why = %e, "group did not stop cleanly");
+        }
+        for task in lock(&self.inner.tasks).drain(..) {
+            task.abort();
+        }
+    }
+}
+
+/// For the rest of the room.
+impl Group {
+    pub(super) fn raft(&self) -> &Raft<Types, Machine> {
+        &self.inner.raft
+    }
+    pub(super) fn partition(&self) -> &Arc<Partition> {
+        &self.inner.partition
+    }
+    pub(super) fn receiving(&self) -> &tokio::sync::Mutex<Option<Receiving>> {
+        &self.inner.receiving
+    }
+    pub(super) async fn log_room(&self) {
+        self.inner.log.room().await;
+    }
+    pub(super) fn metrics(&self) -> RaftMetrics<Types> {
+        self.inner.raft.metrics().borrow_watched().clone()
+    }
+    pub(super) fn reign(&self) -> Arc<Reign> {
+        lock(&self.inner.reign).clone()
+    }
+    pub(super) fn set_reign(&self, reign: Arc<Reign>) {
+        *lock(&self.inner.reign) = reign;
+    }
+    pub(super) fn applied_term(&self) -> watch::Receiver<u64> {
+        self.inner.progress.term.subscribe()
+    }
+    pub(super) fn applied_bytes(&self) -> u64 {
+        self.inner.progress.bytes.load(Ordering::Relaxed)
+    }
+    /// Tells everyone who leads.
+    pub(super) fn publish(&self, now: Leadership) {
+        let changed = self.inner.leadership.send_if_modified(|old| std::mem::replace(old, now) != now);
+        if changed {
+            let label = self.inner.number.to_string();
+            metrics::gauge!(names::RAFT_IS_LEADER, "partition" => label.clone()).set(f64::from(u8::from(now.leading)));
+            metrics::gauge!(names::RAFT_TERM, "partition" => label).set(now.term as f64);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }

@@ -5,9 +5,27 @@
 //! this room names it.
 
 mod api;
+mod consensus;
+mod driver;
 mod group;
+mod handler;
+mod machine;
+mod members;
+mod network;
+mod reign;
+mod rejoin;
+mod repair;
+mod snapshot;
+mod storage;
+mod types;
+mod wire;
 
 pub use api::{
     ConsensusError, Entry, Fatal, GroupNumber, Leadership, Member, NotLeader, Options, RaftId, StateMachine, Status,
 };
+pub use consensus::{Consensus, Parts, SITE_GROUP};
 pub use group::Group;
+pub use rejoin::{Rejoined, rejoin};
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
+/// Most bytes that a connection holds unparsed or unsent: a body's frame is at most this long.
+const READ_BUFFER: usize = 64 << 10;
+
 /// What every request of a connection shares.
 pub struct Conn {
     pub edge: Arc<Edge>,
@@ -62,7 +65,8 @@ async fn serve_http1(conn: Arc<Conn>, io: Io, mut phases: watch::Receiver<Phase>
         // Idle and slow heads are timed by the socket, without a timer for each request.
         .header_read_timeout(None)
         .max_headers(options.max_headers)
-        .max_buf_size(options.max_head.max(8 << 10));
+        .max_header_size(options.max_head)
+        .max_buf_size(READ_BUFFER.max(options.max_head));
     let service = hyper::service::service_fn(|request| answer(conn.clone(), request));
     let mut connection = pin!(builder.serve_connection(io, service));
     tokio::select! {

@@ -59,13 +59,30 @@ pub async fn serve(edge: Arc<Edge>, listener: TcpListener, mut stop: watch::Rece
         let (edge, phases, handshakes) = (edge.clone(), phases.clone(), handshakes.clone());
         connections.spawn(async move {
             let _permit = permit;
-            metrics::gauge!(CONNECTIONS, "listener" => LABEL).increment(1.0);
+            let _counted = Open::new(edge.clone());
             welcome(edge, stream, address, phases, handshakes).await;
-            metrics::gauge!(CONNECTIONS, "listener" => LABEL).decrement(1.0);
         });
     }
     drop(listener);
     drain(&edge, phase, connections).await;
+}
+
+/// Counts a connection while it is open, however it ends.
+struct Open(Arc<Edge>);
+
+impl Open {
+    fn new(edge: Arc<Edge>) -> Open {
+        edge.open.fetch_add(1, Relaxed);
+        metrics::gauge!(CONNECTIONS, "listener" => LABEL).increment(1.0);
+        Open(edge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+        metrics::gauge!(CONNECTIONS, "listener" => LABEL).decrement(1.0);
+    }
 }
 
 async fn drain(edge: &Edge, phase: watch::Sender<Phase>, mut connections: JoinSet<()>) {

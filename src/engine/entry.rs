@@ -186,7 +186,8 @@ mod tests {
 
     #[test]
     fn rows_come_back_packed_or_not() {
-        let noise: Vec<u8> = (0..4000u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as u8).collect();
+        let mut noise = vec![0; 4000];
+        aws_lc_rs::rand::fill(&mut noise).unwrap();
         for (body, packing) in [(vec![7; 20], 0), (vec![7; 4000], 1), (noise, 0)] {
             let ops = ops(body);
             let mut entry = Entry { term: 5, ..Default::default() };

@@ -133,7 +133,10 @@ pub(super) async fn fence_task(
             }
             match timeout(ROUND, round(partition, group.as_ref(), transport.as_ref(), me)).await {
                 Ok(Some(index)) => {
-                    waiting.drain(..).for_each(|ticket| drop(ticket.send(index)));
+                    for ticket in waiting.drain(..) {
+                        // Who stopped waiting needs no answer.
+                        let _ = ticket.send(index);
+                    }
                     break;
                 }
                 Ok(None) => tokio::time::sleep(PAUSE).await,

@@ -35,9 +35,6 @@ struct Found {
 /// Reads the log in `path`. `fresh` becomes the epoch of a new log.
 pub fn open(fs: Arc<dyn Fs>, path: PathBuf, options: &LogOptions, fresh: u64) -> Result<Opened, LogError> {
     fs.create_dir_all(&path)?;
-    if let Some(parent) = path.parent() {
-        fs.sync_dir(parent)?;
-    }
     let found = list(fs.as_ref(), &path)?;
     let next = found.last().map_or(1, |f| f.segment.sequence + 1);
     let total: u64 = found.iter().map(|f| f.segment.bytes).sum();

@@ -116,9 +116,31 @@ impl Dir {
             }
             drop(spares);
             let Some(old) = lock(&self.retired).pop_front() else { return Ok(()) };
-            self.fs.remove_file(&self.path.join(name(old.sequence)))?;
-            self.fs.sync_dir(&self.path)?;
-            self.bytes.fetch_sub(old.bytes, Ordering::Relaxed);
+            self.remove(old)?;
+        }
+    }
+
+    fn remove(&self, old: Segment) -> io::Result<()> {
+        let path = self.path.join(name(old.sequence));
+        if self.fs.exists(&path)
+            && let Err(e) = self.fs.remove_file(&path)
+        {
+            lock(&self.retired).push_front(old);
+            return Err(e);
+        }
+        self.bytes.fetch_sub(old.bytes, Ordering::Relaxed);
+        self.fs.sync_dir(&self.path)
+    }
+
+    /// The oldest purged segment of the usual size. Longer ones before it go: used again, they would keep their size
+    /// for ever; and in order, so that what is left after a crash has no gap.
+    fn reusable(&self) -> io::Result<Option<Segment>> {
+        loop {
+            let Some(old) = lock(&self.retired).pop_front() else { return Ok(None) };
+            if old.bytes == self.segment_bytes {
+                return Ok(Some(old));
+            }
+            self.remove(old)?;
         }
     }
 
@@ -135,11 +157,7 @@ impl Dir {
     fn prepare(&self, spares: &mut MutexGuard<'_, Spares>) -> io::Result<()> {
         let sequence = spares.next;
         let target = self.path.join(name(sequence));
-        // Only segments of the usual size are used again; a longer one would keep its size for ever.
-        let old = {
-            let mut retired = lock(&self.retired);
-            if retired.front().is_some_and(|s| s.bytes == self.segment_bytes) { retired.pop_front() } else { None }
-        };
+        let old = self.reusable()?;
         let segment = match old {
             Some(old) => {
                 let recycled = self.recycle(&old, &target);

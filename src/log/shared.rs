@@ -146,6 +146,12 @@ impl Shared {
         self.notify.notify_one();
     }
 
+    /// After there is something for it to do. Takes the lock, so that it is either before its look or in its sleep.
+    pub fn wake_tender(&self) {
+        let _state = self.lock();
+        self.tend.notify_all();
+    }
+
     pub fn groups(&self) -> Vec<GroupId> {
         self.lock().groups.keys().copied().collect()
     }
@@ -282,7 +288,7 @@ impl Shared {
         }
         self.finished.notify_waiters();
         self.room.notify_waiters();
-        self.tend.notify_all();
+        self.wake_tender();
     }
 }
 

@@ -265,9 +265,10 @@ fn show_name(name: &x509_parser::extensions::GeneralName<'_>) -> String {
     use x509_parser::extensions::GeneralName::{DNSName, IPAddress};
     match name {
         DNSName(name) => (*name).into(),
-        &IPAddress(&[a, b, c, d]) => std::net::Ipv4Addr::new(a, b, c, d).to_string(),
         IPAddress(bytes) => {
-            <[u8; 16]>::try_from(*bytes).map_or_else(|_| hex(bytes), |b| std::net::Ipv6Addr::from(b).to_string())
+            let v4 = <[u8; 4]>::try_from(*bytes).map(|b| std::net::Ipv4Addr::from(b).to_string());
+            let v6 = <[u8; 16]>::try_from(*bytes).map(|b| std::net::Ipv6Addr::from(b).to_string());
+            v4.or(v6).unwrap_or_else(|_| hex(bytes))
         }
         other => other.to_string(),
     }

@@ -152,6 +152,66 @@ codes! {
     ADMIN_UNREACHABLE = "SPN-2003" Busy, "The node cannot be reached",
         "Nothing answers on the admin socket: the node is stopped, or you lack the group that may open it.",
         "Start the node (`systemctl start spine`), or run as root or a member of group spine; --socket names another socket.";
+    CLI_USAGE = "SPN-2004" Incorrect, "The command was not understood",
+        "An option, argument or verb is unknown, missing or contradicts another. Nothing was done.",
+        "Every verb has help with two examples: put --help behind it.";
+    CLI_CONFIG = "SPN-2005" Incorrect, "The configuration cannot be used",
+        "A file under /etc/spine, a drop-in or a --set value holds an unknown key, a wrong type or a contradiction. Nothing in a configuration is ignored; a running node keeps what it has.",
+        "Correct the line that the message names. `spine config check` reads the same files; `spine config show` tells where each value came from.";
+    CLI_FILE = "SPN-2006" Fault, "A file could not be read or written",
+        "The message names the file and what the operating system said.",
+        "Check that the path exists, that your user may use it, and that the disk has room.";
+    CLI_NOT_FOUND = "SPN-2007" NotFound, "There is nothing of that name",
+        "The register, the site or the store holds nothing under the id given.",
+        "List what there is with the noun's `list`.";
+    CLI_ALREADY = "SPN-2008" Conflict, "It is already so",
+        "The thing asked for is the case already, and --strict was given or it differs from what was asked.",
+        "Look at it with the noun's `show`; change it with `set`.";
+    CLI_CONFIRM = "SPN-2009" Conflict, "The command wants --yes",
+        "The verb can take something away. It has shown its plan and done nothing. No question is asked, so that scripts never hang.",
+        "Read the plan, then repeat the command with --yes.";
+    CLI_UNAVAILABLE = "SPN-2010" Busy, "The site cannot do this now",
+        "No majority of nodes agrees on a leader, the queue is full, or the disk is nearly full.",
+        "See `spine cluster status`; repeating the command is safe.";
+    CLI_PORT = "SPN-2011" Fault, "An address cannot be listened on",
+        "Another program listens there, or the address is not this machine's.",
+        "Stop the other program, or choose another address.";
+    CLI_DEMO = "SPN-2012" Conflict, "The demo is not in the state needed",
+        "`spine demo kill` and `spine demo start` act on a demo that runs with the same --dir; a second demo in a folder where one runs is refused.",
+        "Name the folder that the running demo printed.";
+    CLI_NOT_READY = "SPN-2013" Fault, "A node did not become ready in time",
+        "The process has ended, or /readyz does not say yes.",
+        "Read the node's log; in a demo it is DIR/node-N/log.";
+    CLI_NOT_INITIALISED = "SPN-2014" Fault, "This node belongs to no site yet",
+        "The node has no certificate of a site.",
+        "On the first node run `spine init`; on others ask for a token with `spine cluster invite` and run `spine join TOKEN`.";
+    CLI_INITIALISED = "SPN-2015" Conflict, "This node already belongs to a site",
+        "Its certificate or its data name a site, and the command would make it belong to another.",
+        "If that is meant, move node.data and the peer certificates away first.";
+    CLI_TOKEN = "SPN-2016" Forbidden, "The invitation cannot be used",
+        "A token is good for one node and 30 minutes, and for the site that made it.",
+        "Ask for a new one with `spine cluster invite`.";
+    CLI_CERTIFICATE = "SPN-2017" Fault, "A certificate could not be made or read",
+        "The message names the file and what is wrong with it. Certificates, keys and requests are PEM files.",
+        "See `spine cert --help`.";
+    CLI_HANDSHAKE = "SPN-2018" Fault, "The TLS handshake failed",
+        "The other side was reached but one of the two did not accept the other's certificate: it is for another name, has run out, is revoked, comes from another authority, or none was given where one is needed.",
+        "Compare what `spine cert list FILE` says of each certificate.";
+    CLI_DEGRADED = "SPN-2019" Fault, "It works, but not as it should",
+        "Something is missing that the site can do without for a time: a node is down, a certificate runs out soon, a disk fills.",
+        "The lines above name it, with the remedy.";
+    CLI_AUDIT_BROKEN = "SPN-2020" Fault, "The audit chain is broken",
+        "A record was changed, is missing or is out of order.",
+        "Keep the disks as they are, compare with the other nodes, and treat it as a security incident.";
+    CLI_TRANSFER = "SPN-2101" Conflict, "Leadership could not be handed over",
+        "The node asked for is not a voter, is not seen, or is too far behind. Leadership stays where it is.",
+        "See `spine cluster status`, and name a voter that is in step.";
+    CLI_MEMBERSHIP = "SPN-2102" Conflict, "The site's membership cannot be changed so",
+        "The node is or is not a member already, or another change is under way.",
+        "See `spine cluster members`; repeat when the change under way has ended.";
+    CLI_UNSAFE_REMOVE = "SPN-2107" Conflict, "Removing the node would endanger the site",
+        "After the removal too few voters that are in step would remain.",
+        "Add or repair a node first; --force overrides and may lose data.";
     TLS_FILES = "SPN-3001" Fault, "Certificate files cannot be used",
         "A file is missing, unreadable, expired or does not fit its key. What was loaded before goes on serving.",
         "Correct the file that the log names, then `spine config reload`.";

@@ -33,6 +33,7 @@ pub enum Open {
 
 pub trait Fs: Send + Sync + 'static {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
+    /// Makes missing folders, with their names durable.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
     /// File names (not paths) in a folder, sorted; an error if the folder is missing.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;

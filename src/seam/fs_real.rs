@@ -76,7 +76,13 @@ impl Fs for RealFs {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        let missing: Vec<_> = path.ancestors().filter(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
+        fs::create_dir_all(path)?;
+        for dir in missing.into_iter().rev() {
+            let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            self.sync_dir(parent)?;
+        }
+        Ok(())
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {

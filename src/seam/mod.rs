@@ -8,6 +8,7 @@ pub mod fs;
 pub mod fs_real;
 pub mod net;
 pub mod rng;
+pub mod sim;
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 //! Nothing durable rests on sled (P7): the log is cut only below our own sealed snapshots, and a store that does
 //! not open or fails a checksum is set aside and rebuilt.
 
+pub mod blobs;
 mod block;
 mod blocks;
 mod cache;
@@ -98,6 +99,8 @@ pub trait Reader {
 }
 
 #[cfg(test)]
-mod testing;
+mod real_tests;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

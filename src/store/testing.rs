@@ -113,6 +113,10 @@ impl MemFs {
     }
 }
 
+pub fn world(fs: &MemFs) -> World {
+    World { fs: Arc::new(fs.clone()), clock: Arc::new(clock::SystemClock), rng: Arc::new(rng::SystemRng) }
+}
+
 pub fn at(index: u64) -> Position {
     Position { index, term: 1, leader: 1 }
 }
@@ -142,10 +146,8 @@ impl Run {
     }
 
     async fn open(fs: &MemFs, kv: &MemoryKv) -> Store {
-        let world =
-            World { fs: Arc::new(fs.clone()), clock: Arc::new(clock::SystemClock), rng: Arc::new(rng::SystemRng) };
         let options = StoreOptions { flush_interval: Duration::from_secs(3600), ..Default::default() };
-        Store::over(world, PathBuf::from("/store"), options, Arc::new(kv.clone()), None).await.unwrap()
+        Store::over(world(fs), PathBuf::from("/store"), options, Arc::new(kv.clone()), None).await.unwrap()
     }
 
     pub fn partition(&self) -> Arc<Partition> {

@@ -4,7 +4,7 @@
 use super::site::{Site, Target};
 use bytes::Bytes;
 use futures_util::future::poll_fn;
-use http::{Request, StatusCode};
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -78,14 +78,13 @@ impl Client {
     }
 
     /// Sends one request and reads the whole answer.
-    pub async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Failure> {
+    pub async fn ask(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Failure> {
         self.connect().await?;
         let Some(Live { sender, connection }) = &mut self.live else { return Err(Failure::Closed) };
         let exchange = async {
             let answer = sender.send_request(request).await?;
-            let status = answer.status();
-            let body = answer.into_body().collect().await?.to_bytes();
-            Ok::<_, hyper::Error>((status, body))
+            let (head, body) = answer.into_parts();
+            Ok::<_, hyper::Error>(Response::from_parts(head, body.collect().await?.to_bytes()))
         };
         match timeout(self.patience, drive(connection, exchange)).await {
             Ok(Some(Ok(answer))) => {

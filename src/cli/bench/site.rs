@@ -79,7 +79,8 @@ impl Site {
         }
     }
 
-    fn of_demo(dir: &Path, which: &str) -> anyhow::Result<Site> {
+    /// A running demo below `dir`; `which` nodes are spoken to, as in `--nodes`.
+    pub fn of_demo(dir: &Path, which: &str) -> anyhow::Result<Site> {
         let demo = read_demo(dir)?;
         let client = demo.clients.first().context("demo.json names no client")?;
         let tls = tls(&dir.join(&demo.ca), &dir.join(&client.cert), &dir.join(&client.key))?;

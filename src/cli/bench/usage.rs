@@ -2,6 +2,7 @@
 //! they lead from their metrics. What cannot be read is zero, never an error: a load must not fail over its scales.
 
 use super::site::Site;
+use crate::ops::metrics;
 use std::{
     fs,
     io::{Read, Write},
@@ -105,10 +106,11 @@ fn tokio_sleep(time: Duration) {
     }
 }
 
-/// How many partitions a node says it leads, by its metrics page.
+/// How many partitions a node says it leads, by its metrics page; the site partition takes no messages.
 pub fn partitions_led(metrics_url: &str) -> usize {
+    const SITE: &str = "partition=\"0\"";
     let Some(page) = fetch(metrics_url) else { return 0 };
-    let leads = |l: &&str| l.starts_with("spine_raft_leading") && l.trim_end().ends_with(" 1");
+    let leads = |l: &&str| l.starts_with(metrics::RAFT_IS_LEADER) && !l.contains(SITE) && l.trim_end().ends_with(" 1");
     page.lines().filter(leads).count()
 }
 

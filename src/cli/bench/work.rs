@@ -221,7 +221,7 @@ impl Worker {
     async fn ask(&mut self, op: Op, due: Instant, request: Request<Full<Bytes>>, want: StatusCode) -> Option<Bytes> {
         let answer = self.client.ask(request).await;
         let now = Instant::now();
-        let good = matches!(&answer, Ok((status, _)) if *status == want);
+        let good = matches!(&answer, Ok(answer) if answer.status() == want);
         if good {
             self.plan.silence.broken(now);
         }
@@ -229,12 +229,12 @@ impl Worker {
         match answer {
             // Failures of the warm-up count: they are never to be expected.
             Err(failure) => stats.failed(op, failure),
-            Ok((status, _)) if !good => stats.refused(op, status),
-            Ok((_, body)) => {
+            Ok(answer) if !good => stats.refused(op, answer.status()),
+            Ok(answer) => {
                 if self.plan.counts(due) {
                     stats.success(op, now.saturating_duration_since(due));
                 }
-                return Some(body);
+                return Some(answer.into_body());
             }
         }
         None

@@ -1,6 +1,8 @@
 //! Tests of the log room (P1, P7).
 
 mod basics;
+mod crash;
+mod model;
 
 use super::*;
 use crate::seam::{clock::SystemClock, fs_real::RealFs, rng::SystemRng};

@@ -1,0 +1,130 @@
+//! The tree of commands. Each group's verbs stand in the group's own file; what all commands take stands here.
+
+use super::{
+    audit, bench, cert, cluster, config, demo, doctor, explain,
+    failure::{self, Failure},
+    generate, init, join, mailbox, node,
+    output::{Format, Output},
+    party, serve, trace, workflow,
+};
+use crate::config::{Settings, Sources};
+use std::path::PathBuf;
+
+/// Spine: the backbone a nation's health service runs on, as one daemon.
+#[derive(clap::Parser, Debug)]
+#[command(
+    name = "spine",
+    version,
+    max_term_width = 80,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  spine demo\n  spine status --output json"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Globals {
+    /// Configuration file (else SPINE_CONFIG, else /etc/spine/spine.toml)
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    pub config: Option<PathBuf>,
+    /// Override one configuration key; may be repeated
+    #[arg(long, global = true, value_name = "KEY=VALUE", help_heading = "Everywhere")]
+    pub set: Vec<String>,
+    /// Admin socket of the node to talk to (else admin.socket)
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Everywhere")]
+    pub socket: Option<PathBuf>,
+    /// How to print results
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Everywhere")]
+    pub output: Format,
+    /// Print ids only
+    #[arg(long, short, global = true, help_heading = "Everywhere")]
+    pub quiet: bool,
+}
+
+impl Globals {
+    pub fn out(&self) -> Output {
+        Output { format: self.output, quiet: self.quiet }
+    }
+    pub fn sources(&self) -> Sources {
+        Sources { file: self.config.clone(), set: self.set.clone() }
+    }
+    /// The checked configuration.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        self.sources().load().map_err(failure::config)
+    }
+    /// Where the node's admin socket is.
+    pub fn socket_path(&self) -> Result<PathBuf, Failure> {
+        match &self.socket {
+            Some(path) => Ok(path.clone()),
+            None => Ok(self.settings()?.admin_socket),
+        }
+    }
+}
+
+/// What every verb that writes takes.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Write {
+    /// Check and show what would change; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Fail (exit 7) where it is already so
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(clap::Subcommand, Debug)]
+pub enum Command {
+    /// Run a node in the foreground (what the unit starts)
+    Serve(serve::Args),
+    /// Run a whole site on this machine to try things on
+    Demo(demo::Args),
+    /// Show node, site, services and certificates on one screen
+    Status(Bare),
+    /// Make this machine the first node of a new site
+    Init(init::Args),
+    /// Make this machine a node of an existing site
+    Join(join::Args),
+    /// Check the configuration, and show where values come from
+    Config(config::Args),
+    /// Show members and leaders; invite; hand leadership over
+    Cluster(cluster::Args),
+    /// Drain, add, remove or replace a node
+    Node(node::Args),
+    /// Make, list, revoke and check certificates
+    Cert(cert::Args),
+    /// Register organisations and their systems
+    Party(party::Args),
+    /// Register MESH mailboxes
+    Mailbox(mailbox::Args),
+    /// Register MESH workflows, their senders and receivers
+    Workflow(workflow::Args),
+    /// Verify and search the audit trail
+    Audit(audit::Args),
+    /// Follow a message or request by its id
+    Trace(trace::Args),
+    /// Measure a running site
+    Bench(bench::BenchArgs),
+    /// Check this machine and its node; say what to mend
+    Doctor(doctor::Args),
+    /// Explain an error code
+    Explain(explain::Args),
+    /// Print shell completions
+    Completions(generate::Completions),
+    /// Print a manual page
+    Man(generate::Man),
+    /// Write what packages ship: completions, manual, sample file
+    #[command(hide = true)]
+    Generate(generate::Args),
+}
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  spine status\n  spine status --output json --socket /tmp/demo/node-1/admin.sock")]
+pub struct Bare {}

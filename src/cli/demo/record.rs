@@ -1,0 +1,117 @@
+//! `DIR/demo.json`: what scripts read. Its shape is a contract; fields are added, never changed.
+
+use super::{
+    data::{self, CLIENTS},
+    layout::Layout,
+};
+use crate::{
+    cli::failure::{Failure, failure, file},
+    ops::codes,
+};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// A running demo. Paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The authority of listeners and clients, PEM.
+    pub ca: PathBuf,
+    /// The environment's shared key for MESH tokens, as text.
+    pub shared_key: String,
+    pub nodes: Vec<Node>,
+    pub clients: Vec<ClientRecord>,
+    pub mailboxes: Vec<Mailbox>,
+    /// Ids.
+    pub workflows: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// 1, 2, 3…
+    pub id: u16,
+    /// Of the node's process now; a restarted node has another.
+    pub pid: u32,
+    /// `https://127.0.0.1:8440`
+    pub supplier: String,
+    /// Of the internet listener, once there is one.
+    pub internet: Option<String>,
+    /// `http://127.0.0.1:8442/metrics`
+    pub metrics: String,
+    /// Admin socket.
+    pub socket: PathBuf,
+    pub data: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientRecord {
+    pub name: String,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    pub ods: String,
+    pub asid: String,
+    pub party_key: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mailbox {
+    pub id: String,
+    pub name: String,
+    pub password: String,
+    pub ods: String,
+}
+
+impl Record {
+    /// Of a demo whose nodes run as these processes, in order.
+    pub fn new(layout: &Layout, pids: &[u32]) -> Record {
+        let node = |(i, pid): (usize, &u32)| {
+            let n = i as u16 + 1;
+            Node {
+                id: n,
+                pid: *pid,
+                supplier: format!("https://{}", layout.supplier(n)),
+                internet: None,
+                metrics: format!("http://{}/metrics", layout.ops(n)),
+                socket: layout.socket(n),
+                data: layout.data(n),
+            }
+        };
+        let client = |c: &data::Client| {
+            let (cert, key) = layout.client(c.name);
+            let (ods, asid, party_key) = (c.ods.into(), c.asid.into(), c.party_key.into());
+            ClientRecord { name: c.name.into(), cert, key, ods, asid, party_key }
+        };
+        let mailbox = |(id, name, ods): &(&str, &str, &str)| Mailbox {
+            id: (*id).into(),
+            name: (*name).into(),
+            password: data::PASSWORD.into(),
+            ods: (*ods).into(),
+        };
+        Record {
+            ca: layout.ca(),
+            shared_key: data::SHARED_KEY.into(),
+            nodes: pids.iter().enumerate().map(node).collect(),
+            clients: CLIENTS.iter().map(client).collect(),
+            mailboxes: data::MAILBOXES_OF_DEMO.iter().map(mailbox).collect(),
+            workflows: data::WORKFLOWS_OF_DEMO.iter().map(|(id, ..)| (*id).into()).collect(),
+        }
+    }
+
+    /// A reader sees the old file or the new one, never a part.
+    pub fn write(&self, layout: &Layout) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self).unwrap_or_default() + "\n";
+        crate::cli::cert::write_private(&layout.record(), &text)
+    }
+
+    pub fn read(layout: &Layout) -> Result<Record, Failure> {
+        let path = layout.record();
+        let text = std::fs::read_to_string(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                let why = format!("{} is not there", path.display());
+                failure(&codes::CLI_DEMO, "no demo is ready in this folder", why, "start one: spine demo --dir DIR")
+            }
+            _ => file("the demo's record cannot be read", &path, &e),
+        })?;
+        serde_json::from_str(&text)
+            .map_err(|e| Failure::of(&codes::CLI_DEMO, "the demo's record is damaged", e.to_string()))
+    }
+}

@@ -1,0 +1,77 @@
+//! `spine doctor`: checks of this machine and its node, each OK, WARN or FAIL with the remedy.
+
+mod host;
+mod site;
+
+use super::{
+    args::Globals,
+    failure::{Done, exit, failure},
+    output,
+};
+use crate::ops::codes;
+use serde_json::json;
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  spine doctor\n  spine doctor --output json")]
+pub struct Args {
+    /// Show only what is not OK
+    #[arg(long)]
+    troubles: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub check: &'static str,
+    pub level: Level,
+    pub found: String,
+    /// What to do; empty where all is well.
+    pub fix: String,
+}
+
+impl Finding {
+    pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Finding { check, level: Level::Ok, found: found.into(), fix: String::new() }
+    }
+    pub fn warn(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Finding { check, level: Level::Warn, found: found.into(), fix: fix.into() }
+    }
+    pub fn fail(check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Finding { check, level: Level::Fail, found: found.into(), fix: fix.into() }
+    }
+}
+
+pub async fn run(globals: &Globals, args: Args) -> Done {
+    let settings = globals.settings()?;
+    let mut findings = host::examine(&settings);
+    findings.extend(site::examine(globals, &settings).await);
+    let worst = findings.iter().map(|f| f.level).max().unwrap_or(Level::Ok);
+    let count = |level: Level| findings.iter().filter(|f| f.level == level).count();
+    let (warnings, failures) = (count(Level::Warn), count(Level::Fail));
+    let word = |level: Level| match level {
+        Level::Ok => "OK",
+        Level::Warn => "WARN",
+        Level::Fail => "FAIL",
+    };
+    let shown = findings.iter().filter(|f| !args.troubles || f.level != Level::Ok);
+    let items: Vec<_> =
+        shown.map(|f| json!({"check": f.check, "result": word(f.level), "found": f.found, "fix": f.fix})).collect();
+    let columns = [("result", "result"), ("check", "check"), ("found", "found"), ("to do", "fix")];
+    globals.out().list("DoctorReport", &items, &columns, "check");
+    if worst == Level::Ok {
+        if globals.out().human() {
+            output::progress(&format!("{} checks, all well", findings.len()));
+        }
+        return Ok(());
+    }
+    let why = format!("{failures} checks failed, {warnings} warn");
+    let failed = failure(&codes::CLI_DEGRADED, "not everything is well", why, "do what the last column says");
+    Err(failed.with_exit(if worst == Level::Fail { exit::FAILED } else { exit::DEGRADED }))
+}

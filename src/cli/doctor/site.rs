@@ -1,0 +1,80 @@
+//! Checks of the node and its site: does it answer, is it ready, are ports and peers reachable, do versions agree.
+
+use super::Finding;
+use crate::{
+    cli::{args::Globals, output},
+    config::Settings,
+    ops::admin_client::AdminClient,
+};
+use std::{net::SocketAddr, time::Duration};
+
+/// A connection within a rack takes well under a millisecond.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
+    let socket = globals.socket.clone().unwrap_or_else(|| settings.admin_socket.clone());
+    let client = AdminClient::new(&socket);
+    let mut out = vec![];
+    match client.get("/v1/status").await {
+        Ok(told) => {
+            out.push(Finding::ok("node", format!("answers on {}", socket.display())));
+            out.push(ready(&client).await);
+            out.push(version(&told));
+        }
+        Err(e) => {
+            out.push(Finding::warn("node", e.why, "start it: `spine serve` or `systemctl start spine`"));
+            out.extend(ports(settings));
+        }
+    }
+    for (number, address) in &settings.peer.nodes {
+        if *number != settings.node.number {
+            out.push(reachable(*number, *address).await);
+        }
+    }
+    out
+}
+
+async fn ready(client: &AdminClient) -> Finding {
+    match client.text("/readyz").await {
+        Ok((true, _)) => Finding::ok("ready", "takes traffic"),
+        Ok((false, text)) => {
+            let why = text.lines().next().unwrap_or_default().to_owned();
+            Finding::fail("ready", why, "see `spine cluster status`")
+        }
+        Err(e) => Finding::fail("ready", e.why, e.fix),
+    }
+}
+
+fn version(told: &serde_json::Value) -> Finding {
+    let running = output::text(told, "node.version");
+    let installed = env!("CARGO_PKG_VERSION");
+    match running == installed {
+        true => Finding::ok("version", running),
+        false => Finding::warn("version", format!("running {running}, installed {installed}"), "restart the node"),
+    }
+}
+
+/// While the node is down, its addresses must be free for it.
+fn ports(settings: &Settings) -> Vec<Finding> {
+    let listeners = [
+        ("supplier.listen", settings.supplier.listen),
+        ("peer.listen", settings.peer.listen),
+        ("ops.listen", settings.ops_listen),
+    ];
+    let one = |(key, address): (&'static str, SocketAddr)| match std::net::TcpListener::bind(address) {
+        Ok(_) => Finding::ok(key, format!("{address} is free")),
+        Err(e) => Finding::fail(key, format!("{address}: {e}"), format!("free the port, or change {key}")),
+    };
+    listeners.into_iter().map(one).collect()
+}
+
+async fn reachable(number: u16, address: SocketAddr) -> Finding {
+    let check = "peer";
+    match tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Finding::ok(check, format!("node {number} at {address} can be reached")),
+        Ok(Err(e)) => {
+            Finding::warn(check, format!("node {number} at {address}: {e}"), "start it, or check the network")
+        }
+        Err(_) => Finding::warn(check, format!("node {number} at {address}: no answer"), "check the network between"),
+    }
+}

@@ -1,0 +1,76 @@
+//! `spine serve`: runs a node in the foreground until a signal stops it.
+
+use super::{
+    args::Globals,
+    failure::{Done, Failure, exit, failure},
+};
+use crate::{
+    node::{self, NodeError},
+    ops::{codes, logging},
+};
+use std::{future::Future, io::IsTerminal};
+
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  spine serve\n  SPINE_LOG=debug spine serve --config ./spine.toml")]
+pub struct Args {
+    /// Stop when stdin is closed, as the demo does for its nodes
+    #[arg(long, hide = true)]
+    until_stdin_closes: bool,
+}
+
+pub fn run(globals: &Globals, args: Args) -> Done {
+    let settings = globals.settings()?;
+    let filter = std::env::var("SPINE_LOG").ok().filter(|f| !f.is_empty()).unwrap_or_else(|| "info".into());
+    let format = if std::io::stdout().is_terminal() { logging::Format::Text } else { logging::Format::Json };
+    logging::install(&filter, format, &settings.node.name).map_err(|e| {
+        failure(&codes::CLI_USAGE, "SPINE_LOG cannot be used", e, "write it as info or info,spine::edge=debug")
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("spine").build();
+    let runtime = runtime.map_err(|e| Failure::of(&codes::CLI_FILE, "the program cannot start", e.to_string()))?;
+    let done = runtime.block_on(async {
+        let stop = asked_to_stop(args.until_stdin_closes);
+        node::run(settings, stop).await
+    });
+    // Blocking work that is still under way holds nothing that matters after the last sync.
+    runtime.shutdown_background();
+    done.map_err(explained)
+}
+
+fn explained(error: NodeError) -> Failure {
+    let text = error.to_string();
+    match error {
+        NodeError::Identity(node::identity::IdentityError::NoCertificate(_)) => {
+            Failure::of(&codes::CLI_NOT_INITIALISED, codes::CLI_NOT_INITIALISED.words, text)
+        }
+        NodeError::Listen { .. } => Failure::of(&codes::CLI_PORT, "the node cannot start", text),
+        NodeError::Tls(_) => Failure::of(&codes::TLS_FILES, "the node cannot start", text),
+        _ => Failure::of(&codes::CLI_FILE, "the node cannot start", text).with_exit(exit::FAILED),
+    }
+}
+
+/// Ends at SIGTERM, SIGINT or, where asked, when stdin closes. SIGHUP is not for stopping a daemon.
+fn asked_to_stop(stdin: bool) -> impl Future<Output = &'static str> + Send {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (closed_tx, closed) = tokio::sync::oneshot::channel::<()>();
+    if stdin {
+        // A thread of its own: a read of stdin cannot be cancelled, and must not hold up the runtime's end.
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while matches!(std::io::Read::read(&mut std::io::stdin(), &mut buffer), Ok(n) if n > 0) {}
+            let _ = closed_tx.send(());
+        });
+    } else {
+        std::mem::forget(closed_tx);
+    }
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = closed => "stdin closed",
+        }
+    }
+}

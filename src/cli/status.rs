@@ -1,0 +1,71 @@
+//! `spine status`: one screen about the node and its site. Exit 3 when something is not as it should be.
+
+use super::{
+    args::Globals,
+    client,
+    failure::{Done, exit, failure},
+    output,
+};
+use crate::ops::codes;
+use serde_json::Value;
+
+pub async fn run(globals: &Globals) -> Done {
+    let told = client(globals)?.get("/v1/status").await?;
+    globals.out().one("Status", &told, "node.name", || screen(&told));
+    let troubles = told["troubles"].as_array().cloned().unwrap_or_default();
+    if troubles.is_empty() {
+        return Ok(());
+    }
+    let words: Vec<&str> = troubles.iter().filter_map(Value::as_str).collect();
+    let fix = "see `spine cluster status`, then `spine doctor`";
+    Err(failure(&codes::CLI_DEGRADED, "the site works, but not as it should", words.join("; "), fix)
+        .with_exit(exit::DEGRADED))
+}
+
+fn screen(told: &Value) -> String {
+    let t = |path: &str| output::text(told, path);
+    let mut out = output::facts(&[
+        ("node", format!("{} (number {}, incarnation {})", t("node.name"), t("node.number"), t("node.incarnation"))),
+        ("site", format!("{} ({}), {} members", t("site.name"), t("site.environment"), t("site.members"))),
+        ("version", running(told)),
+        ("up since", t("node.started")),
+        ("ready", t("node.ready")),
+        ("draining", t("node.draining")),
+        ("suppliers", t("node.supplier")),
+        ("peers", t("node.peer")),
+        ("disk", format!("{} free of {}", t("disk.free"), t("disk.total"))),
+        ("certificates", certificates(told)),
+    ]);
+    out.push('\n');
+    out.push_str(&partitions(told));
+    out
+}
+
+/// After an upgrade of the package the old program runs on until it is restarted; say so.
+fn running(told: &Value) -> String {
+    let running = output::text(told, "node.version");
+    match env!("CARGO_PKG_VERSION") {
+        installed if installed != running => {
+            format!("running {running}, installed {installed}: restart the node to take it")
+        }
+        _ => running,
+    }
+}
+
+fn certificates(told: &Value) -> String {
+    let all = told["certificates"].as_array().cloned().unwrap_or_default();
+    let soonest = all.iter().min_by_key(|c| c["days_left"].as_i64().unwrap_or(i64::MAX));
+    soonest.map_or("-".into(), |c| {
+        format!("first to run out: {} in {} days", output::text(c, "use"), output::text(c, "days_left"))
+    })
+}
+
+/// The table of partitions, shared with `cluster status`.
+pub fn partitions(told: &Value) -> String {
+    let fields = ["partition", "leader", "term", "committed", "applied", "voters", "learners", "lag"];
+    let mut table = output::table(fields.into_iter());
+    for partition in told["partitions"].as_array().into_iter().flatten() {
+        table.add_row(fields.map(|f| output::text(partition, f)));
+    }
+    output::render(&table)
+}

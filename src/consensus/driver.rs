@@ -1,0 +1,226 @@
+//! What a group does by itself on this node: reigns begin and end, fences are asked in rounds, snapshots are sealed
+//! and the log is cut below them, numbers are published.
+
+use super::api::{Leadership, Options, RaftId};
+use super::consensus::Shared;
+use super::group::{Group, Reader};
+use super::reign::Reign;
+use super::types::{Types, inside, members, outside};
+use crate::ops::metrics as names;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
+use openraft::metrics::RaftServerMetrics;
+use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// How often snapshots, cuts and metrics are looked at.
+const UPKEEP: Duration = Duration::from_millis(500);
+/// Log positions are remembered once in so many bytes, to find where to cut.
+const MARK_BYTES: u64 = 1 << 20;
+/// How long a change of the library's view may stay unseen when nothing wakes us.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// The library's settings.
+pub fn config(options: &Options) -> Result<Arc<Config>, openraft::ConfigError> {
+    let config = Config {
+        cluster_name: options.cluster.clone(),
+        heartbeat_interval: options.heartbeat.as_millis() as u64,
+        election_timeout_min: options.election.0.as_millis() as u64,
+        election_timeout_max: options.election.1.as_millis() as u64,
+        // Snapshots and cuts are ours to time, by bytes (`upkeep`).
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        // A node that was paused or cut off must not unseat a working leader when it comes back.
+        enable_pre_vote: Some(true),
+        // A leader that restarts stands for election like anyone: its memory of the term is gone.
+        enable_leader_restore: Some(false),
+        backoff: "100ms".into(),
+        ..Config::default()
+    };
+    config.validate().map(Arc::new)
+}
+
+/// Starts a group's tasks. They end when the group is stopped.
+pub fn start(shared: &Arc<Shared>, group: &Group, readers: mpsc::Receiver<Reader>) -> Vec<JoinHandle<()>> {
+    let (weak, options) = (Arc::downgrade(shared), shared.options.clone());
+    vec![
+        tokio::spawn(reigns(weak.clone(), group.clone())),
+        tokio::spawn(fences(group.clone(), readers)),
+        tokio::spawn(upkeep(options.clone(), group.clone())),
+        tokio::spawn(health(options, group.clone())),
+        tokio::spawn(super::members::keep(weak, group.clone())),
+    ]
+}
+
+/// The term in which this node leads, if it does.
+fn leads(view: &RaftServerMetrics<Types>) -> Option<u64> {
+    let vote = &view.vote;
+    let ours = view.state == ServerState::Leader && vote.committed && vote.leader_id.voted_for == view.id;
+    ours.then_some(vote.leader_id.term)
+}
+
+/// Begins and ends reigns as the library's view changes, and tells everyone.
+async fn reigns(shared: Weak<Shared>, group: Group) {
+    let mut views = group.raft().server_metrics();
+    let mut applied_term = group.applied_term();
+    let (mut reign, mut active, mut number) = (group.reign(), false, 0);
+    let mut seen_term = 0;
+    loop {
+        let view = views.borrow_and_update().clone();
+        if let Some(shared) = shared.upgrade() {
+            shared.learn(group.number(), &members(view.membership_config.membership()));
+        }
+        let leads = leads(&view);
+        if active && (leads != Some(reign.term()) || reign.broken()) {
+            reign.spoil();
+            (active, number) = (false, number + 1);
+        }
+        let applied = *applied_term.borrow_and_update();
+        if let Some(term) = leads.filter(|_| !active)
+            && may_begin(&group, &reign, term, applied).await
+        {
+            number += 1;
+            reign = Arc::new(Reign::new(number, term));
+            group.set_reign(reign.clone());
+            active = true;
+        }
+        let term = view.vote.leader_id.term;
+        let leader = view.current_leader.map(RaftId);
+        if leader.is_some() && term > seen_term {
+            metrics::counter!(names::RAFT_ELECTIONS).increment(1);
+            tracing::info!(event = "raft.leader", group = group.number(), term, leader = ?leader.map(|l| l.0), "leader known");
+            seen_term = term;
+        }
+        group.publish(Leadership { term, leader, leading: active, reign: number });
+        tokio::select! {
+            changed = views.changed() => if changed.is_err() { break },
+            _ = applied_term.changed() => {}
+            _ = reign.wait(Reign::broken), if active => {}
+            _ = tokio::time::sleep(GLANCE), if leads.is_some() && !active => {}
+        }
+    }
+    reign.spoil();
+    group.publish(Leadership { reign: number + 1, ..Leadership::default() });
+}
+
+/// Whether a new reign may begin in `term`: everything committed before is applied, and nothing proposed in an earlier
+/// reign of the same term is still on its way.
+async fn may_begin(group: &Group, last: &Reign, term: u64, applied_term: u64) -> bool {
+    if applied_term < term {
+        return false;
+    }
+    if last.term() != term {
+        return true;
+    }
+    // A majority answers again: what made the library refuse is over.
+    last.settled() && group.raft().get_read_log_id(ReadPolicy::ReadIndex).await.is_ok()
+}
+
+/// Answers readers in rounds: whoever came while one was under way shares the next.
+async fn fences(group: Group, mut readers: mpsc::Receiver<Reader>) {
+    let mut waiting = Vec::new();
+    while readers.recv_many(&mut waiting, usize::MAX).await > 0 {
+        let round = group.raft().get_read_log_id(ReadPolicy::ReadIndex).await;
+        let index = round.map(|(at, _)| outside(at.log_id().index)).map_err(|_| group.not_leader());
+        for reader in waiting.drain(..) {
+            let _ = reader.send(index);
+        }
+    }
+}
+
+/// Where the log stood when so many bytes had been applied; for finding where to cut.
+struct Marks(VecDeque<(u64, u64)>);
+
+impl Marks {
+    fn note(&mut self, index: u64, bytes: u64) {
+        if self.0.back().is_none_or(|(_, last)| bytes - last >= MARK_BYTES) {
+            self.0.push_back((index, bytes));
+        }
+    }
+    /// The highest index with at least `keep` bytes behind it. Lower marks are forgotten.
+    fn behind(&mut self, bytes: u64, keep: u64) -> Option<u64> {
+        let far = |(_, at): &(u64, u64)| bytes - at >= keep;
+        while self.0.len() > 1 && self.0.get(1).is_some_and(far) {
+            self.0.pop_front();
+        }
+        self.0.front().filter(|m| far(m)).map(|(index, _)| *index)
+    }
+}
+
+/// Seals snapshots when they are worth it, cuts the log below them, publishes numbers.
+async fn upkeep(options: Options, group: Group) {
+    let mut marks = Marks(VecDeque::new());
+    let (mut sealed, mut bytes_at_seal, mut cut) = (0, 0, 0);
+    let mut tick = tokio::time::interval(UPKEEP);
+    let applied = group.applied();
+    loop {
+        tick.tick().await;
+        let bytes = group.applied_bytes();
+        marks.note(*applied.borrow(), bytes);
+        let newest = group.partition().snapshots().last().map_or(0, |s| s.before.index);
+        if newest != sealed {
+            (sealed, bytes_at_seal) = (newest, bytes);
+        } else if group.partition().wants_snapshot(bytes - bytes_at_seal) {
+            bytes_at_seal = bytes;
+            if let Err(e) = group.trigger_snapshot().await {
+                tracing::warn!(event = "snapshot.not_started", group = group.number(), why = %e, "no snapshot");
+            }
+        }
+        let upto = marks.behind(bytes, options.keep_bytes).unwrap_or(0).min(group.partition().log_floor());
+        if let Some(upto) = inside(upto).filter(|_| upto > cut) {
+            cut = outside(upto);
+            if group.raft().trigger().purge_log(upto).await.is_err() {
+                return;
+            }
+        }
+        publish(&group);
+    }
+}
+
+fn publish(group: &Group) {
+    let status = group.status();
+    let label = status.group.to_string();
+    metrics::gauge!(names::RAFT_COMMIT_INDEX, "partition" => label.clone()).set(status.committed as f64);
+    metrics::gauge!(names::RAFT_APPLIED_INDEX, "partition" => label.clone()).set(status.applied as f64);
+    for (id, matched) in status.matched.iter().filter(|(id, _)| *id != group.id()) {
+        let lag = status.last.saturating_sub(*matched) as f64;
+        let node = id.node().to_string();
+        metrics::gauge!(names::RAFT_PEER_LAG, "partition" => label.clone(), "node" => node).set(lag);
+    }
+}
+
+/// Stops the process when the library stopped for any reason but being told to.
+async fn health(options: Options, group: Group) {
+    let mut views = group.raft().metrics();
+    loop {
+        let state = views.borrow_and_update().running_state.clone();
+        match state {
+            Ok(()) => {}
+            Err(Fatal::Stopped) => return,
+            Err(e) => return (options.fatal)(&format!("group {} stopped: {e}", group.number())),
+        }
+        if views.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_cut_only_where_enough_lies_behind() {
+        let mut marks = Marks(VecDeque::new());
+        for n in 0..10u64 {
+            marks.note(n * 10, n * MARK_BYTES);
+        }
+        assert_eq!(marks.behind(9 * MARK_BYTES, 100 * MARK_BYTES), None);
+        assert_eq!(marks.behind(9 * MARK_BYTES, 4 * MARK_BYTES), Some(50));
+        assert_eq!(marks.0.len(), 5);
+    }
+}

@@ -1,0 +1,119 @@
+//! Who this node is: its certificate says node and site, a small file in the data folder says which incarnation.
+//!
+//! The file is gone with the data; then the node asks its peers for its next incarnation (`docs/decisions`), so that a
+//! lost log never takes back a vote or an acknowledgement (P1, P9).
+
+use crate::config::Settings;
+use crate::node::pki;
+use serde::{Deserialize, Serialize};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// What `node.data/identity.json` holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Version of this file's shape.
+    pub format: u32,
+    pub cluster: String,
+    pub node: u16,
+    pub incarnation: u16,
+    /// Partitions of the services' data, fixed when the site was made.
+    pub partitions: u16,
+    /// This node made the site, and starts its groups with itself as the only voter where they are empty.
+    pub founder: bool,
+}
+
+/// Why a node cannot tell who it is.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("{path}: {error}")]
+    Io { path: PathBuf, error: io::Error },
+    #[error("{path}: {why}")]
+    Malformed { path: PathBuf, why: String },
+    /// No certificate of a site: neither `init` nor `join` was run.
+    #[error("{0} does not exist")]
+    NoCertificate(PathBuf),
+    #[error("{path} is of node {found}, the configuration says node {wanted}")]
+    OtherNode { path: PathBuf, found: String, wanted: String },
+}
+
+impl Identity {
+    pub fn path(data: &Path) -> PathBuf {
+        data.join("identity.json")
+    }
+
+    /// `None` where the data folder holds none: new or wiped.
+    pub fn read(data: &Path) -> Result<Option<Identity>, IdentityError> {
+        let path = Self::path(data);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(IdentityError::Io { path, error }),
+        };
+        match serde_json::from_str::<Identity>(&text) {
+            Ok(identity) if identity.format == 1 => Ok(Some(identity)),
+            Ok(identity) => {
+                let why = format!("format {} is newer than this program reads", identity.format);
+                Err(IdentityError::Malformed { path, why })
+            }
+            Err(e) => Err(IdentityError::Malformed { path, why: e.to_string() }),
+        }
+    }
+
+    /// Durable when it returns: file synced, renamed, folder synced.
+    pub fn write(&self, data: &Path) -> Result<(), IdentityError> {
+        let path = Self::path(data);
+        let wrap = |error: io::Error| IdentityError::Io { path: path.clone(), error };
+        std::fs::create_dir_all(data).map_err(wrap)?;
+        let text = serde_json::to_string_pretty(self).unwrap_or_default() + "\n";
+        let temporary = path.with_extension("tmp");
+        let write = || -> io::Result<()> {
+            use std::io::Write;
+            let mut file = std::fs::File::create(&temporary)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, &path)?;
+            std::fs::File::open(data)?.sync_all()
+        };
+        write().map_err(wrap)
+    }
+}
+
+/// The site that this node's certificate names, checked against its number.
+pub fn cluster_of(settings: &Settings) -> Result<String, IdentityError> {
+    let path = settings.peer.cert.clone();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(IdentityError::NoCertificate(path)),
+        Err(error) => return Err(IdentityError::Io { path, error }),
+    };
+    let told = pki::describe(&text).map_err(|e| IdentityError::Malformed { path: path.clone(), why: e.to_string() })?;
+    let name = told.into_iter().next().map(|d| d.common_name).unwrap_or_default();
+    match pki::parse_node_common_name(&name) {
+        Some((number, cluster)) if number == settings.node.number => Ok(cluster.to_owned()),
+        Some((number, _)) => {
+            Err(IdentityError::OtherNode { path, found: number.to_string(), wanted: settings.node.number.to_string() })
+        }
+        None => Err(IdentityError::Malformed { path, why: format!("{name} is no node's name") }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_survives_and_its_absence_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        assert_eq!(Identity::read(&data).unwrap(), None);
+        let identity =
+            Identity { format: 1, cluster: "c".into(), node: 2, incarnation: 3, partitions: 4, founder: false };
+        identity.write(&data).unwrap();
+        assert_eq!(Identity::read(&data).unwrap(), Some(identity.clone()));
+        Identity { format: 9, ..identity }.write(&data).unwrap();
+        assert!(Identity::read(&data).unwrap_err().to_string().contains("newer"));
+    }
+}

@@ -1,0 +1,447 @@
+//! Bodies too long for the log: files named by the SHA-256 of their content (docs/formats.md).
+//!
+//! A blob is durable when [`Writer::finish`] returns: synced, renamed into place, its folder synced (P1). Each piece of
+//! 64 KiB carries a checksum, so that reading from any offset serves nothing damaged (P7). Nobody holds a whole blob
+//! in memory: writers and readers work in pieces.
+
+use crate::ops::metrics as names;
+use crate::seam::World;
+use crate::seam::fs::{File, Fs, Open, blocking};
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::{Bytes, BytesMut};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Content between two checksums.
+const PIECE: usize = 64 << 10;
+const SUM: usize = 4;
+const MAGIC: &[u8; 8] = b"SPNBLOB1";
+/// Magic, length, checksum of both.
+const HEADER: u64 = 20;
+/// Longest blob: a chunk of a message may be 100 MB (MESH), with room above (P6).
+pub const MAX_BLOB_BYTES: u64 = 160 << 20;
+/// Longest answer of one read (P6).
+pub const MAX_READ_BYTES: usize = 4 << 20;
+/// Content gathered before it goes to the disk in one write.
+const WRITE_BYTES: usize = 4 * PIECE;
+
+/// A blob's name: the SHA-256 of its content.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobId(pub [u8; 32]);
+
+impl fmt::Display for BlobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for BlobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BlobId({self})")
+    }
+}
+
+impl BlobId {
+    /// The name of some content.
+    pub fn of(content: &[u8]) -> BlobId {
+        let mut digest = Context::new(&SHA256);
+        digest.update(content);
+        finish(digest)
+    }
+
+    fn parse(name: &str) -> Option<BlobId> {
+        let mut id = [0; 32];
+        if name.len() != 64 || !name.is_ascii() {
+            return None;
+        }
+        for (n, byte) in id.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&name[2 * n..2 * n + 2], 16).ok()?;
+        }
+        let id = BlobId(id);
+        // Only the one spelling is a name.
+        (id.to_string() == name).then_some(id)
+    }
+}
+
+fn finish(digest: Context) -> BlobId {
+    let mut id = [0; 32];
+    id.copy_from_slice(digest.finish().as_ref());
+    BlobId(id)
+}
+
+/// Why a blob cannot be had or kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlobError {
+    /// This node does not hold it: a peer may.
+    #[error("blob {0} is not here")]
+    Missing(BlobId),
+    /// It failed a checksum: fetch it from a peer and put it again, which replaces it.
+    #[error("blob {0} failed its checksum")]
+    Corrupt(BlobId),
+    /// The content was not what was announced. Nothing was kept.
+    #[error("the content is not blob {0}")]
+    Mismatch(BlobId),
+    #[error("a blob may be at most {MAX_BLOB_BYTES} bytes long")]
+    TooLong,
+    #[error("blob i/o failed: {0}")]
+    Io(String),
+}
+
+fn failed(e: io::Error) -> BlobError {
+    BlobError::Io(e.to_string())
+}
+
+/// A node's blobs. Cheap to clone.
+#[derive(Clone)]
+pub struct Blobs(Arc<Inner>);
+
+struct Inner {
+    world: World,
+    dir: PathBuf,
+    temporary: AtomicU64,
+}
+
+impl Blobs {
+    /// Opens or creates the folder; content that was not finished is removed.
+    pub async fn open(world: World, dir: PathBuf) -> Result<Blobs, BlobError> {
+        let at = dir.clone();
+        let opened = blocking(&world.fs, move |fs| {
+            let unfinished = at.join("unfinished");
+            fs.create_dir_all(&unfinished)?;
+            for name in fs.list(&unfinished)? {
+                fs.remove_file(&unfinished.join(name))?;
+            }
+            fs.sync_dir(&at)
+        });
+        opened.await.map_err(failed)?;
+        Ok(Blobs(Arc::new(Inner { world, dir, temporary: AtomicU64::new(0) })))
+    }
+
+    fn path(&self, id: &BlobId) -> PathBuf {
+        let name = id.to_string();
+        self.0.dir.join(&name[..2]).join(name)
+    }
+
+    /// Starts to write a blob whose name is known when its content is.
+    pub async fn writer(&self) -> Result<Writer, BlobError> {
+        let name = self.0.temporary.fetch_add(1, Ordering::Relaxed).to_string();
+        let path = self.0.dir.join("unfinished").join(name);
+        let place = path.clone();
+        let file = blocking(&self.0.world.fs, move |fs| fs.open(&place, Open::Create)).await.map_err(failed)?;
+        let (digest, waiting) = (Context::new(&SHA256), BytesMut::new());
+        Ok(Writer { blobs: self.clone(), file, path, digest, waiting, length: 0, pieces: 0, done: false })
+    }
+
+    /// Keeps content that is in memory already.
+    pub async fn put(&self, content: Bytes) -> Result<BlobId, BlobError> {
+        let mut writer = self.writer().await?;
+        writer.write(content).await?;
+        Ok(writer.finish().await?.0)
+    }
+
+    /// Up to `max` bytes from `offset` on, all of them checked; empty behind the end. See [`MAX_READ_BYTES`].
+    pub async fn read(&self, id: BlobId, offset: u64, max: usize) -> Result<Bytes, BlobError> {
+        let path = self.path(&id);
+        let result = blocking(&self.0.world.fs, move |fs| {
+            let (file, length) = open(fs, &path, id)?;
+            read_checked(&*file, id, length, offset, max.min(MAX_READ_BYTES))
+        })
+        .await;
+        noted(result)
+    }
+
+    /// Length of a blob's content.
+    pub async fn length(&self, id: BlobId) -> Result<u64, BlobError> {
+        let path = self.path(&id);
+        noted(blocking(&self.0.world.fs, move |fs| open(fs, &path, id).map(|(_, length)| length)).await)
+    }
+
+    /// Whether this node holds it. Says nothing of its content: see [`Blobs::verify`].
+    pub async fn has(&self, id: BlobId) -> bool {
+        let path = self.path(&id);
+        blocking(&self.0.world.fs, move |fs| fs.exists(&path)).await
+    }
+
+    /// Reads all of a blob and compares its digest with its name.
+    pub async fn verify(&self, id: BlobId) -> Result<u64, BlobError> {
+        let path = self.path(&id);
+        let result = blocking(&self.0.world.fs, move |fs| {
+            let (file, length) = open(fs, &path, id)?;
+            let mut digest = Context::new(&SHA256);
+            let mut at = 0;
+            while at < length {
+                let piece = read_checked(&*file, id, length, at, WRITE_BYTES)?;
+                digest.update(&piece);
+                at += piece.len() as u64;
+            }
+            if finish(digest) == id { Ok(length) } else { Err(BlobError::Corrupt(id)) }
+        })
+        .await;
+        noted(result)
+    }
+
+    /// Removes a blob that no row names any more. `Ok` too where it is not there.
+    pub async fn remove(&self, id: BlobId) -> Result<(), BlobError> {
+        let path = self.path(&id);
+        let removed = blocking(&self.0.world.fs, move |fs| fs.remove_file(&path)).await;
+        match removed {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Names in one of the 256 folders, sorted: whoever collects blobs without a row walks over all of them.
+    pub async fn list(&self, folder: u8) -> Result<Vec<BlobId>, BlobError> {
+        let path = self.0.dir.join(format!("{folder:02x}"));
+        let names = blocking(&self.0.world.fs, move |fs| match fs.list(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+            other => other,
+        });
+        Ok(names.await.map_err(failed)?.iter().filter_map(|name| BlobId::parse(name)).collect())
+    }
+}
+
+/// Counts damage where it is met.
+fn noted<T>(result: Result<T, BlobError>) -> Result<T, BlobError> {
+    if let Err(BlobError::Corrupt(id)) = &result {
+        metrics::counter!(names::STORE_CHECKSUM_FAILURES).increment(1);
+        tracing::error!(event = "store.blob_damaged", blob = %id);
+    }
+    result
+}
+
+fn open(fs: &dyn Fs, path: &Path, id: BlobId) -> Result<(Arc<dyn File>, u64), BlobError> {
+    let file = fs.open(path, Open::Read).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => BlobError::Missing(id),
+        _ => failed(e),
+    })?;
+    let stored = file.len().map_err(failed)?;
+    let mut header = [0; HEADER as usize];
+    if stored < HEADER {
+        return Err(BlobError::Corrupt(id));
+    }
+    file.read_at(0, &mut header).map_err(failed)?;
+    let (said, sum) = header.split_at(16);
+    let length = said.last_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b));
+    let whole = said.starts_with(MAGIC)
+        && sum == crc32c::crc32c(said).to_le_bytes()
+        && length <= MAX_BLOB_BYTES
+        && stored == HEADER + length + length.div_ceil(PIECE as u64) * SUM as u64;
+    if whole { Ok((file, length)) } else { Err(BlobError::Corrupt(id)) }
+}
+
+/// Over the piece's number too, so that a piece in another's place is found.
+fn checksum(number: u64, content: &[u8]) -> [u8; SUM] {
+    crc32c::crc32c_append(crc32c::crc32c(&number.to_le_bytes()), content).to_le_bytes()
+}
+
+fn read_checked(file: &dyn File, id: BlobId, length: u64, offset: u64, max: usize) -> Result<Bytes, BlobError> {
+    let end = length.min(offset.saturating_add(max as u64));
+    if offset >= end {
+        return Ok(Bytes::new());
+    }
+    let piece = PIECE as u64;
+    let (first, last) = (offset / piece, (end - 1) / piece);
+    let stored_end = HEADER + length.min((last + 1) * piece) + (last + 1) * SUM as u64;
+    let stored_from = HEADER + first * (piece + SUM as u64);
+    let mut stored = vec![0; (stored_end - stored_from) as usize];
+    file.read_at(stored_from, &mut stored).map_err(failed)?;
+    let mut content = Vec::with_capacity(stored.len());
+    for (number, part) in (first..).zip(stored.chunks(PIECE + SUM)) {
+        let (body, sum) = part.split_at(part.len().saturating_sub(SUM));
+        if sum != checksum(number, body) {
+            return Err(BlobError::Corrupt(id));
+        }
+        content.extend_from_slice(body);
+    }
+    let from = (offset - first * piece) as usize;
+    Ok(Bytes::from(content).slice(from..from + (end - offset) as usize))
+}
+
+/// A blob being written. Dropping it before [`Writer::finish`] keeps nothing.
+pub struct Writer {
+    blobs: Blobs,
+    file: Arc<dyn File>,
+    path: PathBuf,
+    digest: Context,
+    waiting: BytesMut,
+    length: u64,
+    pieces: u64,
+    done: bool,
+}
+
+impl Writer {
+    /// Adds content behind what came before.
+    pub async fn write(&mut self, content: Bytes) -> Result<(), BlobError> {
+        if self.length + content.len() as u64 > MAX_BLOB_BYTES {
+            return Err(BlobError::TooLong);
+        }
+        self.length += content.len() as u64;
+        self.digest.update(&content);
+        self.waiting.extend_from_slice(&content);
+        while self.waiting.len() >= WRITE_BYTES {
+            self.flush(WRITE_BYTES).await?;
+        }
+        Ok(())
+    }
+
+    /// The name that the content so far would have.
+    pub fn digest(&self) -> BlobId {
+        finish(self.digest.clone())
+    }
+
+    /// How many bytes were written so far.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    async fn flush(&mut self, bytes: usize) -> Result<(), BlobError> {
+        let content = self.waiting.split_to(bytes).freeze();
+        let (file, first) = (self.file.clone(), self.pieces);
+        self.pieces += bytes.div_ceil(PIECE) as u64;
+        let write = move |_: &dyn Fs| {
+            let mut stored = Vec::with_capacity(bytes + (bytes / PIECE + 1) * SUM);
+            for (number, piece) in (first..).zip(content.chunks(PIECE)) {
+                stored.extend_from_slice(piece);
+                stored.extend_from_slice(&checksum(number, piece));
+            }
+            file.write_at(HEADER + first * (PIECE + SUM) as u64, &stored)
+        };
+        blocking(&self.blobs.0.world.fs, write).await.map_err(failed)
+    }
+
+    /// Makes the blob durable under the name of its content, and returns name and length.
+    pub async fn finish(self) -> Result<(BlobId, u64), BlobError> {
+        self.seal(None).await
+    }
+
+    /// As [`Writer::finish`], where the name was announced before the content.
+    pub async fn finish_as(self, id: BlobId) -> Result<u64, BlobError> {
+        Ok(self.seal(Some(id)).await?.1)
+    }
+
+    async fn seal(mut self, announced: Option<BlobId>) -> Result<(BlobId, u64), BlobError> {
+        while !self.waiting.is_empty() {
+            self.flush(self.waiting.len().min(WRITE_BYTES)).await?;
+        }
+        let id = finish(self.digest.clone());
+        if let Some(announced) = announced.filter(|&a| a != id) {
+            return Err(BlobError::Mismatch(announced));
+        }
+        let (file, from, to, dir) =
+            (self.file.clone(), self.path.clone(), self.blobs.path(&id), self.blobs.0.dir.clone());
+        let length = self.length;
+        let seal = move |fs: &dyn Fs| {
+            let mut header = MAGIC.to_vec();
+            header.extend_from_slice(&length.to_le_bytes());
+            header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
+            file.write_at(0, &header)?;
+            file.sync()?;
+            let folder = to.parent().unwrap_or(&dir);
+            if !fs.exists(folder) {
+                fs.create_dir_all(folder)?;
+                fs.sync_dir(&dir)?;
+            }
+            fs.rename(&from, &to)?;
+            fs.sync_dir(folder)
+        };
+        blocking(&self.blobs.0.world.fs, seal).await.map_err(failed)?;
+        self.done = true;
+        Ok((id, length))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.done {
+            // What cannot be removed now is removed at the next start.
+            let _ = self.blobs.0.world.fs.remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{MemFs, runtime, world};
+
+    async fn opened(fs: &MemFs) -> Blobs {
+        Blobs::open(world(fs), PathBuf::from("/blobs")).await.unwrap()
+    }
+
+    fn content(len: usize) -> Bytes {
+        (0..len).map(|n| (n * 7 + n / 251) as u8).collect::<Vec<_>>().into()
+    }
+
+    #[test]
+    fn content_comes_back_from_any_offset() {
+        runtime().block_on(async {
+            let blobs = opened(&MemFs::default()).await;
+            for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE + 77] {
+                let body = content(len);
+                let mut writer = blobs.writer().await.unwrap();
+                for part in body.chunks(9_999) {
+                    writer.write(Bytes::copy_from_slice(part)).await.unwrap();
+                }
+                let (id, length) = writer.finish().await.unwrap();
+                assert_eq!((id, length), (BlobId::of(&body), len as u64));
+                assert_eq!(blobs.verify(id).await.unwrap(), len as u64);
+                for offset in [0, 1, len / 2, PIECE - 1, PIECE, len.saturating_sub(1), len, len + 9] {
+                    let got = blobs.read(id, offset as u64, PIECE + 5).await.unwrap();
+                    let from = offset.min(len);
+                    assert_eq!(got, body.slice(from..len.min(from + PIECE + 5)), "{len} from {offset}");
+                }
+                assert!(blobs.has(id).await && blobs.list(id.0[0]).await.unwrap().contains(&id));
+                blobs.remove(id).await.unwrap();
+                blobs.remove(id).await.unwrap();
+                assert_eq!(blobs.read(id, 0, 1).await, Err(BlobError::Missing(id)));
+            }
+        });
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found_and_putting_again_repairs() {
+        runtime().block_on(async {
+            let fs = MemFs::default();
+            let blobs = opened(&fs).await;
+            let id = blobs.put(content(2 * PIECE + 9)).await.unwrap();
+            for bit in (0..(2 * PIECE + 9 + 32) * 8).step_by(9973) {
+                fs.flip(&id.to_string(), bit);
+                assert_eq!(blobs.verify(id).await, Err(BlobError::Corrupt(id)), "bit {bit}");
+                let bad = blobs.read(id, 0, 3 * PIECE).await;
+                assert_eq!(bad, Err(BlobError::Corrupt(id)));
+                assert_eq!(blobs.put(content(2 * PIECE + 9)).await, Ok(id));
+                assert!(blobs.verify(id).await.is_ok());
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_not_finished_or_not_as_announced_leaves_nothing() {
+        runtime().block_on(async {
+            let fs = MemFs::default();
+            let blobs = opened(&fs).await;
+            let mut writer = blobs.writer().await.unwrap();
+            writer.write(content(PIECE * 9)).await.unwrap();
+            drop(writer);
+            let mut writer = blobs.writer().await.unwrap();
+            writer.write(content(100)).await.unwrap();
+            let other = BlobId::of(b"other");
+            assert_eq!(writer.finish_as(other).await, Err(BlobError::Mismatch(other)));
+            assert!(fs.0.lock().unwrap().is_empty());
+            // A writer that a killed process left behind.
+            fs.open(Path::new("/blobs/unfinished/0"), Open::Create).unwrap();
+            opened(&fs).await;
+            assert!(fs.0.lock().unwrap().is_empty());
+            assert_eq!(BlobId::parse(&"G".repeat(64)), None);
+            assert_eq!(BlobId::parse(&other.to_string().to_uppercase()), None);
+            assert_eq!(BlobId::parse(&other.to_string()), Some(other));
+        });
+    }
+}

@@ -1,0 +1,239 @@
+//! The store over the real engine and real files: restarts, damage, power cuts, set-aside and rebuild (P7, P9).
+
+use super::testing::{at, key};
+use super::*;
+use crate::seam::{World, clock::SystemClock, fs_real::RealFs, rng::SystemRng};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+fn world() -> World {
+    World { fs: Arc::new(RealFs), clock: Arc::new(SystemClock), rng: Arc::new(SystemRng) }
+}
+
+async fn open(dir: &Path, boot: &str) -> Store {
+    let options = StoreOptions { sled_cache_bytes: 1 << 20, boot: boot.into(), ..Default::default() };
+    Store::open(world(), dir.to_path_buf(), options).await.unwrap()
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn put(n: u64) -> RowOp {
+    RowOp::Put { key: key(n as u16), value: Bytes::from(vec![n as u8; 300]), fresh: true }
+}
+
+/// Applies entries `from..=to`, one row each.
+fn fill(partition: &Partition, from: u64, to: u64) {
+    for n in from..=to {
+        partition.apply(at(n), &[put(n)]);
+    }
+}
+
+fn count(partition: &Partition) -> usize {
+    partition.scan(Bytes::new()..Bytes::from_static(b"z"), false, usize::MAX).unwrap().len()
+}
+
+/// Waits until the last handle on the engine is gone, as after the end of a process.
+async fn gone(store: Store) {
+    let weak = store.weak();
+    drop(store);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while weak.upgrade().is_some() {
+        assert!(std::time::Instant::now() < deadline, "something holds the store");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_restart_finds_what_was_flushed_and_a_clean_stop_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let store = open(dir.path(), "one").await;
+        let partition = store.partition(3).unwrap();
+        fill(&partition, 1, 1000);
+        partition.set_membership(at(1001), Bytes::from_static(b"members"));
+        partition.flush().await.unwrap();
+        fill(&partition, 1002, 1100);
+        drop(partition);
+        gone(store).await;
+        let store = open(dir.path(), "one").await;
+        assert!(store.healed().is_empty());
+        let partition = store.partition(3).unwrap();
+        let applied = partition.applied();
+        assert_eq!((applied.index, &applied.membership[..], count(&partition)), (1001, &b"members"[..], 1000));
+        fill(&partition, 1002, 1100);
+        drop(partition);
+        store.close().await.unwrap();
+        // The machine may have been switched off since: a clean stop is trusted.
+        let store = open(dir.path(), "two").await;
+        assert!(store.healed().is_empty());
+        let partition = store.partition(3).unwrap();
+        assert_eq!((partition.applied().index, count(&partition)), (1100, 1099));
+        drop(partition);
+        gone(store).await;
+    });
+}
+
+#[test]
+fn after_a_power_cut_rows_come_from_the_snapshot_and_old_files_are_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let store = open(dir.path(), "one").await;
+        let partition = store.partition(1).unwrap();
+        fill(&partition, 1, 500);
+        partition.snapshot().await.unwrap();
+        fill(&partition, 501, 600);
+        partition.flush().await.unwrap();
+        store.partition(2).unwrap().apply(at(1), &[put(1)]);
+        store.partition(2).unwrap().flush().await.unwrap();
+        drop(partition);
+        gone(store).await;
+        let store = open(dir.path(), "two").await;
+        let partition = store.partition(1).unwrap();
+        assert_eq!((partition.applied().index, count(&partition)), (500, 500));
+        assert_eq!(store.partition(2).unwrap().applied().index, 0, "no snapshot: the whole log is applied");
+        assert_eq!(std::fs::read_dir(dir.path().join("set-aside")).unwrap().count(), 1);
+        drop(partition);
+        gone(store).await;
+    });
+}
+
+#[test]
+fn files_that_the_engine_cannot_open_or_died_on_are_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let store = open(dir.path(), "").await;
+        let partition = store.partition(1).unwrap();
+        fill(&partition, 1, 50);
+        partition.snapshot().await.unwrap();
+        drop(partition);
+        store.close().await.unwrap();
+        for damage in ["conf", "suspect", "opening"] {
+            match damage {
+                "conf" => std::fs::write(dir.path().join("sled/conf"), b"segment_size: 77").unwrap(),
+                "suspect" => std::fs::write(dir.path().join("suspect"), b"").unwrap(),
+                _ => std::fs::write(dir.path().join("opening"), [2]).unwrap(),
+            }
+            let store = open(dir.path(), "").await;
+            let healed = store.healed();
+            assert_eq!(healed.iter().map(|h| h.partition).collect::<Vec<_>>(), [1], "{damage}");
+            let partition = store.partition(1).unwrap();
+            assert_eq!((partition.applied().index, count(&partition)), (50, 50));
+            drop(partition);
+            store.close().await.unwrap();
+            assert_eq!(std::fs::read_dir(dir.path().join("set-aside")).unwrap().count(), 1);
+        }
+    });
+}
+
+/// Opens the store once more, applies the log of 2,000 entries from where it stands, and reads everything; a panic
+/// inside the engine is an `Err`.
+async fn read_damaged(dir: PathBuf) -> Result<Result<usize, StoreError>, tokio::task::JoinError> {
+    tokio::spawn(async move {
+        let store = open(&dir, "").await;
+        let partition = store.partition(1).unwrap();
+        fill(&partition, partition.applied().index + 1, 2000);
+        let read = tokio::task::spawn_blocking(move || {
+            let rows = partition.scan(Bytes::new()..Bytes::from_static(b"z"), false, usize::MAX)?;
+            for (n, (k, v)) in (1u64..).zip(&rows) {
+                assert_eq!((k, v), (&key(n as u16), &Bytes::from(vec![n as u8; 300])), "a wrong row was served");
+            }
+            Ok(rows.len())
+        });
+        let read = read.await.unwrap_or_else(|_| Err(StoreError::Corrupt("panic".into())));
+        gone(store).await;
+        read
+    })
+    .await
+}
+
+#[test]
+fn damage_anywhere_in_the_engines_file_is_never_served_and_heals_by_the_second_start() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let store = open(dir.path(), "").await;
+        let partition = store.partition(1).unwrap();
+        fill(&partition, 1, 2000);
+        partition.snapshot().await.unwrap();
+        drop(partition);
+        store.close().await.unwrap();
+        let file = dir.path().join("sled/db");
+        let whole = std::fs::read(&file).unwrap();
+        let used = whole.iter().rposition(|b| *b != 0).unwrap();
+        for n in 0..24usize {
+            let mut bad = whole.clone();
+            bad[used / 24 * n + n * 31 % 100] ^= 1 << (n % 8);
+            std::fs::write(&file, bad).unwrap();
+            let mut healthy = false;
+            for start in 0..3 {
+                match read_damaged(dir.path().to_path_buf()).await {
+                    Ok(Ok(rows)) => {
+                        assert_eq!(rows, 2000, "damage at {n}");
+                        healthy = true;
+                    }
+                    Ok(Err(_)) | Err(_) => assert!(start < 2, "still damaged at {n}"),
+                }
+                if healthy {
+                    break;
+                }
+            }
+            assert!(healthy);
+        }
+    });
+}
+
+#[test]
+fn readers_and_writers_run_beside_flushes_and_snapshots() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let options = StoreOptions { memory_bytes: 1 << 20, cache_bytes: 1 << 20, ..Default::default() };
+        let store = Store::open(world(), dir.path().to_path_buf(), options).await.unwrap();
+        let partition = store.partition(1).unwrap();
+        // Rows come in pairs that an entry changes together: a scan must never see half of one.
+        let pair = |n: u64, side: u8| Bytes::from(vec![side, (n % 200) as u8, (n % 7) as u8]);
+        let writer = {
+            let partition = partition.clone();
+            tokio::spawn(async move {
+                for n in 1..=20_000u64 {
+                    partition.room().await;
+                    let value = Bytes::from(vec![n as u8; 200]);
+                    let rows: Vec<_> = (1..3)
+                        .map(|side| match n % 5 {
+                            0 => RowOp::Delete { key: pair(n, side) },
+                            _ => RowOp::Put { key: pair(n, side), value: value.clone(), fresh: false },
+                        })
+                        .collect();
+                    partition.apply(at(n), &rows);
+                }
+            })
+        };
+        let reader = {
+            let partition = partition.clone();
+            tokio::task::spawn_blocking(move || {
+                while partition.applied().index < 20_000 {
+                    let rows = partition.scan(Bytes::from_static(&[1])..Bytes::from_static(&[3]), false, 5000).unwrap();
+                    let (left, right) = rows.split_at(rows.len() / 2);
+                    assert_eq!(left.len() * 2, rows.len());
+                    let same = left.iter().zip(right).all(|(a, b)| a.0[1..] == b.0[1..] && a.1 == b.1);
+                    assert!(same, "a scan saw half of an entry");
+                }
+            })
+        };
+        while !writer.is_finished() {
+            partition.snapshot().await.unwrap();
+        }
+        writer.await.unwrap();
+        reader.await.unwrap();
+        partition.flush().await.unwrap();
+        partition.scrub().await.unwrap();
+        let hash = partition.hash().await.unwrap().unwrap();
+        partition.snapshot().await.unwrap();
+        partition.rebuild().await.unwrap();
+        assert_eq!(partition.hash().await.unwrap().unwrap(), hash);
+        drop(partition);
+        gone(store).await;
+    });
+}

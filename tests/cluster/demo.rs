@@ -1,0 +1,318 @@
+//! A site of real processes: `spine demo` in a folder of its own, and the hands that break it: kill, wipe, start, join.
+
+use serde_json::Value;
+use spine::cli::bench::site::Site;
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long a condition may take before the test fails, on a busy machine of two cores.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program under test: `SPINE_BIN`, or what cargo built beside this test.
+pub fn program() -> PathBuf {
+    std::env::var_os("SPINE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_spine").into(), PathBuf::from)
+}
+
+/// Asks again and again until the answer is there; fails with `what` after [`PATIENCE`].
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+pub struct Demo {
+    folder: tempfile::TempDir,
+    process: Child,
+    port: u16,
+    /// A node that the demo did not start itself.
+    joined: Option<Child>,
+}
+
+impl Demo {
+    /// Starts three nodes that stay dead when killed, and waits until the site is ready.
+    pub fn start(partitions: u16) -> Demo {
+        let folder = tempfile::tempdir().expect("a folder for the site");
+        let port = free_ports();
+        let log = File::create(folder.path().join("demo.log")).expect("a log file");
+        let process = Command::new(program())
+            .args(["demo", "--nodes", "3", "--no-restart", "--port", &port.to_string()])
+            .args(["--partitions", &partitions.to_string(), "--dir"])
+            .arg(folder.path())
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("spine starts");
+        let mut demo = Demo { folder, process, port, joined: None };
+        wait_for("the demo to be ready", || {
+            let over = demo.process.try_wait().ok().flatten();
+            assert!(over.is_none(), "the demo ended: {over:?}\n{}", demo.log());
+            demo.path().join("demo.json").exists().then_some(())
+        });
+        demo
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path().join("demo.log")).unwrap_or_default()
+    }
+
+    pub fn json(&self) -> Value {
+        let text = fs::read(self.path().join("demo.json")).expect("demo.json is there");
+        serde_json::from_slice(&text).expect("demo.json is JSON")
+    }
+
+    fn node(&self, id: u64) -> Value {
+        let nodes = self.json()["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.into_iter().find(|n| n["id"] == id).unwrap_or_else(|| panic!("demo.json names no node {id}"))
+    }
+
+    /// A path of demo.json, which may be relative to the demo's folder.
+    fn within(&self, path: &Value) -> PathBuf {
+        self.path().join(path.as_str().expect("a path"))
+    }
+
+    pub fn site(&self) -> Site {
+        Site::of_demo(self.path(), "all").expect("demo.json can be read")
+    }
+
+    pub fn ids(&self) -> Vec<u64> {
+        self.json()["nodes"].as_array().into_iter().flatten().filter_map(|n| n["id"].as_u64()).collect()
+    }
+
+    /// Runs an operator's command and gives its JSON; `None` where it fails.
+    pub fn try_ask(&self, id: u64, command: &[&str]) -> Option<Value> {
+        let output = Command::new(program())
+            .args(command)
+            .args(["--output", "json", "--socket"])
+            .arg(self.socket(id))
+            .stdin(Stdio::null())
+            .output()
+            .expect("spine starts");
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
+    }
+
+    fn socket(&self, id: u64) -> PathBuf {
+        if id == 4 && self.joined.is_some() {
+            return self.path().join("node-4/admin.sock");
+        }
+        self.within(&self.node(id)["socket"])
+    }
+
+    /// The node that leads the partition, as a majority of the running nodes says.
+    pub fn leader(&self, partition: u64) -> u64 {
+        wait_for("a leader", || self.leader_now(partition))
+    }
+
+    fn leader_now(&self, partition: u64) -> Option<u64> {
+        let says = |id: &u64| {
+            let told = self.try_ask(*id, &["cluster", "status"])?;
+            let of = told["partitions"].as_array()?.iter().find(|p| p["partition"] == partition)?.clone();
+            of["leader"].as_u64()
+        };
+        let votes: Vec<u64> = self.ids().iter().filter_map(says).collect();
+        let best = votes.iter().max_by_key(|id| votes.iter().filter(|v| v == id).count())?;
+        (votes.iter().filter(|v| *v == best).count() >= 2).then_some(*best)
+    }
+
+    fn demo_command(&self, verb: &str, id: u64) {
+        let status = Command::new(program())
+            .args(["demo", verb, &id.to_string(), "--dir"])
+            .arg(self.path())
+            .stdout(Stdio::null())
+            .stdin(Stdio::null())
+            .status()
+            .expect("spine starts");
+        assert!(status.success(), "spine demo {verb} {id}: {status}");
+    }
+
+    /// kill -9, straight at the process.
+    pub fn kill(&self, id: u64) {
+        let pid = self.node(id)["pid"].as_i64().expect("a process id");
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("the node is there to be killed");
+    }
+
+    /// SIGTERM, and waits until the process is gone.
+    pub fn stop(&self, id: u64) {
+        let pid = self.node(id)["pid"].as_i64().expect("a process id");
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("the node is there to be stopped");
+        wait_for("the node to stop", || gone(pid).then_some(()));
+    }
+
+    pub fn start_node(&self, id: u64) {
+        self.demo_command("start", id);
+    }
+
+    /// Takes the node's data away. Its certificates lie elsewhere and stay.
+    pub fn wipe(&self, id: u64) {
+        let data = self.within(&self.node(id)["data"]);
+        assert!(data.starts_with(self.path()), "only below the test's own folder");
+        fs::remove_dir_all(&data).expect("the data folder can be removed");
+    }
+
+    /// Waits until every node answers a linearizable read and all replicas are in step.
+    pub fn wait_ready(&self) {
+        let ids = self.ids();
+        wait_for("all nodes to be ready", || {
+            ids.iter().all(|id| self.try_ask(*id, &["status"]).is_some()).then_some(())
+        });
+    }
+
+    /// Invites, joins and starts a fourth node with a configuration made from node 1's.
+    pub fn join_fourth(&mut self) {
+        let invited = self.try_ask(1, &["cluster", "invite", "--number", "4"]).expect("an invitation");
+        self.take_place(&invited);
+    }
+
+    /// Removes node `id` and lets a new machine, with the number 4, take its place.
+    pub fn replace(&mut self, id: u64) {
+        let asked = self.ids().into_iter().find(|other| *other != id).expect("another node");
+        let told = self.try_ask(asked, &["node", "replace", &id.to_string(), "--yes"]).expect("a replacement");
+        self.take_place(&told);
+    }
+
+    fn take_place(&mut self, told: &Value) {
+        let token = told["token"].as_str().expect("the invitation holds a token").to_owned();
+        let folder = self.path().join("node-4");
+        let config = fourth_config(self.path(), &folder, self.port);
+        let joined = Command::new(program())
+            .args(["join", &token, "--config"])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .output()
+            .expect("spine starts");
+        assert!(joined.status.success(), "spine join: {}", String::from_utf8_lossy(&joined.stderr));
+        let log = File::create(self.path().join("node-4.log")).expect("a log file");
+        let serving = Command::new(program())
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stdout(log.try_clone().expect("a second handle"))
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("spine starts");
+        self.joined = Some(serving);
+    }
+
+    /// True when the fourth node votes in every partition.
+    pub fn fourth_votes(&self) -> bool {
+        let told = self.try_ask(4, &["cluster", "status"]).unwrap_or_default();
+        let partitions = told["partitions"].as_array().cloned().unwrap_or_default();
+        let votes =
+            |p: &Value| p["voters"].to_string().contains('4') && p["learners"].as_array().is_none_or(Vec::is_empty);
+        !partitions.is_empty() && partitions.iter().all(votes)
+    }
+
+    /// The rows' hash of every partition on a node, with the index at which it was taken.
+    pub fn hashes(&self, id: u64) -> Option<Vec<(u64, u64, String)>> {
+        let told = self.try_ask(id, &["cluster", "hashes"])?;
+        let one = |p: &Value| Some((p["partition"].as_u64()?, p["index"].as_u64()?, p["hash"].as_str()?.to_owned()));
+        told["partitions"].as_array()?.iter().map(one).collect()
+    }
+
+    /// Waits until all nodes are at the same index of each partition, and compares what they hold there.
+    pub fn replicas_are_equal(&self) {
+        let mut ids = self.ids();
+        if self.joined.is_some() {
+            ids.push(4);
+        }
+        let all = wait_for("all nodes to be at one index", || {
+            let all: Option<Vec<_>> = ids.iter().map(|id| self.hashes(*id)).collect();
+            let all = all?;
+            let indexes = |one: &Vec<(u64, u64, String)>| one.iter().map(|(p, i, _)| (*p, *i)).collect::<Vec<_>>();
+            all.iter().all(|one| indexes(one) == indexes(&all[0])).then_some(all)
+        });
+        for (id, one) in ids.iter().zip(&all) {
+            assert_eq!(one, &all[0], "node {id} holds other rows than node {}", ids[0]);
+        }
+    }
+
+    /// The audit chain of every node is whole (P4).
+    pub fn audit_is_whole(&self) {
+        for id in self.ids() {
+            assert!(self.try_ask(id, &["audit", "verify"]).is_some(), "the audit chain of node {id} is broken");
+        }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if let Some(mut node) = self.joined.take() {
+            let _ = node.kill();
+            let _ = node.wait();
+        }
+        let pid = nix::unistd::Pid::from_raw(self.process.id() as i32);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline && self.process.try_wait().is_ok_and(|over| over.is_none()) {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("the demo said:\n{}", self.log());
+        }
+    }
+}
+
+/// Whether a process is over: gone, or a zombie that its parent has not looked at yet.
+fn gone(pid: nix::unistd::Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.is_empty() || stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
+}
+
+/// A port whose forty neighbours are free too: nodes lie ten apart and need a few each.
+fn free_ports() -> u16 {
+    let mut port = 30_000 + (std::process::id() % 500) as u16 * 40;
+    for _ in 0..500 {
+        let held: Vec<_> = (port..port + 40).map_while(|p| TcpListener::bind(("127.0.0.1", p)).ok()).collect();
+        if held.len() == 40 {
+            return port;
+        }
+        port = if port > 58_000 { 20_000 } else { port + 40 };
+    }
+    panic!("no forty free ports in a row");
+}
+
+/// Writes node 4's configuration: node 1's, with folders, ports and number of its own.
+fn fourth_config(demo: &Path, folder: &Path, port: u16) -> PathBuf {
+    fs::create_dir_all(folder.join("tls")).expect("a folder for the node");
+    let first = demo.join("node-1");
+    let text = fs::read_to_string(first.join("spine.toml")).expect("node 1's configuration");
+    let mut table: toml::Table = text.parse().expect("node 1's configuration is TOML");
+    let mut set = |section: &str, key: &str, value: toml::Value| {
+        let inner = table.entry(section).or_insert_with(|| toml::Table::new().into());
+        inner.as_table_mut().expect("a section").insert(key.to_owned(), value);
+    };
+    let path = |name: &str| toml::Value::String(folder.join(name).to_string_lossy().into_owned());
+    let address = |offset: u16| toml::Value::String(format!("127.0.0.1:{}", port + 30 + offset));
+    set("node", "number", 4.into());
+    set("node", "data", path("data"));
+    set("supplier", "listen", address(0));
+    set("peer", "listen", address(1));
+    set("peer", "advertise", address(1));
+    set("peer", "ca", path("tls/peer-ca.pem"));
+    set("peer", "cert", path("tls/peer-cert.pem"));
+    set("peer", "key", path("tls/peer-key.pem"));
+    set("ops", "listen", address(2));
+    set("admin", "socket", path("admin.sock"));
+    let config = folder.join("spine.toml");
+    fs::write(&config, table.to_string()).expect("node 4's configuration");
+    config
+}

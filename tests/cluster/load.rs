@@ -1,0 +1,281 @@
+//! Clients that work while the site is broken: each sends and collects through its own mutual-TLS connection, passes on
+//! to the next node when its own is gone, and writes down everything that it saw.
+
+use super::history::{Call, Moment, Op, Outcome};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::Full;
+use spine::cli::bench::{client::Client, site::Site, token::Tokens};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// How many of the clients send and how many collect.
+const SENDERS: usize = 6;
+const COLLECTORS: usize = 4;
+/// A pause between two operations of a client: the history shall hold faults, not millions of lines.
+const PACE: Duration = Duration::from_millis(4);
+/// How long a client waits for an answer; a frozen node must not hold it for good.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest page of an inbox (MESH §6.2).
+const PAGE: usize = 5000;
+
+/// What all clients share.
+pub struct Record {
+    start: Instant,
+    ops: Mutex<Vec<Op>>,
+    sent: AtomicUsize,
+    over: AtomicBool,
+}
+
+impl Record {
+    pub fn now(&self) -> Moment {
+        self.start.elapsed().as_micros() as Moment
+    }
+}
+
+pub struct Load {
+    record: Arc<Record>,
+    thread: Option<JoinHandle<()>>,
+    site: Arc<Site>,
+}
+
+impl Load {
+    pub fn start(site: Site) -> Load {
+        let record = Record { start: Instant::now(), ops: Mutex::default(), sent: 0.into(), over: false.into() };
+        let (record, site) = (Arc::new(record), Arc::new(site));
+        let (shared, loaded) = (Arc::clone(&record), Arc::clone(&site));
+        let thread = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let mut clients = tokio::task::JoinSet::new();
+                for number in 0..SENDERS + COLLECTORS {
+                    let hand = Hand::new(&loaded, Arc::clone(&shared), number);
+                    if number < SENDERS {
+                        clients.spawn(hand.send_on());
+                    } else {
+                        clients.spawn(hand.collect_on());
+                    }
+                }
+                while let Some(ended) = clients.join_next().await {
+                    ended.expect("a client ends in order");
+                }
+            });
+        });
+        Load { record, thread: Some(thread), site }
+    }
+
+    pub fn now(&self) -> Moment {
+        self.record.now()
+    }
+
+    /// Waits until so many more sends have been accepted: the site serves.
+    #[track_caller]
+    pub fn more(&self, count: usize) {
+        let goal = self.record.sent.load(Relaxed) + count;
+        super::demo::wait_for(&format!("{count} more sends"), || {
+            (self.record.sent.load(Relaxed) >= goal).then_some(())
+        });
+    }
+
+    /// Stops the clients, waits for their last answers, and then reads every inbox to its end from every node.
+    pub fn finish(mut self) -> Vec<Op> {
+        self.record.over.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the clients end in order");
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            for node in 0..self.site.targets.len() {
+                let mut hand = Hand::new(&self.site, Arc::clone(&self.record), node);
+                for mailbox in 0..self.site.mailboxes.len() {
+                    let ids = hand.surely_list(mailbox).await;
+                    // The first node's word is enough for what is in each body; all nodes must show the same list.
+                    for id in ids.iter().filter(|_| node == 0) {
+                        assert!(hand.retrieve(mailbox, id).await, "a message of a healthy site can be read");
+                    }
+                }
+            }
+            let mut hand = Hand::new(&self.site, Arc::clone(&self.record), 1);
+            for mailbox in 0..self.site.mailboxes.len() {
+                for id in hand.surely_list(mailbox).await {
+                    assert!(hand.acknowledge(mailbox, &id).await, "a message of a healthy site can be acknowledged");
+                }
+                assert!(hand.surely_list(mailbox).await.is_empty(), "what was acknowledged is gone");
+            }
+        });
+        std::mem::take(&mut *self.record.ops.lock().expect("no client panicked"))
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.record.over.store(true, Relaxed);
+    }
+}
+
+/// One client.
+struct Hand {
+    client: Client,
+    record: Arc<Record>,
+    tokens: Vec<Tokens>,
+    mailboxes: Vec<String>,
+    number: usize,
+    count: usize,
+}
+
+impl Hand {
+    fn new(site: &Site, record: Arc<Record>, number: usize) -> Hand {
+        Hand {
+            client: Client::new(site, number, TIMEOUT),
+            record,
+            tokens: site.mailboxes.iter().map(|m| Tokens::new(&site.shared_key, &m.id, &m.password)).collect(),
+            mailboxes: site.mailboxes.iter().map(|m| m.id.clone()).collect(),
+            number,
+            count: 0,
+        }
+    }
+
+    fn over(&self) -> bool {
+        self.record.over.load(Relaxed)
+    }
+
+    async fn send_on(mut self) {
+        let mut pace = tokio::time::interval(PACE);
+        while !self.over() {
+            pace.tick().await;
+            let (from, to) = (self.count % self.mailboxes.len(), (self.count + self.number) % self.mailboxes.len());
+            self.send(from, to).await;
+        }
+    }
+
+    /// Lists, reads some, acknowledges most of them: some stay for later lists to show.
+    async fn collect_on(mut self) {
+        let mut pace = tokio::time::interval(PACE);
+        while !self.over() {
+            let mailbox = self.count % self.mailboxes.len();
+            self.count += 1;
+            let ids = self.list(mailbox).await.unwrap_or_default();
+            // Each collector takes another share of the page, so that some meet at the same message and some do not.
+            for id in ids.iter().skip(self.number % 2).step_by(2).take(20) {
+                pace.tick().await;
+                if self.retrieve(mailbox, id).await && !self.count.is_multiple_of(7) {
+                    self.acknowledge(mailbox, id).await;
+                }
+            }
+            pace.tick().await;
+        }
+    }
+
+    async fn send(&mut self, from: usize, to: usize) -> bool {
+        let tag = format!("tag-{}-{}", self.number, self.count);
+        self.count += 1;
+        let to = self.mailboxes[to].clone();
+        // A body with its tag in front, of sizes on both sides of the border above which bodies leave the log.
+        let size = if self.count.is_multiple_of(50) { 100_000 } else { 200 };
+        let mut body = format!("{tag};").into_bytes();
+        body.resize(size, b'.');
+        let mut request = self.request(from, Method::POST, "/outbox", body.into());
+        request.headers_mut().insert("mex-to", to.parse().expect("a mailbox id"));
+        request.headers_mut().insert("mex-workflowid", "CLUSTER".parse().expect("a workflow id"));
+        let call = Call::Send { tag, to };
+        let read = |body: &Bytes| {
+            let told: serde_json::Value = serde_json::from_slice(body).ok()?;
+            Some(Outcome::Sent { id: told["message_id"].as_str()?.to_owned() })
+        };
+        let outcome = self.ask(call, request, StatusCode::ACCEPTED, read).await;
+        let good = matches!(outcome, Outcome::Sent { .. });
+        if good {
+            self.record.sent.fetch_add(1, Relaxed);
+        }
+        good
+    }
+
+    async fn list(&mut self, mailbox: usize) -> Option<Vec<String>> {
+        let request = self.request(mailbox, Method::GET, &format!("/inbox?max_results={PAGE}"), Bytes::new());
+        let call = Call::List { mailbox: self.mailboxes[mailbox].clone() };
+        let read = |body: &Bytes| {
+            let told: serde_json::Value = serde_json::from_slice(body).ok()?;
+            let ids = told["messages"].as_array()?.iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect();
+            Some(Outcome::Listed { ids, whole: told["links"]["next"].is_null() })
+        };
+        match self.ask(call, request, StatusCode::OK, read).await {
+            Outcome::Listed { ids, .. } => Some(ids),
+            _ => None,
+        }
+    }
+
+    /// A list of a site that is healthy again: asked until it is answered.
+    async fn surely_list(&mut self, mailbox: usize) -> Vec<String> {
+        let deadline = Instant::now() + super::demo::PATIENCE;
+        let mut pace = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            pace.tick().await;
+            if let Some(ids) = self.list(mailbox).await {
+                return ids;
+            }
+            assert!(Instant::now() < deadline, "a healthy site answers a list");
+        }
+    }
+
+    async fn retrieve(&mut self, mailbox: usize, id: &str) -> bool {
+        let request = self.request(mailbox, Method::GET, &format!("/inbox/{id}"), Bytes::new());
+        let call = Call::Retrieve { mailbox: self.mailboxes[mailbox].clone(), id: id.to_owned() };
+        let read = |body: &Bytes| {
+            let tag = body.split(|b| *b == b';').next()?;
+            Some(Outcome::Got { tag: String::from_utf8_lossy(tag).into_owned() })
+        };
+        matches!(self.ask(call, request, StatusCode::OK, read).await, Outcome::Got { .. })
+    }
+
+    async fn acknowledge(&mut self, mailbox: usize, id: &str) -> bool {
+        let path = format!("/inbox/{id}/status/acknowledged");
+        let request = self.request(mailbox, Method::PUT, &path, Bytes::new());
+        let call = Call::Acknowledge { id: id.to_owned() };
+        self.ask(call, request, StatusCode::OK, |_| Some(Outcome::Acknowledged)).await == Outcome::Acknowledged
+    }
+
+    fn request(&mut self, mailbox: usize, method: Method, rest: &str, body: Bytes) -> Request<Full<Bytes>> {
+        Request::builder()
+            .method(method)
+            .uri(format!("/messageexchange/{}{rest}", self.mailboxes[mailbox]))
+            .header(header::HOST, self.client.authority())
+            .header(header::ACCEPT, "application/vnd.mesh.v2+json")
+            .header(header::AUTHORIZATION, self.tokens[mailbox].next())
+            .body(Full::new(body))
+            .expect("a request of known parts")
+    }
+
+    /// Asks, and writes down call and outcome with the moments between which it happened, if it did.
+    async fn ask(
+        &mut self,
+        call: Call,
+        request: Request<Full<Bytes>>,
+        want: StatusCode,
+        read: impl Fn(&Bytes) -> Option<Outcome>,
+    ) -> Outcome {
+        let invoked = self.record.now();
+        let answer = self.client.ask(request).await;
+        let done = self.record.now();
+        let outcome = match answer {
+            Err(_) => Outcome::Unknown,
+            Ok(answer) if answer.status() == want => {
+                read(answer.body()).unwrap_or_else(|| panic!("{call:?}: {want} with a body of no known shape"))
+            }
+            Ok(answer) => Outcome::Refused {
+                status: answer.status().as_u16(),
+                retry_after: answer.headers().contains_key(header::RETRY_AFTER),
+            },
+        };
+        self.record.ops.lock().expect("no client panicked").push(Op { call, invoked, done, outcome: outcome.clone() });
+        if matches!(outcome, Outcome::Unknown | Outcome::Refused { status: 503, .. }) {
+            tokio::time::sleep(PACE * 5).await;
+        }
+        outcome
+    }
+}

@@ -1,0 +1,12 @@
+//! The edge over real mutual TLS on loopback: who gets in, what bad and slow clients get, what a drain does (P5, P6).
+//!
+//! A small protocol and a backend in memory stand behind the edge here, so that each test says exactly what the site
+//! does; the services' own routes are attacked in `mesh.rs`.
+
+mod certificates;
+mod drain;
+mod hostile;
+mod mesh;
+mod requests;
+mod slow;
+mod support;

@@ -1,0 +1,232 @@
+//! A protocol with one interaction of each kind, and a backend in memory that can be told to fail or to wait.
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use spine::access::gate::{Admits, Permit, Rule, Standing};
+use spine::edge::backend::{Answering, Backend, Stored, Upload, View};
+use spine::edge::payload::Pieces;
+use spine::edge::problem::Refusal;
+use spine::edge::protocol::*;
+use spine::engine::draft::MapStore;
+use spine::engine::{Command, Outcome, PartitionId, ServiceId, Unavailable};
+use spine::store::Reader;
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, watch};
+
+pub const RULES: &[Rule] = &[
+    Rule { interaction: "trial.open", admits: Admits::AnyCertificate, spec: "" },
+    Rule { interaction: "trial.write", admits: Admits::ApprovedSystem, spec: "" },
+    Rule { interaction: "trial.read", admits: Admits::ApprovedSystem, spec: "" },
+    Rule { interaction: "trial.not_found", admits: Admits::AnyCertificate, spec: "" },
+];
+
+/// `GET /open`, `POST /write` (any body), `GET /read/N` and `GET /inflate/N` (the Nth stored body).
+pub struct Trial;
+
+struct Asked {
+    name: &'static str,
+    stored: Option<Stored>,
+    inflate: bool,
+    replies: Vec<Bytes>,
+}
+
+impl Protocol for Trial {
+    fn name(&self) -> &'static str {
+        "trial"
+    }
+    fn service(&self) -> ServiceId {
+        ServiceId(200)
+    }
+    fn interactions(&self) -> Vec<&'static str> {
+        RULES.iter().map(|r| r.interaction).collect()
+    }
+    fn begin(&self, head: &http::request::Parts) -> Box<dyn Exchange> {
+        let name = match (head.method.as_str(), head.uri.path()) {
+            ("GET", "/open") => "trial.open",
+            ("POST", "/write") => "trial.write",
+            ("GET", path) if path.starts_with("/read/") || path.starts_with("/inflate/") => "trial.read",
+            _ => "trial.not_found",
+        };
+        let inflate = head.uri.path().starts_with("/inflate/");
+        let stored = head.uri.path().rsplit('/').next().and_then(|hex| {
+            let (digest, len) = hex.split_once('-')?;
+            let digest: Vec<u8> =
+                (0..32).map(|i| u8::from_str_radix(digest.get(2 * i..2 * i + 2)?, 16).ok()).collect::<Option<_>>()?;
+            Some(Stored { digest: digest.try_into().ok()?, len: len.parse().ok()? })
+        });
+        Box::new(Asked { name, stored, inflate, replies: vec![] })
+    }
+}
+
+pub fn text(status: u16, body: impl Into<Bytes>) -> Reply {
+    Reply {
+        status,
+        headers: vec![("content-type", Bytes::from_static(b"text/plain"))],
+        body: ReplyBody::Bytes(body.into()),
+    }
+}
+
+impl Exchange for Asked {
+    fn interaction(&self) -> &'static str {
+        self.name
+    }
+    fn body_rule(&self) -> BodyRule {
+        if self.name == "trial.write" { BodyRule::Payload } else { BodyRule::Ignored }
+    }
+    fn at_once(&mut self) -> Option<Reply> {
+        match self.name {
+            "trial.open" => Some(text(200, "open")),
+            "trial.not_found" => Some(text(404, "not found")),
+            _ => None,
+        }
+    }
+    fn worth_reading(&mut self, headers: &HeaderMap, _: &dyn Reader, _: u64) -> bool {
+        !headers.contains_key("x-worthless")
+    }
+    fn ask(&mut self, permit: &Permit, _: &HeaderMap, body: Body, _: &dyn Reader, attempt: Attempt) -> Next {
+        assert_eq!(permit.interaction(), self.name);
+        if self.name == "trial.read" {
+            return match self.stored {
+                Some(body) => Next::Answer(Reply {
+                    status: 200,
+                    headers: vec![],
+                    body: ReplyBody::Stored { body, inflate: self.inflate },
+                }),
+                None => Next::Answer(text(404, "no such body")),
+            };
+        }
+        let payload = match body {
+            Body::None => "none 0".to_owned(),
+            Body::Inline(bytes) => format!("inline {}", bytes.len()),
+            Body::Stored(s) => format!("stored {}-{}", spine::edge::peer::hex(&s.digest), s.len),
+            Body::TooLarge => return Next::Answer(text(413, "too large")),
+            Body::Skipped => return Next::Answer(text(403, "skipped")),
+        };
+        let payload = match attempt.forgiven.len() {
+            0 => payload,
+            n => format!("{payload} forgiven {n}"),
+        };
+        Next::Submit(vec![Call { key: Bytes::from_static(b"key"), payload: payload.into() }])
+    }
+    fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {
+        self.replies = replies.to_vec();
+        Ok(Wait { call: 0, view: true, deliveries: false })
+    }
+    fn answer(&mut self, _: &dyn Reader, view: Option<&dyn Reader>) -> Result<Reply, Broken> {
+        assert!(view.is_some());
+        Ok(text(202, self.replies[0].clone()))
+    }
+    fn refuse(&self, refusal: &Refusal, _: &str) -> Reply {
+        text(refusal.status().as_u16(), refusal.code.code)
+    }
+    fn release(&self) -> Option<Call> {
+        Some(Call { key: Bytes::from_static(b"key"), payload: Bytes::from_static(b"release") })
+    }
+}
+
+/// The site in memory.
+#[derive(Default)]
+pub struct Memory {
+    pub registry: Mutex<HashMap<String, Standing>>,
+    pub commands: Mutex<Vec<Command>>,
+    /// What the next commands meet instead of success.
+    pub fail: Mutex<VecDeque<Unavailable>>,
+    pub bodies: Mutex<HashMap<[u8; 32], Bytes>>,
+    /// While true, commands wait.
+    pub hold: Mutex<Option<watch::Receiver<bool>>>,
+    pub arrived: Notify,
+    /// Uploads are counted and not kept.
+    pub forgetful: bool,
+}
+
+impl Memory {
+    pub fn payloads(&self) -> Vec<String> {
+        self.commands.lock().unwrap().iter().map(|c| String::from_utf8_lossy(&c.payload).into_owned()).collect()
+    }
+}
+
+/// The backend of one server.
+#[derive(Clone)]
+pub struct InMemory(pub Arc<Memory>);
+
+impl Backend for InMemory {
+    fn submit(&self, command: Command) -> Answering<'_, Outcome> {
+        Box::pin(async move {
+            self.0.arrived.notify_waiters();
+            let hold = self.0.hold.lock().unwrap().clone();
+            if let Some(mut hold) = hold {
+                let _ = hold.wait_for(|held| !held).await;
+            }
+            if let Some(why) = self.0.fail.lock().unwrap().pop_front() {
+                return Err(why);
+            }
+            let reply = command.payload.clone();
+            let mut commands = self.0.commands.lock().unwrap();
+            commands.push(command);
+            Ok(Outcome { partition: PartitionId(1), index: commands.len() as u64, reply, sent: vec![] })
+        })
+    }
+    fn view(&self, _: PartitionId, _: u64) -> Answering<'_, View> {
+        Box::pin(async { Ok(Arc::new(MapStore::default()) as View) })
+    }
+    fn settled<'a>(&'a self, _: &'a Outcome) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async {})
+    }
+    fn site(&self) -> View {
+        Arc::new(MapStore::default())
+    }
+    fn standing(&self, certificate: &str) -> Result<Standing, Unavailable> {
+        Ok(self.0.registry.lock().unwrap().get(certificate).cloned().unwrap_or(Standing::Unknown))
+    }
+    fn upload(&self) -> Answering<'_, Box<dyn Upload>> {
+        let upload = Sink { memory: self.0.clone(), kept: BytesMut::new(), len: 0, digest: sha256() };
+        Box::pin(async move { Ok(Box::new(upload) as Box<dyn Upload>) })
+    }
+    fn download(&self, body: Stored) -> Answering<'_, Pieces> {
+        let stored = self.0.bodies.lock().unwrap().get(&body.digest).cloned();
+        Box::pin(async move {
+            let mut stored = stored.ok_or(Unavailable::NoLeader)?;
+            let (send, pieces) = tokio::sync::mpsc::channel(2);
+            tokio::spawn(async move {
+                while !stored.is_empty() {
+                    let piece = stored.split_to(stored.len().min(50_000));
+                    if send.send(Ok(piece)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            Ok(pieces)
+        })
+    }
+}
+
+fn sha256() -> aws_lc_rs::digest::Context {
+    aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256)
+}
+
+struct Sink {
+    memory: Arc<Memory>,
+    kept: BytesMut,
+    len: u64,
+    digest: aws_lc_rs::digest::Context,
+}
+
+impl Upload for Sink {
+    fn piece(&mut self, piece: Bytes) -> Answering<'_, ()> {
+        self.digest.update(&piece);
+        self.len += piece.len() as u64;
+        if !self.memory.forgetful {
+            self.kept.extend_from_slice(&piece);
+        }
+        Box::pin(async { Ok(()) })
+    }
+    fn commit(self: Box<Self>) -> Answering<'static, Stored> {
+        let digest: [u8; 32] = self.digest.finish().as_ref().try_into().unwrap();
+        self.memory.bodies.lock().unwrap().insert(digest, self.kept.freeze());
+        let stored = Stored { digest, len: self.len };
+        Box::pin(async move { Ok(stored) })
+    }
+}

@@ -20,9 +20,11 @@
 pub mod backend;
 pub mod body;
 pub mod connection;
+pub mod engine;
 pub mod flow;
 pub mod forgiven;
 pub mod listener;
+pub mod mesh;
 pub mod meter;
 pub mod options;
 pub mod pace;

@@ -8,11 +8,12 @@ use super::body::{self, Reader};
 use super::connection::Conn;
 use super::payload::{Held, Payload};
 use super::problem::Refusal;
-use super::protocol::{Body, BodyRule, Call, Exchange, Next, Reply, Wait};
+use super::problem::kind_of;
+use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Reply, Wait};
 use super::{Edge, render};
 use crate::access::gate::{Denied, Permit};
 use crate::engine::{Command, Outcome, Unavailable};
-use crate::ops::codes;
+use crate::ops::codes::{self, Kind};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::{HeaderMap, Request, Response, request::Parts};
@@ -29,6 +30,8 @@ const RELEASE_TRIES: u32 = 12;
 /// One request's names in logs and answers.
 #[derive(Clone)]
 pub struct Ids {
+    /// Names this attempt, whatever the client says.
+    pub attempt: u64,
     pub correlation: String,
     /// The caller's own `x-request-id`, given back.
     pub request: Option<http::HeaderValue>,
@@ -105,7 +108,11 @@ async fn work(
         Ok(body) => body,
         Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
-    let calls = match exchange.ask(&permit, &head.headers, body, edge.backend.site().as_ref()) {
+    // The credentials that may be used once, if there are any.
+    let token = head.headers.get(http::header::AUTHORIZATION).cloned();
+    let forgiven = token.as_ref().map(|t| edge.forgiven.of(t.as_bytes())).unwrap_or_default();
+    let attempt = Attempt { number: ids.attempt, forgiven };
+    let calls = match exchange.ask(&permit, &head.headers, body, edge.backend.site().as_ref(), attempt) {
         Next::Submit(calls) => calls,
         Next::Answer(reply) => {
             return render::reply(edge, reply, ids)
@@ -114,7 +121,13 @@ async fn work(
         }
     };
     let (edge, ids) = (edge.clone(), ids.clone());
-    let done = tokio::spawn(async move { carry_out(edge, exchange, permit, calls, ids).await });
+    let done = tokio::spawn(async move {
+        let response = carry_out(&edge, exchange, permit, calls, &ids).await;
+        if let (Some(token), Some(Kind::Busy)) = (token, kind_of(response.status().as_u16())) {
+            edge.forgiven.add(token.as_bytes(), ids.attempt);
+        }
+        response
+    });
     match done.await {
         Ok(response) => response,
         // A panic in the task: the connection ends without an answer, and the process does too in a release build.
@@ -159,11 +172,11 @@ async fn receive(
 
 /// Commands, then the answer as of their decision.
 async fn carry_out(
-    edge: Arc<Edge>,
+    edge: &Arc<Edge>,
     exchange: Box<dyn Exchange>,
     permit: Permit,
     calls: Vec<Call>,
-    ids: Ids,
+    ids: &Ids,
 ) -> Response<Payload> {
     let mut exchange = exchange;
     let interaction = permit.interaction();
@@ -176,8 +189,8 @@ async fn carry_out(
         correlation_id: ids.correlation.clone(),
         ..Default::default()
     };
-    let refusal = match decided(&edge, exchange.as_mut(), calls.into_iter().map(command).collect()).await {
-        Ok(reply) => match render::reply(&edge, reply, &ids).await {
+    let refusal = match decided(edge, exchange.as_mut(), calls.into_iter().map(command).collect()).await {
+        Ok(reply) => match render::reply(edge, reply, ids).await {
             Ok(response) => return response,
             Err(refusal) => refusal,
         },
@@ -188,9 +201,9 @@ async fn carry_out(
     if in_doubt.contains(&refusal.code.code)
         && let Some(call) = exchange.release()
     {
-        release(&edge, command(call)).await;
+        release(edge, command(call)).await;
     }
-    render::refuse(exchange.as_ref(), &refusal, interaction, &ids)
+    render::refuse(exchange.as_ref(), &refusal, interaction, ids)
 }
 
 async fn decided(edge: &Edge, exchange: &mut dyn Exchange, mut commands: Vec<Command>) -> Result<Reply, Refusal> {
@@ -206,17 +219,16 @@ async fn decided(edge: &Edge, exchange: &mut dyn Exchange, mut commands: Vec<Com
     let fault = |broken: super::protocol::Broken| Refusal::from(Unavailable::Fault(broken.0));
     let wait: Wait = exchange.replied(&replies).map_err(fault)?;
     let mut view = None;
-    if let Some(first) = outcomes.first() {
+    if let Some(outcome) = outcomes.get(wait.call) {
         if wait.deliveries {
-            edge.backend.settled(first).await;
+            edge.backend.settled(outcome).await;
         }
         if wait.view {
-            view = Some(edge.backend.view(first.partition, first.index).await?);
+            view = Some(edge.backend.view(outcome.partition, outcome.index).await?);
         }
     }
-    let now = edge.clock.now().0;
     let site = edge.backend.site();
-    exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _), now).map_err(fault)
+    exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _)).map_err(fault)
 }
 
 /// Makes a token usable again, in the background after a moment; bounded, because each holds a place in a queue.
@@ -274,10 +286,12 @@ fn ids(edge: &Edge, headers: &HeaderMap) -> Ids {
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
     };
     let given = |name| headers.get(name).filter(|v| plain(v));
+    let attempt = edge.attempt();
     Ids {
+        attempt,
         correlation: match given("x-correlation-id").and_then(|v| v.to_str().ok()) {
             Some(id) => id.to_owned(),
-            None => edge.correlation_id(),
+            None => format!("{attempt:016x}"),
         },
         request: given("x-request-id").cloned(),
     }

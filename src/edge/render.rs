@@ -62,7 +62,7 @@ pub fn refuse(exchange: &dyn Exchange, refusal: &Refusal, interaction: &'static 
             "a request was refused"
         );
     }
-    let reply = exchange.refuse(refusal);
+    let reply = exchange.refuse(refusal, &ids.correlation);
     let payload = match reply.body {
         ReplyBody::Bytes(bytes) => bytes,
         ReplyBody::Stored { .. } => Bytes::new(),

@@ -35,7 +35,15 @@ impl Spine {
     fn open(dir: &Path) -> Result<Spine> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let world = World { fs: Arc::new(RealFs), clock: Arc::new(SystemClock), rng: Arc::new(SystemRng) };
-        let store = runtime.block_on(Store::open(world, dir.to_path_buf(), StoreOptions::default()))?;
+        let mut options = StoreOptions::default();
+        // Bounds to try, in MiB: rows in memory, block cache, the engine's cache.
+        if let Ok(tried) = std::env::var("BENCH_BOUNDS") {
+            let mib: Vec<usize> = tried.split(',').map(str::parse).collect::<Result<_, _>>()?;
+            anyhow::ensure!(mib.len() == 3, "BENCH_BOUNDS=rows,blocks,engine");
+            (options.memory_bytes, options.cache_bytes) = (mib[0] << 20, mib[1] << 20);
+            options.sled_cache_bytes = (mib[2] as u64) << 20;
+        }
+        let store = runtime.block_on(Store::open(world, dir.to_path_buf(), options))?;
         Ok(Spine { partition: store.partition(1)?, runtime, index: 0, _store: store })
     }
 }

@@ -27,10 +27,8 @@ pub enum Verb {
         partition: Option<u16>,
     },
     /// Find records by what was touched
-    #[command(
-        after_help = "Examples:\n  spine audit search --object X26ABC1\n  \
-                      spine audit search --object X26ABC1 --limit 1000 --output jsonl"
-    )]
+    #[command(after_help = "Examples:\n  spine audit search --object X26ABC1\n  \
+                      spine audit search --object X26ABC1 --limit 1000 --output jsonl")]
     Search {
         /// Mailbox, message id, ODS code, correlation id…
         #[arg(long)]

@@ -19,9 +19,7 @@ pub enum Verb {
     #[command(after_help = "Examples:\n  spine cluster members\n  spine cluster members --quiet")]
     Members,
     /// Hand this node's leaderships to others, or one to a certain node
-    #[command(
-        after_help = "Examples:\n  spine cluster hand-over\n  spine cluster hand-over --partition 1 --to 2"
-    )]
+    #[command(after_help = "Examples:\n  spine cluster hand-over\n  spine cluster hand-over --partition 1 --to 2")]
     HandOver {
         /// Only this partition
         #[arg(long)]

@@ -98,7 +98,12 @@ fn show(globals: &Globals, prefix: &str, changed: bool) -> Done {
     }
     if items.is_empty() && !prefix.is_empty() && !changed {
         let why = format!("no key starts with {prefix}");
-        return Err(failure(&codes::CLI_NOT_FOUND, "there is no such key", why, "run `spine config show` for all keys"));
+        return Err(failure(
+            &codes::CLI_NOT_FOUND,
+            "there is no such key",
+            why,
+            "run `spine config show` for all keys",
+        ));
     }
     globals.out().list("ConfigList", &items, &[("key", "key"), ("value", "value"), ("from", "origin")], "key");
     Ok(())

@@ -15,9 +15,8 @@ pub struct Args {
 }
 
 pub fn run(globals: &Globals, args: &Args) -> Done {
-    let item = |c: &codes::Code| {
-        json!({"code": c.code, "kind": c.kind.word(), "words": c.words, "why": c.why, "fix": c.fix})
-    };
+    let item =
+        |c: &codes::Code| json!({"code": c.code, "kind": c.kind.word(), "words": c.words, "why": c.why, "fix": c.fix});
     let Some(code) = &args.code else {
         let items: Vec<_> = codes::catalogue().iter().map(item).collect();
         globals.out().list("CodeList", &items, &[("code", "code"), ("kind", "kind"), ("words", "words")], "code");

@@ -80,7 +80,8 @@ fn make(settings: &Settings, args: &Args) -> Result<String, Failure> {
     if args.write.dry_run {
         return Ok(cluster);
     }
-    let trouble = |e: pki::PkiError| Failure::of(&codes::CLI_CERTIFICATE, "a certificate cannot be made", e.to_string());
+    let trouble =
+        |e: pki::PkiError| Failure::of(&codes::CLI_CERTIFICATE, "a certificate cannot be made", e.to_string());
     let ca = Authority::create(&format!("Spine site {cluster}"), pki::AUTHORITY_DAYS).map_err(trouble)?;
     let node = ca.issue(&pki::node_wanted(settings.node.number, &cluster)).map_err(trouble)?;
     write_private(&settings.peer.ca_key, ca.key())?;

@@ -54,10 +54,8 @@ pub enum Verb {
     #[command(after_help = "Examples:\n  spine mailbox show X26ABC1\n  spine mailbox show X26ABC1 --output json")]
     Show { id: String },
     /// Register a mailbox
-    #[command(
-        after_help = "Examples:\n  spine mailbox add X26HC005 --ods X26 --name LAB --password-file pw\n  \
-                      pwgen 16 1 | spine mailbox add X26HC006 --ods X26 --password-file -"
-    )]
+    #[command(after_help = "Examples:\n  spine mailbox add X26HC005 --ods X26 --name LAB --password-file pw\n  \
+                      pwgen 16 1 | spine mailbox add X26HC006 --ods X26 --password-file -")]
     Add {
         id: String,
         #[command(flatten)]
@@ -66,10 +64,8 @@ pub enum Verb {
         write: Write,
     },
     /// Change a mailbox
-    #[command(
-        after_help = "Examples:\n  spine mailbox set X26HC005 --name LAB2\n  \
-                      spine mailbox set X26HC005 --password-file new --dry-run"
-    )]
+    #[command(after_help = "Examples:\n  spine mailbox set X26HC005 --name LAB2\n  \
+                      spine mailbox set X26HC005 --password-file new --dry-run")]
     Set {
         id: String,
         #[command(flatten)]

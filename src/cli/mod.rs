@@ -81,8 +81,10 @@ fn bench_run(args: bench::BenchArgs) -> failure::Done {
             "not one operation succeeded",
             "see the report above, and `spine status`",
         )),
-        Err(e) => Err(failure(&codes::CLI_USAGE, "the load cannot be run", format!("{e:#}"), "see `spine bench mesh --help`")
-            .with_exit(failure::exit::FAILED)),
+        Err(e) => {
+            Err(failure(&codes::CLI_USAGE, "the load cannot be run", format!("{e:#}"), "see `spine bench mesh --help`")
+                .with_exit(failure::exit::FAILED))
+        }
     }
 }
 

@@ -74,7 +74,9 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
         Verb::List => return super::cluster::run(globals, Some(super::cluster::Verb::Members)).await,
         Verb::Drain => {
             let told = client.post("/v1/node/drain", &json!({})).await?;
-            globals.out().one("Node", &told, "number", || "draining: /readyz says no, leaderships are handed over".into());
+            globals
+                .out()
+                .one("Node", &told, "number", || "draining: /readyz says no, leaderships are handed over".into());
             globals.out().next("stop the node, or `spine node undrain`");
         }
         Verb::Undrain => {

@@ -52,10 +52,8 @@ pub enum Verb {
     #[command(after_help = "Examples:\n  spine party show X26\n  spine party show X26 --output json")]
     Show { ods: String },
     /// Register an organisation, or a system of it
-    #[command(
-        after_help = "Examples:\n  spine party add X26 --name \"NHS Digital\"\n  \
-                      spine party add X26 --name \"NHS Digital\" --asid 200000000001 --cert a.pem"
-    )]
+    #[command(after_help = "Examples:\n  spine party add X26 --name \"NHS Digital\"\n  \
+                      spine party add X26 --name \"NHS Digital\" --asid 200000000001 --cert a.pem")]
     Add {
         ods: String,
         #[command(flatten)]
@@ -64,10 +62,8 @@ pub enum Verb {
         write: Write,
     },
     /// Change an organisation, or add or change a system of it
-    #[command(
-        after_help = "Examples:\n  spine party set X26 --name \"NHS England\"\n  \
-                      spine party set X26 --asid 200000000001 --cert new.pem --dry-run"
-    )]
+    #[command(after_help = "Examples:\n  spine party set X26 --name \"NHS England\"\n  \
+                      spine party set X26 --asid 200000000001 --cert new.pem --dry-run")]
     Set {
         ods: String,
         #[command(flatten)]

@@ -22,8 +22,9 @@ pub fn run(globals: &Globals, args: Args) -> Done {
     let settings = globals.settings()?;
     let filter = std::env::var("SPINE_LOG").ok().filter(|f| !f.is_empty()).unwrap_or_else(|| "info".into());
     let format = if std::io::stdout().is_terminal() { logging::Format::Text } else { logging::Format::Json };
-    logging::install(&filter, format, &settings.node.name)
-        .map_err(|e| failure(&codes::CLI_USAGE, "SPINE_LOG cannot be used", e, "write it as info or info,spine::edge=debug"))?;
+    logging::install(&filter, format, &settings.node.name).map_err(|e| {
+        failure(&codes::CLI_USAGE, "SPINE_LOG cannot be used", e, "write it as info or info,spine::edge=debug")
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("spine").build();
     let runtime = runtime.map_err(|e| Failure::of(&codes::CLI_FILE, "the program cannot start", e.to_string()))?;
     let done = runtime.block_on(async {

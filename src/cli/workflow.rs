@@ -45,10 +45,8 @@ pub enum Verb {
     #[command(after_help = "Examples:\n  spine workflow show PATH_MEDRPT\n  spine workflow show W --output json")]
     Show { id: String },
     /// Register a workflow
-    #[command(
-        after_help = "Examples:\n  spine workflow add LAB --sender X26HC005 --receiver X27HC001\n  \
-                      spine workflow add LAB_ACK --sender X27HC001 --receiver X26HC005 --dry-run"
-    )]
+    #[command(after_help = "Examples:\n  spine workflow add LAB --sender X26HC005 --receiver X27HC001\n  \
+                      spine workflow add LAB_ACK --sender X27HC001 --receiver X26HC005 --dry-run")]
     Add {
         id: String,
         #[command(flatten)]
@@ -57,10 +55,8 @@ pub enum Verb {
         write: Write,
     },
     /// Change who may send or receive
-    #[command(
-        after_help = "Examples:\n  spine workflow set LAB --receiver X27HC001 --receiver X27HC002\n  \
-                      spine workflow set LAB --sender X26HC009 --dry-run"
-    )]
+    #[command(after_help = "Examples:\n  spine workflow set LAB --receiver X27HC001 --receiver X27HC002\n  \
+                      spine workflow set LAB --sender X26HC009 --dry-run")]
     Set {
         id: String,
         #[command(flatten)]

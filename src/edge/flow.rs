@@ -56,7 +56,16 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
         }
     };
     held.in_flight = Some(in_flight);
-    edge.meter.answered(interaction, reply.status().as_u16(), begun.elapsed());
+    let status = reply.status().as_u16();
+    edge.meter.answered(interaction, status, begun.elapsed());
+    tracing::debug!(
+        event = "request.done",
+        interaction,
+        status,
+        correlation_id = ids.correlation,
+        duration_ms = begun.elapsed().as_millis() as u64,
+        "a request was answered"
+    );
     reply.map(|payload| payload.hold(held))
 }
 
@@ -74,7 +83,7 @@ fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Perm
     tenant.check().map_err(limited)?;
     let Ok(mine) = tenant.requests.clone().try_acquire_owned() else { return Err(limited(Duration::from_secs(1))) };
     let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(Refusal::new(&codes::OVERLOADED)) };
-    well_formed(&head.headers)?;
+    well_formed(head)?;
     let standing = edge.backend.standing(conn.peer.certificate()).map_err(Refusal::from)?;
     let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(|denied| {
         Refusal::new(match denied {
@@ -249,8 +258,13 @@ async fn release(edge: &Arc<Edge>, command: Command) {
     let _ = tokio::time::timeout(RELEASE_WAIT, released).await;
 }
 
-/// Headers that may come once: two values would be read differently by different programs.
-fn well_formed(headers: &HeaderMap) -> Result<(), Refusal> {
+/// A host where HTTP/1.1 demands one, and once each of the headers that may come once: two values would be read
+/// differently by different programs.
+fn well_formed(head: &Parts) -> Result<(), Refusal> {
+    let headers = &head.headers;
+    if head.version == http::Version::HTTP_11 && !headers.contains_key(http::header::HOST) {
+        return Err(Refusal::new(&codes::BAD_REQUEST).because("no host"));
+    }
     if headers.keys_len() == headers.len() {
         return Ok(());
     }

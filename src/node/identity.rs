@@ -93,11 +93,9 @@ pub fn cluster_of(settings: &Settings) -> Result<String, IdentityError> {
     let name = told.into_iter().next().map(|d| d.common_name).unwrap_or_default();
     match pki::parse_node_common_name(&name) {
         Some((number, cluster)) if number == settings.node.number => Ok(cluster.to_owned()),
-        Some((number, _)) => Err(IdentityError::OtherNode {
-            path,
-            found: number.to_string(),
-            wanted: settings.node.number.to_string(),
-        }),
+        Some((number, _)) => {
+            Err(IdentityError::OtherNode { path, found: number.to_string(), wanted: settings.node.number.to_string() })
+        }
         None => Err(IdentityError::Malformed { path, why: format!("{name} is no node's name") }),
     }
 }

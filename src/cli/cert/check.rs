@@ -132,9 +132,10 @@ fn explained(error: &io::Error, ask: &Ask, address: SocketAddr) -> Failure {
     use rustls::{AlertDescription as Alert, CertificateError as Cert, Error as Tls};
     let inner = error.get_ref().and_then(|e| e.downcast_ref::<Tls>());
     let (why, fix) = match inner {
-        Some(Tls::InvalidCertificate(Cert::UnknownIssuer)) => {
-            ("its certificate comes from another authority", "give the right --ca, or have the host's certificate reissued")
-        }
+        Some(Tls::InvalidCertificate(Cert::UnknownIssuer)) => (
+            "its certificate comes from another authority",
+            "give the right --ca, or have the host's certificate reissued",
+        ),
         Some(Tls::InvalidCertificate(Cert::Expired | Cert::ExpiredContext { .. })) => {
             ("its certificate has run out", "renew the host's certificate")
         }
@@ -153,9 +154,7 @@ fn explained(error: &io::Error, ask: &Ask, address: SocketAddr) -> Failure {
         Some(Tls::AlertReceived(Alert::CertificateRevoked)) => {
             ("the client certificate is revoked", "ask for a new one")
         }
-        Some(Tls::AlertReceived(Alert::CertificateExpired)) => {
-            ("the client certificate has run out", "renew it")
-        }
+        Some(Tls::AlertReceived(Alert::CertificateExpired)) => ("the client certificate has run out", "renew it"),
         _ if ask.cert.is_none() && error.kind() == io::ErrorKind::ConnectionReset => {
             ("it closed the connection, perhaps for want of a client certificate", "give --cert and --key")
         }

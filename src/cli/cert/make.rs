@@ -21,7 +21,9 @@ pub fn authority(globals: &Globals, name: &str, days: u64, out: &Path, write: &W
         write_public(&cert, ca.cert())?;
     }
     tell(globals, write, &cert, Some(&key))?;
-    globals.out().next(&format!("spine cert issue --ca {} --for server --name NAME --san ADDRESS --out PATH", cert.display()));
+    globals
+        .out()
+        .next(&format!("spine cert issue --ca {} --for server --name NAME --san ADDRESS --out PATH", cert.display()));
     Ok(())
 }
 
@@ -56,7 +58,9 @@ pub fn revoke(globals: &Globals, signer: &Signer, what: &str, crl: &Path, write:
     let already = listed.contains(&hex);
     if already && write.strict {
         let why = format!("{} holds {hex}", crl.display());
-        return Err(Failure::of(&codes::CLI_ALREADY, "the certificate is revoked already", why).with_exit(exit::ALREADY));
+        return Err(
+            Failure::of(&codes::CLI_ALREADY, "the certificate is revoked already", why).with_exit(exit::ALREADY)
+        );
     }
     if !write.dry_run {
         // Repeating renews the list: its next-update date moves on.
@@ -87,13 +91,19 @@ fn serial_of(what: &str) -> Result<Vec<u8>, Failure> {
     }
     pki::unhex(what).filter(|s| !s.is_empty()).ok_or_else(|| {
         let why = format!("{what} is neither a certificate file nor a serial number in hex");
-        failure(&codes::CLI_CERTIFICATE, "nothing to revoke", why, "name a PEM file, or a serial from `spine cert list`")
+        failure(
+            &codes::CLI_CERTIFICATE,
+            "nothing to revoke",
+            why,
+            "name a PEM file, or a serial from `spine cert list`",
+        )
     })
 }
 
 fn load(signer: &Signer) -> Result<Authority, Failure> {
     let key = signer.ca_key.clone().unwrap_or_else(|| key_beside(&signer.ca));
-    Authority::load(&read(&signer.ca)?, &read(&key)?).map_err(|e| trouble("the authority cannot be used", &signer.ca, &e))
+    Authority::load(&read(&signer.ca)?, &read(&key)?)
+        .map_err(|e| trouble("the authority cannot be used", &signer.ca, &e))
 }
 
 /// `ca.pem` → `ca-key.pem`.

@@ -45,7 +45,9 @@ pub struct Signer {
 #[derive(clap::Subcommand, Debug)]
 pub enum Verb {
     /// Make a certificate authority: OUT.pem and OUT-key.pem
-    #[command(after_help = "Examples:\n  spine cert ca --name \"Lab CA\" --out lab-ca\n  spine cert ca --name T --out t --days 30")]
+    #[command(
+        after_help = "Examples:\n  spine cert ca --name \"Lab CA\" --out lab-ca\n  spine cert ca --name T --out t --days 30"
+    )]
     Ca {
         /// Common name
         #[arg(long, default_value = "Spine CA")]
@@ -89,10 +91,8 @@ pub enum Verb {
         write: Write,
     },
     /// Sign a certificate request that somebody sent
-    #[command(
-        after_help = "Examples:\n  spine cert sign their.csr --ca ca.pem --for client --out their.pem\n  \
-                      spine cert sign gw.csr --ca ca.pem --for server --san 10.0.0.1 --out gw.pem"
-    )]
+    #[command(after_help = "Examples:\n  spine cert sign their.csr --ca ca.pem --for client --out their.pem\n  \
+                      spine cert sign gw.csr --ca ca.pem --for server --san 10.0.0.1 --out gw.pem")]
     Sign {
         /// The request, PEM
         request: PathBuf,
@@ -117,10 +117,8 @@ pub enum Verb {
         write: Write,
     },
     /// Add a certificate to the revocation list
-    #[command(
-        after_help = "Examples:\n  spine cert revoke their.pem --ca ca.pem --crl ca.crl\n  \
-                      spine cert revoke 4f0a11 --ca ca.pem --crl ca.crl --dry-run"
-    )]
+    #[command(after_help = "Examples:\n  spine cert revoke their.pem --ca ca.pem --crl ca.crl\n  \
+                      spine cert revoke 4f0a11 --ca ca.pem --crl ca.crl --dry-run")]
     Revoke {
         /// Certificate file, or serial number in hex
         what: String,
@@ -139,10 +137,8 @@ pub enum Verb {
         paths: Vec<PathBuf>,
     },
     /// Make the TLS handshake with a host and explain what happens
-    #[command(
-        after_help = "Examples:\n  spine cert check 127.0.0.1:8440 --ca ca.pem\n  \
-                      spine cert check 10.0.0.1:8443 --ca ca.pem --cert a.pem --key a-key.pem"
-    )]
+    #[command(after_help = "Examples:\n  spine cert check 127.0.0.1:8440 --ca ca.pem\n  \
+                      spine cert check 10.0.0.1:8443 --ca ca.pem --cert a.pem --key a-key.pem")]
     Check {
         /// IP address and port; localhost is taken too
         host: String,

@@ -102,7 +102,11 @@ fn token_of(shared_key: &str, mailbox: &str, password: &str, nonce: &str, minute
 mod tests {
     #[test]
     fn tokens_agree_with_the_published_vector() {
-        let got = super::token_of("TestKey", "X26ABC1", "password", "bd0e2bd5-218e-41d0-83a9-73fdec414803", "202005041305");
-        assert!(got.ends_with(":202005041305:1d7da1305d2c4f169b097f4e7fddbc8dfba024de2ea0fdee858b64536f2a90bc"), "{got}");
+        let got =
+            super::token_of("TestKey", "X26ABC1", "password", "bd0e2bd5-218e-41d0-83a9-73fdec414803", "202005041305");
+        assert!(
+            got.ends_with(":202005041305:1d7da1305d2c4f169b097f4e7fddbc8dfba024de2ea0fdee858b64536f2a90bc"),
+            "{got}"
+        );
     }
 }

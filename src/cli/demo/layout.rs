@@ -85,8 +85,14 @@ impl Layout {
     }
 
     /// Makes the suppliers' authority, each node's listener certificate and the clients' certificates, where missing.
-    pub fn make_certificates(&self, nodes: u16, clients: &[super::data::Client], shared_key: &str) -> Result<(), Failure> {
-        let trouble = |e: pki::PkiError| Failure::of(&codes::CLI_CERTIFICATE, "a certificate cannot be made", e.to_string());
+    pub fn make_certificates(
+        &self,
+        nodes: u16,
+        clients: &[super::data::Client],
+        shared_key: &str,
+    ) -> Result<(), Failure> {
+        let trouble =
+            |e: pki::PkiError| Failure::of(&codes::CLI_CERTIFICATE, "a certificate cannot be made", e.to_string());
         if !self.ca().exists() {
             let ca = Authority::create("Spine demo CA", pki::AUTHORITY_DAYS).map_err(trouble)?;
             write_private(&self.ca_key(), ca.key())?;

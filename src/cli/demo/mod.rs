@@ -52,7 +52,9 @@ enum Verb {
     #[command(after_help = "Examples:\n  spine demo kill 2 --dir /tmp/site\n  spine demo kill 1 --dir d --output json")]
     Kill { number: u16 },
     /// Start a killed node of a running demo again
-    #[command(after_help = "Examples:\n  spine demo start 2 --dir /tmp/site\n  spine demo start 1 --dir d --output json")]
+    #[command(
+        after_help = "Examples:\n  spine demo start 2 --dir /tmp/site\n  spine demo start 1 --dir d --output json"
+    )]
     Start { number: u16 },
     /// Print an Authorization header for a demo mailbox, good for one request
     #[command(after_help = "Examples:\n  spine demo token X26ABC1 --dir /tmp/site\n  spine demo token X26ABC2 --dir d")]

@@ -111,6 +111,7 @@ impl Record {
             }
             _ => file("the demo's record cannot be read", &path, &e),
         })?;
-        serde_json::from_str(&text).map_err(|e| Failure::of(&codes::CLI_DEMO, "the demo's record is damaged", e.to_string()))
+        serde_json::from_str(&text)
+            .map_err(|e| Failure::of(&codes::CLI_DEMO, "the demo's record is damaged", e.to_string()))
     }
 }

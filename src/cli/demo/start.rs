@@ -1,10 +1,6 @@
 //! Starting a demo: folder, certificates, first node, the others by invitation, the demo data, then the hints.
 
-use super::{
-    Args, control, data,
-    layout::Layout,
-    supervisor::Supervisor,
-};
+use super::{Args, control, data, layout::Layout, supervisor::Supervisor};
 use crate::{
     cli::{
         args::Globals,
@@ -51,7 +47,12 @@ fn check_settings(globals: &Globals) -> Done {
 async fn demo(globals: &Globals, args: &Args, layout: &Layout) -> Done {
     if control::running(layout).await {
         let why = format!("{} is served", layout.control().display());
-        return Err(failure(&codes::CLI_DEMO, "a demo runs in this folder already", why, "stop it first, or name another --dir"));
+        return Err(failure(
+            &codes::CLI_DEMO,
+            "a demo runs in this folder already",
+            why,
+            "stop it first, or name another --dir",
+        ));
     }
     let _ = std::fs::remove_file(layout.record());
     let nodes = args.nodes.max(layout.existing_nodes());
@@ -60,7 +61,8 @@ async fn demo(globals: &Globals, args: &Args, layout: &Layout) -> Done {
     for n in 1..=nodes {
         layout.write_config(n, nodes)?;
     }
-    let program = std::env::current_exe().map_err(|e| file("the program cannot be found", Path::new("/proc/self/exe"), &e))?;
+    let program =
+        std::env::current_exe().map_err(|e| file("the program cannot be found", Path::new("/proc/self/exe"), &e))?;
     let (asks, mut asked) = mpsc::channel(8);
     let listening = control::listen(layout, asks).map_err(|e| file("the demo cannot listen", &layout.control(), &e))?;
     let mut supervisor = Supervisor::new(layout.clone(), program.clone(), globals.set.clone(), !args.no_restart, nodes);
@@ -179,12 +181,7 @@ fn stopped() -> impl Future<Output = ()> {
 fn hints(layout: &Layout, nodes: u16, program: &Path) {
     let (spine, dir) = (program.display(), layout.dir.display());
     let (cert, key) = layout.client(data::CLIENTS[0].name);
-    let curl = format!(
-        "curl --cacert {} --cert {} --key {}",
-        layout.ca().display(),
-        cert.display(),
-        key.display()
-    );
+    let curl = format!("curl --cacert {} --cert {} --key {}", layout.ca().display(), cert.display(), key.display());
     let url = |n: u16| format!("https://localhost:{}/messageexchange", layout.supplier(n).port());
     let token = |mailbox: &str| data::token(data::SHARED_KEY, mailbox, data::PASSWORD);
     let other = if nodes > 1 { 2 } else { 1 };

@@ -61,9 +61,8 @@ pub async fn run(globals: &Globals, args: Args) -> Done {
         Level::Fail => "FAIL",
     };
     let shown = findings.iter().filter(|f| !args.troubles || f.level != Level::Ok);
-    let items: Vec<_> = shown
-        .map(|f| json!({"check": f.check, "result": word(f.level), "found": f.found, "fix": f.fix}))
-        .collect();
+    let items: Vec<_> =
+        shown.map(|f| json!({"check": f.check, "result": word(f.level), "found": f.found, "fix": f.fix})).collect();
     let columns = [("result", "result"), ("check", "check"), ("found", "found"), ("to do", "fix")];
     globals.out().list("DoctorReport", &items, &columns, "check");
     if worst == Level::Ok {

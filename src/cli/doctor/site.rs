@@ -72,7 +72,9 @@ async fn reachable(number: u16, address: SocketAddr) -> Finding {
     let check = "peer";
     match tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(address)).await {
         Ok(Ok(_)) => Finding::ok(check, format!("node {number} at {address} can be reached")),
-        Ok(Err(e)) => Finding::warn(check, format!("node {number} at {address}: {e}"), "start it, or check the network"),
+        Ok(Err(e)) => {
+            Finding::warn(check, format!("node {number} at {address}: {e}"), "start it, or check the network")
+        }
         Err(_) => Finding::warn(check, format!("node {number} at {address}: no answer"), "check the network between"),
     }
 }

@@ -24,10 +24,6 @@ use group::position;
 use shared::{Done, Handle, Op};
 use std::{io, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
-const LOG_SYNC_DURATION: &str = "spine_log_sync_duration_seconds";
-const LOG_BATCH_ENTRIES: &str = "spine_log_batch_entries";
-const LOG_BYTES: &str = "spine_log_bytes";
-
 /// A Raft group: the partition's number.
 pub type GroupId = u16;
 /// Index, term, Raft id of that term's leader.

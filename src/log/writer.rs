@@ -12,7 +12,11 @@ use super::{
     segment::Segment,
     shared::{Done, EntryOp, Item, Op, Shared, State},
 };
-use crate::{seam::fs::Fs, wire::record::Record};
+use crate::{
+    ops::metrics::{LOG_BATCH_ENTRIES, LOG_BYTES, LOG_SYNC_DURATION},
+    seam::fs::Fs,
+    wire::record::Record,
+};
 use std::{
     collections::VecDeque,
     io,
@@ -228,7 +232,7 @@ impl Writer {
             self.checkpoint()?;
         }
         self.flush()?;
-        metrics::histogram!(super::LOG_BATCH_ENTRIES).record(entries);
+        metrics::histogram!(LOG_BATCH_ENTRIES).record(entries);
         Ok(placed)
     }
 
@@ -383,7 +387,7 @@ impl Writer {
         self.buffer.resize(whole as usize, 0);
         self.active.file.write_at(self.base, &self.buffer)?;
         self.active.file.sync()?;
-        metrics::histogram!(super::LOG_SYNC_DURATION).record(started.elapsed().as_secs_f64());
+        metrics::histogram!(LOG_SYNC_DURATION).record(started.elapsed().as_secs_f64());
         self.synced = self.offset;
         let base = self.offset - self.offset % PAGE;
         let keep = (base - self.base) as usize..(self.offset - self.base) as usize;
@@ -410,7 +414,7 @@ impl Writer {
             retired.into_iter().for_each(|segment| self.shared.dir.retire(segment));
             self.shared.wake_tender();
         }
-        metrics::gauge!(super::LOG_BYTES).set(self.shared.dir.bytes() as f64);
+        metrics::gauge!(LOG_BYTES).set(self.shared.dir.bytes() as f64);
     }
 
     fn fail(&mut self, e: io::Error, dones: Vec<Option<Done>>) {

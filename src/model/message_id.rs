@@ -14,8 +14,8 @@ pub struct MessageId {
     tail: u32,
 }
 
-/// Largest time that twenty digits can say: the end of the year 9999.
-const LAST_MICROS: u64 = 253_402_300_799_999_999;
+/// Largest time that can be written out.
+const LAST_MICROS: u64 = time::LAST_MILLIS * 1000 + 999;
 
 impl MessageId {
     /// The `nth` id made by one decision.

@@ -8,6 +8,7 @@ use crate::{
     engine::draft::Fault,
     model::MessageId,
     record,
+    services::directory::notice::MailboxClosed,
     wire::record::{Malformed, Record},
 };
 use bytes::Bytes;
@@ -64,7 +65,7 @@ commands! {
     /// Without a token: lookups and mailbox details.
     7 Enquiry(Enquiry),
     /// The registry has made a mailbox inactive.
-    8 Closed(Closed),
+    8 Closed(MailboxClosed),
     /// An operator puts an undeliverable message back.
     9 Requeue(Requeue),
     /// Test mode: an inbox and outbox are emptied.
@@ -268,12 +269,6 @@ record! {
         4 => mailbox: String,
         5 => message: String,
         6 => client: String,
-    }
-}
-
-record! {
-    pub struct Closed v1 {
-        1 => mailbox: String,
     }
 }
 

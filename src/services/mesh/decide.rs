@@ -232,11 +232,12 @@ fn interact(cx: &mut Cx<'_, '_>, request: &Request, interaction: Interaction, ow
 
 /// Interactions without a token: what is asked for is in the registry; here it is noted who asked.
 fn enquire(cx: &mut Cx<'_, '_>, enquiry: &Enquiry) -> Result<Reply, Fault> {
-    let reply = match enquiry.kind {
+    let mut reply = match enquiry.kind {
         5 => admin::message(cx, enquiry)?,
         4 => Reply { count: cx.state(&enquiry.mailbox)?.accepted, ..Default::default() },
         _ => Reply::default(),
     };
+    reply.now = cx.now();
     if !reply.elsewhere {
         let interaction = match enquiry.kind {
             1 => "mesh.lookup",

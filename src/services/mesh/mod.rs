@@ -45,6 +45,8 @@ mod rich;
 pub mod routes;
 pub mod rows;
 mod send;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod track;
 pub mod wire;

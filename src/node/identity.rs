@@ -21,8 +21,10 @@ pub struct Identity {
     pub incarnation: u16,
     /// Partitions of the services' data, fixed when the site was made.
     pub partitions: u16,
-    /// This node made the site, and starts its groups with itself as the only voter where they are empty.
+    /// This node made the site, and its groups have yet to be started with itself as the only voter.
     pub founder: bool,
+    /// The log has held something since: an empty one has lost it.
+    pub settled: bool,
 }
 
 /// Why a node cannot tell who it is.
@@ -110,7 +112,7 @@ mod tests {
         let data = dir.path().join("data");
         assert_eq!(Identity::read(&data).unwrap(), None);
         let identity =
-            Identity { format: 1, cluster: "c".into(), node: 2, incarnation: 3, partitions: 4, founder: false };
+            Identity { format: 1, cluster: "c".into(), node: 2, incarnation: 3, partitions: 4, founder: false, settled: true };
         identity.write(&data).unwrap();
         assert_eq!(Identity::read(&data).unwrap(), Some(identity.clone()));
         Identity { format: 9, ..identity }.write(&data).unwrap();

@@ -24,13 +24,18 @@ fn run(seed: u64, partitions: u16, victim: Victim) -> BTreeSet<String> {
             (0..CLIENTS).map(|n| tokio::spawn(client(n, site.doors(), acknowledged.clone()))).collect();
         let some = |share: u64| move |seen: usize| seen as u64 >= CLIENTS * WRITES / share;
         wait(&acknowledged, some(4)).await;
-        let victim = match victim {
-            Victim::Leader => site.leader(P(partitions)).await,
-            Victim::Follower => site.follower(P(partitions)).await,
+        let victims = match victim {
+            Victim::Leader => vec![site.leader(P(partitions)).await],
+            Victim::Follower => vec![site.follower(P(partitions)).await],
+            Victim::All => site::numbers().collect(),
         };
-        site.crash(victim).await;
-        wait(&acknowledged, some(2)).await;
-        site.restart(victim).await;
+        site.crash(&victims).await;
+        if victims.len() == 1 {
+            wait(&acknowledged, some(2)).await;
+        }
+        for victim in victims {
+            site.restart(victim).await;
+        }
         for client in clients {
             client.await.unwrap();
         }
@@ -53,6 +58,7 @@ fn run(seed: u64, partitions: u16, victim: Victim) -> BTreeSet<String> {
 enum Victim {
     Leader,
     Follower,
+    All,
 }
 
 /// Writes one after the other, each through the next node, and goes to another node when one does not answer.
@@ -93,18 +99,34 @@ async fn wait(acknowledged: &Mutex<BTreeSet<String>>, enough: impl Fn(usize) -> 
     panic!("writes stopped coming through at {}", acknowledged.lock().unwrap().len());
 }
 
+/// The seeds of a test: its own, or those of `SPINE_SIM_SEEDS=from..to`, for a longer search.
+fn seeds(own: u64) -> std::ops::Range<u64> {
+    let asked = std::env::var("SPINE_SIM_SEEDS").ok();
+    let range = asked.as_deref().and_then(|s| s.split_once("..")).map(|(a, b)| (a.parse(), b.parse()));
+    match range {
+        Some((Ok(from), Ok(to))) => from..to,
+        _ => own..own + 1,
+    }
+}
+
 #[test]
 fn a_leader_that_loses_its_unsynced_writes_costs_nothing_acknowledged() {
-    let first = run(1, 1, Victim::Leader);
-    assert_eq!(first, run(1, 1, Victim::Leader), "the same seed ends the same");
+    for seed in seeds(1) {
+        assert_eq!(run(seed, 1, Victim::Leader), run(seed, 1, Victim::Leader), "the same seed ends the same");
+    }
 }
 
 #[test]
 fn three_partitions_and_the_commands_between_them_survive_it_too() {
-    run(2, 3, Victim::Leader);
+    seeds(2).for_each(|seed| drop(run(seed, 3, Victim::Leader)));
 }
 
 #[test]
 fn a_follower_that_loses_its_unsynced_writes_catches_up() {
-    run(3, 3, Victim::Follower);
+    seeds(3).for_each(|seed| drop(run(seed, 3, Victim::Follower)));
+}
+
+#[test]
+fn a_rack_that_loses_power_loses_nothing_acknowledged() {
+    seeds(4).for_each(|seed| drop(run(seed, 1, Victim::All)));
 }

@@ -47,7 +47,7 @@ pub struct Site {
     partitions: u16,
 }
 
-fn numbers() -> impl Iterator<Item = NodeNumber> {
+pub fn numbers() -> impl Iterator<Item = NodeNumber> {
     (1..=3).map(NodeNumber)
 }
 
@@ -103,18 +103,21 @@ impl Site {
         self.running.insert(node, Running { consensus, engine, log });
     }
 
-    /// The power of a node goes: it says nothing more, and what it had not synced is lost.
-    pub async fn crash(&mut self, node: NodeNumber) {
-        let running = self.running.remove(&node).unwrap();
-        let sim = &self.worlds[&node];
-        sim.fs.cut_power_after(0);
-        self.net.isolate(node, numbers());
-        self.net.stop(node);
-        self.doors.0.lock().unwrap().remove(&node);
-        running.engine.stop().await;
-        running.consensus.shutdown().await;
-        drop(running.log);
-        sim.fs.crash();
+    /// The power of these nodes goes at one moment: they say nothing more, and what they had not synced is lost.
+    pub async fn crash(&mut self, nodes: &[NodeNumber]) {
+        for node in nodes {
+            self.worlds[node].fs.cut_power_after(0);
+            self.net.isolate(*node, numbers());
+            self.net.stop(*node);
+            self.doors.0.lock().unwrap().remove(node);
+        }
+        for node in nodes {
+            let running = self.running.remove(node).unwrap();
+            running.engine.stop().await;
+            running.consensus.shutdown().await;
+            drop(running.log);
+            self.worlds[node].fs.crash();
+        }
         self.net.heal();
     }
 

@@ -1,6 +1,7 @@
 //! Whole groups in one process: real log and store in temporary folders, the network in memory or over real TLS.
 
 mod cluster;
+mod faults;
 mod suite;
 mod tls;
 
@@ -131,27 +132,33 @@ pub struct Node {
 }
 
 /// Bounds small enough that snapshots and cuts happen in a test.
-pub fn small() -> (LogOptions, StoreOptions, u64) {
-    let log = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
-    let store = StoreOptions { snapshot_log_bytes: 1 << 20, ..StoreOptions::default() };
-    (log, store, 256 << 10)
+pub fn small() -> (LogOptions, StoreOptions) {
+    (LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() }, StoreOptions::default())
 }
 
-pub async fn start(dir: &Path, id: RaftId, transport: Arc<dyn Transport>, router: Arc<Router>, groups: u16) -> Node {
-    let (log_options, store_options, keep) = small();
+pub async fn start(
+    dir: &Path,
+    id: RaftId,
+    transport: Arc<dyn Transport>,
+    router: Arc<Router>,
+    groups: u16,
+    mend: &[(NodeNumber, SocketAddr)],
+) -> Node {
+    let (log_options, store_options) = small();
     let failures: Arc<Mutex<Vec<String>>> = Arc::default();
     let (log, damage) = Log::open(world(), dir.join("log"), log_options).await.unwrap();
-    assert!(damage.is_empty());
     let store = Store::open(world(), dir.join("store"), store_options).await.unwrap();
     let recorder = Recorder::new(store.clone());
     let told = failures.clone();
     let options = Options {
-        keep_bytes: keep,
+        snapshot_after_bytes: 1 << 20,
+        keep_bytes: 256 << 10,
         fatal: Arc::new(move |why| told.lock().unwrap().push(why.to_owned())),
         ..Options::new("test", id, address(id.node().0))
     };
     let parts = Parts { log: log.clone(), store: store.clone(), transport, router };
     let consensus = Consensus::new(parts, options);
+    assert_eq!(consensus.repair(damage, mend).await, vec![]);
     let mut opened = vec![];
     for number in 0..groups {
         opened.push(consensus.open(number, recorder.clone()).await.unwrap());
@@ -184,6 +191,8 @@ pub struct Cluster {
     pub dir: tempfile::TempDir,
     pub nodes: Vec<Option<Node>>,
     pub groups: u16,
+    /// Who may be asked to mend a damaged log.
+    pub mend: Vec<(NodeNumber, SocketAddr)>,
 }
 
 impl Cluster {
@@ -193,6 +202,7 @@ impl Cluster {
             dir: tempfile::tempdir().unwrap(),
             nodes: (0..size).map(|_| None).collect(),
             groups,
+            mend: vec![],
         };
         for node in 1..=size {
             cluster.start(RaftId::new(NodeNumber(node), 1)).await;
@@ -214,7 +224,7 @@ impl Cluster {
         let router = Arc::new(Router::default());
         self.net.routers.write().unwrap().insert(id.node(), router.clone());
         let dir = self.dir.path().join(format!("node{}", id.node()));
-        let node = start(&dir, id, self.port(id.node()), router, self.groups).await;
+        let node = start(&dir, id, self.port(id.node()), router, self.groups, &self.mend).await;
         let place = usize::from(id.node().0) - 1;
         self.nodes[place] = Some(node);
     }

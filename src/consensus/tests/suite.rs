@@ -46,7 +46,7 @@ impl RaftStateMachine<Types> for Carrying {
 impl StoreBuilder<Types, LogStorage, Carrying, tempfile::TempDir> for Builder {
     async fn build(&self) -> Result<(tempfile::TempDir, LogStorage, Carrying), StorageError<Types>> {
         let dir = tempfile::tempdir().unwrap();
-        let (log_options, store_options, _) = small();
+        let (log_options, store_options) = small();
         let (log, _) = Log::open(world(), dir.path().join("log"), log_options).await.unwrap();
         let store = Store::open(world(), dir.path().join("store"), store_options).await.unwrap();
         let fatal: Fatal = Arc::new(|why| panic!("{why}"));

@@ -5,7 +5,7 @@ use crate::{
     audit::Ca,
     config::Settings,
     consensus::{self, Consensus, Group, Member, RaftId, StateMachine},
-    engine::{Applier, Agreement, Engine, EngineOptions, Rows, bulk::Bulk},
+    engine::{Agreement, Applier, Engine, EngineOptions, Rows, bulk::Bulk},
     log::{Log, LogOptions},
     peer::{Peers, Tls},
     seam::net::{NodeNumber, Router, Transport},
@@ -86,6 +86,16 @@ impl Rooms {
         self.log.clone().close().await;
     }
 
+    /// Ends when stored rows fail a check: the node must stop and start again, which rebuilds them (P7).
+    pub async fn damaged(&self) -> String {
+        let mut damage = self.store.damage();
+        match damage.wait_for(|partitions| !partitions.is_empty()).await {
+            Ok(partitions) => format!("rows of partitions {partitions:?} failed their checks"),
+            // The store is closing.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Bytes on disk of log and store.
     pub fn bytes(&self) -> (u64, u64) {
         (self.log.bytes(), self.store.bytes())
@@ -102,8 +112,7 @@ async fn open_base(
     let settings = &node.settings;
     let identity = settle::settle(settings, cluster, transport).await?;
     let data = &settings.node.data;
-    let log_options =
-        LogOptions { segment_bytes: settings.storage.log_segment, fatal: fatal(), ..Default::default() };
+    let log_options = LogOptions { segment_bytes: settings.storage.log_segment, fatal: fatal(), ..Default::default() };
     let log = Log::open(node.world.clone(), data.join("log"), log_options).await;
     let (log, damage) = log.map_err(|e| NodeError::Room { room: "log", why: e.to_string() })?;
     let store = Store::open(node.world.clone(), data.join("store"), store_options(settings)).await;

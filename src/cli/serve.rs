@@ -11,7 +11,7 @@ use crate::{
 use std::{future::Future, io::IsTerminal};
 
 /// The consensus library tells every vote at info; what matters of it our own rooms say.
-const DEFAULT_LOG: &str = "info,openraft=warn";
+const DEFAULT_LOG: &str = "info,openraft=error";
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  spine serve\n  SPINE_LOG=debug spine serve --config ./spine.toml")]

@@ -146,7 +146,7 @@ impl Exchange for Asked {
             Kind::Unauthenticated => 403,
             _ => refusal.status().as_u16(),
         };
-        if status >= 500 || status == 429 {
+        if status >= 500 {
             return reply(self.mesh.unavailable(status, refusal.words(), correlation));
         }
         // Words and codes of the catalogue hold nothing that JSON would escape; a test holds that.

@@ -117,8 +117,7 @@ fn own_message(cx: &Cx<'_, '_>, request: &Request) -> Result<(MessageId, Message
     let id = MessageId::parse(&request.message).ok_or_else(no_message)?;
     match rows::message(cx.draft, &request.mailbox, id)? {
         Some(message) => Ok((id, message)),
-        None if rows::known(cx.draft, id)? => Err(refusal::forbidden().about(&request.message).into()),
-        None => Err(no_message().into()),
+        None => Err(cx.not_here(id)?.into()),
     }
 }
 

@@ -197,8 +197,11 @@ impl Site {
             }
         }
         let (reply, partition) = answer.expect("a call");
-        let view = &self.partitions[partition];
-        let view = reply.needs_view().then_some(view as &dyn crate::store::Reader);
+        let view = match reply.probes() {
+            Some(other) => Some(&self.partitions[usize::from(other) - 1]),
+            None => reply.needs_view().then_some(&self.partitions[partition]),
+        };
+        let view = view.map(|view| view as &dyn crate::store::Reader);
         let response = self.mesh.answer(&ask, &reply, &self.registry, view).unwrap();
         well_formed(&response);
         response

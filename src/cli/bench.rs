@@ -99,8 +99,8 @@ pub struct MeshArgs {
     /// Same seed, same bodies
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// table or json
-    #[arg(long, value_enum, default_value_t = Output::Table)]
+    /// Set from the program's own --output
+    #[arg(skip)]
     pub output: Output,
 }
 
@@ -127,15 +127,17 @@ pub enum Payload {
     Random,
 }
 
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Output {
+    #[default]
     Table,
     Json,
 }
 
 /// Runs the load and prints its report. Exit code 1 if not one operation succeeded.
-pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+pub fn run(args: BenchArgs, output: Output) -> anyhow::Result<ExitCode> {
     let Profile::Mesh(args) = args.profile;
+    let args = MeshArgs { output, ..args };
     let site = site::Site::find(&args).context("finding the site to load")?;
     if site.mailboxes.len() < 2 {
         bail!("two mailboxes are needed, one to send from and one to send to");

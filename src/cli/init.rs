@@ -93,6 +93,7 @@ fn make(settings: &Settings, args: &Args) -> Result<String, Failure> {
         incarnation: 1,
         partitions: args.partitions,
         founder: true,
+        settled: false,
     };
     let wrote = identity.write(&settings.node.data);
     wrote.map_err(|e| Failure::of(&codes::CLI_FILE, "the node's identity cannot be written", e.to_string()))?;

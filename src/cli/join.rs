@@ -8,7 +8,8 @@ use super::{
 use crate::{
     config::Settings,
     node::{
-        identity, pki,
+        identity::{self, Identity},
+        pki,
         token::{JoinAnswer, JoinAsk, Token},
     },
     ops::codes,
@@ -49,6 +50,17 @@ pub async fn run(globals: &Globals, args: Args) -> Done {
         let why = format!("it is for node {}, the configuration says node {}", answer.number, settings.node.number);
         return Err(failure(&codes::CLI_TOKEN, "the token is for another node", why, fix));
     }
+    let identity = Identity {
+        format: 1,
+        cluster: answer.cluster.clone(),
+        node: answer.number,
+        incarnation: answer.incarnation,
+        partitions: answer.partitions,
+        founder: false,
+        settled: false,
+    };
+    let wrote = identity.write(&settings.node.data);
+    wrote.map_err(|e| Failure::of(&codes::CLI_FILE, "the node's identity cannot be written", e.to_string()))?;
     write_private(&settings.peer.ca, &answer.ca)?;
     write_private(&settings.peer.key, &key)?;
     write_private(&settings.peer.cert, &answer.cert)?;

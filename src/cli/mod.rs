@@ -61,7 +61,7 @@ fn run(cli: Cli) -> failure::Done {
     let Cli { globals, command } = cli;
     match command {
         Command::Serve(args) => serve::run(&globals, args),
-        Command::Bench(args) => bench_run(args),
+        Command::Bench(args) => bench_run(&globals, args),
         Command::Config(args) => config::run(&globals, args.verb),
         Command::Explain(args) => explain::run(&globals, &args),
         Command::Generate(args) => generate::run(args),
@@ -72,8 +72,12 @@ fn run(cli: Cli) -> failure::Done {
 }
 
 /// The load generator has a runtime and a report of its own.
-fn bench_run(args: bench::BenchArgs) -> failure::Done {
-    match bench::run(args) {
+fn bench_run(globals: &args::Globals, args: bench::BenchArgs) -> failure::Done {
+    let output = match globals.output {
+        Format::Table => bench::Output::Table,
+        Format::Json | Format::Jsonl => bench::Output::Json,
+    };
+    match bench::run(args, output) {
         Ok(code) if code == ExitCode::SUCCESS => Ok(()),
         Ok(_) => Err(failure(
             &codes::CLI_DEGRADED,

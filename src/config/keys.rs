@@ -70,7 +70,7 @@ pub const KEYS: &[Key] = &[
     key("mesh.test_endpoints", Bool, "false", Restart, "Whether the test-mode endpoints answer; refused where site.environment is live."),
 
     key("log.segment", Size, "64MiB", Restart, "Size of one log segment; one more is always kept allocated ahead."),
-    key("log.snapshot_after", Size, "256MiB", Restart, "Log bytes after which a partition makes a snapshot, so that the log can be cut."),
+    key("log.snapshot_after", Size, "64MiB", Restart, "Log bytes after which a partition makes a snapshot, so that the log can be cut."),
     key("log.keep", Size, "64MiB", Restart, "Log bytes kept behind the newest snapshot for nodes that lag."),
     key("store.memory", Size, "32MiB", Restart, "Most memory for each partition's table of rows not yet flushed."),
     key("store.cache", Size, "32MiB", Restart, "Memory for blocks read from disk."),

@@ -55,6 +55,12 @@ pub trait StateMachine: Send + Sync + 'static {
     /// never twice at once, with indexes rising by one. After a restart entries behind the store's durable position
     /// come again. Must not wait for anything but the store's memory.
     fn apply(&self, group: GroupNumber, entries: Vec<Entry>);
+
+    /// A snapshot took the place of the group's rows: everything up to `index` is applied without having come through
+    /// [`StateMachine::apply`]. Whoever waits for an index must be told.
+    fn installed(&self, group: GroupNumber, index: u64) {
+        let _ = (group, index);
+    }
 }
 
 /// Who leads a group, as this node sees it.
@@ -135,6 +141,9 @@ pub struct Options {
     pub heartbeat: Duration,
     /// A follower that has heard nothing for a random time between these asks for votes.
     pub election: (Duration, Duration),
+    /// Log bytes applied since the last sealed snapshot that make the next one due; more where the last snapshot was
+    /// longer than that, so that a large partition is not written over and over.
+    pub snapshot_after_bytes: u64,
     /// Log bytes kept behind the newest sealed snapshot for followers that lag.
     pub keep_bytes: u64,
     pub fatal: Fatal,
@@ -149,6 +158,7 @@ impl Options {
             address,
             heartbeat: Duration::from_millis(100),
             election: (Duration::from_millis(400), Duration::from_millis(800)),
+            snapshot_after_bytes: 256 << 20,
             keep_bytes: 64 << 20,
             fatal: Arc::new(|why| {
                 tracing::error!(event = "consensus.fatal", why, "stopping: going on could break a promise");

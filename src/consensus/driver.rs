@@ -161,10 +161,10 @@ async fn upkeep(options: Options, group: Group) {
         tick.tick().await;
         let bytes = group.applied_bytes();
         marks.note(*applied.borrow(), bytes);
-        let newest = group.partition().snapshots().last().map_or(0, |s| s.before.index);
+        let (newest, length) = group.partition().snapshots().last().map_or((0, 0), |s| (s.before.index, s.bytes));
         if newest != sealed {
             (sealed, bytes_at_seal) = (newest, bytes);
-        } else if group.partition().wants_snapshot(bytes - bytes_at_seal) {
+        } else if bytes - bytes_at_seal >= options.snapshot_after_bytes.max(length) {
             bytes_at_seal = bytes;
             if let Err(e) = group.trigger_snapshot().await {
                 tracing::warn!(event = "snapshot.not_started", group = group.number(), why = %e, "no snapshot");

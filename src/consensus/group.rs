@@ -28,6 +28,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const READERS: usize = 4096;
 /// How long a change of members may take before its caller is told that the outcome is open.
 const CHANGE: Duration = Duration::from_secs(10);
+/// Between two tries while another change of members is under way.
+const CHANGE_PAUSE: Duration = Duration::from_millis(20);
 /// How long a hand-over waits for proposals under way: a few disk syncs.
 const DRAIN: Duration = Duration::from_millis(250);
 
@@ -134,7 +136,7 @@ impl Group {
         self.write(ticket, payload).await
     }
 
-    async fn write(&self, ticket: Ticket, payload: Bytes) -> Result<(), NotLeader> {
+    pub(super) async fn write(&self, ticket: Ticket, payload: Bytes) -> Result<(), NotLeader> {
         let reign = ticket.reign().clone();
         let term = CommittedLeaderId::new(reign.term());
         let proposal = Proposal { payload, reign: Some(reign) };
@@ -241,15 +243,24 @@ impl Group {
     }
 
     async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<(), ConsensusError> {
-        use openraft::errors::{ClientWriteError, RaftError};
-        let changed = tokio::time::timeout(CHANGE, self.inner.raft.change_membership(change, false)).await;
-        match changed.map_err(|_| ConsensusError::Timeout)? {
-            Ok(_) => Ok(()),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
-                Err(NotLeader { leader: to.leader_id.map(RaftId) }.into())
+        tokio::time::timeout(CHANGE, self.change_in_turn(change)).await.unwrap_or(Err(ConsensusError::Timeout))
+    }
+
+    async fn change_in_turn(&self, change: ChangeMembers<u64, Peer>) -> Result<(), ConsensusError> {
+        use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+        loop {
+            match self.inner.raft.change_membership(change.clone(), false).await {
+                Ok(_) => return Ok(()),
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+                    return Err(NotLeader { leader: to.leader_id.map(RaftId) }.into());
+                }
+                // One change at a time: another one, perhaps of the leader's own making, comes first.
+                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                    ChangeMembershipError::InProgress(_),
+                ))) => tokio::time::sleep(CHANGE_PAUSE).await,
+                Err(RaftError::APIError(e)) => return Err(ConsensusError::Membership(e.to_string())),
+                Err(RaftError::Fatal(e)) => return Err(ConsensusError::Raft(e.to_string())),
             }
-            Err(RaftError::APIError(e)) => Err(ConsensusError::Membership(e.to_string())),
-            Err(RaftError::Fatal(e)) => Err(ConsensusError::Raft(e.to_string())),
         }
     }
 

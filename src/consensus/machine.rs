@@ -146,6 +146,7 @@ impl RaftStateMachine<Types> for Machine {
         let applied = self.partition.applied();
         self.progress.term.send_replace(applied.term);
         self.progress.applied.send_replace(applied.index);
+        self.engine.installed(self.group, applied.index);
         Ok(())
     }
 

@@ -46,17 +46,24 @@ impl LogStorage {
 
     /// Entries from `from` up to `to` (outside indexes, `to` excluded) that fit in `max_bytes`.
     async fn read(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<Entry>> {
-        let to = to.min(self.last() + 1);
-        let from = match self.log.state().purged {
-            Some((purged, ..)) => from.max(purged + 1),
-            None => from,
-        };
-        if from >= to {
-            return Ok(vec![]);
+        let (mut from, mut to) = (from, to);
+        loop {
+            to = to.min(self.last() + 1);
+            if let Some((purged, ..)) = self.log.state().purged {
+                from = from.max(purged + 1);
+            }
+            if from >= to {
+                return Ok(vec![]);
+            }
+            match self.log.read(from..to, max_bytes).await {
+                // Cut meanwhile, or the log began later: the library takes a range without its beginning.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => from += 1,
+                records => {
+                    let entries = records.and_then(|r| r.into_iter().map(parsed).collect());
+                    return self.checked("reading the log", entries);
+                }
+            }
         }
-        let records = self.log.read(from..to, max_bytes).await;
-        let entries = records.and_then(|r| r.into_iter().map(parsed).collect());
-        self.checked("reading the log", entries)
     }
 }
 

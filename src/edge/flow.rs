@@ -8,11 +8,12 @@ use super::body::{self, Reader};
 use super::connection::Conn;
 use super::payload::{Held, Payload};
 use super::problem::Refusal;
-use super::protocol::{Body, BodyRule, Call, Exchange, Next, Reply, Wait};
+use super::problem::kind_of;
+use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
 use super::{Edge, render};
 use crate::access::gate::{Denied, Permit};
 use crate::engine::{Command, Outcome, Unavailable};
-use crate::ops::codes;
+use crate::ops::codes::{self, Kind};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::{HeaderMap, Request, Response, request::Parts};
@@ -29,6 +30,8 @@ const RELEASE_TRIES: u32 = 12;
 /// One request's names in logs and answers.
 #[derive(Clone)]
 pub struct Ids {
+    /// Names this attempt, whatever the client says.
+    pub attempt: u64,
     pub correlation: String,
     /// The caller's own `x-request-id`, given back.
     pub request: Option<http::HeaderValue>,
@@ -53,7 +56,16 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
         }
     };
     held.in_flight = Some(in_flight);
-    edge.meter.answered(interaction, reply.status().as_u16(), begun.elapsed());
+    let status = reply.status().as_u16();
+    edge.meter.answered(interaction, status, begun.elapsed());
+    tracing::debug!(
+        event = "request.done",
+        interaction,
+        status,
+        correlation_id = ids.correlation,
+        duration_ms = begun.elapsed().as_millis() as u64,
+        "a request was answered"
+    );
     reply.map(|payload| payload.hold(held))
 }
 
@@ -71,7 +83,7 @@ fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Perm
     tenant.check().map_err(limited)?;
     let Ok(mine) = tenant.requests.clone().try_acquire_owned() else { return Err(limited(Duration::from_secs(1))) };
     let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(Refusal::new(&codes::OVERLOADED)) };
-    well_formed(&head.headers)?;
+    well_formed(head)?;
     let standing = edge.backend.standing(conn.peer.certificate()).map_err(Refusal::from)?;
     let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(|denied| {
         Refusal::new(match denied {
@@ -105,7 +117,11 @@ async fn work(
         Ok(body) => body,
         Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
-    let calls = match exchange.ask(&permit, &head.headers, body, edge.backend.site().as_ref()) {
+    // The credentials that may be used once, if there are any.
+    let token = head.headers.get(http::header::AUTHORIZATION).cloned();
+    let forgiven = token.as_ref().map(|t| edge.forgiven.of(t.as_bytes())).unwrap_or_default();
+    let attempt = Attempt { number: ids.attempt, forgiven };
+    let calls = match exchange.ask(&permit, &head.headers, body, edge.backend.site().as_ref(), attempt) {
         Next::Submit(calls) => calls,
         Next::Answer(reply) => {
             return render::reply(edge, reply, ids)
@@ -114,7 +130,13 @@ async fn work(
         }
     };
     let (edge, ids) = (edge.clone(), ids.clone());
-    let done = tokio::spawn(async move { carry_out(edge, exchange, permit, calls, ids).await });
+    let done = tokio::spawn(async move {
+        let response = carry_out(&edge, exchange, permit, calls, &ids).await;
+        if let (Some(token), Some(Kind::Busy)) = (token, kind_of(response.status().as_u16())) {
+            edge.forgiven.add(token.as_bytes(), ids.attempt);
+        }
+        response
+    });
     match done.await {
         Ok(response) => response,
         // A panic in the task: the connection ends without an answer, and the process does too in a release build.
@@ -146,7 +168,8 @@ async fn receive(
             dismiss(conn, headers, reader.into_rest());
             return Ok(Body::Skipped);
         }
-        upload = Some(edge.uploads.try_acquire().map_err(|_| Refusal::new(&codes::OVERLOADED))?);
+        let turn = tokio::time::timeout(edge.options.upload_patience, edge.uploads.acquire());
+        upload = Some(turn.await.map_err(|_| Refusal::new(&codes::OVERLOADED))?);
     }
     let read = body::read(&mut reader, exchange.body_rule(), edge.backend.as_ref()).await;
     drop(upload);
@@ -159,13 +182,12 @@ async fn receive(
 
 /// Commands, then the answer as of their decision.
 async fn carry_out(
-    edge: Arc<Edge>,
-    exchange: Box<dyn Exchange>,
+    edge: &Arc<Edge>,
+    mut exchange: Box<dyn Exchange>,
     permit: Permit,
     calls: Vec<Call>,
-    ids: Ids,
+    ids: &Ids,
 ) -> Response<Payload> {
-    let mut exchange = exchange;
     let interaction = permit.interaction();
     let caller = permit.into_caller();
     let command = |call: Call| Command {
@@ -176,47 +198,56 @@ async fn carry_out(
         correlation_id: ids.correlation.clone(),
         ..Default::default()
     };
-    let refusal = match decided(&edge, exchange.as_mut(), calls.into_iter().map(command).collect()).await {
-        Ok(reply) => match render::reply(&edge, reply, &ids).await {
+    // Was the token used up, or may it have been, while the client is told to come again with it?
+    let (refusal, spent) = match submit(edge, calls.into_iter().map(command).collect()).await {
+        Err(why) => (Refusal::from(why.clone()), !why.retry_is_safe()),
+        Ok(outcomes) => match finish(edge, exchange.as_mut(), &outcomes, ids).await {
             Ok(response) => return response,
-            Err(refusal) => refusal,
+            Err(refusal) => {
+                let spent = refusal.code.kind == Kind::Busy;
+                (refusal, spent)
+            }
         },
-        Err(refusal) => refusal,
     };
-    // The decision may have used the token up, and the client is about to be told to come again with it.
-    let in_doubt = [codes::OUTCOME_UNKNOWN.code, codes::BODY_UNAVAILABLE.code, codes::NO_LEADER.code];
-    if in_doubt.contains(&refusal.code.code)
-        && let Some(call) = exchange.release()
-    {
-        release(&edge, command(call)).await;
+    if spent && let Some(call) = exchange.release() {
+        release(edge, command(call)).await;
     }
-    render::refuse(exchange.as_ref(), &refusal, interaction, &ids)
+    render::refuse(exchange.as_ref(), &refusal, interaction, ids)
 }
 
-async fn decided(edge: &Edge, exchange: &mut dyn Exchange, mut commands: Vec<Command>) -> Result<Reply, Refusal> {
-    let outcomes: Vec<Outcome> = match (commands.pop(), commands.is_empty()) {
-        (Some(only), true) => vec![edge.backend.submit(only).await?],
+async fn submit(edge: &Edge, mut commands: Vec<Command>) -> Result<Vec<Outcome>, Unavailable> {
+    match (commands.pop(), commands.is_empty()) {
+        (Some(only), true) => Ok(vec![edge.backend.submit(only).await?]),
         (Some(last), false) => {
             commands.push(last);
-            try_join_all(commands.into_iter().map(|c| edge.backend.submit(c))).await?
+            try_join_all(commands.into_iter().map(|c| edge.backend.submit(c))).await
         }
-        (None, _) => vec![],
-    };
-    let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
+        (None, _) => Ok(vec![]),
+    }
+}
+
+/// What is decided, as an answer: waits for what the protocol wants to see, and opens the body.
+async fn finish(
+    edge: &Edge,
+    exchange: &mut dyn Exchange,
+    outcomes: &[Outcome],
+    ids: &Ids,
+) -> Result<Response<Payload>, Refusal> {
     let fault = |broken: super::protocol::Broken| Refusal::from(Unavailable::Fault(broken.0));
+    let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
     let wait: Wait = exchange.replied(&replies).map_err(fault)?;
     let mut view = None;
-    if let Some(first) = outcomes.first() {
+    if let Some(outcome) = outcomes.get(wait.call) {
         if wait.deliveries {
-            edge.backend.settled(first).await;
+            edge.backend.settled(outcome).await;
         }
         if wait.view {
-            view = Some(edge.backend.view(first.partition, first.index).await?);
+            view = Some(edge.backend.view(outcome.partition, outcome.index).await?);
         }
     }
-    let now = edge.clock.now().0;
     let site = edge.backend.site();
-    exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _), now).map_err(fault)
+    let reply = exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _)).map_err(fault)?;
+    render::reply(edge, reply, ids).await
 }
 
 /// Makes a token usable again, in the background after a moment; bounded, because each holds a place in a queue.
@@ -237,8 +268,13 @@ async fn release(edge: &Arc<Edge>, command: Command) {
     let _ = tokio::time::timeout(RELEASE_WAIT, released).await;
 }
 
-/// Headers that may come once: two values would be read differently by different programs.
-fn well_formed(headers: &HeaderMap) -> Result<(), Refusal> {
+/// A host where HTTP/1.1 demands one, and once each of the headers that may come once: two values would be read
+/// differently by different programs.
+fn well_formed(head: &Parts) -> Result<(), Refusal> {
+    let headers = &head.headers;
+    if head.version == http::Version::HTTP_11 && !headers.contains_key(http::header::HOST) {
+        return Err(Refusal::new(&codes::BAD_REQUEST).because("no host"));
+    }
     if headers.keys_len() == headers.len() {
         return Ok(());
     }
@@ -274,10 +310,12 @@ fn ids(edge: &Edge, headers: &HeaderMap) -> Ids {
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
     };
     let given = |name| headers.get(name).filter(|v| plain(v));
+    let attempt = edge.attempt();
     Ids {
+        attempt,
         correlation: match given("x-correlation-id").and_then(|v| v.to_str().ok()) {
             Some(id) => id.to_owned(),
-            None => edge.correlation_id(),
+            None => format!("{attempt:016x}"),
         },
         request: given("x-request-id").cloned(),
     }

@@ -8,6 +8,7 @@
 //! | `pace` | gives up on slow clients |
 //! | `peer` `tenant` | who is there; its share of the node |
 //! | `flow` | the request path on one page |
+//! | `forgiven` | attempts that were told to come again |
 //! | `body` `payload` `render` | bodies in and out, streamed |
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
 //! | `mesh` `engine` | the product's protocol and backend |
@@ -19,8 +20,11 @@
 pub mod backend;
 pub mod body;
 pub mod connection;
+pub mod engine;
 pub mod flow;
+pub mod forgiven;
 pub mod listener;
+pub mod mesh;
 pub mod meter;
 pub mod options;
 pub mod pace;
@@ -56,12 +60,13 @@ pub struct Edge {
     pub(crate) draining: AtomicBool,
     /// Open connections, handshakes included.
     pub(crate) open: AtomicUsize,
+    pub(crate) forgiven: forgiven::Forgiven,
     /// Requests at once, over all connections.
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) discards: Arc<Semaphore>,
     pub(crate) releases: Arc<Semaphore>,
-    /// Of correlation ids: random for each start, then counted.
+    /// Of [`Edge::attempt`]: random for each start, then counted.
     id_prefix: u64,
     id_count: AtomicU64,
 }
@@ -90,6 +95,7 @@ impl Edge {
             tenants: tenant::Tenants::default(),
             draining: AtomicBool::new(false),
             open: AtomicUsize::new(0),
+            forgiven: forgiven::Forgiven::default(),
             requests: Arc::new(Semaphore::new(options.max_requests)),
             uploads: Arc::new(Semaphore::new(options.max_uploads)),
             discards: Arc::new(Semaphore::new(MAX_DISCARDS)),
@@ -114,8 +120,13 @@ impl Edge {
         self.open.load(Relaxed)
     }
 
-    /// A name for one request in logs, audit and answers; unique over the site.
-    pub(crate) fn correlation_id(&self) -> String {
-        format!("{:016x}-{:08x}", self.id_prefix, self.id_count.fetch_add(1, Relaxed))
+    /// A number for one request, unique over the site but for a chance of 2^-64 each: a random start, counted on and
+    /// mixed (the finaliser of splitmix64, which maps distinct numbers to distinct numbers).
+    pub(crate) fn attempt(&self) -> u64 {
+        let mut z =
+            self.id_prefix.wrapping_add(self.id_count.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
     }
 }

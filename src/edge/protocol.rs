@@ -64,12 +64,23 @@ pub enum Next {
     Submit(Vec<Call>),
 }
 
+/// What the edge adds to a request of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Attempt {
+    /// Names this attempt; unique over the site, never from anything the client sent.
+    pub number: u64,
+    /// Earlier attempts with the same credentials that this node told to come again; mostly none.
+    pub forgiven: Vec<u64>,
+}
+
 /// What to wait for before the answer can be rendered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wait {
-    /// Rows of the first call's partition, as of its decision.
+    /// The call whose reply is the answer.
+    pub call: usize,
+    /// Rows of that call's partition, as of its decision.
     pub view: bool,
-    /// Until the first call's deliveries to other partitions are applied.
+    /// Until that call's deliveries to other partitions are applied.
     pub deliveries: bool,
 }
 
@@ -95,12 +106,12 @@ pub trait Exchange: Send {
     fn at_once(&mut self) -> Option<Reply>;
     /// Would a large body of this caller be used? Saves disks from bodies that will be refused.
     fn worth_reading(&mut self, headers: &HeaderMap, site: &dyn Reader, now_ms: u64) -> bool;
-    fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader) -> Next;
+    fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, attempt: Attempt) -> Next;
     /// Replies of the calls, in their order.
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken>;
-    fn answer(&mut self, site: &dyn Reader, view: Option<&dyn Reader>, now_ms: u64) -> Result<Reply, Broken>;
-    /// A refusal of the edge's own, in the protocol's shape.
-    fn refuse(&self, refusal: &Refusal) -> Reply;
+    fn answer(&mut self, site: &dyn Reader, view: Option<&dyn Reader>) -> Result<Reply, Broken>;
+    /// A refusal of the edge's own, in the protocol's shape. `correlation` names the request.
+    fn refuse(&self, refusal: &Refusal, correlation: &str) -> Reply;
     /// After an answer that invites to repeat the request: what makes the request's token usable again, if anything.
     fn release(&self) -> Option<Call> {
         None

@@ -4,6 +4,7 @@
 //! the same entry as the effect). `draft` is the pure half that services see; the rest moves bytes and waits.
 
 mod apply;
+pub mod bulk;
 mod decide;
 mod decider;
 pub mod draft;

@@ -14,8 +14,8 @@ pub struct MessageId {
     tail: u32,
 }
 
-/// Largest time that twenty digits can say: the end of the year 9999.
-const LAST_MICROS: u64 = 253_402_300_799_999_999;
+/// Largest time that can be written out.
+const LAST_MICROS: u64 = time::LAST_MILLIS * 1000 + 999;
 
 impl MessageId {
     /// The `nth` id made by one decision.
@@ -39,6 +39,11 @@ impl MessageId {
     /// The smallest id of a moment: where a scan by time begins.
     pub fn first_of(now: EpochMillis) -> Self {
         MessageId { micros: (now * 1000).min(LAST_MICROS), tail: 0 }
+    }
+
+    /// The partition in which it was made: its sender's.
+    pub fn partition(&self) -> u16 {
+        (self.tail >> 14) as u16
     }
 
     pub fn millis(&self) -> EpochMillis {
@@ -76,7 +81,7 @@ mod tests {
         let id = MessageId::mint(1_669_078_773_579, 3, 41, &[7; 16], 0);
         let text = id.to_string();
         assert_eq!(text, "20221122005933579041_00C707");
-        assert_eq!(MessageId::parse(&text.to_lowercase()), Some(id));
+        assert_eq!((MessageId::parse(&text.to_lowercase()), id.partition()), (Some(id), 3));
         assert_eq!(MessageId::from_bytes(&id.to_bytes()), Some(id));
         let later = MessageId::mint(1_669_078_773_580, 1, 0, &[0; 16], 0);
         assert!(id < later && id.to_bytes() < later.to_bytes() && text < later.to_string());

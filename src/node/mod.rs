@@ -1,12 +1,47 @@
-//! A running node, wired together: open, start, stop in reverse.
+//! A running node, wired together: open, start, stop in reverse. Decides nothing.
+//!
+//! | file | duty |
+//! |---|---|
+//! | `identity` `settle` | who this node is; how it comes back without its data |
+//! | `rooms` | opens world, log, store, peers, consensus, engine, in this order, and closes them in reverse |
+//! | `front` | the suppliers' listener, drained and taken up again |
+//! | `door` `token` | how a new machine joins; changes of members between nodes |
+//! | `watch` | readiness: what `/readyz` says and what is told to systemd |
+//! | `report` | what this node knows of itself and of the others, for status and its peers |
+//! | `admin` | operators' requests over the admin socket |
+//! | `pki` `signer` | certificates; signatures under the audit chain |
 
+pub mod admin;
+mod door;
+mod front;
 pub mod identity;
 pub mod pki;
+mod report;
+mod rooms;
+mod settle;
+mod signer;
 pub mod token;
+mod watch;
 
-use crate::config::Settings;
+use crate::{
+    config::Settings,
+    ops::{self, health::Health, systemd::Notify},
+    seam::{World, clock::SystemClock, fs_real::RealFs, rng::SystemRng},
+};
 use identity::IdentityError;
-use std::{future::Future, net::SocketAddr};
+use rooms::Rooms;
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::watch as channel};
+
+/// How long a stop may take: a little less than systemd's TimeoutStopSec=90s.
+const STOPPING: Duration = Duration::from_secs(80);
+/// How long a start may be silent before systemd gives up on it.
+const STARTING: Duration = Duration::from_secs(60);
 
 /// Why a node cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -14,16 +49,162 @@ pub enum NodeError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("{key} {address}: {error}")]
-    Listen { key: &'static str, address: SocketAddr, error: std::io::Error },
+    Listen { key: &'static str, address: String, error: std::io::Error },
     #[error("{0}")]
     Tls(String),
     #[error("{room}: {why}")]
     Room { room: &'static str, why: String },
 }
 
+/// What operators' requests and probes reach: the rooms, once they are open.
+pub struct Node {
+    pub settings: Settings,
+    pub world: World,
+    pub health: Health,
+    /// Milliseconds since the epoch.
+    started: u64,
+    pulse: watch::Pulse,
+    rooms: OnceLock<Rooms>,
+    front: OnceLock<front::Front>,
+}
+
 /// Runs a node until `stop` ends; its value says why, for the log.
 pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + Send) -> Result<(), NodeError> {
-    let _cluster = identity::cluster_of(&settings)?;
-    stop.await;
-    Ok(())
+    stop_on_panic();
+    let world = World { fs: Arc::new(RealFs), clock: Arc::new(SystemClock), rng: Arc::new(SystemRng) };
+    let started = world.clock.now().0;
+    ops::recorder::install(started as f64 / 1000.0);
+    let cluster = identity::cluster_of(&settings)?;
+    let _lock = settle::lock(&settings.node.data)?;
+    let (rooms, front) = (OnceLock::new(), OnceLock::new());
+    let (health, pulse) = (Health::default(), watch::Pulse::default());
+    let node = Arc::new(Node { settings, world, health, started, pulse, rooms, front });
+    tracing::info!(
+        event = "node.starting",
+        node = node.settings.node.number,
+        site = cluster,
+        version = ops::recorder::VERSION,
+        "the node is starting"
+    );
+    Notify.starting("opening log and store", STARTING);
+    watch::register(&node);
+    let (ops_stop, ops_stopped) = channel::channel(false);
+    let probes = serve_probes(&node, ops_stopped).await?;
+    tokio::pin!(stop);
+    let opened = tokio::select! {
+        opened = open(&node, cluster) => opened.map(Some),
+        why = &mut stop => {
+            tracing::info!(event = "node.stopping", why, "stopped before it was open");
+            Ok(None)
+        }
+    };
+    let done = match opened {
+        Ok(Some(tasks)) => {
+            let (why, done) = tokio::select! {
+                why = &mut stop => (why.to_owned(), Ok(())),
+                why = damaged(&node) => (why.clone(), Err(NodeError::Room { room: "store", why })),
+            };
+            tracing::info!(event = "node.stopping", why, "the node is stopping");
+            Notify.stopping("draining", STOPPING);
+            close(&node, tasks).await;
+            done
+        }
+        Ok(None) => Ok(()),
+        Err(e) => Err(e),
+    };
+    let _ = ops_stop.send(true);
+    for probe in probes {
+        let _ = probe.await;
+    }
+    let _ = std::fs::remove_file(&node.settings.admin_socket);
+    if done.is_ok() {
+        tracing::info!(event = "node.stopped", "the node has stopped");
+    }
+    done
+}
+
+type Tasks = Vec<tokio::task::JoinHandle<()>>;
+
+/// Opens the rooms, then the listeners. The suppliers' comes last: who connects finds a node that can answer.
+async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
+    let rooms = Rooms::open(node, cluster).await?;
+    let rooms = node.rooms.get_or_init(|| rooms);
+    let mut tasks = vec![tokio::spawn(watch::run(node.clone())), tokio::spawn(report::keep_member_row(node.clone()))];
+    tasks.push(tokio::spawn(tend_bodies(node.clone())));
+    let front = front::Front::open(node, rooms).await?;
+    tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
+    node.front.get_or_init(|| front);
+    tracing::info!(event = "node.open", supplier = %node.settings.supplier.listen, peer = %node.settings.peer.listen,
+        incarnation = rooms.identity.incarnation, "log, store and listeners are open");
+    Ok(tasks)
+}
+
+/// Bodies are looked after by the rows of every partition, once this node is known to be in step.
+async fn tend_bodies(node: Arc<Node>) {
+    let Some(rooms) = node.rooms.get() else { return };
+    let weak = Arc::downgrade(&node);
+    let (engine, map) = (rooms.engine.clone(), rooms.engine.map());
+    let rows = move || match weak.upgrade() {
+        Some(node) if node.ready() => map.all().map(|p| engine.local(p)).collect(),
+        _ => vec![],
+    };
+    let (_keep, stop) = channel::channel(false);
+    rooms.bulk.tend(Arc::new(rows), stop).await;
+}
+
+/// Rows that fail a check are rebuilt by a start; whoever supervises the node starts it again (P9).
+async fn damaged(node: &Node) -> String {
+    match node.rooms.get() {
+        Some(rooms) => rooms.damaged().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// In reverse: no new work, what is in flight finishes, leaderships go, then log and store are synced and closed.
+async fn close(node: &Node, tasks: Tasks) {
+    if let (Some(front), Some(rooms)) = (node.front.get(), node.rooms.get()) {
+        front.set_draining(true);
+        // Leadership first: what arrives meanwhile is forwarded to whoever leads now.
+        rooms.engine.hand_over_all().await;
+        front.close().await;
+    }
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    if let Some(rooms) = node.rooms.get() {
+        rooms.close().await;
+    }
+}
+
+/// Health, metrics and operators can be asked from the first moment on.
+async fn serve_probes(node: &Arc<Node>, stopped: channel::Receiver<bool>) -> Result<Tasks, NodeError> {
+    let address = node.settings.ops_listen;
+    let listener = TcpListener::bind(address).await.map_err(|error| listen("ops.listen", address, error))?;
+    let socket = &node.settings.admin_socket;
+    if let Some(folder) = socket.parent() {
+        let _ = std::fs::create_dir_all(folder);
+    }
+    let admin = ops::admin::bind(socket).await;
+    let admin = admin.map_err(|error| NodeError::Listen {
+        key: "admin.socket",
+        address: socket.display().to_string(),
+        error,
+    })?;
+    let router = Arc::new(admin::router(node));
+    Ok(vec![
+        tokio::spawn(ops::http::serve(listener, node.health.clone(), stopped.clone())),
+        tokio::spawn(ops::admin::serve(admin, router, node.health.clone(), stopped)),
+    ])
+}
+
+fn listen(key: &'static str, address: SocketAddr, error: std::io::Error) -> NodeError {
+    NodeError::Listen { key, address: address.to_string(), error }
+}
+
+/// A room that has panicked cannot be trusted to keep its promises: the process ends and is started again (P7, P9).
+fn stop_on_panic() {
+    let earlier = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        earlier(info);
+        tracing::error!(event = "node.panic", place = ?info.location().map(ToString::to_string), "stopping at a fault");
+        std::process::abort();
+    }));
 }

@@ -41,6 +41,10 @@ record! {
         5 => nodes: Vec<String>,
         /// Why not, in words for the operator; then all else is empty.
         6 => refusal: String,
+        /// The incarnation under which it was admitted.
+        7 => incarnation: u16,
+        /// Partitions of the services' data.
+        8 => partitions: u16,
     }
 }
 

@@ -168,4 +168,6 @@ fn prepare(socket: &tokio::net::TcpStream) -> io::Result<()> {
 }
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

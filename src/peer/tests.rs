@@ -1,48 +1,19 @@
 //! Real TLS on loopback: who is let in, what is bounded, what happens when a peer goes and comes.
 
+use super::testing::Authority;
 use super::*;
 use crate::seam::net::{Handler, kinds};
 
 const CLUSTER: &str = "site-a";
-
-pub(crate) struct Authority {
-    cert: rcgen::Certificate,
-    key: rcgen::KeyPair,
-    params: rcgen::CertificateParams,
-}
-
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "test authority");
-        let cert = params.self_signed(&key).unwrap();
-        Authority { cert, key, params }
-    }
-
-    pub(crate) fn node(&self, name: &str) -> Tls {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params.extended_key_usages =
-            vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-        let issuer = rcgen::Issuer::from_params(&self.params, &self.key);
-        let cert = params.signed_by(&key, &issuer).unwrap();
-        Tls {
-            ca_pem: self.cert.pem().into_bytes(),
-            cert_pem: cert.pem().into_bytes(),
-            key_pem: key.serialize_pem().into_bytes(),
-        }
-    }
-}
 
 struct Echo;
 
 impl Handler for Echo {
     fn handle(&self, from: NodeNumber, kind: Kind, payload: Bytes) -> Answer {
         Box::pin(async move {
+            if payload.as_ref() == b"never" {
+                std::future::pending::<()>().await;
+            }
             if payload.as_ref() == b"fail" {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "nothing here"));
             }
@@ -122,7 +93,7 @@ async fn strangers_are_refused() {
 async fn a_joining_machine_may_send_join_and_nothing_else() {
     let (authority, one, _two) = pair().await;
     let at = one.shared.known.lock().unwrap().addresses[&NodeNumber(2)].borrow().to_owned();
-    let ca = fingerprint(authority.cert.pem().as_bytes()).unwrap();
+    let ca = fingerprint(&authority.pem()).unwrap();
     let answer = join_call(at, ca, Bytes::from_static(b"token"), SOON).await.unwrap();
     assert_eq!(answer.as_ref(), b"0/34/token");
     assert!(join_call(at, [7; 32], Bytes::from_static(b"token"), SOON).await.is_err());
@@ -146,4 +117,25 @@ async fn a_peer_that_comes_back_is_found_again() {
         assert!(tokio::time::Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn callers_that_gave_up_make_room_for_others() {
+    let (_authority, one, _two) = pair().await;
+    let hopeless = (0..20).map(|_| {
+        one.call(NodeNumber(2), Lane::Bulk, kinds::SUBMIT, Bytes::from_static(b"never"), Duration::from_millis(200))
+    });
+    // Sixteen are on their way, the others wait for a place; all give up in time.
+    for answer in futures_util::future::join_all(hopeless).await {
+        assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+    let answer = one.call(NodeNumber(2), Lane::Bulk, kinds::SUBMIT, Bytes::from_static(b"x"), SOON).await;
+    assert_eq!(answer.unwrap().as_ref(), b"1/16/x");
+}
+
+#[tokio::test]
+async fn nobody_is_called_whose_address_is_not_known() {
+    let (_authority, one, _two) = pair().await;
+    let answer = one.call(NodeNumber(9), Lane::Ask, kinds::SUBMIT, Bytes::new(), SOON).await;
+    assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::NotFound);
 }

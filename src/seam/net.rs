@@ -92,4 +92,6 @@ pub mod kinds {
     pub const STATUS: Kind = Kind(33);
     /// The only kind a caller without a certificate may send; it comes with node number 0.
     pub const JOIN: Kind = Kind(34);
+    /// A change of members, asked of the site group's leader.
+    pub const MEMBERSHIP: Kind = Kind(35);
 }

@@ -291,6 +291,11 @@ impl Writer {
         Ok(())
     }
 
+    /// The name that the content so far would have.
+    pub fn digest(&self) -> BlobId {
+        finish(self.digest.clone())
+    }
+
     /// How many bytes were written so far.
     pub fn length(&self) -> u64 {
         self.length

@@ -101,6 +101,6 @@ pub trait Reader {
 #[cfg(test)]
 mod real_tests;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

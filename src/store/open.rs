@@ -14,7 +14,10 @@ use bytes::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::{Notify, watch};
@@ -22,7 +25,7 @@ use tokio::sync::{Notify, watch};
 /// Bounds and intervals of a store.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// Rows in memory of each partition, flushed or on the way, in bytes.
+    /// Rows in memory of all partitions, those that a flush is writing included, in bytes.
     pub memory_bytes: usize,
     /// Unpacked blocks kept for reads, of all partitions, in bytes.
     pub cache_bytes: usize,
@@ -61,7 +64,28 @@ pub(super) struct Shared {
     catalogue: Arc<dyn Tree>,
     /// Asks for a look at which partitions are due for a flush.
     pub wake: Arc<Notify>,
+    pub pool: Pool,
     damage: watch::Sender<BTreeSet<u16>>,
+}
+
+/// Memory of all partitions' tables.
+#[derive(Default)]
+pub(super) struct Pool {
+    bytes: AtomicUsize,
+    /// Tells whoever waits for room that some came.
+    pub flushed: Notify,
+}
+
+impl Pool {
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+    /// One table went from `before` to `after` bytes. Returns what all take now.
+    pub fn moved(&self, before: usize, after: usize) -> usize {
+        // Differences wrap in the same way as the sum does.
+        let change = after.wrapping_sub(before);
+        self.bytes.fetch_add(change, Ordering::Relaxed).wrapping_add(change)
+    }
 }
 
 const CATALOGUE: &str = "catalogue";
@@ -136,8 +160,9 @@ impl Store {
         let catalogue = kv.tree(CATALOGUE)?;
         let wake = Arc::new(Notify::new());
         let cache = Arc::new(Cache::new(options.cache_bytes));
+        let pool = Pool::default();
         let damage = watch::Sender::new(BTreeSet::new());
-        let shared = Arc::new(Shared { world, dir, options, kv, cache, catalogue, wake: wake.clone(), damage });
+        let shared = Arc::new(Shared { world, dir, options, kv, cache, catalogue, wake: wake.clone(), pool, damage });
         let inner = Arc::new(Inner { shared: shared.clone(), partitions: RwLock::default(), healed: Mutex::default() });
         let store = Store(inner.clone());
         blocking(&shared.world.fs, move |fs| inner.load(fs, why)).await?;
@@ -299,25 +324,35 @@ async fn flush_when_due(store: Weak<Inner>, wake: Arc<Notify>) {
             Some(inner) => inner.partitions.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect(),
             None => return,
         };
-        for partition in &partitions {
-            while partition.due() {
-                if let Err(e) = partition.flush().await {
-                    tracing::error!(event = "store.flush_failed", partition = partition.number(), error = %e);
-                    // Nothing is lost: rows stay in memory and the log. Damage ends it; other causes may pass.
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                    break;
-                }
+        while let Some(partition) = most_due(&partitions) {
+            if let Err(e) = partition.flush().await {
+                tracing::error!(event = "store.flush_failed", partition = partition.number(), error = %e);
+                // Nothing is lost: rows stay in memory and the log. Damage ends it; other causes may pass.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                break;
             }
+            report(&partitions);
         }
         report(&partitions);
     }
 }
 
+/// The partition to flush next: the one with most rows while memory is half full, else one with old rows.
+fn most_due(partitions: &[Arc<Partition>]) -> Option<&Arc<Partition>> {
+    let shared = &partitions.first()?.shared;
+    if shared.pool.bytes() >= shared.options.memory_bytes / 2 {
+        let largest = partitions.iter().max_by_key(|p| p.flushable())?;
+        if largest.flushable() > 0 {
+            return Some(largest);
+        }
+    }
+    partitions.iter().find(|p| p.due())
+}
+
 /// Sets the gauges.
 fn report(partitions: &[Arc<Partition>]) {
     let Some(first) = partitions.first() else { return };
-    let memory: usize = partitions.iter().map(|p| p.memory_bytes()).sum();
-    metrics::gauge!(names::STORE_MEMORY_BYTES).set(memory as f64);
+    metrics::gauge!(names::STORE_MEMORY_BYTES).set(first.shared.pool.bytes() as f64);
     metrics::gauge!(names::STORE_CACHE_BYTES).set(first.shared.cache.bytes() as f64);
     metrics::gauge!(names::STORE_BYTES, "tree" => "rows").set(first.shared.kv.bytes() as f64);
     let snapshots: u64 = partitions.iter().flat_map(|p| p.snapshots()).map(|s| s.bytes).sum();

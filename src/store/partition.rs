@@ -18,7 +18,7 @@ use std::{
     ops::Range,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::time::Instant;
 
 /// Changes looked at beyond what was asked for, so that a scan over deleted rows seldom needs a second round.
 const GATHER_AHEAD: usize = 256;
@@ -36,7 +36,6 @@ pub struct Partition {
     pub(super) snapshot_turn: tokio::sync::Mutex<()>,
     /// Sealed snapshots on disk, oldest first.
     pub(super) sealed: RwLock<Vec<SnapshotInfo>>,
-    flushed: Notify,
 }
 
 struct Memory {
@@ -89,16 +88,17 @@ impl Partition {
             turn: tokio::sync::Mutex::new(()),
             snapshot_turn: tokio::sync::Mutex::new(()),
             sealed: RwLock::new(sealed),
-            flushed: Notify::new(),
         }
     }
 
     /// Starts again from other rows at rest; everything in memory is forgotten.
     pub(super) fn replace(&self, blocks: BlockTree, rest: Rest) {
+        let held = self.memory_bytes();
         let mut memory = self.write();
         *memory = Memory::over(blocks, rest, memory.rotations + 1);
         drop(memory);
-        self.flushed.notify_waiters();
+        self.shared.pool.moved(held, 0);
+        self.shared.pool.flushed.notify_waiters();
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Memory> {
@@ -143,11 +143,11 @@ impl Partition {
     /// Takes over one entry's rows, decided elsewhere, and moves the position. Entries come in log order; an entry at
     /// or below the applied index is ignored. Costs a few microseconds; see [`Partition::room`] for the bound.
     pub fn apply(&self, at: Position, rows: &[RowOp]) {
-        let half = self.shared.options.memory_bytes / 2;
         let mut memory = self.write();
         if at.index <= memory.applied.index {
             return;
         }
+        let before = memory.active.bytes();
         let known_fresh = at.index > memory.replay_until;
         for row in rows {
             match row {
@@ -161,7 +161,8 @@ impl Partition {
         if memory.dirty_since.is_none() && !memory.active.is_empty() {
             memory.dirty_since = Some(Instant::now());
         }
-        if memory.active.bytes() >= half {
+        // Under the lock, so that a flush never takes away what was not added yet.
+        if self.shared.pool.moved(before, memory.active.bytes()) >= self.shared.options.memory_bytes / 2 {
             self.shared.wake.notify_one();
         }
     }
@@ -176,13 +177,16 @@ impl Partition {
         (memory.applied.index, memory.applied.term, memory.applied.leader) = (at.index, at.term, at.leader);
     }
 
-    /// Waits until the table in memory is within its bound. Whoever proposes or applies awaits this first (P6).
+    /// Waits until the tables in memory of all partitions are within their bound. Whoever proposes or applies awaits
+    /// this first (P6).
     pub async fn room(&self) {
         loop {
-            let flushed = self.flushed.notified();
+            let flushed = self.shared.pool.flushed.notified();
             tokio::pin!(flushed);
             flushed.as_mut().enable();
-            if self.memory_bytes() < self.shared.options.memory_bytes || self.read().damaged {
+            // Rows of a damaged partition cannot be flushed. The log goes on a while, until the node starts again.
+            let bound = self.shared.options.memory_bytes * if self.read().damaged { 2 } else { 1 };
+            if self.shared.pool.bytes() < bound {
                 return;
             }
             metrics::counter!(names::STORE_FULL_WAITS).increment(1);
@@ -191,11 +195,15 @@ impl Partition {
         }
     }
 
-    /// Whether the background flush should take this partition now.
+    /// Whether rows have been in memory for so long that the background flush should take this partition now.
     pub(super) fn due(&self) -> bool {
         let memory = self.read();
-        let old = memory.dirty_since.is_some_and(|since| since.elapsed() >= self.shared.options.flush_interval);
-        !memory.damaged && (old || memory.active.bytes() >= self.shared.options.memory_bytes / 2)
+        !memory.damaged && memory.dirty_since.is_some_and(|s| s.elapsed() >= self.shared.options.flush_interval)
+    }
+    /// Bytes that a flush would take out of memory; 0 where it must not be tried.
+    pub(super) fn flushable(&self) -> usize {
+        let memory = self.read();
+        if memory.damaged { 0 } else { memory.active.bytes() + memory.frozen.as_ref().map_or(0, |f| f.0.bytes()) }
     }
 
     /// Merges everything applied so far into the blocks, and returns how far that reaches.
@@ -205,6 +213,7 @@ impl Partition {
     }
 
     pub(super) async fn flush_in_turn(self: &Arc<Self>) -> Result<Applied, StoreError> {
+        let goal = self.applied().index;
         loop {
             let Some(frozen) = self.freeze() else { return Ok(self.durable()) };
             let started = Instant::now();
@@ -227,8 +236,13 @@ impl Partition {
             memory.frozen = None;
             memory.durable = frozen.1.clone();
             drop(memory);
-            self.flushed.notify_waiters();
+            self.shared.pool.moved(frozen.0.bytes(), 0);
+            self.shared.pool.flushed.notify_waiters();
             metrics::histogram!(names::STORE_FLUSH_DURATION).record(started.elapsed());
+            // Under load there is always more; the first round may only end what an earlier one began.
+            if frozen.1.index >= goal {
+                return Ok(frozen.1.clone());
+            }
         }
     }
 
@@ -292,7 +306,7 @@ impl Partition {
             let first = !std::mem::replace(&mut self.write().damaged, true);
             if first {
                 self.shared.damaged(self.number, what);
-                self.flushed.notify_waiters();
+                self.shared.pool.flushed.notify_waiters();
             }
         }
         result

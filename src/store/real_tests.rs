@@ -3,7 +3,10 @@
 use super::testing::{at, key};
 use super::*;
 use crate::seam::{World, clock::SystemClock, fs_real::RealFs, rng::SystemRng};
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 fn world() -> World {
     World { fs: Arc::new(RealFs), clock: Arc::new(SystemClock), rng: Arc::new(SystemRng) }
@@ -122,6 +125,62 @@ fn files_that_the_engine_cannot_open_or_died_on_are_set_aside() {
             drop(partition);
             store.close().await.unwrap();
             assert_eq!(std::fs::read_dir(dir.path().join("set-aside")).unwrap().count(), 1);
+        }
+    });
+}
+
+/// Opens the store once more, applies the log of 2,000 entries from where it stands, and reads everything; a panic
+/// inside the engine is an `Err`.
+async fn read_damaged(dir: PathBuf) -> Result<Result<usize, StoreError>, tokio::task::JoinError> {
+    tokio::spawn(async move {
+        let store = open(&dir, "").await;
+        let partition = store.partition(1).unwrap();
+        fill(&partition, partition.applied().index + 1, 2000);
+        let read = tokio::task::spawn_blocking(move || {
+            let rows = partition.scan(Bytes::new()..Bytes::from_static(b"z"), false, usize::MAX)?;
+            for (n, (k, v)) in (1u64..).zip(&rows) {
+                assert_eq!((k, v), (&key(n as u16), &Bytes::from(vec![n as u8; 300])), "a wrong row was served");
+            }
+            Ok(rows.len())
+        });
+        let read = read.await.unwrap_or_else(|_| Err(StoreError::Corrupt("panic".into())));
+        gone(store).await;
+        read
+    })
+    .await
+}
+
+#[test]
+fn damage_anywhere_in_the_engines_file_is_never_served_and_heals_by_the_second_start() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let store = open(dir.path(), "").await;
+        let partition = store.partition(1).unwrap();
+        fill(&partition, 1, 2000);
+        partition.snapshot().await.unwrap();
+        drop(partition);
+        store.close().await.unwrap();
+        let file = dir.path().join("sled/db");
+        let whole = std::fs::read(&file).unwrap();
+        let used = whole.iter().rposition(|b| *b != 0).unwrap();
+        for n in 0..24usize {
+            let mut bad = whole.clone();
+            bad[used / 24 * n + n * 31 % 100] ^= 1 << (n % 8);
+            std::fs::write(&file, bad).unwrap();
+            let mut healthy = false;
+            for start in 0..3 {
+                match read_damaged(dir.path().to_path_buf()).await {
+                    Ok(Ok(rows)) => {
+                        assert_eq!(rows, 2000, "damage at {n}");
+                        healthy = true;
+                    }
+                    Ok(Err(_)) | Err(_) => assert!(start < 2, "still damaged at {n}"),
+                }
+                if healthy {
+                    break;
+                }
+            }
+            assert!(healthy);
         }
     });
 }

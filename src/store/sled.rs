@@ -8,6 +8,7 @@ use super::StoreError;
 use super::kv::{Change, Kv, Tree};
 use bytes::Bytes;
 use std::{
+    io::ErrorKind,
     ops::Bound,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, Once, PoisonError},
@@ -22,9 +23,31 @@ pub struct SledKv(sled::Db);
 
 struct SledTree(sled::Tree);
 
+/// Linux: a sector that cannot be read.
+const EIO: i32 = 5;
+
+/// A full disk passes; what cannot be read or understood does not, and the next start sets it aside.
 fn failed(e: sled::Error) -> StoreError {
     match e {
-        sled::Error::Io(e) => StoreError::Io(e.to_string()),
+        sled::Error::Io(e) if e.raw_os_error() != Some(EIO) && e.kind() != ErrorKind::UnexpectedEof => {
+            StoreError::Io(e.to_string())
+        }
+        other => {
+            leave_marks();
+            StoreError::Corrupt(format!("the engine's files: {other}"))
+        }
+    }
+}
+
+/// As [`failed`] while opening, where little but a lock or a full disk is worth another try.
+fn not_opened(e: sled::Error) -> StoreError {
+    match e {
+        sled::Error::Io(e)
+            if matches!(e.kind(), ErrorKind::PermissionDenied | ErrorKind::StorageFull)
+                || e.to_string().contains("acquire lock") =>
+        {
+            StoreError::Io(e.to_string())
+        }
         other => StoreError::Corrupt(format!("the engine's files: {other}")),
     }
 }
@@ -37,11 +60,10 @@ impl SledKv {
             .path(dir)
             .cache_capacity(cache_bytes)
             .segment_size(SEGMENT_BYTES)
-            .mode(sled::Mode::LowSpace)
             // Flushes are ours: once after each of the store's own.
             .flush_every_ms(None)
             .open()
-            .map_err(failed)?;
+            .map_err(not_opened)?;
         Ok(SledKv(db))
     }
 }
@@ -61,15 +83,20 @@ fn watch_panics(suspect: PathBuf) {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if info.location().is_some_and(|at| at.file().contains("/sled-")) {
-                for path in SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-                    // The process is about to end; without the mark the next start only finds out by itself.
-                    let _ = std::fs::write(path, b"the engine panicked\n");
-                }
+            let file = info.location().map_or("", |at| at.file());
+            if file.contains("/sled-0") || file.contains("/sled/src") {
+                leave_marks();
             }
             before(info);
         }));
     });
+}
+
+fn leave_marks() {
+    for path in SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        // Without the mark the next start only finds out by itself.
+        let _ = std::fs::write(path, b"the engine failed\n");
+    }
 }
 
 fn owned(value: sled::IVec) -> Bytes {

@@ -81,6 +81,8 @@ tables! {
     49 Uploads,
     /// mesh: (sender mailbox, message id, chunk) → length of a chunk that has arrived.
     50 UploadParts,
+    /// mesh: (message id) → nothing; messages that some mailbox of this partition sent or received.
+    51 MessageIds,
 }
 
 impl Table {

@@ -11,7 +11,7 @@ ACCEPT = {1: V1, 2: V2}
 @pytest.mark.parametrize(
     ("headers", "status", "event", "code"),
     [
-        ({"Mex-To": " "}, 400, "SEND", "08"),
+        ({"Mex-To": ""}, 400, "SEND", "08"),
         ({"Mex-To": "https://example.org/"}, 400, "TRANSFER", "06"),
         ({"Mex-WorkflowID": "http://example.org/"}, 400, "TRANSFER", "06"),
         ({"Mex-Subject": "a\tb"}, 400, "TRANSFER", "06"),

@@ -6,6 +6,7 @@
 mod certificates;
 mod drain;
 mod hostile;
+mod mesh;
 mod requests;
 mod slow;
 mod support;

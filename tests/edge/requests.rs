@@ -145,6 +145,11 @@ async fn what_cannot_be_answered_now_is_503_with_retry_after_and_frees_its_token
     server.memory.fail.lock().unwrap().extend([Unavailable::Unknown, Unavailable::NoLeader, Unavailable::Unknown]);
     assert_eq!(client.post("/write", "", b"x").await.status, 503);
     assert_eq!(server.memory.payloads().iter().filter(|p| *p == "release").count(), 2);
+    // The same credentials come again, and the service hears which attempts were told to.
+    server.memory.fail.lock().unwrap().push_back(Unavailable::Unknown);
+    assert_eq!(client.post("/write", "authorization: token\r\n", b"x").await.status, 503);
+    assert_eq!(client.post("/write", "authorization: token\r\n", b"x").await.text(), "inline 1 forgiven 1");
+    assert_eq!(client.post("/write", "authorization: other\r\n", b"x").await.text(), "inline 1");
     server.memory.fail.lock().unwrap().push_back(Unavailable::Fault("private words".into()));
     let answer = client.post("/write", "", b"x").await;
     assert_eq!((answer.status, answer.text(), answer.header("retry-after")), (500, "SPN-1017", None));

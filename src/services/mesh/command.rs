@@ -8,6 +8,7 @@ use crate::{
     engine::draft::Fault,
     model::MessageId,
     record,
+    services::directory::notice::MailboxClosed,
     wire::record::{Malformed, Record},
 };
 use bytes::Bytes;
@@ -64,7 +65,7 @@ commands! {
     /// Without a token: lookups and mailbox details.
     7 Enquiry(Enquiry),
     /// The registry has made a mailbox inactive.
-    8 Closed(Closed),
+    8 Closed(MailboxClosed),
     /// An operator puts an undeliverable message back.
     9 Requeue(Requeue),
     /// Test mode: an inbox and outbox are emptied.
@@ -98,6 +99,8 @@ record! {
         12 => handshake: Option<super::rows::Handshake>,
         /// Attempts that the serving node itself has answered so that their token may come again.
         13 => forgiven: Vec<u64>,
+        /// Names this attempt in the token's row: a fresh random number of the serving node.
+        16 => attempt: u64,
         /// The edge did not read the body, expecting a refusal.
         14 => unread: bool,
         /// Whether tracking by local id or a listing answers in version 2 (audit and cursors do not depend on it).
@@ -252,7 +255,7 @@ record! {
     pub struct Release v1 {
         1 => mailbox: String,
         2 => token: Bytes,
-        /// Fingerprint of the attempt whose answer was lost or unavailable.
+        /// The attempt whose answer was lost or unavailable.
         3 => attempt: u64,
     }
 }
@@ -266,12 +269,6 @@ record! {
         4 => mailbox: String,
         5 => message: String,
         6 => client: String,
-    }
-}
-
-record! {
-    pub struct Closed v1 {
-        1 => mailbox: String,
     }
 }
 
@@ -330,12 +327,16 @@ record! {
         6 => ids: Bytes,
         /// Rows in the inbox.
         7 => count: u64,
-        /// Partition keys to which halves of this decision are on their way; the answer waits until they are applied.
-        8 => awaits: Vec<Bytes>,
+        /// Halves of this decision may be on their way to other partitions; the answer waits until they are applied.
+        8 => deliveries: bool,
         /// For a fan-out of calls: this one does not hold the message, ask the next.
         9 => elsewhere: bool,
         /// The mailbox's own name, for renderings that show both sides.
         10 => own: Option<super::rows::Party>,
+        /// Where the next page of a listing begins, eleven bytes; empty where there is none.
+        11 => next: Bytes,
+        /// When it was decided.
+        12 => now: u64,
     }
 }
 
@@ -350,12 +351,15 @@ impl Reply {
     pub fn needs_view(&self) -> bool {
         self.view
     }
+    /// The partition whose rows [`Mesh::answer`](super::Mesh::answer) wants instead of the mailbox's, as they are there.
+    pub fn probes(&self) -> Option<u16> {
+        self.problem.as_ref().map(|p| p.probe).filter(|p| *p != 0)
+    }
+    /// Whether the answer waits for what this decision sent to other partitions.
+    pub fn awaits_deliveries(&self) -> bool {
+        self.deliveries
+    }
     pub fn message_id(&self) -> Option<MessageId> {
         MessageId::from_bytes(&self.message)
     }
-}
-
-/// Names an attempt in a token's row: FNV-1a of its correlation id. It tells attempts apart, it keeps no secret.
-pub fn fingerprint(correlation_id: &str) -> u64 {
-    correlation_id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
 }

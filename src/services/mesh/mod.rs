@@ -8,20 +8,23 @@
 //! mesh.worth_reading(route, headers, …)      a large body of a caller without a valid token is not read
 //! mesh.ask(route, headers, body, site)       → Ask { calls, … }: commands, with the keys of their partitions
 //! engine.submit(call) for each of the calls  → reply bytes, index
-//! mesh.reply(bytes)                          → Reply: does it need a view at that index? deliveries to await?
+//! Reply::of(bytes)                           → does it need a view at that index? deliveries to await?
 //! mesh.answer(ask, reply, site, view)        → Response
-//! mesh.unavailable(ask, …)                   → Response for 429, 503, 500; mesh.release(ask) frees the token
+//! mesh.unavailable(status, …)                → Response for 429, 503, 500; mesh.release(ask) frees the token
 //! ```
 //!
 //! | file | duty |
 //! |---|---|
 //! | `routes` | method and path → interaction |
-//! | `wire` | headers, query and body → command, with the first thing wrong with them |
-//! | `answer` | reply and view → response of version 1 or 2 |
-//! | `command` | the records that travel to the leader |
-//! | `rows` | the records that are stored, their keys, and the helpers that keep indexes in step |
+//! | `wire`, `headers`, `query`, `wire_test_mode` | head and body → command, with the first thing wrong with them |
+//! | `command` | the records that travel to the leader, and the reply |
+//! | `decide` | one command → rows, audit note, reply: the order that holds for all |
 //! | `auth` | tokens: checks in the specified order, replay memory, its sweeping |
-//! | `decide` | one command → rows, audit note, reply |
+//! | `send`, `collect`, `track`, `admin` | what each interaction does |
+//! | `deliver` | the other mailbox's half; into and out of the inbox |
+//! | `timers` | expiry, reports, removal, sweeping |
+//! | `rows` | the records that are stored, their keys, and the helpers that keep indexes in step |
+//! | `answer`, `track`, `rich`, `lookup` | reply and view → response of version 1 or 2 |
 //! | `refusal` | every error of the specification, once |
 //!
 //! Invariants:
@@ -31,15 +34,35 @@
 //!   (`Sent`, `LocalIds`) whose status follows by outbox.
 //! - A message is in `Inbox` exactly while its status is `accepted`, and `MailboxState` counts those rows.
 
+mod admin;
+mod answer;
+mod auth;
+mod collect;
 pub mod command;
+mod decide;
+mod deliver;
+mod headers;
+mod lookup;
+mod query;
 pub mod refusal;
+mod rich;
 pub mod routes;
 pub mod rows;
+mod send;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod track;
+pub mod wire;
+mod wire_test_mode;
 
+use aws_lc_rs::hmac;
 use bytes::Bytes;
 use std::time::Duration;
 
+pub use command::Reply;
 pub use routes::{BodyRule, Query, Route, route};
+pub use wire::{Ask, Attempt};
 
 /// A body up to this many bytes travels in the command and lives in a row; above it goes to the blob store
 /// (design §3, Bulk).
@@ -104,6 +127,22 @@ impl std::fmt::Debug for MeshOptions {
             .field("retention", &self.retention)
             .field("test_endpoints", &self.test_endpoints)
             .finish_non_exhaustive()
+    }
+}
+
+/// The service: its options and the keys made from them.
+pub struct Mesh {
+    options: MeshOptions,
+    token_key: hmac::Key,
+    cursor_key: hmac::Key,
+}
+
+impl Mesh {
+    pub fn new(options: MeshOptions) -> Self {
+        let token_key = hmac::Key::new(hmac::HMAC_SHA256, &options.shared_key);
+        // A key of its own, so that a continuation says nothing about tokens.
+        let derived = hmac::sign(&token_key, b"spine mesh continuation");
+        Mesh { token_key, cursor_key: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()), options }
     }
 }
 

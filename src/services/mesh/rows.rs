@@ -179,7 +179,7 @@ record! {
 record! {
     /// A used authorization token (mesh.md §3.2).
     pub struct UsedToken v1 {
-        /// Fingerprint of the attempt that used it.
+        /// The attempt that used it.
         1 => attempt: u64,
         /// Its request was answered with a status after which clients send the same token again.
         2 => released: bool,
@@ -231,6 +231,11 @@ pub fn id_at_end(table: Table, key: &[u8]) -> Result<MessageId, Fault> {
 /// The chunk number at the end of a key made by [`chunk_key`].
 pub fn chunk_at_end(key: &[u8]) -> u32 {
     key.last_chunk::<4>().map_or(0, |tail| u32::from_be_bytes(*tail))
+}
+
+/// Whether a mailbox of this partition, whichever, sent or received the message.
+pub fn known(reader: &dyn Reader, id: MessageId) -> Result<bool, StoreError> {
+    Ok(reader.get(&Table::MessageIds.key().fixed(&id.to_bytes()).build())?.is_some())
 }
 
 /// The recipient's copy of a message.

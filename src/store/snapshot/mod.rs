@@ -133,10 +133,14 @@ impl Partition {
         let folder = folder(&self.shared.dir, self.number);
         let temporary = folder.join("writing");
         let head = file::Head { partition: self.number, before, ..Default::default() };
+        let likely = self.snapshots().last().map_or(0, |s| s.bytes);
         let (create, path) = (folder.clone(), temporary.clone());
         let mut writer = blocking(&self.shared.world.fs, move |fs| {
             fs.create_dir_all(&create).map_err(io)?;
             let _ = fs.remove_file(&path);
+            if fs.space(&create).map_err(io)?.0 < likely {
+                return Err(io(std::io::ErrorKind::StorageFull.into()));
+            }
             file::Writer::create(fs, &path, &head)
         })
         .await?;

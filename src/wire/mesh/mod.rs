@@ -1,6 +1,8 @@
 //! MESH on the wire: authorization tokens, header values, JSON bodies (mesh.md §3, §7, §12, §13). Pure.
 
 pub mod json;
+pub mod token;
+pub mod values;
 
 /// Undoes percent-encoding; what is not a valid escape stays as it is.
 pub fn percent_decode(text: &str) -> Vec<u8> {

@@ -17,6 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Client {
     pub stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
+    /// The next answer is to a HEAD: it has no body, whatever its length says.
+    pub head: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,7 @@ impl Client {
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        Ok(Client { stream, buffer: vec![] })
+        Ok(Client { stream, buffer: vec![], head: false })
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -111,6 +113,9 @@ impl Client {
         let (line, head) = head.split_once("\r\n").unwrap();
         let status = line.split(' ').nth(1).unwrap().parse().unwrap();
         let mut answer = Answer { status, head: head.to_owned(), body: vec![] };
+        if std::mem::take(&mut self.head) {
+            return Ok(answer);
+        }
         if let Some(length) = answer.header("content-length") {
             let length: usize = length.parse().unwrap();
             while self.buffer.len() < length {

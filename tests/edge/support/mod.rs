@@ -3,6 +3,7 @@
 pub mod client;
 pub mod pki;
 pub mod server;
+pub mod site;
 pub mod trial;
 
 pub use client::Client;

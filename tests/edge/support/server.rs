@@ -1,9 +1,14 @@
 //! A running edge with its files, registry and backend in reach of the test.
 
 use super::pki::{Identity, Pki};
+use super::site::{InProcess, Site};
 use super::trial::{InMemory, Memory, RULES, Trial};
-use spine::access::gate::Standing;
+use spine::access::gate::{Rule, Standing};
+use spine::access::rules;
+use spine::edge::backend::Backend;
+use spine::edge::mesh::MeshProtocol;
 use spine::edge::options::Options;
+use spine::edge::protocol::Protocol;
 use spine::edge::{Edge, listener, tls::Tls};
 use spine::seam::{clock::SystemClock, rng::SystemRng};
 use std::net::SocketAddr;
@@ -28,13 +33,30 @@ impl Server {
     }
 
     pub async fn with(options: Options, memory: Memory) -> Server {
+        let memory = Arc::new(memory);
+        Self::of(options, memory.clone(), Arc::new(InMemory(memory)), Arc::new(Trial), RULES).await
+    }
+
+    /// A MESH site behind the edge.
+    pub async fn mesh(test_endpoints: bool) -> (Server, Arc<Site>) {
+        let memory = Arc::new(Memory::default());
+        let site = Arc::new(Site::new(memory.clone(), test_endpoints));
+        let (backend, protocol) = (Arc::new(InProcess(site.clone())), Arc::new(MeshProtocol(site.mesh.clone())));
+        (Self::of(Options::default(), memory, backend, protocol, rules::MESH).await, site)
+    }
+
+    async fn of(
+        options: Options,
+        memory: Arc<Memory>,
+        backend: Arc<dyn Backend>,
+        protocol: Arc<dyn Protocol>,
+        rules: &[Rule],
+    ) -> Server {
         spine::ops::recorder::install(1.0);
         let pki = Pki::new();
-        let memory = Arc::new(memory);
         let clock = Arc::new(SystemClock);
         let tls = Tls::load(pki.files(), clock.clone()).unwrap();
-        let backend = Arc::new(InMemory(memory.clone()));
-        let edge = Edge::new(options, tls, clock, &SystemRng, backend, Arc::new(Trial), RULES).unwrap();
+        let edge = Edge::new(options, tls, clock, &SystemRng, backend, protocol, rules).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);

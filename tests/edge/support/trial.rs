@@ -86,7 +86,7 @@ impl Exchange for Asked {
     fn worth_reading(&mut self, headers: &HeaderMap, _: &dyn Reader, _: u64) -> bool {
         !headers.contains_key("x-worthless")
     }
-    fn ask(&mut self, permit: &Permit, _: &HeaderMap, body: Body, _: &dyn Reader) -> Next {
+    fn ask(&mut self, permit: &Permit, _: &HeaderMap, body: Body, _: &dyn Reader, attempt: Attempt) -> Next {
         assert_eq!(permit.interaction(), self.name);
         if self.name == "trial.read" {
             return match self.stored {
@@ -105,17 +105,21 @@ impl Exchange for Asked {
             Body::TooLarge => return Next::Answer(text(413, "too large")),
             Body::Skipped => return Next::Answer(text(403, "skipped")),
         };
+        let payload = match attempt.forgiven.len() {
+            0 => payload,
+            n => format!("{payload} forgiven {n}"),
+        };
         Next::Submit(vec![Call { key: Bytes::from_static(b"key"), payload: payload.into() }])
     }
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {
         self.replies = replies.to_vec();
-        Ok(Wait { view: true, deliveries: false })
+        Ok(Wait { call: 0, view: true, deliveries: false })
     }
-    fn answer(&mut self, _: &dyn Reader, view: Option<&dyn Reader>, _: u64) -> Result<Reply, Broken> {
+    fn answer(&mut self, _: &dyn Reader, view: Option<&dyn Reader>) -> Result<Reply, Broken> {
         assert!(view.is_some());
         Ok(text(202, self.replies[0].clone()))
     }
-    fn refuse(&self, refusal: &Refusal) -> Reply {
+    fn refuse(&self, refusal: &Refusal, _: &str) -> Reply {
         text(refusal.status().as_u16(), refusal.code.code)
     }
     fn release(&self) -> Option<Call> {
@@ -162,7 +166,7 @@ impl Backend for InMemory {
             let reply = command.payload.clone();
             let mut commands = self.0.commands.lock().unwrap();
             commands.push(command);
-            Ok(Outcome { partition: PartitionId(1), index: commands.len() as u64, reply })
+            Ok(Outcome { partition: PartitionId(1), index: commands.len() as u64, reply, sent: vec![] })
         })
     }
     fn view(&self, _: PartitionId, _: u64) -> Answering<'_, View> {

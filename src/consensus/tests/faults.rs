@@ -1,0 +1,170 @@
+//! Crashes of everyone at once, damage on disk, and a campaign of random faults under load.
+
+use super::*;
+use crate::seam::net::kinds;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_site_that_stopped_altogether_has_everything_when_it_starts() {
+    let mut cluster = Cluster::new(3, 2).await;
+    cluster.write(0, "site").await;
+    cluster.write(1, "data").await;
+    let ids: Vec<RaftId> = cluster.running().map(|n| n.id).collect();
+    for id in &ids {
+        cluster.take(id.node().0).kill().await;
+    }
+    for id in ids {
+        cluster.start(id).await;
+    }
+    cluster.write(1, "more").await;
+    let index = cluster.leader(1).await.groups[1].read_index().await.unwrap();
+    cluster.all_have(1, index).await;
+    let hashes = futures_util::future::join_all(cluster.running().map(|n| async { n.partition(1).hash().await })).await;
+    assert!(hashes.windows(2).all(|w| w[0].as_ref().unwrap() == w[1].as_ref().unwrap()));
+    for node in cluster.running() {
+        let range = Table::Outbox.key().prefix();
+        let rows = crate::store::Reader::scan(node.partition(1).as_ref(), range, false, 10).unwrap();
+        let values: Vec<_> = rows.into_iter().map(|(_, v)| v).collect();
+        assert_eq!(values, [payload_of("data"), payload_of("more")]);
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_log_is_mended_by_a_peer() {
+    let mut cluster = Cluster::new(3, 1).await;
+    for n in 0..20 {
+        let leader = cluster.leader(0).await;
+        let reign = leader.groups[0].leadership().borrow().reign;
+        leader.groups[0].propose(reign, payload_of(&format!("{n:02} {}", "z".repeat(5000)))).await.unwrap();
+    }
+    let index = cluster.leader(0).await.groups[0].read_index().await.unwrap();
+    cluster.all_have(0, index).await;
+    let victim = cluster.running().map(|n| n.id).last().unwrap();
+    cluster.take(victim.node().0).kill().await;
+    // A flipped bit in the middle of what is long durable.
+    let dir = cluster.dir.path().join(format!("node{}", victim.node()));
+    let needle = payload_of("07 zzzz");
+    let mut flipped = false;
+    for file in std::fs::read_dir(dir.join("log")).unwrap() {
+        let path = file.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(needle.len()).position(|w| w == needle) {
+            bytes[at + 100] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            flipped = true;
+        }
+    }
+    assert!(flipped);
+    std::fs::remove_dir_all(dir.join("store")).unwrap();
+    let (log, damage) = Log::open(world(), dir.join("log"), small().0).await.unwrap();
+    assert_eq!(damage.len(), 1);
+    log.close().await;
+    cluster.mend = (1..=3).filter(|n| *n != victim.node().0).map(|n| (NodeNumber(n), address(n))).collect();
+    cluster.start(victim).await;
+    cluster.write(0, "after").await;
+    let index = cluster.leader(0).await.groups[0].read_index().await.unwrap();
+    cluster.all_have(0, index).await;
+    let hashes = futures_util::future::join_all(cluster.running().map(|n| async { n.partition(0).hash().await })).await;
+    assert!(hashes.windows(2).all(|w| w[0].as_ref().unwrap() == w[1].as_ref().unwrap()));
+    cluster.end().await;
+}
+
+/// Under random faults: every replica applies the same entries in the same order, in each reign what was applied is a
+/// prefix of what was proposed, and whatever a leader has seen applied stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_of_faults_loses_and_reorders_nothing() {
+    let mut cluster = Cluster::new(3, 1).await;
+    let mut acknowledged: Vec<Bytes> = vec![];
+    let mut seed = 0x9e37_79b9_7f4a_7c15u64;
+    let mut roll = move |sides: u64| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed % sides
+    };
+    for round in 0..12 {
+        let stop = AtomicBool::new(false);
+        let load = load(&cluster, round, &stop);
+        let faults = async {
+            tokio::time::sleep(Duration::from_millis(100 + roll(200))).await;
+            let victim = NodeNumber(1 + roll(3) as u16);
+            match roll(3) {
+                0 => cluster.net.cut(victim),
+                1 => cluster.net.slow(Some((kinds::RAFT_APPEND, Duration::from_millis(600 + roll(800))))),
+                _ => {}
+            }
+            tokio::time::sleep(Duration::from_millis(600 + roll(900))).await;
+            cluster.net.heal(victim);
+            cluster.net.slow(None);
+            stop.store(true, Ordering::Relaxed);
+        };
+        let (acks, ()) = tokio::join!(load, faults);
+        acknowledged.extend(acks);
+        if round % 3 == 2 {
+            let victim = cluster.node(1 + roll(3) as u16).id;
+            cluster.take(victim.node().0).kill().await;
+            tokio::time::sleep(Duration::from_millis(roll(300))).await;
+            cluster.start(victim).await;
+        }
+    }
+    cluster.write(0, "end").await;
+    let index = cluster.leader(0).await.groups[0].read_index().await.unwrap();
+    cluster.all_have(0, index).await;
+    check(&cluster, &acknowledged);
+    cluster.end().await;
+}
+
+/// Proposes as fast as it is taken on whoever leads, eight in flight; returns what the proposer saw applied.
+async fn load(cluster: &Cluster, round: u64, stop: &AtomicBool) -> Vec<Bytes> {
+    let mut proposed = vec![];
+    let mut by_reign: HashMap<(RaftId, u64), u32> = HashMap::new();
+    while !stop.load(Ordering::Relaxed) {
+        for node in cluster.running() {
+            let now = *node.groups[0].leadership().borrow();
+            if !now.leading {
+                continue;
+            }
+            let n = by_reign.entry((node.id, now.reign)).or_default();
+            let payload = payload_of(&format!("{round}.{}.{}.{} {n}", node.id, now.term, now.reign));
+            if node.groups[0].propose(now.reign, payload.clone()).await.is_ok() {
+                *n += 1;
+                proposed.push((node.id, payload));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let seen: HashMap<RaftId, HashSet<Bytes>> =
+        cluster.running().map(|n| (n.id, n.recorder.payloads().into_iter().collect())).collect();
+    proposed.into_iter().filter(|(id, p)| seen.get(id).is_some_and(|s| s.contains(p))).map(|(_, p)| p).collect()
+}
+
+fn check(cluster: &Cluster, acknowledged: &[Bytes]) {
+    let order = |node: &Node| {
+        let mut entries: Vec<Entry> = node.recorder.seen.lock().unwrap().clone();
+        // A restart applies again what its store had not flushed: the same entries.
+        entries.sort_by_key(|e| e.index);
+        entries.dedup();
+        entries
+    };
+    let longest = cluster.running().map(order).max_by_key(Vec::len).unwrap();
+    for node in cluster.running() {
+        let mine = order(node);
+        assert!(mine.windows(2).all(|w| w[0].index < w[1].index), "two entries at one index");
+        let from = longest.iter().position(|e| e.index == mine[0].index).unwrap();
+        assert_eq!(mine, longest[from..from + mine.len()]);
+    }
+    let range = Table::Outbox.key().prefix();
+    let rows = crate::store::Reader::scan(cluster.node(1).partition(0).as_ref(), range, false, usize::MAX).unwrap();
+    let stored: HashSet<&Bytes> = rows.iter().map(|(_, v)| v).collect();
+    assert!(acknowledged.len() > 100);
+    assert!(acknowledged.iter().all(|p| stored.contains(p)), "an acknowledged entry is gone");
+    let mut next: HashMap<String, u32> = HashMap::new();
+    for (_, payload) in &rows {
+        let text = String::from_utf8(payload[1..].to_vec()).unwrap();
+        let Some((reign, n)) = text.split_once(' ') else { continue };
+        let next = next.entry(reign.to_owned()).or_default();
+        assert_eq!(n.parse::<u32>().unwrap(), *next, "a hole in {reign}");
+        *next += 1;
+    }
+}

@@ -1,0 +1,89 @@
+//! The product's backend: the engine for commands and views, the registry's rows for certificates, `bulk` for bodies.
+
+use super::backend::{Answering, Backend, Stored, Upload, View};
+use super::payload::Pieces;
+use crate::access::gate::Standing;
+use crate::engine::bulk::{Bulk, BulkError, upload};
+use crate::engine::{Command, Engine, Fence, Outcome, PartitionId, Unavailable};
+use crate::services::directory::rows;
+use crate::store::blobs::BlobId;
+use bytes::Bytes;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an answer waits for its deliveries to other partitions. They are certain; only their moment is not.
+const DELIVERY_PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Clone)]
+pub struct EngineBackend {
+    pub engine: Engine,
+    pub bulk: Bulk,
+}
+
+impl Backend for EngineBackend {
+    fn submit(&self, command: Command) -> Answering<'_, Outcome> {
+        Box::pin(self.engine.submit(command))
+    }
+
+    fn view(&self, partition: PartitionId, index: u64) -> Answering<'_, View> {
+        Box::pin(async move { Ok(Arc::new(self.engine.view(partition, Fence::At(index)).await?) as View) })
+    }
+
+    fn settled<'a>(&'a self, outcome: &'a Outcome) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            if let Err(e) = self.engine.wait_delivered(outcome, DELIVERY_PATIENCE).await {
+                tracing::warn!(event = "edge.delivery_unseen", error = %e, "a delivery could not be watched");
+            }
+        })
+    }
+
+    fn site(&self) -> View {
+        self.engine.site()
+    }
+
+    fn standing(&self, certificate: &str) -> Result<Standing, Unavailable> {
+        let found = rows::system_of_certificate(self.engine.site().as_ref(), certificate);
+        Ok(match found.map_err(|e| Unavailable::Fault(e.to_string()))? {
+            None => Standing::Unknown,
+            Some((_, system)) if system.disabled => Standing::Disabled,
+            Some((asid, system)) => Standing::Approved { asid, ods: system.ods, party_key: system.party_key },
+        })
+    }
+
+    fn upload(&self) -> Answering<'_, Box<dyn Upload>> {
+        Box::pin(async move {
+            let upload = self.bulk.upload().await.map_err(not_stored)?;
+            Ok(Box::new(Uploading(upload)) as Box<dyn Upload>)
+        })
+    }
+
+    fn download(&self, body: Stored) -> Answering<'_, Pieces> {
+        Box::pin(async move { self.bulk.open(BlobId(body.digest), body.len).await.map_err(not_stored) })
+    }
+}
+
+struct Uploading(upload::Upload);
+
+impl Upload for Uploading {
+    fn piece(&mut self, piece: Bytes) -> Answering<'_, ()> {
+        Box::pin(async move { self.0.piece(piece).await.map_err(not_stored) })
+    }
+    fn commit(self: Box<Self>) -> Answering<'static, Stored> {
+        Box::pin(async move {
+            let (id, len) = self.0.commit().await.map_err(not_stored)?;
+            Ok(Stored { digest: id.0, len })
+        })
+    }
+}
+
+/// Nothing was done: the command that would name the body was not yet submitted.
+fn not_stored(e: BulkError) -> Unavailable {
+    tracing::warn!(event = "edge.body_not_stored", error = %e, "a body could not be stored or read");
+    match e {
+        BulkError::NoMajority(..) | BulkError::Nowhere(_) => Unavailable::NoLeader,
+        // A full or failing disk of this node: another may do better.
+        BulkError::Blob(_) => Unavailable::NoSpace,
+    }
+}

@@ -1,0 +1,133 @@
+//! Keeps the blob store in step with the rows: fetches bodies that a row names and this node lacks (it was away when
+//! they were uploaded, or is new), and removes bodies that no row names (P6, P9).
+
+use super::*;
+use crate::store::tables::Table;
+use crate::store::{Reader, StoreError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Pause between rounds.
+const ROUND: Duration = Duration::from_secs(60);
+/// A body without a row is kept this long after it was first seen so: its command may still be on its way, and a
+/// replica may not have applied it yet.
+pub const GRACE: Duration = Duration::from_secs(3_600);
+/// Rows read at a time.
+const PAGE: usize = 256;
+/// Bodies remembered as orphans. More wait for a later round.
+const MAX_ORPHANS: usize = 100_000;
+
+/// The partitions' rows as this node has applied them; empty while this node may not judge by them (catching up).
+pub type Partitions = Arc<dyn Fn() -> Vec<Arc<dyn Reader + Send + Sync>> + Send + Sync>;
+
+impl Bulk {
+    /// Runs until `stop` turns true.
+    pub async fn tend(&self, partitions: Partitions, mut stop: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(ROUND) => {}
+                _ = stop.wait_for(|s| *s) => return,
+            }
+            if let Err(e) = self.tend_once(&partitions(), GRACE).await {
+                tracing::warn!(event = "bulk.tend_failed", error = %e, "bodies were not all looked after; next round goes on");
+            }
+        }
+    }
+
+    /// One round. Returns how many bodies were fetched and how many removed.
+    pub async fn tend_once(
+        &self,
+        partitions: &[Arc<dyn Reader + Send + Sync>],
+        grace: Duration,
+    ) -> Result<(usize, usize), TendError> {
+        if partitions.is_empty() {
+            return Ok((0, 0));
+        }
+        let mut restored = 0;
+        for rows in partitions {
+            restored += self.restore_named(rows.as_ref()).await?;
+        }
+        Ok((restored, self.collect(partitions, grace).await?))
+    }
+
+    async fn restore_named(&self, rows: &(dyn Reader + Send + Sync)) -> Result<usize, TendError> {
+        let mut restored = 0;
+        let mut range = Table::BlobRefs.key().prefix();
+        loop {
+            let page = rows.scan(range.clone(), false, PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(restored) };
+            let mut ids: Vec<BlobId> = page.iter().filter_map(|(key, _)| id_of(key)).collect();
+            range.start = crate::store::tables::after_prefix(last);
+            ids.dedup();
+            for id in ids {
+                if !self.0.blobs.has(id).await && self.restore(id).await.is_ok() {
+                    restored += 1;
+                }
+            }
+        }
+    }
+
+    async fn collect(&self, partitions: &[Arc<dyn Reader + Send + Sync>], grace: Duration) -> Result<usize, TendError> {
+        let mut removed = 0;
+        for folder in 0..=255 {
+            for id in self.0.blobs.list(folder).await? {
+                if named(partitions, id)? {
+                    self.orphans().remove(&id);
+                } else if self.orphaned_for(id) >= grace {
+                    removed += usize::from(self.remove_orphan(id, grace).await?);
+                }
+            }
+        }
+        if removed > 0 {
+            tracing::info!(event = "bulk.collected", bodies = removed, "bodies that no row names were removed");
+        }
+        Ok(removed)
+    }
+
+    fn orphaned_for(&self, id: BlobId) -> Duration {
+        let mut orphans = self.orphans();
+        if orphans.len() >= MAX_ORPHANS && !orphans.contains_key(&id) {
+            return Duration::ZERO;
+        }
+        orphans.entry(id).or_insert_with(Instant::now).elapsed()
+    }
+
+    async fn remove_orphan(&self, id: BlobId, grace: Duration) -> Result<bool, BlobError> {
+        let _naming = self.0.naming.write().await;
+        // The same content may have come again since: then it is nobody's orphan.
+        if !self.orphans().get(&id).is_some_and(|since| since.elapsed() >= grace) {
+            return Ok(false);
+        }
+        self.0.blobs.remove(id).await?;
+        self.orphans().remove(&id);
+        Ok(true)
+    }
+
+    fn orphans(&self) -> std::sync::MutexGuard<'_, HashMap<BlobId, Instant>> {
+        self.0.orphans.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// Why a round ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum TendError {
+    #[error(transparent)]
+    Rows(#[from] StoreError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+fn named(partitions: &[Arc<dyn Reader + Send + Sync>], id: BlobId) -> Result<bool, StoreError> {
+    let range = Table::BlobRefs.key().fixed(&id.0).prefix();
+    for rows in partitions {
+        if !rows.scan(range.clone(), false, 1)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The digest is the first part of a reference's key.
+fn id_of(key: &[u8]) -> Option<BlobId> {
+    Some(BlobId(*key.get(1..)?.first_chunk::<32>()?))
+}

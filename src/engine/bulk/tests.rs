@@ -1,0 +1,156 @@
+//! Three nodes' blob stores over an in-memory transport.
+
+use super::*;
+use crate::engine::draft::MapStore;
+use crate::seam::net::{Answer, Handler, Kind, Lane, Router};
+use crate::store::Reader;
+use crate::store::tables::Table;
+use crate::store::testing::{MemFs, world};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Calls go straight to the other node's router, unless it is down.
+#[derive(Default)]
+struct Wires {
+    routers: Mutex<HashMap<u16, Arc<Router>>>,
+    down: Mutex<BTreeSet<u16>>,
+}
+
+struct Wire(Arc<Wires>, NodeNumber);
+
+impl Transport for Wire {
+    fn call(&self, to: NodeNumber, lane: Lane, kind: Kind, payload: Bytes, _: Duration) -> Answer {
+        assert_eq!(lane, Lane::Bulk);
+        assert!(payload.len() <= PIECE + 100, "{} bytes in one call", payload.len());
+        if self.0.down.lock().unwrap().contains(&to.0) {
+            return Box::pin(async { Err(std::io::ErrorKind::ConnectionRefused.into()) });
+        }
+        let router = self.0.routers.lock().unwrap()[&to.0].clone();
+        router.handle(self.1, kind, payload)
+    }
+    fn set_address(&self, _: NodeNumber, _: SocketAddr) {}
+}
+
+async fn site() -> (Arc<Wires>, Vec<Bulk>) {
+    let wires = Arc::new(Wires::default());
+    let mut nodes = vec![];
+    for n in 1..=3 {
+        let world = world(&MemFs::default());
+        let rng = world.rng.clone();
+        let blobs = Blobs::open(world, PathBuf::from("/blobs")).await.unwrap();
+        let voters: Voters = Arc::new(|| vec![NodeNumber(1), NodeNumber(2), NodeNumber(3)]);
+        let bulk = Bulk::new(NodeNumber(n), blobs, Arc::new(Wire(wires.clone(), NodeNumber(n))), voters, rng);
+        let router = Arc::new(Router::default());
+        bulk.claim(&router);
+        wires.routers.lock().unwrap().insert(n, router);
+        nodes.push(bulk);
+    }
+    (wires, nodes)
+}
+
+fn body(len: usize) -> Bytes {
+    (0..len).map(|n| (n * 31 + n / 255) as u8).collect::<Vec<_>>().into()
+}
+
+async fn store(bulk: &Bulk, body: &Bytes) -> Result<(BlobId, u64), BulkError> {
+    let mut upload = bulk.upload().await?;
+    for piece in body.chunks(700_001) {
+        upload.piece(Bytes::copy_from_slice(piece)).await?;
+    }
+    upload.commit().await
+}
+
+async fn read(bulk: &Bulk, id: BlobId, length: u64) -> Result<Vec<u8>, String> {
+    let mut pieces = bulk.open(id, length).await.map_err(|e| e.to_string())?;
+    let mut out = vec![];
+    while let Some(piece) = pieces.recv().await {
+        out.extend_from_slice(&piece.map_err(|e| e.to_string())?);
+    }
+    Ok(out)
+}
+
+/// Polls until it holds; the runtime's own time bounds it.
+async fn until(what: impl AsyncFn() -> bool) {
+    for _ in 0..10_000 {
+        if what().await {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it did not come to hold");
+}
+
+#[tokio::test]
+async fn a_committed_body_is_on_a_majority_and_soon_everywhere() {
+    let (_, nodes) = site().await;
+    let body = body(3_333_333);
+    let (id, length) = store(&nodes[0], &body).await.unwrap();
+    assert_eq!((id, length), (BlobId::of(&body), 3_333_333));
+    for node in &nodes {
+        until(async || node.blobs().verify(id).await == Ok(length)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_node_down_is_no_loss_and_two_are_a_refusal() {
+    let (wires, nodes) = site().await;
+    wires.down.lock().unwrap().insert(3);
+    let body = body(2_000_000);
+    let (id, length) = store(&nodes[0], &body).await.unwrap();
+    assert_eq!(nodes[1].blobs().verify(id).await, Ok(length));
+    assert!(!nodes[2].blobs().has(id).await);
+    wires.down.lock().unwrap().insert(2);
+    assert!(matches!(store(&nodes[0], &body.slice(1..)).await, Err(BulkError::NoMajority(1, 2))));
+}
+
+#[tokio::test]
+async fn a_node_without_a_copy_reads_from_its_peers_and_restores_it() {
+    let (wires, nodes) = site().await;
+    wires.down.lock().unwrap().insert(3);
+    let body = body(1_500_000);
+    let (id, length) = store(&nodes[0], &body).await.unwrap();
+    wires.down.lock().unwrap().clear();
+    assert!(read(&nodes[2], id, length).await.unwrap() == body);
+    until(async || nodes[2].blobs().verify(id).await == Ok(length)).await;
+    let nowhere = BlobId([9; 32]);
+    assert_eq!(read(&nodes[2], nowhere, 5).await, Err(BulkError::Nowhere(nowhere).to_string()));
+}
+
+#[tokio::test]
+async fn a_dropped_upload_leaves_nothing() {
+    let (_, nodes) = site().await;
+    let mut upload = nodes[0].upload().await.unwrap();
+    upload.piece(body(2_000_000)).await.unwrap();
+    drop(upload);
+    until(async || nodes[1].0.sessions.lock().unwrap().is_empty() && nodes[2].0.sessions.lock().unwrap().is_empty())
+        .await;
+    for node in &nodes {
+        for folder in 0..=255 {
+            assert!(node.blobs().list(folder).await.unwrap().is_empty());
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_decide_what_is_fetched_and_what_is_removed() {
+    let (wires, nodes) = site().await;
+    wires.down.lock().unwrap().insert(3);
+    let (kept, _) = store(&nodes[0], &body(100_000)).await.unwrap();
+    let (lost, _) = store(&nodes[0], &body(100_001)).await.unwrap();
+    wires.down.lock().unwrap().clear();
+    let mut rows = MapStore::default();
+    let key = |chunk: u32| Table::BlobRefs.key().fixed(&kept.0).text("X26ABC1").fixed(&chunk.to_be_bytes()).build();
+    rows.0.extend([(key(1), Bytes::new()), (key(2), Bytes::new())]);
+    let partitions: Vec<Arc<dyn Reader + Send + Sync>> = vec![Arc::new(MapStore::default()), Arc::new(rows)];
+
+    assert_eq!(nodes[2].tend_once(&partitions, tend::GRACE).await.unwrap(), (1, 0));
+    assert!(nodes[2].blobs().has(kept).await && !nodes[2].blobs().has(lost).await);
+    assert_eq!(nodes[0].tend_once(&partitions, tend::GRACE).await.unwrap(), (0, 0), "within its grace");
+    // The same content comes again: its grace begins anew.
+    store(&nodes[0], &body(100_001)).await.unwrap();
+    assert!(nodes[0].0.orphans.lock().unwrap().is_empty());
+    assert_eq!(nodes[0].tend_once(&[], Duration::ZERO).await.unwrap(), (0, 0), "no judgement without rows");
+    assert_eq!(nodes[0].tend_once(&partitions, Duration::ZERO).await.unwrap(), (0, 1));
+    assert!(nodes[0].blobs().has(kept).await && !nodes[0].blobs().has(lost).await);
+}

@@ -1,0 +1,86 @@
+//! What operators can ask a node over its admin socket, by group: status, cluster and node, registers, audit.
+//!
+//! Who may connect is the socket's file mode; the kernel says who it is, and the audit trail keeps it.
+
+mod audit;
+mod cluster;
+mod registers;
+mod status;
+
+use super::{Node, rooms::Rooms};
+use crate::{
+    engine::Unavailable,
+    ops::{
+        admin::{AdminError, AdminRequest, AdminRouter},
+        codes,
+    },
+};
+use http::Method;
+use serde_json::Value;
+use std::{future::Future, sync::Arc};
+
+type Told = Result<Value, AdminError>;
+
+/// Every operation.
+pub fn router(node: &Arc<Node>) -> AdminRouter {
+    let mut router = AdminRouter::new();
+    let r = &mut router;
+    add(r, node, Method::GET, "/v1/status", status::status);
+    add(r, node, Method::GET, "/v1/cluster", status::cluster);
+    add(r, node, Method::POST, "/v1/cluster/hand-over", cluster::hand_over);
+    add(r, node, Method::POST, "/v1/cluster/invite", cluster::invite);
+    add(r, node, Method::POST, "/v1/node/drain", cluster::drain);
+    add(r, node, Method::POST, "/v1/node/undrain", cluster::undrain);
+    add(r, node, Method::POST, "/v1/node/add", cluster::add);
+    add(r, node, Method::POST, "/v1/node/remove", cluster::remove);
+    add(r, node, Method::POST, "/v1/node/replace", cluster::replace);
+    add(r, node, Method::GET, "/v1/audit/verify", audit::verify);
+    add(r, node, Method::GET, "/v1/audit/search", audit::search);
+    add(r, node, Method::GET, "/v1/trace/{id}", audit::trace);
+    add(r, node, Method::GET, "/v1/parties", registers::list_parties);
+    add(r, node, Method::GET, "/v1/parties/{id}", registers::show_party);
+    add(r, node, Method::PUT, "/v1/parties/{id}", registers::put_party);
+    add(r, node, Method::GET, "/v1/mailboxes", registers::list_mailboxes);
+    add(r, node, Method::GET, "/v1/mailboxes/{id}", registers::show_mailbox);
+    add(r, node, Method::PUT, "/v1/mailboxes/{id}", registers::put_mailbox);
+    add(r, node, Method::GET, "/v1/workflows", registers::list_workflows);
+    add(r, node, Method::GET, "/v1/workflows/{id}", registers::show_workflow);
+    add(r, node, Method::PUT, "/v1/workflows/{id}", registers::put_workflow);
+    router
+}
+
+fn add<F, R>(router: &mut AdminRouter, node: &Arc<Node>, method: Method, pattern: &'static str, handler: F)
+where
+    F: Fn(Arc<Node>, AdminRequest) -> R + Send + Sync + 'static,
+    R: Future<Output = Told> + Send + 'static,
+{
+    let node = node.clone();
+    router.route(method, pattern, move |request| handler(node.clone(), request));
+}
+
+/// The rooms, once they are open.
+fn rooms(node: &Node) -> Result<&Rooms, AdminError> {
+    let starting = || AdminError::of(&codes::CLI_NOT_READY, "the node is still starting", "its rooms are being opened");
+    node.rooms.get().ok_or_else(|| starting().with_fix("wait until /readyz says ok").with_exit(4))
+}
+
+/// A command or read that got no answer.
+fn unavailable(e: Unavailable) -> AdminError {
+    match e {
+        Unavailable::Fault(why) => {
+            tracing::error!(event = "admin.fault", why, "an operator's request met a fault");
+            AdminError::of(&codes::FAULT, codes::FAULT.words, "the cause is in the node's log")
+        }
+        other => AdminError::of(&codes::CLI_UNAVAILABLE, codes::CLI_UNAVAILABLE.words, other.to_string()),
+    }
+}
+
+/// Stored rows that cannot be read: for the log; the operator is sent there.
+fn fault(e: impl std::fmt::Display) -> AdminError {
+    unavailable(Unavailable::Fault(e.to_string()))
+}
+
+/// A moment as people and scripts read it: RFC 3339, UTC.
+fn moment(millis: u64) -> String {
+    jiff::Timestamp::from_millisecond(millis as i64).map(|t| t.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,174 @@
+//! Status of node and site, as `spine status` and `spine cluster` show it.
+
+use super::{Told, fault, moment, rooms};
+use crate::{
+    engine::SITE,
+    model::Environment,
+    node::{
+        Node, pki,
+        report::{self, NodeStatus},
+        rooms::Rooms,
+    },
+    ops::{admin::AdminRequest, recorder::VERSION},
+    services::directory::rows,
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Entries behind the leader from which on a member is called lagging: a second's work of a busy site.
+const LAGGING: u64 = 10_000;
+/// Days left below which a certificate is a trouble.
+const SOON: i64 = 21;
+
+pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
+    let rooms = rooms(&node)?;
+    let told = report::gather(&node, rooms).await;
+    let settings = &node.settings;
+    let (free, total) = node.world.fs.space(&settings.node.data).unwrap_or((0, 0));
+    let (log_bytes, store_bytes) = rooms.bytes();
+    let certificates = certificates(&node);
+    let mut troubles = troubles(&node, rooms, &told);
+    for certificate in &certificates {
+        if certificate["days_left"].as_i64().unwrap_or(0) < SOON {
+            troubles.push(format!("{} runs out in {} days", certificate["use"], certificate["days_left"]));
+        }
+    }
+    let environment = match settings.environment {
+        Environment::Demo => "demo",
+        Environment::Test => "test",
+        Environment::Live => "live",
+    };
+    Ok(json!({
+        "node": {
+            "name": settings.node.name, "number": settings.node.number, "incarnation": rooms.identity.incarnation,
+            "version": VERSION, "started": moment(node.started), "ready": node.ready(), "draining": node.draining(),
+            "supplier": settings.supplier.listen.to_string(), "peer": settings.peer.advertise.to_string(),
+        },
+        "site": {
+            "name": settings.site_name, "environment": environment, "cluster": rooms.identity.cluster,
+            "members": members(rooms).len(),
+        },
+        "disk": {
+            "free": mib(free), "total": mib(total), "free_bytes": free, "total_bytes": total,
+            "log_bytes": log_bytes, "store_bytes": store_bytes,
+        },
+        "certificates": certificates,
+        "partitions": partitions(rooms, &told),
+        "troubles": troubles,
+    }))
+}
+
+pub async fn cluster(node: Arc<Node>, _: AdminRequest) -> Told {
+    let rooms = rooms(&node)?;
+    let told = report::gather(&node, rooms).await;
+    let site = rooms.engine.local(SITE);
+    let mut list = vec![];
+    for (number, incarnation, address, voter) in members(rooms) {
+        let row = rows::member(site.as_ref(), number).map_err(fault)?.unwrap_or_default();
+        let seen = told.get(&number);
+        list.push(json!({
+            "number": number, "name": row.name, "address": address, "incarnation": incarnation, "voter": voter,
+            "seen": seen.is_some(), "ready": seen.is_some_and(|s| s.ready), "draining": seen.is_some_and(|s| s.draining),
+            "version": seen.map_or(row.version.clone(), |s| s.version.clone()), "supplier": row.supplier,
+            "joined": moment(row.joined),
+        }));
+    }
+    Ok(json!({
+        "cluster": rooms.identity.cluster, "members": list, "partitions": partitions(rooms, &told),
+        "troubles": troubles(&node, rooms, &told),
+    }))
+}
+
+/// (number, incarnation, address, voter) of the site group's members, newest incarnation of each node.
+fn members(rooms: &Rooms) -> Vec<(u16, u16, String, bool)> {
+    let mut newest = BTreeMap::new();
+    for m in rooms.groups[0].members() {
+        let entry = newest.entry(m.id.node().0).or_insert((0, String::new(), false));
+        if m.id.incarnation() >= entry.0 {
+            *entry = (m.id.incarnation(), m.address.to_string(), m.voter);
+        }
+    }
+    newest.into_iter().map(|(number, (incarnation, address, voter))| (number, incarnation, address, voter)).collect()
+}
+
+fn partitions(rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec<Value> {
+    let one = |group: &crate::consensus::Group| {
+        let status = group.status();
+        let ids = |voter: bool| -> Vec<String> {
+            let chosen = status.members.iter().filter(|m| m.voter == voter);
+            chosen.map(|m| m.id.to_string()).collect()
+        };
+        let of = |s: &NodeStatus| s.groups.iter().find(|g| g.group == status.group).cloned();
+        let committed = told.values().filter_map(of).map(|g| g.committed).max().unwrap_or(status.committed);
+        let behind = |s: &NodeStatus| of(s).map(|g| committed.saturating_sub(g.applied));
+        let lags: BTreeMap<String, u64> =
+            told.iter().filter_map(|(n, s)| behind(s).map(|lag| (n.to_string(), lag))).collect();
+        json!({
+            "partition": status.group, "leader": status.leadership.leader.map(|l| l.node().0),
+            "leader_id": status.leadership.leader.map(|l| l.to_string()),
+            "term": status.leadership.term, "committed": committed, "applied": status.applied, "last": status.last,
+            "snapshot": status.snapshot, "voters": ids(true), "learners": ids(false),
+            "lag": lags.values().max().copied().unwrap_or(0), "lags": lags,
+            "quorum_age_ms": status.quorum_age_ms,
+        })
+    };
+    rooms.groups.iter().map(one).collect()
+}
+
+fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec<String> {
+    let mut out = vec![];
+    let members = members(rooms);
+    for (number, ..) in &members {
+        if !told.contains_key(number) {
+            out.push(format!("node {number} does not answer"));
+        }
+    }
+    for (number, _, _, voter) in &members {
+        if !voter {
+            out.push(format!("node {number} is learning and has no vote yet"));
+        }
+    }
+    for partition in partitions(rooms, told) {
+        let number = &partition["partition"];
+        if partition["leader"].is_null() {
+            out.push(format!("partition {number} has no leader"));
+        }
+        if partition["lag"].as_u64().unwrap_or(0) > LAGGING {
+            out.push(format!("a node is {} entries behind in partition {number}", partition["lag"]));
+        }
+    }
+    if !node.ready() && !node.draining() {
+        out.push("this node is not ready: see /readyz".into());
+    }
+    if told.values().any(|s| s.version != VERSION) {
+        out.push("nodes run different releases".into());
+    }
+    out
+}
+
+fn certificates(node: &Node) -> Vec<Value> {
+    let s = &node.settings;
+    let files = [
+        ("supplier authority", &s.supplier.ca),
+        ("supplier listener", &s.supplier.cert),
+        ("peer authority", &s.peer.ca),
+        ("peer", &s.peer.cert),
+    ];
+    let mut out = vec![];
+    for (used_for, path) in files {
+        let Some(told) = std::fs::read_to_string(path).ok().and_then(|text| pki::describe(&text).ok()) else {
+            continue;
+        };
+        if let Some(least) = told.iter().min_by_key(|d| d.not_after) {
+            out.push(json!({"use": used_for, "common_name": least.common_name, "days_left": least.days_left()}));
+        }
+    }
+    out
+}
+
+fn mib(bytes: u64) -> String {
+    match bytes >> 30 {
+        0..=9 => format!("{} MiB", bytes >> 20),
+        gib => format!("{gib} GiB"),
+    }
+}

@@ -1,0 +1,190 @@
+//! The door for new machines (JOIN), and changes of members asked of the site group's leader (MEMBERSHIP).
+//!
+//! A token is used up on a majority before anything is signed (P5): shown twice, it opens once.
+
+use super::{
+    Node,
+    pki::{self, Authority},
+    report,
+    rooms::Rooms,
+    token::{self, JoinAnswer, JoinAsk},
+};
+use crate::{
+    consensus::RaftId,
+    record,
+    seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
+    services::directory::{command::UseInvitation, rows::Member},
+    wire::record::Record,
+};
+use bytes::Bytes;
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// A change of members waits for an election at worst.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// One try at whoever leads now.
+const TRY: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(100);
+
+record! {
+    /// MEMBERSHIP: a change of the site's members.
+    pub struct Change v1 {
+        /// 1 admit, 2 expel.
+        1 => what: u8,
+        2 => node: u16,
+        /// Admit: where it listens for peers.
+        3 => address: String,
+    }
+}
+
+record! {
+    /// Answer to MEMBERSHIP.
+    pub struct Changed v1 {
+        /// The admitted incarnation's Raft id.
+        1 => id: u64,
+        /// Empty where it was done.
+        2 => refusal: String,
+        /// Another node leads: ask that one.
+        3 => elsewhere: bool,
+    }
+}
+
+const ADMIT: u8 = 1;
+const EXPEL: u8 = 2;
+
+/// Answers JOIN and MEMBERSHIP.
+pub fn claim(router: &Router, node: &Arc<Node>) {
+    let door = Arc::new(Door(Arc::downgrade(node)));
+    router.claim(kinds::JOIN, door.clone());
+    router.claim(kinds::MEMBERSHIP, door);
+}
+
+struct Door(Weak<Node>);
+
+impl Handler for Door {
+    fn handle(&self, from: NodeNumber, kind: Kind, payload: Bytes) -> Answer {
+        let node = self.0.clone();
+        Box::pin(async move {
+            let gone = || io::Error::from(io::ErrorKind::NotConnected);
+            let node = node.upgrade().ok_or_else(gone)?;
+            let rooms = node.rooms.get().ok_or_else(gone)?;
+            let malformed = |e| io::Error::new(io::ErrorKind::InvalidData, e);
+            match kind {
+                kinds::JOIN => {
+                    let ask = JoinAsk::decode(&payload).map_err(malformed)?;
+                    let answer = welcome(&node, rooms, &ask).await;
+                    let refused = |refusal| JoinAnswer { refusal, ..Default::default() };
+                    Ok(answer.unwrap_or_else(refused).encode())
+                }
+                _ if from.0 == 0 => Err(io::ErrorKind::PermissionDenied.into()),
+                _ => {
+                    let change = Change::decode(&payload).map_err(malformed)?;
+                    Ok(here(rooms, &change).await.encode())
+                }
+            }
+        })
+    }
+}
+
+/// Lets a new machine in. The error is for the operator at that machine.
+async fn welcome(node: &Node, rooms: &Rooms, ask: &JoinAsk) -> Result<JoinAnswer, String> {
+    let address: SocketAddr = ask.address.parse().map_err(|_| "its peer address is not IP:PORT".to_owned())?;
+    if address.ip().is_unspecified() {
+        return Err(format!("it would be reached at {address}, which is no address; set peer.advertise"));
+    }
+    let ca = authority(node)?;
+    // A request that cannot be signed must not cost the token.
+    ca.sign(&ask.request, &pki::node_wanted(1, "trial")).map_err(|e| format!("its certificate request: {e}"))?;
+    let hash = pki::hex(&token::secret_hash(&ask.secret));
+    let member = Member { name: ask.name.clone(), peer: address.to_string(), ..Default::default() };
+    let command = UseInvitation { token_hash: hash, member, ..Default::default() };
+    let operator = format!("node:{}", node.settings.node.number);
+    let reply = report::submit(rooms, operator, command.into()).await?;
+    if !reply.is_done() {
+        return Err(reply.text);
+    }
+    let id = admit(rooms, NodeNumber(reply.node), address).await?;
+    let cluster = &rooms.identity.cluster;
+    let cert = ca.sign(&ask.request, &pki::node_wanted(reply.node, cluster)).map_err(|e| e.to_string())?;
+    let members = rooms.groups[0].members();
+    let mut nodes: Vec<String> = members.iter().map(|m| format!("{}={}", m.id.node(), m.address)).collect();
+    nodes.sort();
+    nodes.dedup();
+    tracing::info!(event = "node.joined", node = reply.node, address = %address, "a new node was let in");
+    Ok(JoinAnswer {
+        cluster: cluster.clone(),
+        number: reply.node,
+        ca: ca.cert().to_owned(),
+        cert,
+        nodes,
+        incarnation: id.incarnation(),
+        partitions: rooms.identity.partitions,
+        ..Default::default()
+    })
+}
+
+/// The site's authority, where this node holds its key.
+pub fn authority(node: &Node) -> Result<Authority, String> {
+    let peer = &node.settings.peer;
+    let key = std::fs::read_to_string(&peer.ca_key)
+        .map_err(|e| format!("node {} cannot sign: {}: {e}", node.settings.node.number, peer.ca_key.display()))?;
+    let cert = std::fs::read_to_string(&peer.ca).map_err(|e| format!("{}: {e}", peer.ca.display()))?;
+    Authority::load(&cert, &key).map_err(|e| e.to_string())
+}
+
+/// Gives a node a new incarnation in the site, whoever leads.
+pub async fn admit(rooms: &Rooms, node: NodeNumber, address: SocketAddr) -> Result<RaftId, String> {
+    let change = Change { what: ADMIT, node: node.0, address: address.to_string(), ..Default::default() };
+    ask_leader(rooms, &change).await.map(RaftId)
+}
+
+/// Takes a node out of the site, whoever leads.
+pub async fn expel(rooms: &Rooms, node: NodeNumber) -> Result<(), String> {
+    let change = Change { what: EXPEL, node: node.0, ..Default::default() };
+    ask_leader(rooms, &change).await.map(|_| ())
+}
+
+async fn ask_leader(rooms: &Rooms, change: &Change) -> Result<u64, String> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = String::from("the site has no leader");
+    while Instant::now() < deadline {
+        let leadership = *rooms.groups[0].leadership().borrow();
+        let changed = match leadership.leader {
+            _ if leadership.leading => Ok(here(rooms, change).await),
+            Some(leader) => {
+                let call = rooms.transport.call(leader.node(), Lane::Ask, kinds::MEMBERSHIP, change.encode(), TRY);
+                call.await.and_then(|bytes| Changed::decode(&bytes).map_err(io::Error::other))
+            }
+            None => Ok(Changed { elsewhere: true, ..Default::default() }),
+        };
+        match changed {
+            Ok(changed) if changed.elsewhere => {}
+            Ok(changed) if changed.refusal.is_empty() => return Ok(changed.id),
+            Ok(changed) => last = changed.refusal,
+            Err(e) => last = e.to_string(),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(last)
+}
+
+/// Makes the change, if this node leads.
+async fn here(rooms: &Rooms, change: &Change) -> Changed {
+    use crate::consensus::ConsensusError::NotLeader;
+    let node = NodeNumber(change.node);
+    let done = match (change.what, change.address.parse()) {
+        (ADMIT, Ok(address)) => rooms.consensus.admit(node, address).await.map(|id| id.0),
+        (EXPEL, _) => rooms.consensus.expel(node).await.map(|()| 0),
+        _ => return Changed { refusal: "the change was not understood".into(), ..Default::default() },
+    };
+    match done {
+        Ok(id) => Changed { id, ..Default::default() },
+        Err(NotLeader(_)) => Changed { elsewhere: true, ..Default::default() },
+        Err(e) => Changed { refusal: e.to_string(), ..Default::default() },
+    }
+}

@@ -1,0 +1,165 @@
+//! The suppliers' listener: opened last, drained on request and at the end, taken up again.
+
+use super::{Node, NodeError, rooms::Rooms};
+use crate::{
+    access::rules,
+    config::Settings,
+    edge::{
+        Edge,
+        engine::EngineBackend,
+        listener,
+        mesh::MeshProtocol,
+        options::Options,
+        tls::{Tls, TlsFiles},
+    },
+    ops::systemd,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+/// The name under which systemd passes the suppliers' socket (`FileDescriptorName=`).
+const PASSED: &str = "supplier";
+/// How often certificates and revocation lists are looked at for changes.
+const LOOK_AT_FILES: Duration = Duration::from_secs(10);
+
+pub struct Front {
+    edge: Arc<Edge>,
+    settings: Settings,
+    /// Passed by systemd, kept so that the kernel queues connections while the node drains.
+    passed: Option<std::net::TcpListener>,
+    serving: tokio::sync::Mutex<Option<Serving>>,
+    draining: AtomicBool,
+}
+
+struct Serving {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Front {
+    pub async fn open(node: &Arc<Node>, rooms: &Rooms) -> Result<Front, NodeError> {
+        let settings = &node.settings;
+        let tls = Tls::load(files(settings), node.world.clock.clone()).map_err(|e| NodeError::Tls(e.to_string()))?;
+        let backend = EngineBackend { engine: rooms.engine.clone(), bulk: rooms.bulk.clone() };
+        let protocol = MeshProtocol(rooms.mesh.clone());
+        let edge = Edge::new(
+            options(settings),
+            tls,
+            node.world.clock.clone(),
+            node.world.rng.as_ref(),
+            Arc::new(backend),
+            Arc::new(protocol),
+            rules::MESH,
+        );
+        let edge = edge.map_err(|e| NodeError::Room { room: "access rules", why: format!("{e:?}") })?;
+        let passed = systemd::passed_sockets().map_err(|e| NodeError::Room { room: "systemd", why: e.to_string() })?;
+        let passed = passed.into_iter().find(|s| s.name == PASSED).map(systemd::PassedSocket::into_tcp).transpose();
+        let passed = passed.map_err(|e| super::listen("supplier.listen", settings.supplier.listen, e))?;
+        let front = Front {
+            edge,
+            settings: settings.clone(),
+            passed,
+            serving: tokio::sync::Mutex::new(None),
+            draining: AtomicBool::new(false),
+        };
+        front.resume().await?;
+        Ok(front)
+    }
+
+    /// Whether the node is being taken out of traffic.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Relaxed);
+    }
+
+    /// Listens, unless it does already.
+    pub async fn resume(&self) -> Result<(), NodeError> {
+        let mut serving = self.serving.lock().await;
+        if serving.is_some() {
+            return Ok(());
+        }
+        let address = self.settings.supplier.listen;
+        let wrap = |error| super::listen("supplier.listen", address, error);
+        let listener = match &self.passed {
+            Some(passed) => passed.try_clone().and_then(TcpListener::from_std).map_err(wrap)?,
+            None => TcpListener::bind(address).await.map_err(wrap)?,
+        };
+        self.edge.draining.store(false, Relaxed);
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(listener::serve(self.edge.clone(), listener, stopped));
+        *serving = Some(Serving { stop, task });
+        Ok(())
+    }
+
+    /// Stops listening; connections end as their requests are answered. Returns at once.
+    pub async fn pause(&self) {
+        if let Some(serving) = self.serving.lock().await.take() {
+            let _ = serving.stop.send(true);
+        }
+    }
+
+    /// Stops listening and waits until what is in flight is done, within the edge's own deadline.
+    pub async fn close(&self) {
+        let Some(serving) = self.serving.lock().await.take() else { return };
+        let _ = serving.stop.send(true);
+        let _ = serving.task.await;
+    }
+
+    /// Reads certificates and revocation lists again. What cannot be used leaves the old ones serving.
+    pub fn reload(&self) -> Result<(), String> {
+        self.edge.tls.reload().map_err(|e| e.to_string())
+    }
+}
+
+fn files(settings: &Settings) -> TlsFiles {
+    TlsFiles {
+        certificate: settings.supplier.cert.clone(),
+        key: settings.supplier.key.clone(),
+        client_authorities: vec![settings.supplier.ca.clone()],
+        revocations: settings.supplier.crl.clone().into_iter().collect(),
+    }
+}
+
+fn options(settings: &Settings) -> Options {
+    Options {
+        max_connections: settings.supplier.connections,
+        header_timeout: settings.supplier.header_timeout,
+        idle_timeout: settings.supplier.idle_timeout,
+        body_pause: settings.supplier.body_timeout,
+        ..Options::default()
+    }
+}
+
+/// Takes up changed certificates and revocation lists without an operator: keys marked live in the configuration.
+pub async fn watch_certificates(node: Arc<Node>) {
+    let paths = files(&node.settings);
+    let mut all = vec![paths.certificate, paths.key];
+    all.extend(paths.client_authorities);
+    all.extend(paths.revocations);
+    let stamps = || -> Vec<_> { all.iter().map(|p| std::fs::metadata(p).and_then(|m| m.modified()).ok()).collect() };
+    let mut seen = stamps();
+    loop {
+        tokio::time::sleep(LOOK_AT_FILES).await;
+        let now = stamps();
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        if let Some(front) = node.front.get() {
+            match front.reload() {
+                Ok(()) => tracing::info!(event = "tls.reloaded", "changed certificate files are in use"),
+                Err(why) => {
+                    tracing::error!(event = "tls.reload.failed", why, "changed certificate files are not usable")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What a node knows of itself, told to the others (STATUS), gathered for operators, and kept in its registry row.
+
+use super::{Node, rooms::Rooms};
+use crate::{
+    access::caller::Caller,
+    consensus::RaftId,
+    engine::{Command, Fence, SITE, services},
+    ops::recorder::VERSION,
+    record,
+    seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
+    services::directory::{
+        command::{DirectoryCommand, DirectoryReply, SetNode},
+        rows::{self, Member},
+    },
+    wire::record::Record,
+};
+use bytes::Bytes;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+/// A node that does not answer within this is not seen.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// How often the node's row in the registry is compared with the truth.
+const ROW: Duration = Duration::from_secs(5);
+
+record! {
+    /// Answer to STATUS.
+    pub struct NodeStatus v1 {
+        1 => version: String,
+        2 => name: String,
+        3 => ready: bool,
+        4 => draining: bool,
+        5 => groups: Vec<GroupStatus>,
+    }
+}
+
+record! {
+    pub struct GroupStatus v1 {
+        1 => group: u16,
+        2 => applied: u64,
+        3 => last: u64,
+        4 => leading: bool,
+        5 => committed: u64,
+    }
+}
+
+/// This node's own status.
+pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
+    let group = |g: &crate::consensus::Group| {
+        let s = g.status();
+        let (group, leading) = (s.group, s.leadership.leading);
+        GroupStatus { group, applied: s.applied, last: s.last, leading, committed: s.committed, ..Default::default() }
+    };
+    NodeStatus {
+        version: VERSION.into(),
+        name: node.settings.node.name.clone(),
+        ready: node.ready(),
+        draining: node.draining(),
+        groups: rooms.groups.iter().map(group).collect(),
+        ..Default::default()
+    }
+}
+
+/// What every member says of itself now; silent ones are missing.
+pub async fn gather(node: &Node, rooms: &Rooms) -> BTreeMap<u16, NodeStatus> {
+    let me = node.settings.node.number;
+    let mut numbers: Vec<NodeNumber> = rooms.groups.iter().flat_map(|g| g.members()).map(|m| m.id.node()).collect();
+    numbers.sort();
+    numbers.dedup();
+    let calls = numbers.into_iter().filter(|n| n.0 != me).map(|n| async move {
+        let answer = rooms.transport.call(n, Lane::Ask, kinds::STATUS, Bytes::new(), PATIENCE).await;
+        answer.ok().and_then(|bytes| NodeStatus::decode(&bytes).ok()).map(|status| (n.0, status))
+    });
+    let mut all: BTreeMap<u16, NodeStatus> =
+        futures_util::future::join_all(calls).await.into_iter().flatten().collect();
+    all.insert(me, own(node, rooms));
+    all
+}
+
+struct Status(Weak<Node>);
+
+impl Handler for Status {
+    fn handle(&self, _: NodeNumber, _: Kind, _: Bytes) -> Answer {
+        let node = self.0.clone();
+        Box::pin(async move {
+            let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
+            let node = node.upgrade().ok_or_else(gone)?;
+            let rooms = node.rooms.get().ok_or_else(gone)?;
+            Ok(own(&node, rooms).encode())
+        })
+    }
+}
+
+/// Answers STATUS.
+pub fn claim(router: &Router, node: &Arc<Node>) {
+    router.claim(kinds::STATUS, Arc::new(Status(Arc::downgrade(node))));
+}
+
+/// Keeps this node's row in the registry true: address, version, incarnation, draining.
+pub async fn keep_member_row(node: Arc<Node>) {
+    loop {
+        if let Some(rooms) = node.rooms.get()
+            && let Err(why) = write_row(&node, rooms).await
+        {
+            tracing::debug!(event = "node.row.kept", why, "the node's row in the registry could not be written yet");
+        }
+        tokio::time::sleep(ROW).await;
+    }
+}
+
+async fn write_row(node: &Node, rooms: &Rooms) -> Result<(), String> {
+    let settings = &node.settings;
+    let number = settings.node.number;
+    let view = rooms.engine.view(SITE, Fence::Linearizable).await.map_err(|e| e.to_string())?;
+    let old = rows::member(&view, number).map_err(|e| e.to_string())?;
+    if old.as_ref().is_some_and(|row| row.removed) {
+        return Ok(());
+    }
+    let told = std::fs::read_to_string(&settings.peer.cert).ok().and_then(|pem| super::pki::describe(&pem).ok());
+    let certificate = told.and_then(|all| all.into_iter().next()).map(|d| d.fingerprint).unwrap_or_default();
+    let base = old.clone().unwrap_or_default();
+    let row = Member {
+        name: settings.node.name.clone(),
+        peer: settings.peer.advertise.to_string(),
+        incarnation: rooms.identity.incarnation,
+        supplier: settings.supplier.listen.to_string(),
+        draining: node.draining(),
+        certificate,
+        version: VERSION.into(),
+        joined: if base.joined == 0 { node.world.clock.now().0 } else { base.joined },
+        metrics: settings.ops_listen.to_string(),
+        ..base
+    };
+    if old.as_ref() == Some(&row) {
+        return Ok(());
+    }
+    let command = SetNode { node: number, member: row, ..Default::default() };
+    let reply = submit(rooms, format!("node:{number}"), command.into()).await?;
+    if reply.is_done() { Ok(()) } else { Err(reply.text) }
+}
+
+/// One command on the registry in the name of a node or an operator.
+pub async fn submit(rooms: &Rooms, operator: String, command: DirectoryCommand) -> Result<DirectoryReply, String> {
+    let id = uuid::Uuid::new_v4().to_string();
+    let command = Command {
+        service: services::DIRECTORY.0,
+        payload: command.encode(),
+        caller: Caller { operator, ..Default::default() },
+        request_id: id.clone(),
+        correlation_id: id,
+        ..Default::default()
+    };
+    let outcome = rooms.engine.submit(command).await.map_err(|e| e.to_string())?;
+    // What was written is seen by whoever asks this node next.
+    let _ = rooms.engine.view(SITE, Fence::At(outcome.index)).await;
+    DirectoryReply::of(&outcome.reply).map_err(|e| e.to_string())
+}
+
+/// Raft ids of a node in a group, newest first.
+pub fn incarnations(rooms: &Rooms, group: usize, number: u16) -> Vec<RaftId> {
+    let members = rooms.groups.get(group).map(|g| g.members()).unwrap_or_default();
+    let mut ids: Vec<RaftId> = members.into_iter().map(|m| m.id).filter(|id| id.node().0 == number).collect();
+    ids.sort();
+    ids.reverse();
+    ids
+}

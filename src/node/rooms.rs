@@ -1,0 +1,264 @@
+//! Opens the rooms below the listeners in their order, and closes them in reverse.
+
+use super::{Node, NodeError, door, identity::Identity, report, settle, signer::NodeSigner};
+use crate::{
+    audit::Ca,
+    config::Settings,
+    consensus::{self, Consensus, Group, Member, RaftId, StateMachine},
+    engine::{Agreement, Applier, Engine, EngineOptions, Rows, bulk::Bulk},
+    log::{Log, LogOptions},
+    peer::{Peers, Tls},
+    seam::net::{NodeNumber, Router, Transport},
+    services::{directory::Directory, mesh::Mesh},
+    store::{Store, StoreOptions, blobs::Blobs},
+};
+use bytes::Bytes;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use std::{path::Path, sync::Arc};
+
+/// Everything that runs below the listeners.
+pub struct Rooms {
+    pub identity: Identity,
+    pub peers: Peers,
+    pub transport: Arc<dyn Transport>,
+    pub consensus: Consensus,
+    pub groups: Vec<Group>,
+    pub engine: Engine,
+    pub bulk: Bulk,
+    pub mesh: Arc<Mesh>,
+    pub ca: Ca,
+    log: Log,
+    store: Store,
+}
+
+/// What is open before it is certain that the data can be used.
+struct Base {
+    identity: Identity,
+    log: Log,
+    store: Store,
+    consensus: Consensus,
+    router: Arc<Router>,
+}
+
+impl Rooms {
+    /// Opens everything; a node without usable data gets its next incarnation from its peers first.
+    pub async fn open(node: &Arc<Node>, cluster: String) -> Result<Rooms, NodeError> {
+        let settings = &node.settings;
+        let tls = read_tls(settings)?;
+        let router = Arc::new(Router::default());
+        let peers = Peers::new(NodeNumber(settings.node.number), &cluster, &tls, router.clone());
+        let peers = peers.map_err(|e| NodeError::Tls(e.to_string()))?;
+        let transport: Arc<dyn Transport> = Arc::new(peers.clone());
+        for (number, address) in settle::peers(settings) {
+            transport.set_address(number, address);
+        }
+        let base = loop {
+            match open_base(node, &cluster, &transport, &router).await? {
+                Some(base) => break base,
+                // Damage that nobody could repair: begin again as the next incarnation.
+                None => set_aside(&settings.node.data)?,
+            }
+        };
+        let engine_parts = engine(node, &base, &transport, &tls).await?;
+        let address = settings.peer.listen;
+        peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
+        let (groups, engine, bulk, mesh) = engine_parts;
+        let Base { mut identity, log, store, consensus, router } = base;
+        if !identity.settled || identity.founder {
+            (identity.settled, identity.founder) = (true, false);
+            identity.write(&settings.node.data)?;
+        }
+        door::claim(&router, node);
+        report::claim(&router, node);
+        let ca = Ca::new(certificates(&tls.ca_pem)?);
+        Ok(Rooms { identity, peers, transport, consensus, groups, engine, bulk, mesh, ca, log, store })
+    }
+
+    /// Stops agreement, then closes the store and the log, synced.
+    pub async fn close(&self) {
+        self.consensus.shutdown().await;
+        self.engine.stop().await;
+        self.peers.close();
+        if let Err(e) = self.store.clone().close().await {
+            // Nothing rests on it: the log has everything.
+            tracing::warn!(event = "store.close.failed", error = %e, "the store was not closed cleanly");
+        }
+        self.log.clone().close().await;
+    }
+
+    /// Ends when stored rows fail a check: the node must stop and start again, which rebuilds them (P7).
+    pub async fn damaged(&self) -> String {
+        let mut damage = self.store.damage();
+        match damage.wait_for(|partitions| !partitions.is_empty()).await {
+            Ok(partitions) => format!("rows of partitions {partitions:?} failed their checks"),
+            // The store is closing.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Bytes on disk of log and store.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.log.bytes(), self.store.bytes())
+    }
+}
+
+/// Log, store and agreement. `None`: the data is damaged beyond what peers can repair.
+async fn open_base(
+    node: &Arc<Node>,
+    cluster: &str,
+    transport: &Arc<dyn Transport>,
+    router: &Arc<Router>,
+) -> Result<Option<Base>, NodeError> {
+    let settings = &node.settings;
+    let identity = settle::settle(settings, cluster, transport).await?;
+    let data = &settings.node.data;
+    let log_options = LogOptions { segment_bytes: settings.storage.log_segment, fatal: fatal(), ..Default::default() };
+    let log = Log::open(node.world.clone(), data.join("log"), log_options).await;
+    let (log, damage) = log.map_err(|e| NodeError::Room { room: "log", why: e.to_string() })?;
+    let store = Store::open(node.world.clone(), data.join("store"), store_options(settings)).await;
+    let store = store.map_err(|e| NodeError::Room { room: "store", why: e.to_string() })?;
+    for healed in store.healed() {
+        tracing::warn!(event = "store.healed", partition = healed.partition, why = healed.why, "rows are rebuilt");
+    }
+    let id = RaftId::new(NodeNumber(identity.node), identity.incarnation);
+    let mut options = consensus::Options::new(cluster, id, settings.peer.advertise);
+    options.heartbeat = settings.raft.heartbeat;
+    options.election = (settings.raft.election_min, settings.raft.election_max);
+    options.keep_bytes = settings.storage.log_keep;
+    options.fatal = fatal();
+    let parts = consensus::Parts {
+        log: log.clone(),
+        store: store.clone(),
+        transport: transport.clone(),
+        router: router.clone(),
+    };
+    let consensus = Consensus::new(parts, options);
+    if !damage.is_empty() {
+        tracing::warn!(event = "log.damaged", stretches = damage.len(), "the log is damaged; asking peers");
+        let left = consensus.repair(damage, &settle::peers(settings)).await;
+        if !left.is_empty() {
+            tracing::error!(event = "log.lost", stretches = left.len(), "no peer could repair the log");
+            drop(consensus);
+            let _ = store.close().await;
+            log.close().await;
+            return Ok(None);
+        }
+    }
+    Ok(Some(Base { identity, log, store, consensus, router: router.clone() }))
+}
+
+type EngineParts = (Vec<Group>, Engine, Bulk, Arc<Mesh>);
+
+/// Groups over the log, the engine over the groups, the services in the engine.
+async fn engine(
+    node: &Arc<Node>,
+    base: &Base,
+    transport: &Arc<dyn Transport>,
+    tls: &Tls,
+) -> Result<EngineParts, NodeError> {
+    let settings = &node.settings;
+    let failed = |room: &'static str| move |e: String| NodeError::Room { room, why: e };
+    let mut rows: Vec<Arc<dyn Rows>> = vec![];
+    for number in 0..=base.identity.partitions {
+        rows.push(base.store.partition(number).map_err(|e| failed("store")(e.to_string()))?);
+    }
+    let applier = Applier::new(rows, fatal());
+    let mut groups = vec![];
+    for number in 0..=base.identity.partitions {
+        let group = base.consensus.open(number, applier.clone() as Arc<dyn StateMachine>).await;
+        let group = group.map_err(|e| failed("consensus")(e.to_string()))?;
+        if base.identity.founder && group.members().is_empty() {
+            let first = Member { id: group.id(), address: settings.peer.advertise, voter: true };
+            group.initialise(&[first]).await.map_err(|e| failed("consensus")(e.to_string()))?;
+        }
+        groups.push(group);
+    }
+    let mut options = EngineOptions::new(NodeNumber(settings.node.number), settings.node.data.clone());
+    options.spare_bytes = settings.storage.disk_reserve;
+    let mesh = Arc::new(Mesh::new(mesh_options(settings)?));
+    let signer = NodeSigner::new(&tls.cert_pem, &tls.key_pem)?;
+    let engine = Engine::start(
+        node.world.clone(),
+        options,
+        &applier,
+        groups.iter().map(|g| Arc::new(g.clone()) as Arc<dyn Agreement>).collect(),
+        transport.clone(),
+        &base.router,
+        vec![Arc::new(Directory), mesh.clone()],
+        Some(Arc::new(signer)),
+    );
+    let blobs = Blobs::open(node.world.clone(), settings.node.data.join("blobs")).await;
+    let blobs = blobs.map_err(|e| failed("blobs")(e.to_string()))?;
+    let bulk = bulk(node, &groups[0], blobs, transport, &base.router);
+    Ok((groups, engine, bulk, mesh))
+}
+
+/// Bodies above the inline limit. Uploads count the voters of the site group: every node stores bodies.
+fn bulk(node: &Node, site: &Group, blobs: Blobs, transport: &Arc<dyn Transport>, router: &Arc<Router>) -> Bulk {
+    let site = site.clone();
+    let voters = move || site.members().into_iter().filter(|m| m.voter).map(|m| m.id.node()).collect();
+    let me = NodeNumber(node.settings.node.number);
+    let bulk = Bulk::new(me, blobs, transport.clone(), Arc::new(voters), node.world.rng.clone());
+    bulk.claim(router);
+    bulk
+}
+
+fn store_options(settings: &Settings) -> StoreOptions {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    StoreOptions {
+        memory_bytes: settings.storage.store_memory as usize,
+        cache_bytes: settings.storage.store_cache as usize,
+        flush_interval: settings.storage.flush_interval,
+        snapshot_log_bytes: settings.storage.snapshot_after,
+        boot: boot.trim().to_owned(),
+        ..Default::default()
+    }
+}
+
+fn mesh_options(settings: &Settings) -> Result<crate::services::mesh::MeshOptions, NodeError> {
+    use crate::{config::settings::WorkflowEnforcement, services::mesh::Enforcement};
+    let path = &settings.mesh.shared_key_file;
+    let key = std::fs::read(path)
+        .map_err(|e| NodeError::Room { room: "mesh.shared_key_file", why: format!("{}: {e}", path.display()) })?;
+    Ok(crate::services::mesh::MeshOptions {
+        shared_key: key.trim_ascii_end().to_vec(),
+        environment: settings.site_name.clone(),
+        build_label: crate::ops::recorder::VERSION.into(),
+        enforcement: match settings.mesh.workflow_enforcement {
+            WorkflowEnforcement::Off => Enforcement::Off,
+            WorkflowEnforcement::Restricted => Enforcement::Restricted,
+            WorkflowEnforcement::Strict => Enforcement::Strict,
+        },
+        inbox_expiry: settings.mesh.inbox_expiry,
+        retention: settings.mesh.retention,
+        test_endpoints: settings.mesh.test_endpoints,
+        ..Default::default()
+    })
+}
+
+fn read_tls(settings: &Settings) -> Result<Tls, NodeError> {
+    let read = |path: &Path| std::fs::read(path).map_err(|e| NodeError::Tls(format!("{}: {e}", path.display())));
+    Ok(Tls {
+        ca_pem: read(&settings.peer.ca)?,
+        cert_pem: read(&settings.peer.cert)?,
+        key_pem: read(&settings.peer.key)?,
+    })
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<Bytes>, NodeError> {
+    let all = CertificateDer::pem_slice_iter(pem);
+    all.map(|der| der.map(|der| Bytes::copy_from_slice(&der)).map_err(|e| NodeError::Tls(format!("peer.ca: {e}"))))
+        .collect()
+}
+
+fn set_aside(data: &Path) -> Result<(), NodeError> {
+    settle::set_aside(data).map_err(|e| NodeError::Room { room: "data", why: e.to_string() })
+}
+
+/// Called when durability is unknown or replicas could part ways: one clear line, then the process ends (P7).
+fn fatal() -> Arc<dyn Fn(&str) + Send + Sync> {
+    Arc::new(|why| {
+        tracing::error!(event = "node.fatal", why, "stopping at once: going on could break a promise");
+        std::process::abort();
+    })
+}

@@ -1,0 +1,122 @@
+//! Readiness: what `/livez`, `/readyz` and `/startupz` say, and what is told to systemd (operations.md §5).
+//!
+//! Ready means caught up: a read fence of every partition has come back within the last seconds, so leaders are
+//! known, a majority answers, and this node has applied what they have committed.
+
+use super::Node;
+use crate::{
+    engine::Fence,
+    ops::{health::Probe, systemd::Notify},
+};
+use std::{
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Between two fences. Four a second would still be cheap; readiness must not lag a change by much more than this.
+const BEAT: Duration = Duration::from_millis(300);
+/// A fence that takes longer says that something is wrong.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// A node is ready for so long after a fence came back.
+const FRESH: Duration = Duration::from_secs(3);
+
+/// What the beat last found.
+#[derive(Default)]
+pub struct Pulse {
+    caught_up: Mutex<Option<Instant>>,
+    full: AtomicBool,
+}
+
+impl Pulse {
+    fn fresh(&self) -> bool {
+        let last = *self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|at| at.elapsed() < FRESH)
+    }
+}
+
+impl Node {
+    fn is_open(&self) -> Result<(), String> {
+        match self.front.get() {
+            Some(_) => Ok(()),
+            None => Err("log, store and listeners are being opened".into()),
+        }
+    }
+    fn has_leaders(&self) -> Result<(), String> {
+        let Some(rooms) = self.rooms.get() else { return Ok(()) };
+        let without: Vec<String> = rooms
+            .groups
+            .iter()
+            .filter(|g| g.leadership().borrow().leader.is_none())
+            .map(|g| g.number().to_string())
+            .collect();
+        if without.is_empty() { Ok(()) } else { Err(format!("no leader of partition {}", without.join(", "))) }
+    }
+    fn is_caught_up(&self) -> Result<(), String> {
+        if self.pulse.fresh() { Ok(()) } else { Err("not known to be in step with the leaders".into()) }
+    }
+    fn has_room(&self) -> Result<(), String> {
+        if self.pulse.full.load(Relaxed) { Err("the disk is nearly full: writes are refused".into()) } else { Ok(()) }
+    }
+    /// Out of traffic by an operator's wish, or about to stop.
+    pub fn draining(&self) -> bool {
+        self.front.get().is_some_and(super::front::Front::draining)
+    }
+    /// Whether `/readyz` would say yes.
+    pub fn ready(&self) -> bool {
+        self.health.ask(Probe::Ready, &[]).ok
+    }
+}
+
+/// Registers every check. They hold the node weakly: it owns them.
+pub fn register(node: &Arc<Node>) {
+    type Ask = fn(&Node) -> Result<(), String>;
+    let checks: [(Probe, &'static str, Ask); 7] = [
+        (Probe::Live, "process", |_| Ok(())),
+        (Probe::Startup, "open", Node::is_open),
+        (Probe::Ready, "open", Node::is_open),
+        (Probe::Ready, "leaders", Node::has_leaders),
+        (Probe::Ready, "caught-up", Node::is_caught_up),
+        (Probe::Ready, "disk", Node::has_room),
+        (Probe::Ready, "draining", |node| if node.draining() { Err("the node is draining".into()) } else { Ok(()) }),
+    ];
+    for (probe, name, ask) in checks {
+        let node: Weak<Node> = Arc::downgrade(node);
+        node.upgrade().inspect(|n| {
+            n.health.add(probe, name, move || node.upgrade().map_or(Ok(()), |n| ask(&n)));
+        });
+    }
+}
+
+/// Beats until aborted: fences, free space, systemd. The watchdog is petted here, behind a fence that went through the
+/// engine, so that a stuck engine is seen.
+pub async fn run(node: Arc<Node>) {
+    let mut told_ready = false;
+    loop {
+        beat(&node).await;
+        let ready = node.ready();
+        if ready && !told_ready {
+            told_ready = true;
+            tracing::info!(event = "node.ready", "the node is ready");
+            Notify.ready("ready");
+        }
+        Notify.status(if ready { "ready" } else { "not ready: see /readyz" });
+        Notify.alive();
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
+async fn beat(node: &Arc<Node>) {
+    let Some(rooms) = node.rooms.get() else { return };
+    let fences = rooms.engine.map().all().map(|partition| rooms.engine.view(partition, Fence::Linearizable));
+    let all = tokio::time::timeout(PATIENCE, futures_util::future::try_join_all(fences)).await;
+    if matches!(all, Ok(Ok(_))) {
+        *node.pulse.caught_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+    let free = node.world.fs.space(&node.settings.node.data).map(|(free, _)| free);
+    node.pulse.full.store(free.is_ok_and(|free| free < node.settings.storage.disk_reserve), Relaxed);
+    if node.draining() {
+        // An election may have given it leadership again.
+        rooms.engine.hand_over_all().await;
+    }
+}

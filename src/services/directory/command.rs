@@ -1,0 +1,180 @@
+//! Commands that change the registry: one tag byte, then a record. All go to the site partition (empty key).
+
+use super::rows::{Invitation, Member, Secret};
+use crate::{
+    engine::draft::Fault,
+    record,
+    wire::record::{Malformed, Record},
+};
+use bytes::Bytes;
+
+macro_rules! commands {
+    ($($(#[doc = $doc:literal])* $tag:literal $name:ident),* $(,)?) => {
+        /// A command, told apart by its first byte.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum DirectoryCommand { $($(#[doc = $doc])* $name($name)),* }
+        impl DirectoryCommand {
+            pub fn decode(payload: &Bytes) -> Result<Self, Fault> {
+                let fail = |e: Malformed| Fault::Other(format!("directory command: {e}"));
+                let Some(tag) = payload.first() else { return Err(fail(Malformed::Empty)) };
+                let rest = payload.slice(1..);
+                match tag {
+                    $($tag => $name::decode(&rest).map(Self::$name).map_err(fail),)*
+                    tag => Err(Fault::Other(format!("directory command of unknown tag {tag}"))),
+                }
+            }
+            pub fn encode(&self) -> Bytes {
+                let mut out = vec![];
+                match self {
+                    $(Self::$name(record) => {
+                        out.push($tag);
+                        record.encode_into(&mut out);
+                    })*
+                }
+                out.into()
+            }
+        }
+        $(impl From<$name> for DirectoryCommand {
+            fn from(record: $name) -> Self {
+                DirectoryCommand::$name(record)
+            }
+        })*
+    };
+}
+
+commands! {
+    1 SetOrganisation,
+    2 SetSystem,
+    3 SetMailbox,
+    4 SetWorkflow,
+    /// Switches a thing off or on again; nothing is ever deleted that an audit record may name.
+    5 Disable,
+    6 SetNode,
+    7 RemoveNode,
+    8 SetInvitation,
+    9 UseInvitation,
+}
+
+record! {
+    pub struct SetOrganisation v1 {
+        1 => ods: String,
+        2 => name: String,
+    }
+}
+
+record! {
+    /// Makes or changes a system. Empty texts keep what is stored.
+    pub struct SetSystem v1 {
+        1 => asid: String,
+        2 => ods: String,
+        3 => party_key: String,
+        4 => name: String,
+        /// SHA-256 of certificates (DER), hex; the whole list, unless `add`.
+        5 => certificates: Vec<String>,
+        /// The certificates are added to those that are there.
+        6 => add: bool,
+    }
+}
+
+record! {
+    /// Makes or changes a mailbox. Empty texts keep what is stored; a new one needs a password and an organisation.
+    pub struct SetMailbox v1 {
+        1 => mailbox: String,
+        2 => name: String,
+        3 => ods: String,
+        4 => org_code: String,
+        5 => org_name: String,
+        6 => billing: String,
+        7 => password: Secret,
+        /// 0 keeps what is stored (active for a new one), 1 active, 2 inactive.
+        8 => active: u8,
+        9 => internal: bool,
+    }
+}
+
+record! {
+    /// Makes or changes a workflow.
+    pub struct SetWorkflow v1 {
+        1 => workflow: String,
+        2 => senders: Vec<String>,
+        3 => receivers: Vec<String>,
+        /// The lists are added to those that are there; otherwise they replace them.
+        4 => add: bool,
+        /// Anyone may use it where enforcement is `restricted`.
+        5 => open: bool,
+    }
+}
+
+record! {
+    pub struct Disable v1 {
+        /// A [`Kind`].
+        1 => kind: u8,
+        2 => id: String,
+        /// Switches on again.
+        3 => enable: bool,
+    }
+}
+
+/// What [`Disable`] switches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    Organisation = 1,
+    System = 2,
+    Mailbox = 3,
+    Workflow = 4,
+}
+
+record! {
+    /// Writes a member's row.
+    pub struct SetNode v1 {
+        /// 0 takes the next free number; the reply names it.
+        1 => node: u16,
+        2 => member: Member,
+    }
+}
+
+record! {
+    pub struct RemoveNode v1 {
+        1 => node: u16,
+    }
+}
+
+record! {
+    pub struct SetInvitation v1 {
+        /// SHA-256 of the token, hex; the token itself is never stored.
+        1 => token_hash: String,
+        2 => invitation: Invitation,
+    }
+}
+
+record! {
+    /// A new node shows its token. Its member row is written, under the number that the reply names.
+    pub struct UseInvitation v1 {
+        1 => token_hash: String,
+        2 => member: Member,
+    }
+}
+
+record! {
+    /// What became of a command.
+    pub struct DirectoryReply v1 {
+        /// Empty where it was done; else a stable word: `forbidden`, `invalid`, `not-found`, `conflict`, `expired`.
+        1 => refusal: String,
+        /// Public words on the refusal.
+        2 => text: String,
+        /// Whether anything is different now.
+        3 => changed: bool,
+        /// The node's number, where one was given.
+        4 => node: u16,
+    }
+}
+
+impl DirectoryReply {
+    pub fn of(bytes: &Bytes) -> Result<Self, Fault> {
+        DirectoryReply::decode(bytes).map_err(|e| Fault::Other(format!("directory reply: {e}")))
+    }
+    pub fn is_done(&self) -> bool {
+        self.refusal.is_empty()
+    }
+}

@@ -1,0 +1,379 @@
+//! One command on the registry to rows, an audit note and a reply.
+
+use super::{
+    Directory,
+    command::{
+        DirectoryCommand, DirectoryReply, Disable, Kind, RemoveNode, SetInvitation, SetMailbox, SetNode,
+        SetOrganisation, SetSystem, SetWorkflow, UseInvitation,
+    },
+    notice,
+    rows::{self, Invitation, Mailbox, Member, NOTHING, Organisation, System, Workflow},
+};
+use crate::{
+    engine::{
+        Command, ServiceId,
+        draft::{AuditNote, Decide, Draft, Fault, Stamp, Timer},
+        services,
+    },
+    model::{Asid, MailboxId, OdsCode, WorkflowId, ids::BadId},
+    store::{Reader, StoreError},
+    wire::record::Record,
+};
+use bytes::Bytes;
+
+/// Longest name, party key or password.
+const MAX_TEXT: usize = 200;
+/// Most senders or receivers of a workflow: England's practices three times over.
+const MAX_MEMBERS: usize = 20_000;
+/// Most certificates of a system: renewals overlap, estates do not share one system.
+const MAX_CERTIFICATES: usize = 64;
+
+/// Why a command is not carried out.
+enum No {
+    Refused(&'static str, String),
+    Fault(Fault),
+}
+
+impl From<Fault> for No {
+    fn from(fault: Fault) -> Self {
+        No::Fault(fault)
+    }
+}
+impl From<StoreError> for No {
+    fn from(error: StoreError) -> Self {
+        No::Fault(error.into())
+    }
+}
+impl From<BadId> for No {
+    fn from(bad: BadId) -> Self {
+        No::Refused("invalid", bad.to_string())
+    }
+}
+
+fn invalid(text: impl Into<String>) -> No {
+    No::Refused("invalid", text.into())
+}
+
+/// `changed`, and a node's number where one was given.
+type Done = Result<(bool, u16), No>;
+
+impl Decide for Directory {
+    fn service(&self) -> ServiceId {
+        services::DIRECTORY
+    }
+
+    fn decide(&self, draft: &mut Draft<'_>, stamp: &Stamp, command: &Command) -> Result<Bytes, Fault> {
+        let wanted = DirectoryCommand::decode(&command.payload)?;
+        let (name, object) = name_and_object(&wanted);
+        let by_token = matches!(wanted, DirectoryCommand::UseInvitation(_));
+        let done = if command.caller.operator.is_empty() && !by_token {
+            Err(No::Refused("forbidden", "only an operator changes the registry".into()))
+        } else {
+            carry_out(draft, stamp, wanted)
+        };
+        let reply = match done {
+            Ok((changed, node)) => DirectoryReply { changed, node, ..Default::default() },
+            Err(No::Refused(refusal, text)) => {
+                draft.abort();
+                DirectoryReply { refusal: refusal.into(), text, ..Default::default() }
+            }
+            Err(No::Fault(fault)) => return Err(fault),
+        };
+        draft.audit(AuditNote {
+            interaction: name.into(),
+            outcome: if reply.is_done() { "ok".into() } else { reply.refusal.clone() },
+            object: object.chars().take(MAX_TEXT).collect(),
+            detail: if reply.is_done() && !reply.changed { "unchanged".into() } else { String::new() },
+            ..Default::default()
+        });
+        Ok(reply.encode())
+    }
+
+    fn timer(&self, _: &mut Draft<'_>, _: &Stamp, _: &Timer) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+fn name_and_object(command: &DirectoryCommand) -> (&'static str, String) {
+    use DirectoryCommand as C;
+    match command {
+        C::SetOrganisation(c) => ("directory.organisation.set", c.ods.clone()),
+        C::SetSystem(c) => ("directory.system.set", c.asid.clone()),
+        C::SetMailbox(c) => ("directory.mailbox.set", c.mailbox.clone()),
+        C::SetWorkflow(c) => ("directory.workflow.set", c.workflow.clone()),
+        C::Disable(c) if c.enable => ("directory.enable", c.id.clone()),
+        C::Disable(c) => ("directory.disable", c.id.clone()),
+        C::SetNode(c) => ("directory.node.set", c.node.to_string()),
+        C::RemoveNode(c) => ("directory.node.remove", c.node.to_string()),
+        C::SetInvitation(_) => ("directory.invitation.set", String::new()),
+        C::UseInvitation(c) => ("directory.invitation.use", c.member.name.clone()),
+    }
+}
+
+fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, command: DirectoryCommand) -> Done {
+    use DirectoryCommand as C;
+    match command {
+        C::SetOrganisation(c) => set_organisation(draft, &c),
+        C::SetSystem(c) => set_system(draft, &c),
+        C::SetMailbox(c) => set_mailbox(draft, c),
+        C::SetWorkflow(c) => set_workflow(draft, &c),
+        C::Disable(c) => disable(draft, &c),
+        C::SetNode(c) => set_node(draft, c),
+        C::RemoveNode(c) => remove_node(draft, &c),
+        C::SetInvitation(c) => set_invitation(draft, &c),
+        C::UseInvitation(c) => use_invitation(draft, stamp, c),
+    }
+}
+
+/// The new text where there is one, the stored one otherwise.
+fn keep(stored: &mut String, new: &str, what: &str) -> Result<(), No> {
+    let new = new.trim();
+    if new.chars().count() > MAX_TEXT || new.chars().any(char::is_control) {
+        return Err(invalid(format!("{what} has more than {MAX_TEXT} characters, or control characters")));
+    }
+    if !new.is_empty() {
+        *stored = new.to_owned();
+    }
+    Ok(())
+}
+
+fn set_organisation(draft: &mut Draft<'_>, command: &SetOrganisation) -> Done {
+    let ods = OdsCode::parse(&command.ods)?;
+    let old = rows::organisation(draft, ods.as_str())?;
+    let mut row = old.clone().unwrap_or_default();
+    keep(&mut row.name, &command.name, "the name")?;
+    if row.name.is_empty() {
+        return Err(invalid("an organisation needs a name"));
+    }
+    let changed = old.as_ref() != Some(&row);
+    if changed {
+        draft.put(rows::organisation_key(ods.as_str()), row.encode());
+    }
+    Ok((changed, 0))
+}
+
+fn set_system(draft: &mut Draft<'_>, command: &SetSystem) -> Done {
+    let asid = Asid::parse(&command.asid)?;
+    let old = rows::system(draft, asid.as_str())?;
+    let mut row: System = old.clone().unwrap_or_default();
+    if !command.ods.trim().is_empty() {
+        row.ods = OdsCode::parse(&command.ods)?.into_string();
+    }
+    if row.ods.is_empty() {
+        return Err(invalid("a system needs the ODS code of its organisation"));
+    }
+    keep(&mut row.party_key, &command.party_key, "the party key")?;
+    keep(&mut row.name, &command.name, "the name")?;
+    let mut certificates = if command.add { row.certificates.clone() } else { vec![] };
+    for certificate in &command.certificates {
+        let certificate = certificate.trim().to_ascii_lowercase().replace(':', "");
+        if certificate.len() != 64 || !certificate.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(invalid("a certificate is named by its SHA-256, 64 hex digits"));
+        }
+        if !certificates.contains(&certificate) {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.len() > MAX_CERTIFICATES {
+        return Err(invalid(format!("a system has at most {MAX_CERTIFICATES} certificates")));
+    }
+    // A command without certificates changes other things of a system that has some.
+    if !command.certificates.is_empty() || old.is_none() {
+        row.certificates = certificates;
+    }
+    if old.as_ref() == Some(&row) {
+        return Ok((false, 0));
+    }
+    point_certificates(draft, asid.as_str(), &old.map(|o| o.certificates).unwrap_or_default(), &row.certificates)?;
+    draft.put(rows::system_key(asid.as_str()), row.encode());
+    Ok((true, 0))
+}
+
+/// Makes the certificates' rows point to the system, and no others.
+fn point_certificates(draft: &mut Draft<'_>, asid: &str, old: &[String], new: &[String]) -> Result<(), No> {
+    for gone in old.iter().filter(|c| !new.contains(c)) {
+        draft.delete(rows::certificate_key(gone));
+    }
+    for certificate in new.iter().filter(|c| !old.contains(c)) {
+        let key = rows::certificate_key(certificate);
+        if draft.get(&key.clone().build())?.is_some_and(|owner| owner != asid.as_bytes()) {
+            return Err(No::Refused("conflict", "a certificate belongs to another system".into()));
+        }
+        draft.put(key, Bytes::copy_from_slice(asid.as_bytes()));
+    }
+    Ok(())
+}
+
+fn set_mailbox(draft: &mut Draft<'_>, command: SetMailbox) -> Done {
+    let id = MailboxId::parse(&command.mailbox)?.into_string();
+    let old = rows::mailbox(draft, &id)?;
+    let mut row: Mailbox = old.clone().unwrap_or_default();
+    if !command.ods.trim().is_empty() {
+        row.ods = OdsCode::parse(&command.ods)?.into_string();
+    }
+    keep(&mut row.name, &command.name, "the name")?;
+    keep(&mut row.org_code, &command.org_code, "the organisation's code")?;
+    keep(&mut row.org_name, &command.org_name, "the organisation's name")?;
+    keep(&mut row.billing, &command.billing, "the billing entity")?;
+    keep(&mut row.password.0, &command.password.0, "the password")?;
+    if row.ods.is_empty() || row.password.0.is_empty() {
+        return Err(invalid("a new mailbox needs an ODS code and a password"));
+    }
+    match command.active {
+        0 => {}
+        1 => row.inactive = false,
+        2 => row.inactive = true,
+        _ => return Err(invalid("active is 0, 1 or 2")),
+    }
+    row.internal |= command.internal;
+    put_mailbox(draft, &id, old, row)
+}
+
+fn put_mailbox(draft: &mut Draft<'_>, id: &str, old: Option<Mailbox>, row: Mailbox) -> Done {
+    if old.as_ref() == Some(&row) {
+        return Ok((false, 0));
+    }
+    if let Some(old) = &old
+        && old.ods != row.ods
+    {
+        draft.delete(rows::mailbox_by_ods_key(&old.ods, id));
+    }
+    draft.put(rows::mailbox_by_ods_key(&row.ods, id), NOTHING);
+    draft.put(rows::mailbox_key(id), row.encode());
+    if row.inactive && old.is_some_and(|old| !old.inactive) {
+        draft.send(Bytes::copy_from_slice(id.as_bytes()), services::MESH, notice::mailbox_closed(id));
+    }
+    Ok((true, 0))
+}
+
+fn set_workflow(draft: &mut Draft<'_>, command: &SetWorkflow) -> Done {
+    let id = WorkflowId::parse(&command.workflow)?.into_string();
+    let old = rows::workflow(draft, id.as_bytes())?;
+    let (senders, sent) = wanted(&command.senders, rows::senders(draft, id.as_bytes(), MAX_MEMBERS)?, command.add)?;
+    let (receivers, received) =
+        wanted(&command.receivers, rows::receivers(draft, id.as_bytes(), MAX_MEMBERS)?, command.add)?;
+    for (change, key) in [(&senders, rows::sender_key as fn(&[u8], &str) -> _), (&receivers, rows::receiver_key)] {
+        for mailbox in &change.gone {
+            draft.delete(key(id.as_bytes(), mailbox));
+        }
+        for mailbox in &change.new {
+            draft.put(key(id.as_bytes(), mailbox), NOTHING);
+        }
+    }
+    let mut row: Workflow = old.clone().unwrap_or_default();
+    (row.open, row.senders, row.receivers) = (command.open, sent, received);
+    let changed = old.as_ref() != Some(&row) || !senders.is_empty() || !receivers.is_empty();
+    if changed {
+        draft.put(rows::workflow_key(id.as_bytes()), row.encode());
+    }
+    Ok((changed, 0))
+}
+
+/// What a list of mailboxes gains and loses.
+struct Change {
+    new: Vec<String>,
+    gone: Vec<String>,
+}
+
+impl Change {
+    fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.gone.is_empty()
+    }
+}
+
+fn wanted(list: &[String], old: Vec<String>, add: bool) -> Result<(Change, u32), No> {
+    let mut wanted = std::collections::BTreeSet::new();
+    for mailbox in list {
+        wanted.insert(MailboxId::parse(mailbox)?.into_string());
+    }
+    if add {
+        wanted.extend(old.iter().cloned());
+    }
+    if wanted.len() > MAX_MEMBERS {
+        return Err(invalid(format!("a workflow has at most {MAX_MEMBERS} senders and as many receivers")));
+    }
+    let gone = old.iter().filter(|m| !wanted.contains(*m)).cloned().collect();
+    let count = wanted.len() as u32;
+    let old: std::collections::BTreeSet<String> = old.into_iter().collect();
+    Ok((Change { new: wanted.difference(&old).cloned().collect(), gone }, count))
+}
+
+fn disable(draft: &mut Draft<'_>, command: &Disable) -> Done {
+    let off = !command.enable;
+    let missing = |what| No::Refused("not-found", format!("there is no such {what}"));
+    let id = command.id.trim();
+    let upper = id.to_ascii_uppercase();
+    let kinds = [Kind::Organisation, Kind::System, Kind::Mailbox, Kind::Workflow];
+    match kinds.into_iter().find(|k| *k as u8 == command.kind) {
+        Some(Kind::Organisation) => {
+            let mut row: Organisation = rows::organisation(draft, &upper)?.ok_or_else(|| missing("organisation"))?;
+            let changed = std::mem::replace(&mut row.disabled, off) != off;
+            draft.put(rows::organisation_key(&upper), row.encode());
+            Ok((changed, 0))
+        }
+        Some(Kind::System) => {
+            let mut row = rows::system(draft, &upper)?.ok_or_else(|| missing("system"))?;
+            let changed = std::mem::replace(&mut row.disabled, off) != off;
+            draft.put(rows::system_key(&upper), row.encode());
+            Ok((changed, 0))
+        }
+        Some(Kind::Mailbox) => {
+            let old = rows::mailbox(draft, &upper)?.ok_or_else(|| missing("mailbox"))?;
+            let row = Mailbox { inactive: off, ..old.clone() };
+            put_mailbox(draft, &upper, Some(old), row)
+        }
+        Some(Kind::Workflow) => {
+            let mut row = rows::workflow(draft, id.as_bytes())?.ok_or_else(|| missing("workflow"))?;
+            let changed = std::mem::replace(&mut row.disabled, off) != off;
+            draft.put(rows::workflow_key(id.as_bytes()), row.encode());
+            Ok((changed, 0))
+        }
+        None => Err(invalid("kind is 1 to 4")),
+    }
+}
+
+/// The number after the highest ever given: a removed node's number never comes again.
+fn next_number(draft: &Draft<'_>) -> Result<u16, No> {
+    let highest = rows::members(draft)?.last().map_or(0, |(number, _)| *number);
+    highest.checked_add(1).ok_or_else(|| invalid("no node number is left"))
+}
+
+fn set_node(draft: &mut Draft<'_>, command: SetNode) -> Done {
+    let number = if command.node == 0 { next_number(draft)? } else { command.node };
+    let old = rows::member(draft, number)?;
+    let changed = old.as_ref() != Some(&command.member);
+    if changed {
+        draft.put(rows::member_key(number), command.member.encode());
+    }
+    Ok((changed, number))
+}
+
+fn remove_node(draft: &mut Draft<'_>, command: &RemoveNode) -> Done {
+    let found = rows::member(draft, command.node)?;
+    let mut row: Member = found.ok_or_else(|| No::Refused("not-found", "there is no such node".into()))?;
+    let changed = !std::mem::replace(&mut row.removed, true);
+    draft.put(rows::member_key(command.node), row.encode());
+    Ok((changed, command.node))
+}
+
+fn set_invitation(draft: &mut Draft<'_>, command: &SetInvitation) -> Done {
+    if command.token_hash.len() != 64 {
+        return Err(invalid("a token is named by its SHA-256, 64 hex digits"));
+    }
+    draft.put(rows::invitation_key(&command.token_hash), command.invitation.encode());
+    Ok((true, command.invitation.node))
+}
+
+fn use_invitation(draft: &mut Draft<'_>, stamp: &Stamp, command: UseInvitation) -> Done {
+    let refused = || No::Refused("not-found", "the invitation is unknown".into());
+    let mut row: Invitation = rows::invitation(draft, &command.token_hash)?.ok_or_else(refused)?;
+    if row.used || row.expires <= stamp.now {
+        return Err(No::Refused("expired", "the invitation was used or is too old; ask for a new one".into()));
+    }
+    let number = if row.node == 0 { next_number(draft)? } else { row.node };
+    row.used = true;
+    let member = Member { joined: stamp.now, ..command.member };
+    draft.put(rows::invitation_key(&command.token_hash), row.encode());
+    draft.put(rows::member_key(number), member.encode());
+    Ok((true, number))
+}

@@ -367,10 +367,12 @@ impl Writer {
         let checkpoint = record_size(self.ledger.checkpoint().encode().len());
         let wanted = HEADER_BYTES + checkpoint + size;
         let started = Instant::now();
+        // A simulation has one thread, which must not sleep.
+        let patience = if self.shared.fs.inline() { Duration::ZERO } else { self.shared.options.space_patience };
         let next = loop {
             match self.shared.dir.take(wanted) {
                 Ok(segment) => break segment,
-                Err(e) if started.elapsed() < self.shared.options.space_patience && !self.shared.lock().closing => {
+                Err(e) if started.elapsed() < patience && !self.shared.lock().closing => {
                     tracing::warn!(event = "log.no_space", error = %e, "waiting for room for a log segment");
                     std::thread::sleep(RETRY);
                 }

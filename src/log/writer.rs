@@ -374,7 +374,7 @@ impl Writer {
                 Ok(segment) => break segment,
                 Err(e) if started.elapsed() < patience && !self.shared.lock().closing => {
                     tracing::warn!(event = "log.no_space", error = %e, "waiting for room for a log segment");
-                    std::thread::sleep(RETRY);
+                    self.shared.fs.pause(RETRY);
                 }
                 Err(e) => return Err(e),
             }

@@ -6,6 +6,7 @@
 use std::{io, path::Path, sync::Arc};
 
 /// An open file. All methods take `&self`; positions are explicit, so handles can be shared.
+#[allow(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait File: Send + Sync {
     /// Reads exactly `buf.len()` bytes at `offset`; `UnexpectedEof` if the file is shorter.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;
@@ -45,6 +46,8 @@ pub trait Fs: Send + Sync + 'static {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// (free bytes for us, total bytes) of the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<(u64, u64)>;
+    /// Waits on the calling thread, which is one for blocking work. A simulation has one thread and does not wait.
+    fn pause(&self, _time: std::time::Duration) {}
     /// True where blocking work must run inline on the calling thread (simulation).
     fn inline(&self) -> bool {
         false

@@ -13,10 +13,7 @@ use crate::{
     consensus::RaftId,
     record,
     seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
-    services::directory::{
-        command::UseInvitation,
-        rows::Member,
-    },
+    services::directory::{command::UseInvitation, rows::Member},
     wire::record::Record,
 };
 use bytes::Bytes;

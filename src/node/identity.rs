@@ -111,8 +111,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         assert_eq!(Identity::read(&data).unwrap(), None);
-        let identity =
-            Identity { format: 1, cluster: "c".into(), node: 2, incarnation: 3, partitions: 4, founder: false, settled: true };
+        let identity = Identity {
+            format: 1,
+            cluster: "c".into(),
+            node: 2,
+            incarnation: 3,
+            partitions: 4,
+            founder: false,
+            settled: true,
+        };
         identity.write(&data).unwrap();
         assert_eq!(Identity::read(&data).unwrap(), Some(identity.clone()));
         Identity { format: 9, ..identity }.write(&data).unwrap();

@@ -79,8 +79,13 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     let (rooms, front) = (OnceLock::new(), OnceLock::new());
     let (health, pulse) = (Health::default(), watch::Pulse::default());
     let node = Arc::new(Node { settings, world, health, started, pulse, rooms, front });
-    tracing::info!(event = "node.starting", node = node.settings.node.number, site = cluster,
-        version = ops::recorder::VERSION, "the node is starting");
+    tracing::info!(
+        event = "node.starting",
+        node = node.settings.node.number,
+        site = cluster,
+        version = ops::recorder::VERSION,
+        "the node is starting"
+    );
     Notify.starting("opening log and store", STARTING);
     watch::register(&node);
     let (ops_stop, ops_stopped) = channel::channel(false);
@@ -121,10 +126,7 @@ type Tasks = Vec<tokio::task::JoinHandle<()>>;
 async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     let rooms = Rooms::open(node, cluster).await?;
     let rooms = node.rooms.get_or_init(|| rooms);
-    let mut tasks = vec![
-        tokio::spawn(watch::run(node.clone())),
-        tokio::spawn(report::keep_member_row(node.clone())),
-    ];
+    let mut tasks = vec![tokio::spawn(watch::run(node.clone())), tokio::spawn(report::keep_member_row(node.clone()))];
     tasks.push(tokio::spawn(tend_bodies(node.clone())));
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
@@ -170,8 +172,10 @@ async fn serve_probes(node: &Arc<Node>, stopped: channel::Receiver<bool>) -> Res
         let _ = std::fs::create_dir_all(folder);
     }
     let admin = ops::admin::bind(socket).await;
-    let admin = admin.map_err(|error| {
-        NodeError::Listen { key: "admin.socket", address: socket.display().to_string(), error }
+    let admin = admin.map_err(|error| NodeError::Listen {
+        key: "admin.socket",
+        address: socket.display().to_string(),
+        error,
     })?;
     let router = Arc::new(admin::router(node));
     Ok(vec![

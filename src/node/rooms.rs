@@ -5,7 +5,7 @@ use crate::{
     audit::Ca,
     config::Settings,
     consensus::{self, Consensus, Group, Member, RaftId, StateMachine},
-    engine::{Applier, Agreement, Engine, EngineOptions, Rows, bulk::Bulk},
+    engine::{Agreement, Applier, Engine, EngineOptions, Rows, bulk::Bulk},
     log::{Log, LogOptions},
     peer::{Peers, Tls},
     seam::net::{NodeNumber, Router, Transport},
@@ -102,8 +102,7 @@ async fn open_base(
     let settings = &node.settings;
     let identity = settle::settle(settings, cluster, transport).await?;
     let data = &settings.node.data;
-    let log_options =
-        LogOptions { segment_bytes: settings.storage.log_segment, fatal: fatal(), ..Default::default() };
+    let log_options = LogOptions { segment_bytes: settings.storage.log_segment, fatal: fatal(), ..Default::default() };
     let log = Log::open(node.world.clone(), data.join("log"), log_options).await;
     let (log, damage) = log.map_err(|e| NodeError::Room { room: "log", why: e.to_string() })?;
     let store = Store::open(node.world.clone(), data.join("store"), store_options(settings)).await;

@@ -47,11 +47,7 @@ pub fn peers(settings: &Settings) -> Vec<(NodeNumber, SocketAddr)> {
 }
 
 /// This node's identity: as stored, else as its peers give it anew. Asks them until one answers.
-pub async fn settle(
-    settings: &Settings,
-    cluster: &str,
-    transport: &Arc<dyn Transport>,
-) -> Result<Identity, NodeError> {
+pub async fn settle(settings: &Settings, cluster: &str, transport: &Arc<dyn Transport>) -> Result<Identity, NodeError> {
     let data = &settings.node.data;
     match Identity::read(data)? {
         Some(found) if found.cluster != cluster || found.node != settings.node.number => {
@@ -103,7 +99,11 @@ async fn rejoin(settings: &Settings, cluster: &str, transport: &Arc<dyn Transpor
         let deadline = Instant::now() + ROUND;
         match consensus::rejoin(transport, &peers, settings.peer.advertise, deadline).await {
             Ok(given) => {
-                tracing::info!(event = "node.rejoined", incarnation = given.id.incarnation(), "a new incarnation was given");
+                tracing::info!(
+                    event = "node.rejoined",
+                    incarnation = given.id.incarnation(),
+                    "a new incarnation was given"
+                );
                 return Ok(Identity {
                     format: 1,
                     cluster: cluster.into(),

@@ -118,7 +118,10 @@ pub async fn drain(node: Arc<Node>, _: AdminRequest) -> Told {
 
 pub async fn undrain(node: Arc<Node>, _: AdminRequest) -> Told {
     let Some(front) = node.front.get() else { return Err(fault("the listener is not open")) };
-    front.resume().await.map_err(|e| AdminError::of(&codes::CLI_PORT, "the node cannot listen again", e.to_string()))?;
+    front
+        .resume()
+        .await
+        .map_err(|e| AdminError::of(&codes::CLI_PORT, "the node cannot listen again", e.to_string()))?;
     front.set_draining(false);
     Ok(json!({"number": node.settings.node.number, "draining": false}))
 }
@@ -212,7 +215,8 @@ async fn plan(node: &Node, rooms: &Rooms, ask: &Remove) -> Result<Vec<String>, A
             Err(AdminError::of(&codes::CLI_UNSAFE_REMOVE, what(), why).with_fix(fix))
         }
         warned => {
-            let mut steps = vec![format!("node {} leaves every partition; {} voters remain", ask.number, remaining.len())];
+            let mut steps =
+                vec![format!("node {} leaves every partition; {} voters remain", ask.number, remaining.len())];
             steps.extend(warned.map(|why| format!("warning, forced: {why}")));
             Ok(steps)
         }

@@ -86,6 +86,16 @@ impl Rooms {
         self.log.clone().close().await;
     }
 
+    /// Ends when stored rows fail a check: the node must stop and start again, which rebuilds them (P7).
+    pub async fn damaged(&self) -> String {
+        let mut damage = self.store.damage();
+        match damage.wait_for(|partitions| !partitions.is_empty()).await {
+            Ok(partitions) => format!("rows of partitions {partitions:?} failed their checks"),
+            // The store is closing.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Bytes on disk of log and store.
     pub fn bytes(&self) -> (u64, u64) {
         (self.log.bytes(), self.store.bytes())

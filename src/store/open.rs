@@ -331,6 +331,7 @@ async fn flush_when_due(store: Weak<Inner>, wake: Arc<Notify>) {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 break;
             }
+            report(&partitions);
         }
         report(&partitions);
     }

@@ -351,6 +351,10 @@ impl Reply {
     pub fn needs_view(&self) -> bool {
         self.view
     }
+    /// The partition whose rows [`Mesh::answer`](super::Mesh::answer) wants instead of the mailbox's, as they are there.
+    pub fn probes(&self) -> Option<u16> {
+        self.problem.as_ref().map(|p| p.probe).filter(|p| *p != 0)
+    }
     /// Whether the answer waits for what this decision sent to other partitions.
     pub fn awaits_deliveries(&self) -> bool {
         self.deliveries

@@ -5,7 +5,6 @@ use super::api::{ConsensusError, Member, RaftId};
 use super::consensus::{SITE_GROUP, Shared};
 use super::group::Group;
 use openraft::Instant;
-use openraft::async_runtime::watch::WatchReceiver;
 use std::collections::BTreeMap;
 use std::sync::Weak;
 use std::time::Duration;
@@ -33,16 +32,21 @@ pub async fn keep(shared: Weak<Shared>, group: Group) {
     let leadership = group.leadership();
     loop {
         tick.tick().await;
+        let Some(shared) = shared.upgrade() else { return };
         if !leadership.borrow().leading {
+            if group.number() == SITE_GROUP {
+                super::rejoin::tell_address(&shared, &group).await;
+            }
             continue;
         }
-        let Some(shared) = shared.upgrade() else { return };
-        let Some(step) = next(&group, site_members(&shared, &group)) else { continue };
+        let Some(step) = next(&group, site_members(&shared, &group), shared.options.address) else { continue };
         drop(shared);
         let done = match &step {
             Step::Settle => group.settle_members().await,
             Step::Add(member) => group.add_learner(member.id, member.address).await,
             Step::Promote(id) => group.promote(*id).await,
+            // Whoever leads next takes this node out.
+            Step::Remove(id) if *id == group.id() => group.hand_over(None).await,
             Step::Remove(id) => group.remove(*id).await,
         };
         log(&group, &step, done);
@@ -71,8 +75,8 @@ fn site_members(shared: &Shared, group: &Group) -> Option<Vec<Member>> {
     (!members.is_empty()).then_some(members)
 }
 
-fn next(group: &Group, site: Option<Vec<Member>>) -> Option<Step> {
-    let metrics = group.raft().metrics().borrow_watched().clone();
+fn next(group: &Group, site: Option<Vec<Member>>, listens: std::net::SocketAddr) -> Option<Step> {
+    let metrics = group.metrics();
     let config = metrics.membership_config.membership();
     let last = metrics.last_log_index.unwrap_or(0);
     let alive = |id: &u64| {
@@ -84,7 +88,12 @@ fn next(group: &Group, site: Option<Vec<Member>>) -> Option<Step> {
         matched.is_some_and(|at| last.saturating_sub(at.index) <= CAUGHT_UP) && alive(&id.0)
     };
     let joint = config.get_joint_config().len() > 1;
-    plan(joint, &super::types::members(config), site.as_deref(), caught_up)
+    let members = super::types::members(config);
+    let own = members.iter().find(|m| m.id == group.id());
+    if let Some(moved) = own.filter(|m| !joint && site.is_none() && m.address != listens) {
+        return Some(Step::Add(Member { address: listens, ..*moved }));
+    }
+    plan(joint, &members, site.as_deref(), caught_up)
 }
 
 /// Decides on values alone.

@@ -241,9 +241,11 @@ async fn finish(
         if wait.deliveries {
             edge.backend.settled(outcome).await;
         }
-        if wait.view {
-            view = Some(edge.backend.view(outcome.partition, outcome.index).await?);
-        }
+        view = match wait.other {
+            Some(other) => Some(edge.backend.view(other, 0).await?),
+            None if wait.view => Some(edge.backend.view(outcome.partition, outcome.index).await?),
+            None => None,
+        };
     }
     let site = edge.backend.site();
     let reply = exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _)).map_err(fault)?;

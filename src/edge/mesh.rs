@@ -4,7 +4,7 @@ use super::backend::Stored;
 use super::problem::Refusal;
 use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
 use crate::access::gate::Permit;
-use crate::engine::{ServiceId, services};
+use crate::engine::{PartitionId, ServiceId, services};
 use crate::ops::codes::Kind;
 use crate::services::mesh::{self, Mesh, Route};
 use crate::store::Reader;
@@ -128,7 +128,8 @@ impl Exchange for Asked {
             }
         }
         let (call, reply) = chosen;
-        let wait = Wait { call, view: reply.needs_view(), deliveries: reply.awaits_deliveries() };
+        let other = reply.probes().map(PartitionId);
+        let wait = Wait { call, view: reply.needs_view(), deliveries: reply.awaits_deliveries(), other };
         self.reply = Some(reply);
         Ok(wait)
     }

@@ -4,7 +4,7 @@
 use super::backend::Stored;
 use super::problem::Refusal;
 use crate::access::gate::Permit;
-use crate::engine::ServiceId;
+use crate::engine::{PartitionId, ServiceId};
 use crate::store::Reader;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -82,6 +82,8 @@ pub struct Wait {
     pub view: bool,
     /// Until that call's deliveries to other partitions are applied.
     pub deliveries: bool,
+    /// Rows of this partition instead, as far as this node has them: a hint, not a fence.
+    pub other: Option<PartitionId>,
 }
 
 /// A stored reply that cannot be read: the program's fault. The text is for the log.

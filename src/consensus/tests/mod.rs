@@ -106,6 +106,9 @@ impl Transport for Port {
             let late = net.slow.read().unwrap().filter(|(k, _)| *k == kind).map(|(_, d)| d);
             if let Some(late) = late {
                 tokio::time::sleep(late.min(timeout)).await;
+                if late >= timeout {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
             }
             match answered {
                 Ok(answer) if !cut(&net) => answer,
@@ -142,6 +145,7 @@ pub async fn start(
     transport: Arc<dyn Transport>,
     router: Arc<Router>,
     groups: u16,
+    listens: SocketAddr,
     mend: &[(NodeNumber, SocketAddr)],
 ) -> Node {
     let (log_options, store_options) = small();
@@ -154,7 +158,7 @@ pub async fn start(
         snapshot_after_bytes: 1 << 20,
         keep_bytes: 256 << 10,
         fatal: Arc::new(move |why| told.lock().unwrap().push(why.to_owned())),
-        ..Options::new("test", id, address(id.node().0))
+        ..Options::new("test", id, listens)
     };
     let parts = Parts { log: log.clone(), store: store.clone(), transport, router };
     let consensus = Consensus::new(parts, options);
@@ -193,6 +197,8 @@ pub struct Cluster {
     pub groups: u16,
     /// Who may be asked to mend a damaged log.
     pub mend: Vec<(NodeNumber, SocketAddr)>,
+    /// Nodes that listen elsewhere than at first.
+    pub moved: HashMap<NodeNumber, SocketAddr>,
 }
 
 impl Cluster {
@@ -203,6 +209,7 @@ impl Cluster {
             nodes: (0..size).map(|_| None).collect(),
             groups,
             mend: vec![],
+            moved: HashMap::new(),
         };
         for node in 1..=size {
             cluster.start(RaftId::new(NodeNumber(node), 1)).await;
@@ -224,7 +231,8 @@ impl Cluster {
         let router = Arc::new(Router::default());
         self.net.routers.write().unwrap().insert(id.node(), router.clone());
         let dir = self.dir.path().join(format!("node{}", id.node()));
-        let node = start(&dir, id, self.port(id.node()), router, self.groups, &self.mend).await;
+        let listens = self.moved.get(&id.node()).copied().unwrap_or(address(id.node().0));
+        let node = start(&dir, id, self.port(id.node()), router, self.groups, listens, &self.mend).await;
         let place = usize::from(id.node().0) - 1;
         self.nodes[place] = Some(node);
     }

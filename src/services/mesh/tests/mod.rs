@@ -6,6 +6,8 @@ mod authorization;
 mod chunks;
 mod collecting;
 mod expiry;
+mod formats;
+mod hostile;
 mod listing;
 mod lookups;
 mod routing;

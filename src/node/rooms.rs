@@ -74,10 +74,10 @@ impl Rooms {
         Ok(Rooms { identity, peers, transport, consensus, groups, engine, bulk, mesh, ca, log, store })
     }
 
-    /// Stops agreement, then closes the store and the log, synced.
+    /// Stops deciding, then agreement, then closes the store and the log, synced.
     pub async fn close(&self) {
-        self.consensus.shutdown().await;
         self.engine.stop().await;
+        self.consensus.shutdown().await;
         self.peers.close();
         if let Err(e) = self.store.clone().close().await {
             // Nothing rests on it: the log has everything.

@@ -46,8 +46,6 @@ pub trait Fs: Send + Sync + 'static {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// (free bytes for us, total bytes) of the file system that holds `path`.
     fn space(&self, path: &Path) -> io::Result<(u64, u64)>;
-    /// Waits on the calling thread, which is one for blocking work. A simulation has one thread and does not wait.
-    fn pause(&self, _time: std::time::Duration) {}
     /// True where blocking work must run inline on the calling thread (simulation).
     fn inline(&self) -> bool {
         false

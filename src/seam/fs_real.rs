@@ -64,10 +64,6 @@ impl File for RealFile {
 }
 
 impl Fs for RealFs {
-    #[allow(clippy::disallowed_methods, reason = "called on threads for blocking work only")]
-    fn pause(&self, time: std::time::Duration) {
-        std::thread::sleep(time);
-    }
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
         options.read(true);

@@ -68,9 +68,9 @@ pub async fn run(globals: &Globals, args: Args) -> Done {
     let value = json!({
         "cluster": answer.cluster, "node": answer.number, "nodes": answer.nodes, "config": drop_in,
     });
-    globals.out().one("Membership", &value, "node", || {
-        format!("node {} may join site {}", answer.number, answer.cluster)
-    });
+    globals
+        .out()
+        .one("Membership", &value, "node", || format!("node {} may join site {}", answer.number, answer.cluster));
     globals.out().next("start it with `spine serve` (or `systemctl start spine`)");
     Ok(())
 }

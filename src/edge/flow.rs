@@ -9,7 +9,7 @@ use super::connection::Conn;
 use super::payload::{Held, Payload};
 use super::problem::Refusal;
 use super::problem::kind_of;
-use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Reply, Wait};
+use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
 use super::{Edge, render};
 use crate::access::gate::{Denied, Permit};
 use crate::engine::{Command, Outcome, Unavailable};
@@ -56,7 +56,16 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
         }
     };
     held.in_flight = Some(in_flight);
-    edge.meter.answered(interaction, reply.status().as_u16(), begun.elapsed());
+    let status = reply.status().as_u16();
+    edge.meter.answered(interaction, status, begun.elapsed());
+    tracing::debug!(
+        event = "request.done",
+        interaction,
+        status,
+        correlation_id = ids.correlation,
+        duration_ms = begun.elapsed().as_millis() as u64,
+        "a request was answered"
+    );
     reply.map(|payload| payload.hold(held))
 }
 
@@ -74,8 +83,8 @@ fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Perm
     tenant.check().map_err(limited)?;
     let Ok(mine) = tenant.requests.clone().try_acquire_owned() else { return Err(limited(Duration::from_secs(1))) };
     let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(Refusal::new(&codes::OVERLOADED)) };
-    well_formed(&head.headers)?;
-    let standing = edge.backend.standing(conn.peer.certificate()).map_err(Refusal::from)?;
+    well_formed(head)?;
+    let standing = edge.backend.standing(conn.peer.certificate())?;
     let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(|denied| {
         Refusal::new(match denied {
             Denied::Unknown => &codes::CERTIFICATE_UNKNOWN,
@@ -159,7 +168,8 @@ async fn receive(
             dismiss(conn, headers, reader.into_rest());
             return Ok(Body::Skipped);
         }
-        upload = Some(edge.uploads.try_acquire().map_err(|_| Refusal::new(&codes::OVERLOADED))?);
+        let turn = tokio::time::timeout(edge.options.upload_patience, edge.uploads.acquire());
+        upload = Some(turn.await.map_err(|_| Refusal::new(&codes::OVERLOADED))?);
     }
     let read = body::read(&mut reader, exchange.body_rule(), edge.backend.as_ref()).await;
     drop(upload);
@@ -173,12 +183,11 @@ async fn receive(
 /// Commands, then the answer as of their decision.
 async fn carry_out(
     edge: &Arc<Edge>,
-    exchange: Box<dyn Exchange>,
+    mut exchange: Box<dyn Exchange>,
     permit: Permit,
     calls: Vec<Call>,
     ids: &Ids,
 ) -> Response<Payload> {
-    let mut exchange = exchange;
     let interaction = permit.interaction();
     let caller = permit.into_caller();
     let command = |call: Call| Command {
@@ -189,46 +198,57 @@ async fn carry_out(
         correlation_id: ids.correlation.clone(),
         ..Default::default()
     };
-    let refusal = match decided(edge, exchange.as_mut(), calls.into_iter().map(command).collect()).await {
-        Ok(reply) => match render::reply(edge, reply, ids).await {
+    // Was the token used up, or may it have been, while the client is told to come again with it?
+    let (refusal, spent) = match submit(edge, calls.into_iter().map(command).collect()).await {
+        Err(why) => (Refusal::from(why.clone()), !why.retry_is_safe()),
+        Ok(outcomes) => match finish(edge, exchange.as_mut(), &outcomes, ids).await {
             Ok(response) => return response,
-            Err(refusal) => refusal,
+            Err(refusal) => {
+                let spent = refusal.code.kind == Kind::Busy;
+                (refusal, spent)
+            }
         },
-        Err(refusal) => refusal,
     };
-    // The decision may have used the token up, and the client is about to be told to come again with it.
-    let in_doubt = [codes::OUTCOME_UNKNOWN.code, codes::BODY_UNAVAILABLE.code, codes::NO_LEADER.code];
-    if in_doubt.contains(&refusal.code.code)
-        && let Some(call) = exchange.release()
-    {
+    if spent && let Some(call) = exchange.release() {
         release(edge, command(call)).await;
     }
     render::refuse(exchange.as_ref(), &refusal, interaction, ids)
 }
 
-async fn decided(edge: &Edge, exchange: &mut dyn Exchange, mut commands: Vec<Command>) -> Result<Reply, Refusal> {
-    let outcomes: Vec<Outcome> = match (commands.pop(), commands.is_empty()) {
-        (Some(only), true) => vec![edge.backend.submit(only).await?],
+async fn submit(edge: &Edge, mut commands: Vec<Command>) -> Result<Vec<Outcome>, Unavailable> {
+    match (commands.pop(), commands.is_empty()) {
+        (Some(only), true) => Ok(vec![edge.backend.submit(only).await?]),
         (Some(last), false) => {
             commands.push(last);
-            try_join_all(commands.into_iter().map(|c| edge.backend.submit(c))).await?
+            try_join_all(commands.into_iter().map(|c| edge.backend.submit(c))).await
         }
-        (None, _) => vec![],
-    };
+        (None, _) => Ok(vec![]),
+    }
+}
+
+/// What is decided, as an answer: waits for what the protocol wants to see, and opens the body.
+async fn finish(
+    edge: &Edge,
+    exchange: &mut dyn Exchange,
+    outcomes: &[Outcome],
+    ids: &Ids,
+) -> Result<Response<Payload>, Refusal> {
     let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
-    let fault = |broken: super::protocol::Broken| Refusal::from(Unavailable::Fault(broken.0));
-    let wait: Wait = exchange.replied(&replies).map_err(fault)?;
+    let wait: Wait = exchange.replied(&replies)?;
     let mut view = None;
     if let Some(outcome) = outcomes.get(wait.call) {
         if wait.deliveries {
             edge.backend.settled(outcome).await;
         }
-        if wait.view {
-            view = Some(edge.backend.view(outcome.partition, outcome.index).await?);
-        }
+        view = match wait.other {
+            Some(other) => Some(edge.backend.view(other, 0).await?),
+            None if wait.view => Some(edge.backend.view(outcome.partition, outcome.index).await?),
+            None => None,
+        };
     }
     let site = edge.backend.site();
-    exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _)).map_err(fault)
+    let reply = exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _))?;
+    render::reply(edge, reply, ids).await
 }
 
 /// Makes a token usable again, in the background after a moment; bounded, because each holds a place in a queue.
@@ -249,8 +269,13 @@ async fn release(edge: &Arc<Edge>, command: Command) {
     let _ = tokio::time::timeout(RELEASE_WAIT, released).await;
 }
 
-/// Headers that may come once: two values would be read differently by different programs.
-fn well_formed(headers: &HeaderMap) -> Result<(), Refusal> {
+/// A host where HTTP/1.1 demands one, and once each of the headers that may come once: two values would be read
+/// differently by different programs.
+fn well_formed(head: &Parts) -> Result<(), Refusal> {
+    let headers = &head.headers;
+    if head.version == http::Version::HTTP_11 && !headers.contains_key(http::header::HOST) {
+        return Err(Refusal::new(&codes::BAD_REQUEST).because("no host"));
+    }
     if headers.keys_len() == headers.len() {
         return Ok(());
     }

@@ -34,6 +34,8 @@ pub enum Phase {
 
 /// Serves until `stop` turns true, then drains. Returns when the last connection is closed.
 pub async fn serve(edge: Arc<Edge>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    // A node that was drained and is put back serves again.
+    edge.draining.store(false, Relaxed);
     let room = Arc::new(Semaphore::new(edge.options.max_connections));
     let handshakes = Arc::new(Semaphore::new(edge.options.max_handshakes));
     let (phase, phases) = watch::channel(Phase::Serving);

@@ -4,7 +4,7 @@ use super::backend::Stored;
 use super::problem::Refusal;
 use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
 use crate::access::gate::Permit;
-use crate::engine::{ServiceId, services};
+use crate::engine::{PartitionId, ServiceId, services};
 use crate::ops::codes::Kind;
 use crate::services::mesh::{self, Mesh, Route};
 use crate::store::Reader;
@@ -120,7 +120,7 @@ impl Exchange for Asked {
         let every = self.ask.as_ref().is_some_and(|ask| ask.every);
         let mut chosen = (0, mesh::Reply { elsewhere: true, ..Default::default() });
         for (call, bytes) in replies.iter().enumerate() {
-            let reply = mesh::Reply::of(bytes).map_err(broken)?;
+            let reply = mesh::Reply::of(bytes)?;
             // Where all are wanted, a refusal of one is the answer of all.
             let better = if every { reply.problem.is_some() } else { chosen.1.elsewhere && !reply.elsewhere };
             if call == 0 || better {
@@ -128,15 +128,16 @@ impl Exchange for Asked {
             }
         }
         let (call, reply) = chosen;
-        let wait = Wait { call, view: reply.needs_view(), deliveries: reply.awaits_deliveries() };
+        let other = reply.probes().map(PartitionId);
+        let wait = Wait { call, view: reply.needs_view(), deliveries: reply.awaits_deliveries(), other };
         self.reply = Some(reply);
         Ok(wait)
     }
 
     fn answer(&mut self, site: &dyn Reader, view: Option<&dyn Reader>) -> Result<Reply, Broken> {
         match (&self.ask, &self.reply) {
-            (Some(ask), Some(answer)) => self.mesh.answer(ask, answer, site, view).map(reply).map_err(broken),
-            _ => Err(Broken("an answer was asked for before its reply was there".into())),
+            (Some(ask), Some(answer)) => Ok(reply(self.mesh.answer(ask, answer, site, view)?)),
+            _ => Err(Broken::Fault("an answer was asked for before its reply was there".into())),
         }
     }
 
@@ -146,7 +147,7 @@ impl Exchange for Asked {
             Kind::Unauthenticated => 403,
             _ => refusal.status().as_u16(),
         };
-        if status >= 500 || status == 429 {
+        if status >= 500 {
             return reply(self.mesh.unavailable(status, refusal.words(), correlation));
         }
         // Words and codes of the catalogue hold nothing that JSON would escape; a test holds that.
@@ -171,10 +172,6 @@ impl Exchange for Asked {
 
 fn call(call: mesh::Call) -> Call {
     Call { key: call.key, payload: call.payload }
-}
-
-fn broken(fault: impl std::fmt::Display) -> Broken {
-    Broken(fault.to_string())
 }
 
 fn reply(response: mesh::Response) -> Reply {

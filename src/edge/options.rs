@@ -42,8 +42,10 @@ pub struct Options {
     /// Requests a second of one system, and how many it may send in a burst.
     pub rate: u32,
     pub burst: u32,
-    /// Bodies above [`INLINE_BODY`] being received at once: each holds a file and a piece in memory.
+    /// Bodies above [`INLINE_BODY`] being received at once: each holds a file and some 1 MiB of pieces in memory.
     pub max_uploads: usize,
+    /// How long a large body waits for its turn, unread, before it is refused.
+    pub upload_patience: Duration,
     /// How long a drain waits for what is in flight.
     pub drain_timeout: Duration,
     /// How long a drain answers `connection: close` before it closes idle connections.
@@ -70,7 +72,8 @@ impl Default for Options {
             max_requests_per_system: 1_024,
             rate: 20_000,
             burst: 20_000,
-            max_uploads: 128,
+            max_uploads: 64,
+            upload_patience: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(60),
             drain_linger: Duration::from_secs(1),
         }

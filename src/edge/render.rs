@@ -8,13 +8,18 @@ use super::protocol::{Exchange, Reply, ReplyBody};
 use crate::engine::Unavailable;
 use crate::ops::codes::{self, Kind};
 use bytes::Bytes;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use std::io::{self, Write};
+use std::num::NonZeroU32;
+use std::sync::LazyLock;
 
 static CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 static REQUEST: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Refusals logged at info a second.
+const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// Compressed bytes inflated at a time: gzip grows data at most some thousandfold, so 1 KiB becomes 1 MiB.
 const INFLATE_AT_ONCE: usize = 1 << 10;
 /// Inflated pieces ahead of the socket.
@@ -43,25 +48,7 @@ fn unreadable(why: Unavailable) -> Refusal {
 
 /// A refusal in the protocol's words; its private words go to the log, under the correlation id.
 pub fn refuse(exchange: &dyn Exchange, refusal: &Refusal, interaction: &'static str, ids: &Ids) -> Response<Payload> {
-    if refusal.code.kind == Kind::Fault {
-        tracing::error!(
-            event = "request.fault",
-            interaction,
-            correlation_id = ids.correlation,
-            code = refusal.code.code,
-            cause = refusal.private(),
-            "a request met a fault of ours"
-        );
-    } else {
-        tracing::debug!(
-            event = "request.refused",
-            interaction,
-            correlation_id = ids.correlation,
-            code = refusal.code.code,
-            cause = refusal.private(),
-            "a request was refused"
-        );
-    }
+    log(refusal, interaction, ids);
     let reply = exchange.refuse(refusal, &ids.correlation);
     let payload = match reply.body {
         ReplyBody::Bytes(bytes) => bytes,
@@ -76,6 +63,42 @@ pub fn refuse(exchange: &dyn Exchange, refusal: &Refusal, interaction: &'static 
         response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// The line that the correlation id leads to. Who may not come in is worth a line each, but not so many that a noisy
+/// caller fills the journal; what is over a limit or malformed is told by metrics.
+fn log(refusal: &Refusal, interaction: &'static str, ids: &Ids) {
+    static LINES: LazyLock<DefaultDirectRateLimiter> =
+        LazyLock::new(|| RateLimiter::direct(Quota::per_second(LINES_PER_SECOND)));
+    let (code, cause, correlation_id) = (refusal.code.code, refusal.private(), &ids.correlation);
+    match refusal.code.kind {
+        Kind::Fault => tracing::error!(
+            event = "request.fault",
+            interaction,
+            correlation_id,
+            code,
+            cause,
+            "a request met a fault of ours"
+        ),
+        Kind::Forbidden | Kind::Unauthenticated if LINES.check().is_ok() => {
+            tracing::info!(
+                event = "request.refused",
+                interaction,
+                correlation_id,
+                code,
+                cause,
+                "a request was refused"
+            );
+        }
+        _ => tracing::debug!(
+            event = "request.refused",
+            interaction,
+            correlation_id,
+            code,
+            cause,
+            "a request was refused"
+        ),
+    }
 }
 
 fn respond(

@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use super::flights::Flights;
 use super::ports::Rows;
+use super::rows;
 use super::{PartitionId, PartitionMap};
 use crate::consensus::{self, Fatal, GroupNumber, StateMachine};
 use crate::store::tables::Table;
@@ -12,7 +13,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 /// A partition on this node, as applying, deciding and reading share it.
 pub(super) struct Slot {
@@ -22,6 +23,8 @@ pub(super) struct Slot {
     pub readers: Readers,
     /// Rises when outbox rows were applied: deliverers look again.
     pub outbox: watch::Sender<u64>,
+    /// By source partition: how much of its outbox is applied here, and who waits for more.
+    pub inbound: Vec<Readers>,
 }
 
 /// The engine's half of consensus: made first, given to consensus, then to [`super::Engine::start`].
@@ -34,10 +37,13 @@ impl Applier {
     /// `rows`: the store's partitions 0..=P in order. `fatal` is called, and must end the process, when a committed
     /// entry cannot be read: replicas must not part ways (P7).
     pub fn new(rows: Vec<Arc<dyn Rows>>, fatal: Fatal) -> Arc<Applier> {
+        let count = rows.len();
         let slots = rows.into_iter().enumerate().map(|(n, rows)| {
             let id = PartitionId(n as u16);
             let (flights, readers) = (Flights::default(), Readers::new(rows.applied_index()));
-            Arc::new(Slot { id, rows, flights, readers, outbox: watch::Sender::new(0) })
+            // Zero is no more than the truth; who waits looks at the row too.
+            let inbound = (0..count).map(|_| Readers::new(0)).collect();
+            Arc::new(Slot { id, rows, flights, readers, outbox: watch::Sender::new(0), inbound })
         });
         Arc::new(Applier { slots: slots.collect(), fatal })
     }
@@ -96,34 +102,52 @@ impl StateMachine for Applier {
         }
         slot.readers.applied(last);
     }
+
+    /// Fences at or below `index` have been reached, though no entry came.
+    fn installed(&self, group: GroupNumber, index: u64) {
+        if let Some(slot) = self.slots.get(usize::from(group)) {
+            slot.flights.unknown();
+            slot.readers.applied(index);
+        }
+    }
 }
 
 impl Slot {
+    /// Rings where rows concern the outbox.
     fn noticed(&self, rows: &[RowOp]) {
-        let outbox = |op: &RowOp| matches!(op, RowOp::Put { key, .. } if key.first() == Some(&(Table::Outbox as u8)));
-        if rows.iter().any(outbox) {
+        let mut sent = false;
+        for op in rows {
+            let RowOp::Put { key, value, .. } = op else { continue };
+            match key.first() {
+                Some(&OUTBOX) => sent = true,
+                Some(&INBOUND) => {
+                    let source = rows::source_of_inbound(key).and_then(|s| self.inbound.get(usize::from(s.0)));
+                    if let (Some(readers), Ok(upto)) = (source, value.as_ref().try_into()) {
+                        readers.applied(u64::from_be_bytes(upto));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if sent {
             self.outbox.send_modify(|n| *n += 1);
         }
     }
 }
+
+const OUTBOX: u8 = Table::Outbox as u8;
+const INBOUND: u8 = Table::Inbound as u8;
 
 /// Who waits for an index to be applied. Each waiter is woken once, when its turn has come.
 pub(super) struct Readers {
     index: AtomicU64,
     waiting: Mutex<BTreeMap<(u64, u64), oneshot::Sender<()>>>,
     next: AtomicU64,
-    /// Rings on each apply, for those who wait for something else than an index.
-    pub moved: Notify,
 }
 
 impl Readers {
     fn new(index: u64) -> Self {
-        Readers {
-            index: AtomicU64::new(index),
-            waiting: Mutex::default(),
-            next: AtomicU64::new(0),
-            moved: Notify::new(),
-        }
+        Readers { index: AtomicU64::new(index), waiting: Mutex::default(), next: AtomicU64::new(0) }
     }
 
     /// Everything up to `index` is applied.
@@ -136,8 +160,6 @@ impl Readers {
                 let _ = wake.send(());
             }
         }
-        drop(waiting);
-        self.moved.notify_waiters();
     }
 
     pub fn index(&self) -> u64 {

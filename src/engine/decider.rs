@@ -8,10 +8,11 @@ use super::decide::{Base, Batch, Desk, Moment, Rules, TIMERS_A_BATCH};
 use super::draft::Draft;
 use super::entry::{Entry, Packer};
 use super::flights::{Flight, Setback, Waiting};
-use super::ports::{Agreement, Rows};
+use super::ports::Agreement;
 use super::queue::Queued;
 use super::rows::{self, Mark};
 use super::space::Space;
+use super::view::Fences;
 use super::{ServiceId, Unavailable};
 use crate::audit;
 use crate::consensus::Leadership;
@@ -23,7 +24,7 @@ use crate::store::tables::Table;
 use crate::wire::record::Record as _;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Commands and rows' bytes that one entry takes at most: what a disk syncs in a few milliseconds.
 const MAX_COMMANDS: usize = 512;
@@ -36,6 +37,10 @@ const EAGER_FLIGHTS: usize = 2;
 const WORTH_AN_ENTRY: usize = 64;
 /// How long callers of a lost reign wait for certainty before they hear `Unknown`.
 const SETTLE: Duration = Duration::from_millis(2_500);
+/// How long a new leader waits for the newest registry.
+const KNOW_THE_SITE: Duration = Duration::from_secs(2);
+/// Pause before a leader whose rows cannot be read looks again.
+const UNFIT_PAUSE: Duration = Duration::from_millis(500);
 /// How often timers, old requests and the audit head are looked at.
 const TICK: Duration = Duration::from_millis(200);
 const FORGET_EVERY: u32 = 25;
@@ -46,7 +51,9 @@ const HEAD_MILLIS: u64 = 60_000;
 /// A partition's decider.
 pub(super) struct Decider {
     pub slot: Arc<Slot>,
-    pub site: Arc<dyn Rows>,
+    pub site: Arc<Slot>,
+    /// Fences of the site partition; none for that partition itself.
+    pub site_fences: Option<Fences>,
     pub group: Arc<dyn Agreement>,
     pub rules: Rules,
     pub queue: mpsc::Receiver<Queued>,
@@ -82,7 +89,11 @@ impl Decider {
             let now = *leadership.borrow_and_update();
             if now.leading && last_reign != Some(now.reign) {
                 last_reign = Some(now.reign);
-                self.reign(now, &mut leadership).await;
+                if !self.reign(now, &mut leadership).await {
+                    // It decided nothing, so it may try again in the same reign.
+                    last_reign = None;
+                    tokio::time::sleep(UNFIT_PAUSE).await;
+                }
                 settle = Some(Instant::now() + SETTLE);
                 continue;
             }
@@ -102,16 +113,21 @@ impl Decider {
         }
     }
 
-    async fn reign(&mut self, now: Leadership, leadership: &mut watch::Receiver<Leadership>) {
+    /// `false` when the reign could not be begun.
+    async fn reign(&mut self, now: Leadership, leadership: &mut watch::Receiver<Leadership>) -> bool {
         // Consensus opens a reign when everything proposed before is applied or dropped: what has not landed is lost.
         self.slot.flights.none_done();
         self.slot.flights.take_landed();
+        if self.know_the_site(now, leadership).await.is_err() {
+            return true;
+        }
         let mut reign = match self.ascend(now) {
-            Ok(reign) => reign,
-            Err(e) => {
-                tracing::error!(event = "engine.reign.unreadable", partition = self.slot.id.0, error = %e);
+            Ok(reign) if self.fit() => reign,
+            unfit => {
+                let error = unfit.err().map(|e| e.to_string());
+                tracing::error!(event = "engine.reign.unfit", partition = self.slot.id.0, error);
                 let _ = self.group.hand_over(None).await;
-                return;
+                return false;
             }
         };
         tracing::info!(
@@ -130,6 +146,28 @@ impl Decider {
             term = reign.term,
             entries = reign.batches
         );
+        true
+    }
+
+    /// Whether rows can be read: a damaged store must not lead.
+    fn fit(&self) -> bool {
+        self.slot.rows.servable() && self.site.rows.servable()
+    }
+
+    /// Waits until this node has the registry as it was when the reign began: a node that has just started would
+    /// refuse mailboxes that it has not yet heard of. Goes on with what it has when nobody leads the site.
+    async fn know_the_site(&self, now: Leadership, leadership: &mut watch::Receiver<Leadership>) -> Result<(), Over> {
+        let Some(fences) = &self.site_fences else { return Ok(()) };
+        let deadline = Instant::now() + KNOW_THE_SITE;
+        let known = async {
+            if let Ok(index) = fences.ask(deadline).await {
+                let _ = timeout_at(deadline, self.site.readers.reach(index)).await;
+            }
+        };
+        tokio::select! {
+            _ = known => Ok(()),
+            _ = leadership.wait_for(|l| !l.leading || l.reign != now.reign) => Err(Over),
+        }
     }
 
     /// Starts from what is applied: the mark, the first timer, the newest signed head.
@@ -212,6 +250,12 @@ impl Decider {
     /// Decides what is in the inbox, one entry's worth, and proposes it.
     async fn decide(&mut self, reign: &mut Reign) -> Result<(), Over> {
         self.slot.rows.room().await;
+        if !self.fit() {
+            tracing::error!(event = "engine.reign.unfit", partition = self.slot.id.0);
+            reign.inbox.drain(..).for_each(|queued| queued.refuse(Setback::NotLeader));
+            let _ = self.group.hand_over(None).await;
+            return Ok(());
+        }
         let now = self.now(reign);
         let count = reign.inbox.len().min(MAX_COMMANDS);
         let mut entropy = vec![0u8; 16 * count];
@@ -258,7 +302,7 @@ impl Decider {
     }
 
     fn base(&self) -> Base<'_> {
-        Base { rows: self.slot.rows.as_ref(), site: self.site.as_ref() }
+        Base { rows: self.slot.rows.as_ref(), site: self.site.rows.as_ref() }
     }
 
     /// Sends a batch on its way.

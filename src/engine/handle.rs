@@ -10,7 +10,7 @@ use super::queue::Queue;
 use super::rows::{self, Mark};
 use super::space::{self, Space};
 use super::submit::Frames;
-use super::view::{Fences, fence_task};
+use super::view::{Fences, View, fence_task};
 use super::{Outcome, PartitionId, PartitionMap, SITE, Unavailable};
 use crate::audit;
 use crate::seam::World;
@@ -18,7 +18,7 @@ use crate::seam::net::{NodeNumber, Router, Transport, kinds};
 use crate::store::Reader;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Bounds and waits of an engine.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct EngineOptions {
     pub spare_bytes: u64,
 }
 
+/// How often who waits for a delivery looks at the row itself: an installed snapshot moves it without an apply.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// P3 promises a day.
 const SHORTEST_MEMORY: Duration = Duration::from_secs(24 * 3600);
 
@@ -82,7 +84,7 @@ pub struct Engine {
 impl Engine {
     /// Starts deciders, fences, deliverers and the watch over free space, and claims the engine's frame kinds.
     /// `groups` are in the order of `applier`'s partitions. Must run inside a tokio runtime.
-    #[allow(clippy::too_many_arguments)] // one caller, the wiring; each is a room of its own
+    #[allow(clippy::too_many_arguments, reason = "one caller, the wiring; each is a room of its own")]
     pub fn start(
         world: World,
         options: EngineOptions,
@@ -96,11 +98,12 @@ impl Engine {
         let mut tasks = JoinSet::new();
         let map = applier.map();
         let space = Arc::new(Space::new(options.data_dir.clone(), options.spare_bytes));
-        let site = applier.slots[usize::from(SITE.0)].rows.clone();
-        let mut doors = vec![];
+        let site = applier.slots[usize::from(SITE.0)].clone();
+        let mut doors: Vec<Door> = vec![];
         for (slot, group) in applier.slots.iter().zip(&groups) {
             let (queue, queued) = Queue::new(options.queue_commands, options.queue_bytes);
             let (fences, asked) = Fences::new();
+            let site_fences = doors.first().map(|site| site.fences.clone());
             let rules = Rules {
                 partition: slot.id,
                 map,
@@ -111,6 +114,7 @@ impl Engine {
             let decider = Decider {
                 slot: slot.clone(),
                 site: site.clone(),
+                site_fences,
                 group: group.clone(),
                 rules,
                 queue: queued,
@@ -155,9 +159,10 @@ impl Engine {
         self.local(SITE)
     }
 
-    /// A partition as this node has applied it, whatever that is: for status, audit and search, not for answers.
+    /// A partition as this node has applied it, however far that is: for status, audit and search, not for answers.
+    /// Reading fails while the partition is being rebuilt.
     pub fn local(&self, partition: PartitionId) -> Arc<dyn Reader + Send + Sync> {
-        self.inner.doors[usize::from(partition.0)].slot.rows.clone().reader()
+        Arc::new(View::of(self.inner.doors[usize::from(partition.0)].slot.rows.clone()))
     }
 
     /// End of a partition's audit chain as this node has applied it.
@@ -171,16 +176,15 @@ impl Engine {
         let deadline = Instant::now() + patience;
         for (target, sequence) in &outcome.sent {
             let Some(door) = self.inner.doors.get(usize::from(target.0)) else { continue };
-            loop {
-                let moved = door.slot.readers.moved.notified();
-                tokio::pin!(moved);
-                moved.as_mut().enable();
-                let at = rows::inbound(door.slot.rows.as_ref(), outcome.partition)
-                    .map_err(|e| Unavailable::Fault(e.to_string()))?;
+            let rows = door.slot.rows.as_ref();
+            let arrivals = &door.slot.inbound[usize::from(outcome.partition.0)];
+            while arrivals.index() < *sequence {
+                let at = rows::inbound(rows, outcome.partition).map_err(|e| Unavailable::Fault(e.to_string()))?;
                 if at >= *sequence {
                     break;
                 }
-                if tokio::time::timeout_at(deadline, moved).await.is_err() {
+                let look = (Instant::now() + LOOK_AGAIN).min(deadline);
+                if timeout_at(look, arrivals.reach(*sequence)).await.is_err() && look == deadline {
                     return Ok(false);
                 }
             }

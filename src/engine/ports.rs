@@ -5,7 +5,7 @@ use crate::consensus::{Group, Leadership, NotLeader, RaftId};
 use crate::seam::net::NodeNumber;
 use crate::store::{Partition, Position, Reader, RowOp};
 use bytes::Bytes;
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin};
 use tokio::sync::watch;
 
 pub type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -46,7 +46,6 @@ pub trait Rows: Reader + Send + Sync {
     fn servable(&self) -> bool;
     /// Waits until the store can take more rows.
     fn room(&self) -> Wait<'_, ()>;
-    fn reader(self: Arc<Self>) -> Arc<dyn Reader + Send + Sync>;
 }
 
 impl Rows for Partition {
@@ -61,8 +60,5 @@ impl Rows for Partition {
     }
     fn room(&self) -> Wait<'_, ()> {
         Box::pin(Partition::room(self))
-    }
-    fn reader(self: Arc<Self>) -> Arc<dyn Reader + Send + Sync> {
-        self
     }
 }

@@ -149,6 +149,11 @@ pub fn inbound_key(source: PartitionId) -> Bytes {
     Table::Inbound.key().fixed(&source.0.to_be_bytes()).build()
 }
 
+/// The source that an inbound row is about.
+pub fn source_of_inbound(key: &[u8]) -> Option<PartitionId> {
+    key.last_chunk::<2>().map(|n| PartitionId(u16::from_be_bytes(*n)))
+}
+
 /// Highest outbox sequence of `source` applied in the reader's partition.
 pub fn inbound(reader: &dyn Reader, source: PartitionId) -> Result<u64, StoreError> {
     let value = reader.get(&inbound_key(source))?;

@@ -41,6 +41,11 @@ pub struct View {
 }
 
 impl View {
+    /// What this node has, now and later.
+    pub(super) fn of(rows: Arc<dyn Rows>) -> View {
+        View { index: rows.applied_index(), rows }
+    }
+
     /// Log index that everything in the view is at or after.
     pub fn index(&self) -> u64 {
         self.index
@@ -92,6 +97,7 @@ impl Engine {
 }
 
 /// Callers that wait for a partition's next round.
+#[derive(Clone)]
 pub(super) struct Fences {
     send: mpsc::Sender<oneshot::Sender<u64>>,
 }
@@ -102,7 +108,7 @@ impl Fences {
         (Fences { send }, receive)
     }
 
-    async fn ask(&self, deadline: Instant) -> Result<u64, Unavailable> {
+    pub async fn ask(&self, deadline: Instant) -> Result<u64, Unavailable> {
         let (ticket, index) = oneshot::channel();
         self.send.try_send(ticket).map_err(|e| match e {
             mpsc::error::TrySendError::Full(_) => Unavailable::Busy,

@@ -41,6 +41,11 @@ impl MessageId {
         MessageId { micros: (now * 1000).min(LAST_MICROS), tail: 0 }
     }
 
+    /// The partition in which it was made: its sender's.
+    pub fn partition(&self) -> u16 {
+        (self.tail >> 14) as u16
+    }
+
     pub fn millis(&self) -> EpochMillis {
         self.micros / 1000
     }
@@ -76,7 +81,7 @@ mod tests {
         let id = MessageId::mint(1_669_078_773_579, 3, 41, &[7; 16], 0);
         let text = id.to_string();
         assert_eq!(text, "20221122005933579041_00C707");
-        assert_eq!(MessageId::parse(&text.to_lowercase()), Some(id));
+        assert_eq!((MessageId::parse(&text.to_lowercase()), id.partition()), (Some(id), 3));
         assert_eq!(MessageId::from_bytes(&id.to_bytes()), Some(id));
         let later = MessageId::mint(1_669_078_773_580, 1, 0, &[0; 16], 0);
         assert!(id < later && id.to_bytes() < later.to_bytes() && text < later.to_string());

@@ -156,7 +156,9 @@ pub async fn watch_certificates(node: Arc<Node>) {
         if let Some(front) = node.front.get() {
             match front.reload() {
                 Ok(()) => tracing::info!(event = "tls.reloaded", "changed certificate files are in use"),
-                Err(why) => tracing::error!(event = "tls.reload.failed", why, "changed certificate files are not usable"),
+                Err(why) => {
+                    tracing::error!(event = "tls.reload.failed", why, "changed certificate files are not usable")
+                }
             }
         }
     }

@@ -79,8 +79,13 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     let (rooms, front) = (OnceLock::new(), OnceLock::new());
     let (health, pulse) = (Health::default(), watch::Pulse::default());
     let node = Arc::new(Node { settings, world, health, started, pulse, rooms, front });
-    tracing::info!(event = "node.starting", node = node.settings.node.number, site = cluster,
-        version = ops::recorder::VERSION, "the node is starting");
+    tracing::info!(
+        event = "node.starting",
+        node = node.settings.node.number,
+        site = cluster,
+        version = ops::recorder::VERSION,
+        "the node is starting"
+    );
     Notify.starting("opening log and store", STARTING);
     watch::register(&node);
     let (ops_stop, ops_stopped) = channel::channel(false);
@@ -95,11 +100,14 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     };
     let done = match opened {
         Ok(Some(tasks)) => {
-            let why = stop.await;
+            let (why, done) = tokio::select! {
+                why = &mut stop => (why.to_owned(), Ok(())),
+                why = damaged(&node) => (why.clone(), Err(NodeError::Room { room: "store", why })),
+            };
             tracing::info!(event = "node.stopping", why, "the node is stopping");
             Notify.stopping("draining", STOPPING);
             close(&node, tasks).await;
-            Ok(())
+            done
         }
         Ok(None) => Ok(()),
         Err(e) => Err(e),
@@ -121,10 +129,7 @@ type Tasks = Vec<tokio::task::JoinHandle<()>>;
 async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     let rooms = Rooms::open(node, cluster).await?;
     let rooms = node.rooms.get_or_init(|| rooms);
-    let mut tasks = vec![
-        tokio::spawn(watch::run(node.clone())),
-        tokio::spawn(report::keep_member_row(node.clone())),
-    ];
+    let mut tasks = vec![tokio::spawn(watch::run(node.clone())), tokio::spawn(report::keep_member_row(node.clone()))];
     tasks.push(tokio::spawn(tend_bodies(node.clone())));
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
@@ -145,6 +150,14 @@ async fn tend_bodies(node: Arc<Node>) {
     };
     let (_keep, stop) = channel::channel(false);
     rooms.bulk.tend(Arc::new(rows), stop).await;
+}
+
+/// Rows that fail a check are rebuilt by a start; whoever supervises the node starts it again (P9).
+async fn damaged(node: &Node) -> String {
+    match node.rooms.get() {
+        Some(rooms) => rooms.damaged().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// In reverse: no new work, what is in flight finishes, leaderships go, then log and store are synced and closed.
@@ -170,8 +183,10 @@ async fn serve_probes(node: &Arc<Node>, stopped: channel::Receiver<bool>) -> Res
         let _ = std::fs::create_dir_all(folder);
     }
     let admin = ops::admin::bind(socket).await;
-    let admin = admin.map_err(|error| {
-        NodeError::Listen { key: "admin.socket", address: socket.display().to_string(), error }
+    let admin = admin.map_err(|error| NodeError::Listen {
+        key: "admin.socket",
+        address: socket.display().to_string(),
+        error,
     })?;
     let router = Arc::new(admin::router(node));
     Ok(vec![

@@ -74,7 +74,8 @@ pub async fn gather(node: &Node, rooms: &Rooms) -> BTreeMap<u16, NodeStatus> {
         let answer = rooms.transport.call(n, Lane::Ask, kinds::STATUS, Bytes::new(), PATIENCE).await;
         answer.ok().and_then(|bytes| NodeStatus::decode(&bytes).ok()).map(|status| (n.0, status))
     });
-    let mut all: BTreeMap<u16, NodeStatus> = futures_util::future::join_all(calls).await.into_iter().flatten().collect();
+    let mut all: BTreeMap<u16, NodeStatus> =
+        futures_util::future::join_all(calls).await.into_iter().flatten().collect();
     all.insert(me, own(node, rooms));
     all
 }

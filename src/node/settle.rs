@@ -13,6 +13,7 @@ use std::{
     fs::{self, File},
     io,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -29,7 +30,8 @@ const SET_ASIDE: &str = "set-aside";
 pub fn lock(data: &Path) -> Result<File, NodeError> {
     let path = data.join("lock");
     let wrap = |error: io::Error| IdentityError::Io { path: path.clone(), error };
-    fs::create_dir_all(data).map_err(wrap)?;
+    // Messages and passwords lie in there: nobody else may look.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(wrap)?;
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(wrap)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -47,11 +49,7 @@ pub fn peers(settings: &Settings) -> Vec<(NodeNumber, SocketAddr)> {
 }
 
 /// This node's identity: as stored, else as its peers give it anew. Asks them until one answers.
-pub async fn settle(
-    settings: &Settings,
-    cluster: &str,
-    transport: &Arc<dyn Transport>,
-) -> Result<Identity, NodeError> {
+pub async fn settle(settings: &Settings, cluster: &str, transport: &Arc<dyn Transport>) -> Result<Identity, NodeError> {
     let data = &settings.node.data;
     match Identity::read(data)? {
         Some(found) if found.cluster != cluster || found.node != settings.node.number => {
@@ -103,7 +101,11 @@ async fn rejoin(settings: &Settings, cluster: &str, transport: &Arc<dyn Transpor
         let deadline = Instant::now() + ROUND;
         match consensus::rejoin(transport, &peers, settings.peer.advertise, deadline).await {
             Ok(given) => {
-                tracing::info!(event = "node.rejoined", incarnation = given.id.incarnation(), "a new incarnation was given");
+                tracing::info!(
+                    event = "node.rejoined",
+                    incarnation = given.id.incarnation(),
+                    "a new incarnation was given"
+                );
                 return Ok(Identity {
                     format: 1,
                     cluster: cluster.into(),

@@ -23,9 +23,7 @@ impl NodeSigner {
             PrivateKeyDer::Pkcs8(der) => {
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, der.secret_pkcs8_der())
             }
-            other => {
-                EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, other.secret_der())
-            }
+            other => EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, other.secret_der()),
         };
         let key = key.map_err(|e| unusable("peer.key is not an ECDSA P-256 key", e.to_string()))?;
         Ok(NodeSigner { key, certificate: Bytes::copy_from_slice(&certificate) })

@@ -163,6 +163,25 @@ mod tests {
         assert_eq!(answer(&health, &Method::POST, "/livez", "").map(|s| s.status.as_u16()), Some(405));
     }
 
+    #[tokio::test]
+    async fn a_scraper_is_answered_on_one_connection() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        recorder::install(1.0);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let server = tokio::spawn(serve(listener, Health::default(), stopped));
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let ask =
+            "GET /readyz HTTP/1.1\r\nhost: a\r\n\r\nGET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK") && text.contains("# HELP spine_refusals_total"), "{text}");
+        stop.send_replace(true);
+        server.await.unwrap();
+    }
+
     #[test]
     fn percent_text_is_decoded_or_refused() {
         assert_eq!(percent_decode("a%20b%2f"), Some("a b/".into()));

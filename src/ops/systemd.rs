@@ -75,3 +75,63 @@ pub fn passed_sockets() -> io::Result<Vec<PassedSocket>> {
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+    use std::process::{Command, Stdio};
+
+    /// What the child test does; without the variables that the parent sets it does nothing.
+    #[test]
+    fn child() {
+        if std::env::var_os("SPINE_TEST_CHILD").is_none() {
+            return;
+        }
+        let sockets = passed_sockets().unwrap();
+        let names: Vec<&str> = sockets.iter().map(|s| s.name.as_str()).collect();
+        Notify.starting(&format!("sockets {}", names.join(",")), Duration::from_secs(7));
+        for socket in sockets {
+            Notify.ready(&format!("port {}", socket.into_tcp().unwrap().local_addr().unwrap().port()));
+        }
+        assert_eq!(Notify.watchdog_interval(), Some(Duration::from_secs(15)));
+        Notify.alive();
+        Notify.stopping("draining", Duration::from_secs(60));
+    }
+
+    #[test]
+    fn systemd_is_told_and_its_sockets_are_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let notify = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // A process of its own, because systemd's protocol is in environment variables and fixed descriptors.
+        let script = "exec 3<&0; export LISTEN_PID=$$ WATCHDOG_PID=$$; exec \"$0\" --exact ops::systemd::tests::child";
+        let child = Command::new("sh")
+            .args(["-c", script])
+            .arg(std::env::current_exe().unwrap())
+            .envs([("SPINE_TEST_CHILD", "1"), ("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "supplier")])
+            .env("WATCHDOG_USEC", "30000000")
+            .env("NOTIFY_SOCKET", dir.path().join("notify"))
+            .stdin(Stdio::from(OwnedFd::from(listener)))
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+        let mut told = vec![];
+        notify.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 1000];
+        while let Ok(n) = notify.recv(&mut buffer) {
+            told.push(String::from_utf8_lossy(&buffer[..n]).trim_end().replace('\n', " "));
+        }
+        let ready = format!("READY=1 STATUS=port {port}");
+        assert_eq!(
+            told,
+            [
+                "STATUS=sockets supplier EXTEND_TIMEOUT_USEC=7000000",
+                &ready,
+                "WATCHDOG=1",
+                "STOPPING=1 STATUS=draining EXTEND_TIMEOUT_USEC=60000000",
+            ]
+        );
+    }
+}

@@ -246,7 +246,7 @@ impl Hand {
             .uri(format!("/messageexchange/{}{rest}", self.mailboxes[mailbox]))
             .header(header::HOST, self.client.authority())
             .header(header::ACCEPT, "application/vnd.mesh.v2+json")
-            .header(header::AUTHORIZATION, self.tokens[mailbox].next())
+            .header(header::AUTHORIZATION, self.tokens[mailbox].make())
             .body(Full::new(body))
             .expect("a request of known parts")
     }

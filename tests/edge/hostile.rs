@@ -48,6 +48,7 @@ async fn malformed_heads_are_refused() {
             &[400],
         ),
         ("tls in tls", "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}".into(), &[400]),
+        ("no host", "GET /open HTTP/1.1\r\n\r\n".into(), &[400]),
         ("two hosts", "GET /read/0 HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n".into(), &[400]),
         (
             "two tokens",

@@ -179,6 +179,7 @@ async fn thousands_of_idle_connections_cost_bounded_memory() {
         assert_eq!(client.get("/open").await.status, 200);
     }
     let each = resident().saturating_sub(before) / CONNECTIONS as u64;
+    println!("{each} bytes for both ends of an idle connection");
     assert!(each < 150 << 10, "{each} bytes for both ends of an idle connection");
     assert_eq!(Client::connect(&server).await.post("/write", "", b"x").await.status, 202);
 }

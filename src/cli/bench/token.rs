@@ -31,7 +31,7 @@ impl Tokens {
     }
 
     /// The next token's header value, for the machine's time now.
-    pub fn next(&mut self) -> HeaderValue {
+    pub fn make(&mut self) -> HeaderValue {
         let now = jiff::Timestamp::now();
         let minute = now.as_second() as u64 / 60;
         if minute != self.minute {
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn no_token_comes_twice() {
         let mut tokens = Tokens::new("TestKey", "X26ABC1", "password");
-        let first = tokens.next();
-        assert_ne!(first, tokens.next());
+        let first = tokens.make();
+        assert_ne!(first, tokens.make());
     }
 }

@@ -213,7 +213,7 @@ impl Worker {
             headers.insert(header::HOST, host);
         }
         headers.insert(header::ACCEPT, self.fixed.accept.clone());
-        headers.insert(header::AUTHORIZATION, self.tokens[mailbox].next());
+        headers.insert(header::AUTHORIZATION, self.tokens[mailbox].make());
         request
     }
 

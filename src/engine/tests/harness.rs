@@ -107,9 +107,6 @@ impl Rows for MapRows {
     fn room(&self) -> Wait<'_, ()> {
         Box::pin(std::future::ready(()))
     }
-    fn reader(self: Arc<Self>) -> Arc<dyn Reader + Send + Sync> {
-        self
-    }
 }
 
 impl MapRows {

@@ -25,6 +25,13 @@ use std::{net::SocketAddr, sync::Arc};
 /// Longest life of an invitation.
 const MAX_MINUTES: u16 = 30;
 
+/// What this node holds, as a digest of each partition's rows at an index, to be compared with other nodes' at the same.
+pub async fn hashes(node: Arc<Node>, _: AdminRequest) -> Told {
+    let all = rooms(&node)?.hashes().await.map_err(fault)?;
+    let one = |(partition, index, hash): &(u16, u64, [u8; 32])| json!({"partition": partition, "index": index, "hash": pki::hex(hash)});
+    Ok(json!({"number": node.settings.node.number, "partitions": all.iter().map(one).collect::<Vec<_>>()}))
+}
+
 #[derive(Deserialize)]
 struct HandOver {
     partition: Option<u16>,
@@ -118,7 +125,10 @@ pub async fn drain(node: Arc<Node>, _: AdminRequest) -> Told {
 
 pub async fn undrain(node: Arc<Node>, _: AdminRequest) -> Told {
     let Some(front) = node.front.get() else { return Err(fault("the listener is not open")) };
-    front.resume().await.map_err(|e| AdminError::of(&codes::CLI_PORT, "the node cannot listen again", e.to_string()))?;
+    front
+        .resume()
+        .await
+        .map_err(|e| AdminError::of(&codes::CLI_PORT, "the node cannot listen again", e.to_string()))?;
     front.set_draining(false);
     Ok(json!({"number": node.settings.node.number, "draining": false}))
 }
@@ -212,7 +222,8 @@ async fn plan(node: &Node, rooms: &Rooms, ask: &Remove) -> Result<Vec<String>, A
             Err(AdminError::of(&codes::CLI_UNSAFE_REMOVE, what(), why).with_fix(fix))
         }
         warned => {
-            let mut steps = vec![format!("node {} leaves every partition; {} voters remain", ask.number, remaining.len())];
+            let mut steps =
+                vec![format!("node {} leaves every partition; {} voters remain", ask.number, remaining.len())];
             steps.extend(warned.map(|why| format!("warning, forced: {why}")));
             Ok(steps)
         }

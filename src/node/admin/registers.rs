@@ -45,9 +45,12 @@ pub async fn list_parties(node: Arc<Node>, r: AdminRequest) -> Told {
     for (asid, system) in rows::list::<System>(&site, Table::Systems, "", MAX_SYSTEMS).map_err(fault)? {
         systems.entry(system.ods).or_default().push(asid);
     }
-    page(&site, &r, Table::Organisations, |id, row: Organisation| {
-        json!({"ods": id, "name": row.name, "active": !row.disabled, "asids": systems.get(id)})
-    })
+    page(
+        &site,
+        &r,
+        Table::Organisations,
+        |id, row: Organisation| json!({"ods": id, "name": row.name, "active": !row.disabled, "asids": systems.get(id)}),
+    )
 }
 
 pub async fn list_mailboxes(node: Arc<Node>, r: AdminRequest) -> Told {
@@ -125,9 +128,8 @@ pub async fn put_mailbox(node: Arc<Node>, r: AdminRequest) -> Told {
         }));
     }
     plan.switch(&wish, "active", Kind::Mailbox, &id);
-    let show = |site: &dyn Reader| {
-        rows::mailbox(site, &id).map_err(fault).map(|row| row.map(|row| mailbox_json(&id, row)))
-    };
+    let show =
+        |site: &dyn Reader| rows::mailbox(site, &id).map_err(fault).map(|row| row.map(|row| mailbox_json(&id, row)));
     carry_out(&node, &r, &site, "mailbox", &id, wish, plan, &show).await
 }
 
@@ -259,8 +261,13 @@ fn rehearse(
 ) -> Result<(bool, Option<Value>), AdminError> {
     let overlay = Overlay::default();
     let mut draft = Draft::new(site, &overlay, site);
-    let stamp =
-        Stamp { now: node.world.clock.now().0, partition: SITE, partitions: 0, sequence: 0, entropy: Default::default() };
+    let stamp = Stamp {
+        now: node.world.clock.now().0,
+        partition: SITE,
+        partitions: 0,
+        sequence: 0,
+        entropy: Default::default(),
+    };
     let mut changed = false;
     for wanted in &plan.commands {
         let command = Command {
@@ -290,7 +297,8 @@ fn refusal(noun: &str, id: &str, reply: &DirectoryReply) -> Result<(), AdminErro
 }
 
 fn missing(noun: &str, id: &str) -> AdminError {
-    let error = AdminError::of(&codes::CLI_NOT_FOUND, format!("there is no {noun} {id}"), "the register does not hold it");
+    let error =
+        AdminError::of(&codes::CLI_NOT_FOUND, format!("there is no {noun} {id}"), "the register does not hold it");
     error.with_fix(format!("list what there is with `spine {noun} list`; make it with `spine {noun} add`"))
 }
 

@@ -156,7 +156,9 @@ fn certificates(node: &Node) -> Vec<Value> {
     ];
     let mut out = vec![];
     for (used_for, path) in files {
-        let Some(told) = std::fs::read_to_string(path).ok().and_then(|text| pki::describe(&text).ok()) else { continue };
+        let Some(told) = std::fs::read_to_string(path).ok().and_then(|text| pki::describe(&text).ok()) else {
+            continue;
+        };
         if let Some(least) = told.iter().min_by_key(|d| d.not_after) {
             out.push(json!({"use": used_for, "common_name": least.common_name, "days_left": least.days_left()}));
         }

@@ -5,7 +5,7 @@
 use super::{
     command::{AddEvent, Enquiry, MakeReport, Reply, Requeue, Reset},
     decide::{Cx, bounded, party},
-    deliver::{enter_inbox, enter_report, leave_inbox, non_delivery_subject, tell_sender},
+    deliver::{First, enter_inbox, enter_report, leave_inbox, non_delivery_subject, tell_sender},
     refusal::{self, plain},
     rows::{self, Event, Message, Status, message_key},
     timers,
@@ -20,8 +20,9 @@ use crate::{
 };
 use bytes::Bytes;
 
-/// Messages removed in one decision of a reset.
-const RESET_BATCH: usize = 500;
+/// Messages removed in one decision of a reset: more than a test leaves behind, so that one answer finds the mailbox
+/// empty, and few enough for one entry of the log.
+const RESET_BATCH: usize = 5_000;
 
 fn note(cx: &mut Cx<'_, '_>, interaction: &str, outcome: &str, object: &str, other: &str) {
     cx.draft.audit(AuditNote {
@@ -71,7 +72,7 @@ fn put_back(cx: &mut Cx<'_, '_>, mailbox: &str, id: MessageId, mut message: Mess
     }
     cx.draft.put(message_key(Table::Messages, mailbox, id), message.encode());
     tell_sender(cx, id, &message, None);
-    enter_inbox(cx, mailbox, id, message.workflow, message.expires)
+    enter_inbox(cx, mailbox, id, message.workflow, message.expires, First::No)
 }
 
 /// Test mode: empties a mailbox's inbox and outbox.

@@ -5,9 +5,10 @@ use super::{
     collect::list_page,
     command::Reply,
     lookup,
+    query::DEFAULT_RESULTS,
     refusal::{self, JSON_V1, JSON_V2, Problem, generic},
     rich,
-    rows::{Message, Part},
+    rows::{self, Message, Part},
     track,
 };
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
         record::Record,
     },
 };
-use aws_lc_rs::hmac;
 use bytes::Bytes;
 use std::io::Read;
 
@@ -28,8 +28,6 @@ use std::io::Read;
 const VIEW_ROWS: [usize; 2] = [100_000, 10_000];
 /// An inline body is inflated in memory up to this; a denser one goes out as gzip, whatever the client accepts.
 const MAX_INFLATED: u64 = 8 << 20;
-/// Links leave out the default page size.
-const DEFAULT_RESULTS: u32 = 500;
 
 pub(super) type Headers = Vec<(&'static str, Bytes)>;
 
@@ -44,10 +42,17 @@ impl Mesh {
         view: Option<&dyn Reader>,
     ) -> Result<Response, Fault> {
         if let Some(refused) = &reply.problem {
-            return Ok(problem(refused, ask.version));
+            let id = MessageId::parse(&refused.message_id);
+            return Ok(match (view, id) {
+                // Another partition knows the message, so it is another's.
+                (Some(view), Some(id)) if refused.probe != 0 && rows::known(view, id)? => {
+                    problem(&refusal::forbidden().about(id), ask.version)
+                }
+                _ => problem(refused, ask.version),
+            });
         }
         let json_type = if ask.version < 2 { JSON_V1 } else { JSON_V2 };
-        let rows = || view.ok_or_else(|| Fault::Other("mesh answer without its view".into()));
+        let partition = || view.ok_or_else(|| Fault::Other("mesh answer without its view".into()));
         Ok(match &ask.route {
             Route::Handshake { mailbox } => ok_or_empty(ask.version, "mailboxId", mailbox),
             Route::UpdateProbe { .. } => empty(200),
@@ -66,10 +71,10 @@ impl Mesh {
             Route::Track { mailbox, .. } => track::response(reply, mailbox, ask.version)?,
             Route::TrackLocal { mailbox, .. } => track::response(reply, mailbox, 1)?,
             Route::RichInbox { mailbox, .. } => {
-                json(200, JSON_V2, rich::page(self, ask, reply, mailbox, Table::Messages, rows()?)?)
+                json(200, JSON_V2, rich::page(self, ask, reply, mailbox, Table::Messages, partition()?)?)
             }
             Route::RichOutbox { mailbox, .. } => {
-                json(200, JSON_V2, rich::page(self, ask, reply, mailbox, Table::Sent, rows()?)?)
+                json(200, JSON_V2, rich::page(self, ask, reply, mailbox, Table::Sent, partition()?)?)
             }
             Route::Lookup { ods, workflow, legacy } => {
                 let version = if *legacy { 1 } else { ask.version };
@@ -93,14 +98,6 @@ impl Mesh {
     /// A refusal that is not the service's own: 429, 500, 503, in the shape of mesh.md §12.4. Texts are public.
     pub fn unavailable(&self, status: u16, text: &str, internal_id: &str) -> Response {
         problem(&generic(status, text, internal_id), 1)
-    }
-
-    /// A continuation that cannot be made up for another place or mailbox: a message id and what vouches for it.
-    pub(super) fn cursor(&self, mailbox: &str, id: MessageId) -> String {
-        let bytes = id.to_bytes();
-        let tag = hmac::sign(&self.cursor_key, &[mailbox.as_bytes(), &[0], &bytes].concat());
-        let tag = tag.as_ref().get(..8).unwrap_or_default();
-        crate::wire::mesh::hex_encode(&[&bytes[..], tag].concat())
     }
 
     fn listing(&self, ask: &Ask, reply: &Reply, mailbox: &str, view: Option<&dyn Reader>) -> Result<Response, Fault> {

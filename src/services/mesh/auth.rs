@@ -95,7 +95,9 @@ pub fn verify<'a>(
 /// Check 8. Writes nothing: the token is spent by [`spend`] together with the effect.
 pub fn replay(cx: &Cx<'_, '_>, verified: &Verified<'_>, request: &Request) -> Result<Result<Use, Problem>, Fault> {
     let Some((window, used)) = used_token(cx, &verified.token)? else { return Ok(Ok(Use::First)) };
-    if used.released || used.attempt == request.attempt || request.forgiven.contains(&used.attempt) {
+    // An attempt without a number is like no other, itself included.
+    let ours = used.attempt != 0 && (used.attempt == request.attempt || request.forgiven.contains(&used.attempt));
+    if used.released || ours {
         return Ok(Ok(Use::Again(window, used)));
     }
     Ok(Err(refusal::used_token()))
@@ -134,6 +136,7 @@ pub fn release(cx: &mut Cx<'_, '_>, header: &[u8], mailbox: &str, attempt: u64) 
     let Ok(token) = Token::parse(header, mailbox) else { return Ok(()) };
     if let Some((window, used)) = used_token(cx, &token)?
         && used.attempt == attempt
+        && attempt != 0
         && !used.released
     {
         cx.draft.put(token_key(window, &token), UsedToken { released: true, ..used }.encode());

@@ -111,23 +111,25 @@ fn passes(filter: Option<&Filter<'_>>, value: &Bytes) -> Result<bool, Fault> {
     Ok(filter.passes(&entry.workflow))
 }
 
-/// The recipient's copy that a path names: 404 where there is no such message, 403 where it is another's.
-fn own_message(cx: &Cx<'_, '_>, request: &Request) -> Result<(MessageId, Message), No> {
+/// The recipient's copy that a path names, also as stored: 404 where there is no such message, 403 where it is
+/// another's.
+fn own_message(cx: &Cx<'_, '_>, request: &Request) -> Result<(MessageId, Message, Bytes), No> {
     let no_message = || refusal::no_message().about(&request.message);
     let id = MessageId::parse(&request.message).ok_or_else(no_message)?;
-    match rows::message(cx.draft, &request.mailbox, id)? {
-        Some(message) => Ok((id, message)),
-        None if rows::known(cx.draft, id)? => Err(refusal::forbidden().about(&request.message).into()),
-        None => Err(no_message().into()),
+    match cx.draft.get(&message_key(Table::Messages, &request.mailbox, id).build())? {
+        Some(row) => {
+            let message = Message::decode(&row).map_err(|e| Fault::Row(Table::Messages, e))?;
+            Ok((id, message, row))
+        }
+        None => Err(cx.not_here(id)?.into()),
     }
 }
 
 /// One chunk of a message. Its body comes along where it is inline, so that no view is needed.
 pub fn download(cx: &mut Cx<'_, '_>, request: &Request) -> Answer {
-    let (id, message) = own_message(cx, request)?;
+    let (id, message, row) = own_message(cx, request)?;
     let gone = || refusal::gone().about(&request.message);
-    let mut reply =
-        Reply { message: Bytes::copy_from_slice(&id.to_bytes()), row: message.encode(), ..Default::default() };
+    let mut reply = Reply { message: Bytes::copy_from_slice(&id.to_bytes()), row, ..Default::default() };
     match message.status() {
         Status::Accepted | Status::Acknowledged if message.report => return Ok(reply),
         Status::Accepted | Status::Acknowledged => {}
@@ -163,7 +165,7 @@ pub fn head(cx: &mut Cx<'_, '_>, request: &Request, own: &Mailbox) -> Answer {
 
 /// Takes a message out of the inbox; again and again without harm (mesh.md §6.6).
 pub fn acknowledge(cx: &mut Cx<'_, '_>, request: &Request) -> Answer {
-    let (id, mut message) = own_message(cx, request)?;
+    let (id, mut message, _) = own_message(cx, request)?;
     match message.status() {
         Status::Accepted => {}
         Status::Uploading => return Err(refusal::no_message().about(&request.message).into()),

@@ -17,6 +17,7 @@ macro_rules! commands {
     ($($(#[doc = $doc:literal])* $tag:literal $name:ident($record:ty)),* $(,)?) => {
         /// A command, told apart by its first byte.
         #[derive(Clone, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "the large one is the common one")]
         pub enum MeshCommand { $($(#[doc = $doc])* $name($record)),* }
         impl MeshCommand {
             pub fn decode(payload: &Bytes) -> Result<Self, Fault> {
@@ -350,6 +351,10 @@ impl Reply {
     /// Whether [`Mesh::answer`](super::Mesh::answer) wants the partition's rows at the reply's index.
     pub fn needs_view(&self) -> bool {
         self.view
+    }
+    /// The partition whose rows [`Mesh::answer`](super::Mesh::answer) wants instead of the mailbox's, as they are there.
+    pub fn probes(&self) -> Option<u16> {
+        self.problem.as_ref().map(|p| p.probe).filter(|p| *p != 0)
     }
     /// Whether the answer waits for what this decision sent to other partitions.
     pub fn awaits_deliveries(&self) -> bool {

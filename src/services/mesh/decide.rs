@@ -79,6 +79,16 @@ impl Cx<'_, '_> {
     pub fn know(&mut self, id: MessageId) {
         self.draft.insert(Table::MessageIds.key().fixed(&id.to_bytes()), NOTHING);
     }
+    /// No mailbox of the caller's has this message: 403 where another has it, 404 where none (mesh.md §6.4). Where the
+    /// sender lives in another partition, the answer asks there.
+    pub fn not_here(&self, id: MessageId) -> Result<Problem, Fault> {
+        if rows::known(self.draft, id)? {
+            return Ok(refusal::forbidden().about(id));
+        }
+        let home = id.partition();
+        let elsewhere = home != self.stamp.partition.0 && (1..=self.stamp.partitions).contains(&home);
+        Ok(Problem { probe: if elsewhere { home } else { 0 }, ..refusal::no_message().about(id) })
+    }
     pub fn state(&self, mailbox: &str) -> Result<MailboxState, Fault> {
         rows::state(self.draft, mailbox)
     }

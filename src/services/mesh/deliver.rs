@@ -30,7 +30,7 @@ pub fn deliver(cx: &mut Cx<'_, '_>, deliver: &Deliver) -> Result<(), Fault> {
     insert_part(cx.draft, &deliver.mailbox, id, 1, &part, deliver.part.clone());
     match deliver.expires {
         0 => timers::arm_stored(cx, &deliver.mailbox, timers::purge_at(cx.mesh, id.millis())),
-        expires => enter_inbox(cx, &deliver.mailbox, id, deliver.workflow.clone(), expires),
+        expires => enter_inbox(cx, &deliver.mailbox, id, deliver.workflow.clone(), expires, First::Yes),
     }
 }
 
@@ -62,7 +62,15 @@ pub fn complete(cx: &mut Cx<'_, '_>, complete: &Complete) -> Result<(), Fault> {
     message.status = Status::Accepted as u8;
     (message.size, message.accepted, message.expires) = (complete.size, complete.at, complete.expires);
     cx.draft.put(message_key(Table::Messages, mailbox, id), message.encode());
-    enter_inbox(cx, mailbox, id, message.workflow, message.expires)
+    enter_inbox(cx, mailbox, id, message.workflow, message.expires, First::Yes)
+}
+
+/// Whether a message has never been in the inbox. One that comes back must not be called fresh to the store, which
+/// would then forget that an older row may still be on disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    Yes,
+    No,
 }
 
 /// Makes a message collectable.
@@ -72,9 +80,14 @@ pub fn enter_inbox(
     id: MessageId,
     workflow: Bytes,
     expires: EpochMillis,
+    first: First,
 ) -> Result<(), Fault> {
     let entry = InboxEntry { workflow, expires, ..Default::default() };
-    cx.draft.insert(message_key(Table::Inbox, mailbox, id), entry.encode());
+    let key = message_key(Table::Inbox, mailbox, id);
+    match first {
+        First::Yes => cx.draft.insert(key, entry.encode()),
+        First::No => cx.draft.put(key, entry.encode()),
+    }
     let mut state = cx.state(mailbox)?;
     state.accepted += 1;
     timers::arm(cx, mailbox, &mut state, timers::lenient(cx.mesh, expires));
@@ -152,5 +165,5 @@ pub fn enter_report(cx: &mut Cx<'_, '_>, mailbox: &str, id: MessageId, mut repor
     (report.accepted, report.expires) = (cx.now(), cx.expiry());
     cx.know(id);
     cx.draft.insert(message_key(Table::Messages, mailbox, id), report.encode());
-    enter_inbox(cx, mailbox, id, report.workflow, report.expires)
+    enter_inbox(cx, mailbox, id, report.workflow, report.expires, First::Yes)
 }

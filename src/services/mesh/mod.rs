@@ -16,12 +16,15 @@
 //! | file | duty |
 //! |---|---|
 //! | `routes` | method and path → interaction |
-//! | `wire` | headers, query and body → command, with the first thing wrong with them |
-//! | `answer` | reply and view → response of version 1 or 2 |
-//! | `command` | the records that travel to the leader |
-//! | `rows` | the records that are stored, their keys, and the helpers that keep indexes in step |
+//! | `wire`, `headers`, `query`, `wire_test_mode` | head and body → command, with the first thing wrong with them |
+//! | `command` | the records that travel to the leader, and the reply |
+//! | `decide` | one command → rows, audit note, reply: the order that holds for all |
 //! | `auth` | tokens: checks in the specified order, replay memory, its sweeping |
-//! | `decide` | one command → rows, audit note, reply |
+//! | `send`, `collect`, `track`, `admin` | what each interaction does |
+//! | `deliver` | the other mailbox's half; into and out of the inbox |
+//! | `timers` | expiry, reports, removal, sweeping |
+//! | `rows` | the records that are stored, their keys, and the helpers that keep indexes in step |
+//! | `answer`, `track`, `rich`, `lookup` | reply and view → response of version 1 or 2 |
 //! | `refusal` | every error of the specification, once |
 //!
 //! Invariants:
@@ -40,6 +43,7 @@ mod decide;
 mod deliver;
 mod headers;
 mod lookup;
+mod query;
 pub mod refusal;
 mod rich;
 pub mod routes;
@@ -50,6 +54,7 @@ mod tests;
 mod timers;
 mod track;
 pub mod wire;
+mod wire_test_mode;
 
 use aws_lc_rs::hmac;
 use bytes::Bytes;

@@ -16,6 +16,8 @@ record! {
         /// A whole JSON body that is the same in both versions (validation, unknown paths); else empty.
         5 => whole: Bytes,
         6 => message_id: String,
+        /// The partition that would know the message if it is another mailbox's; 0 for none to ask.
+        7 => probe: u16,
     }
 }
 

@@ -191,8 +191,7 @@ pub fn chunk(cx: &mut Cx<'_, '_>, request: &Request) -> Answer {
     let about = |problem: refusal::Problem| problem.about(&request.message);
     let id = MessageId::parse(&request.message).ok_or_else(|| about(refusal::no_message()))?;
     let Some(message) = rows::sent(cx.draft, sender, id)? else {
-        let known = rows::known(cx.draft, id)?;
-        return Err(about(if known { refusal::forbidden() } else { refusal::no_message() }).into());
+        return Err(cx.not_here(id)?.into());
     };
     let upload: Option<Upload> = read(cx.draft, Table::Uploads, message_key(Table::Uploads, sender, id))?;
     let (Some(upload), Status::Uploading) = (upload, message.status()) else {

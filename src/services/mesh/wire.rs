@@ -2,18 +2,18 @@
 //! travels in the command: authorization is decided first, on the leader (mesh.md §6.7).
 
 use super::{
-    BodyInfo, Call, INLINE_LIMIT, Mesh, Query, Response, Route,
+    BodyInfo, Call, INLINE_LIMIT, Mesh, Response, Route,
     answer::{self, ping},
     auth,
-    command::{AddEvent, Enquiry, Interaction, MakeReport, MeshCommand, Page, Release, Request, Reset, SendHeaders},
+    command::{Enquiry, Interaction, MeshCommand, Page, Release, Request, SendHeaders},
     headers::{Encoding, content_encoding, send_headers, value},
+    query::{DEFAULT_RESULTS, DEFAULT_RICH},
     refusal::{self, Invalid, Problem, plain, validation},
-    rows::{Event, Handshake, Part, Status},
+    rows::{Handshake, Part},
 };
 use crate::{
-    model::{EpochMillis, MessageId, time},
-    services::directory::rows as registry,
-    store::{Reader, tables::Table},
+    model::EpochMillis,
+    store::Reader,
     wire::{
         mesh::values::{accepts_gzip, api_version, chunk_range, readable},
         record::Record,
@@ -22,14 +22,8 @@ use crate::{
 use bytes::Bytes;
 use http::HeaderMap;
 
-/// Listings give at most this many, and at least ten (mesh.md §6.2).
-const MAX_RESULTS: u32 = 5000;
-const DEFAULT_RESULTS: u32 = 500;
-const DEFAULT_RICH: u32 = 100;
 /// A client's words about itself in the audit trail: one line is enough to find who must update.
 const MAX_CLIENT: usize = 160;
-/// Test mode asks each mailbox in turn; a site under test has no more.
-const MAX_FAN_OUT: usize = 1000;
 
 /// A request understood, and what its answer needs to know of it.
 #[derive(Clone, Debug)]
@@ -114,7 +108,7 @@ impl Mesh {
             route,
             Route::AdminReset { .. } | Route::AdminReport | Route::AdminEvent { .. } | Route::AdminMessage { .. }
         ) {
-            self.ask_admin(&mut ask, body, site);
+            self.ask_test_mode(&mut ask, body, site);
         } else if let Some(enquiry) = enquiry(route, headers) {
             let key = [&enquiry.mailbox, &enquiry.ods, &enquiry.workflow].into_iter().find(|k| !k.is_empty());
             ask.calls = vec![call(key.map_or("mesh", |k| k), enquiry.clone().into())];
@@ -224,119 +218,9 @@ impl Mesh {
             _ => I::Update,
         })
     }
-
-    fn page(&self, mailbox: &str, query: &Query, default: u32) -> Result<Page, Problem> {
-        let mut wrong = vec![];
-        let mut add = |kind, name, text| wrong.push(Invalid { kind, place: "query", name, text });
-        let mut page = Page { max_results: default, ..Default::default() };
-        if let Some(text) = &query.max_results {
-            match text.trim().parse::<i64>() {
-                Err(_) => add(
-                    "int_parsing",
-                    "max_results",
-                    "Input should be a valid integer, unable to parse string as an integer",
-                ),
-                Ok(n) if n < 10 => {
-                    add("greater_than_equal", "max_results", "Input should be greater than or equal to 10")
-                }
-                Ok(n) if n > i64::from(MAX_RESULTS) => {
-                    add("less_than_equal", "max_results", "Input should be less than or equal to 5000")
-                }
-                Ok(n) => page.max_results = n as u32,
-            }
-        }
-        if let Some(text) = &query.continue_from {
-            match (text.chars().count(), self.read_cursor(mailbox, text)) {
-                (..24, _) => add("string_too_short", "continue_from", "String should have at least 24 characters"),
-                (1001.., _) => add("string_too_long", "continue_from", "String should have at most 1000 characters"),
-                (_, None) => add("value_error", "continue_from", "Continuation is not one of this mailbox"),
-                (_, Some(id)) => page.after = Bytes::copy_from_slice(&id.to_bytes()),
-            }
-        }
-        if let Some(text) = &query.workflow_filter {
-            match text.trim().chars().count() {
-                ..2 => add("string_too_short", "workflow_filter", "String should have at least 2 characters"),
-                256.. => add("string_too_long", "workflow_filter", "String should have at most 255 characters"),
-                _ => page.filter = Some(text.trim().to_owned()),
-            }
-        }
-        if wrong.is_empty() { Ok(page) } else { Err(validation(&wrong)) }
-    }
-
-    fn rich_page(&self, mailbox: &str, query: &Query) -> Result<Page, Problem> {
-        let mut page = self.page(mailbox, &Query { workflow_filter: None, ..query.clone() }, DEFAULT_RICH)?;
-        if let Some(text) = &query.start_time {
-            // A plus sign of a time zone is often sent unescaped and arrives as a space.
-            let start = time::parse_iso(text.trim()).or_else(|| time::parse_iso(&text.trim().replace(' ', "+")));
-            page.start = start.ok_or_else(|| {
-                let text = "Input should be a valid datetime";
-                validation(&[Invalid { kind: "datetime_parsing", place: "query", name: "start_time", text }])
-            })?;
-        }
-        Ok(page)
-    }
-
-    fn ask_admin(&self, ask: &mut Ask, body: BodyInfo, site: &dyn Reader) {
-        let all = || {
-            let rows = registry::list::<registry::Mailbox>(site, Table::Mailboxes, "", MAX_FAN_OUT).unwrap_or_default();
-            rows.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
-        };
-        let json = match &body {
-            BodyInfo::Inline(bytes) => serde_json::from_slice(bytes).unwrap_or_default(),
-            _ => serde_json::Value::Null,
-        };
-        let text = |name: &str| json.get(name).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
-        match &ask.route {
-            Route::AdminReset { mailbox } => {
-                ask.every = true;
-                let wanted = mailbox.clone().map_or_else(all, |one| vec![one]);
-                ask.calls =
-                    wanted.iter().map(|m| call(m, Reset { mailbox: m.clone(), ..Default::default() }.into())).collect();
-            }
-            Route::AdminReport => {
-                let report = MakeReport {
-                    mailbox: text("mailbox_id").trim().to_uppercase(),
-                    code: text("code"),
-                    text: text("description"),
-                    workflow: text("workflow_id"),
-                    subject: text("subject"),
-                    local_id: text("local_id"),
-                    undeliverable: text("status") == "undeliverable",
-                    file_name: text("file_name"),
-                    linked: text("linked_message_id"),
-                    ..Default::default()
-                };
-                ask.calls = vec![call(&report.mailbox.clone(), report.into())];
-            }
-            Route::AdminEvent { message } => {
-                let event = AddEvent {
-                    message: message.clone(),
-                    status: Status::named(&text("status")).map_or(0, |s| s as u8),
-                    error: Event {
-                        event: text("event"),
-                        code: text("code"),
-                        text: text("description"),
-                        ..Default::default()
-                    },
-                    linked: text("linked_message_id"),
-                    ..Default::default()
-                };
-                let each = |mailbox: String| call(&mailbox.clone(), AddEvent { mailbox, ..event.clone() }.into());
-                ask.calls = all().into_iter().map(each).collect();
-            }
-            Route::AdminMessage { message } => {
-                let each = |mailbox: String| {
-                    let key = mailbox.clone();
-                    call(&key, Enquiry { kind: 5, mailbox, message: message.clone(), ..Default::default() }.into())
-                };
-                ask.calls = all().into_iter().map(each).collect();
-            }
-            _ => {}
-        }
-    }
 }
 
-fn call(key: &str, command: MeshCommand) -> Call {
+pub(super) fn call(key: &str, command: MeshCommand) -> Call {
     Call { key: Bytes::copy_from_slice(key.as_bytes()), payload: command.encode() }
 }
 
@@ -457,16 +341,4 @@ fn bad_chunk_number() -> Problem {
 
 fn missing_message_id() -> Problem {
     validation(&[Invalid { kind: "missing", place: "query", name: "messageID", text: "Field required" }])
-}
-
-impl Mesh {
-    /// The id a listing goes on behind: one of our continuations, or version 1's plain message id.
-    pub(super) fn read_cursor(&self, mailbox: &str, text: &str) -> Option<MessageId> {
-        if let Some(id) = MessageId::parse(text.trim()) {
-            return Some(id);
-        }
-        let bytes = crate::wire::mesh::hex_decode(text.trim())?;
-        let id = MessageId::from_bytes(bytes.get(..11)?)?;
-        (self.cursor(mailbox, id) == text.trim().to_ascii_lowercase()).then_some(id)
-    }
 }

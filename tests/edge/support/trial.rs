@@ -113,7 +113,7 @@ impl Exchange for Asked {
     }
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {
         self.replies = replies.to_vec();
-        Ok(Wait { call: 0, view: true, deliveries: false })
+        Ok(Wait { view: true, ..Default::default() })
     }
     fn answer(&mut self, _: &dyn Reader, view: Option<&dyn Reader>) -> Result<Reply, Broken> {
         assert!(view.is_some());

@@ -6,6 +6,8 @@ mod authorization;
 mod chunks;
 mod collecting;
 mod expiry;
+mod formats;
+mod hostile;
 mod listing;
 mod lookups;
 mod routing;
@@ -197,8 +199,11 @@ impl Site {
             }
         }
         let (reply, partition) = answer.expect("a call");
-        let view = &self.partitions[partition];
-        let view = reply.needs_view().then_some(view as &dyn crate::store::Reader);
+        let view = match reply.probes() {
+            Some(other) => Some(&self.partitions[usize::from(other) - 1]),
+            None => reply.needs_view().then_some(&self.partitions[partition]),
+        };
+        let view = view.map(|view| view as &dyn crate::store::Reader);
         let response = self.mesh.answer(&ask, &reply, &self.registry, view).unwrap();
         well_formed(&response);
         response

@@ -23,8 +23,8 @@ pub struct Man {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  spine generate config\n  spine generate all target/package")]
 pub struct Args {
-    /// What to write: config (to stdout) or all (into DIR)
-    #[arg(value_parser = ["config", "all"])]
+    /// What to write: config or errors (to stdout), or all (into DIR)
+    #[arg(value_parser = ["config", "errors", "all"])]
     what: String,
     /// Folder for `all`
     dir: Option<PathBuf>,
@@ -34,6 +34,10 @@ pub fn run(args: Args) -> Done {
     match (args.what.as_str(), args.dir) {
         ("config", _) => {
             output::line(sample::sample().trim_end());
+            Ok(())
+        }
+        ("errors", _) => {
+            output::line(codes::document().trim_end());
             Ok(())
         }
         (_, Some(dir)) => all(&dir),

@@ -70,11 +70,9 @@ pub fn progress(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// One line on stdout. A closed pipe (`| head`) ends the program quietly.
+/// One line on stdout. A closed pipe (`| head`) is no failure.
 pub fn line(text: &str) {
-    if writeln!(std::io::stdout(), "{text}").is_err() {
-        std::process::exit(0);
-    }
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// A plain table without lines, readable in black and white and by `awk`.

@@ -28,6 +28,10 @@ pub fn run(globals: &Globals, args: Args) -> Done {
     logging::install(&filter, format, &settings.node.name).map_err(|e| {
         failure(&codes::CLI_USAGE, "SPINE_LOG cannot be used", e, "write it as info or info,spine::edge=debug")
     })?;
+    // The allocator asks for huge pages: an idle node would hold 90 MiB that it never uses. Measured: docs/performance.md.
+    if let Err(e) = nix::sys::prctl::set_thp_disable(true) {
+        tracing::info!(event = "node.huge_pages", error = %e, "huge pages stay on");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("spine").build();
     let runtime = runtime.map_err(|e| Failure::of(&codes::CLI_FILE, "the program cannot start", e.to_string()))?;
     let done = runtime.block_on(async {
@@ -56,17 +60,17 @@ fn asked_to_stop(stdin: bool) -> impl Future<Output = &'static str> + Send {
     use tokio::signal::unix::{SignalKind, signal};
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (closed_tx, closed) = tokio::sync::oneshot::channel::<()>();
-    if stdin {
+    let mut unwatched = Some(closed_tx);
+    if let Some(tell) = unwatched.take_if(|_| stdin) {
         // A thread of its own: a read of stdin cannot be cancelled, and must not hold up the runtime's end.
         std::thread::spawn(move || {
             let mut buffer = [0; 64];
             while matches!(std::io::Read::read(&mut std::io::stdin(), &mut buffer), Ok(n) if n > 0) {}
-            let _ = closed_tx.send(());
+            let _ = tell.send(());
         });
-    } else {
-        std::mem::forget(closed_tx);
     }
     async move {
+        let _unwatched = unwatched;
         let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
             return std::future::pending().await;
         };

@@ -89,9 +89,14 @@ impl Consensus {
         super::rejoin::admit(&self.shared, node, address).await
     }
 
-    /// Takes a node out of the site, and so out of every group. Called on the site group's leader.
+    /// Takes a node out of the site, and so out of every group. Called on the site group's leader; if that is the
+    /// node itself, it hands over first, and the caller asks the next leader.
     pub async fn expel(&self, node: NodeNumber) -> Result<(), ConsensusError> {
         let site = self.group(SITE_GROUP).ok_or(ConsensusError::Membership("no site group here".into()))?;
+        if node == self.id().node() {
+            site.hand_over(None).await?;
+            return Err(site.not_leader().into());
+        }
         for member in site.members().into_iter().filter(|m| m.id.node() == node) {
             site.remove(member.id).await?;
         }
@@ -112,7 +117,8 @@ impl Consensus {
     /// Hands over everything this node leads, then stops all groups. Log and store may be closed afterwards.
     pub async fn shutdown(&self) {
         let groups = self.groups();
-        let hand_overs = groups.iter().map(|group| async move {
+        let shared_out = groups.iter().filter(|g| g.members().iter().any(|m| m.voter && m.id != g.id()));
+        let hand_overs = shared_out.map(|group| async move {
             let handed = tokio::time::timeout(HAND_OVER, group.hand_over(None)).await;
             if !matches!(handed, Ok(Ok(()))) {
                 tracing::warn!(event = "raft.hand_over_failed", group = group.number(), "nobody took the group over");

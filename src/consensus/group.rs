@@ -136,7 +136,7 @@ impl Group {
         self.write(ticket, payload).await
     }
 
-    async fn write(&self, ticket: Ticket, payload: Bytes) -> Result<(), NotLeader> {
+    pub(super) async fn write(&self, ticket: Ticket, payload: Bytes) -> Result<(), NotLeader> {
         let reign = ticket.reign().clone();
         let term = CommittedLeaderId::new(reign.term());
         let proposal = Proposal { payload, reign: Some(reign) };

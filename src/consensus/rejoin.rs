@@ -3,6 +3,7 @@
 
 use super::api::{ConsensusError, Member, RaftId};
 use super::consensus::{SITE_GROUP, Shared};
+use super::group::Group;
 use super::storage::malformed;
 use super::types::MemberRecord;
 use crate::record;
@@ -20,10 +21,12 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
 record! {
-    /// REJOIN: the caller, named by its certificate, has lost its data.
+    /// REJOIN: the caller, named by its certificate, has lost its data, or has moved.
     pub struct RejoinCall v1 {
         /// Where it listens for peers.
         1 => address: String,
+        /// Its Raft id, if it has its data and only the address is new.
+        2 => id: u64,
     }
 }
 
@@ -96,7 +99,12 @@ pub async fn answer(shared: &Arc<Shared>, from: NodeNumber, payload: Bytes) -> i
     if !site.members().iter().any(|m| m.id.node() == from) {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the node is not a member of the site"));
     }
-    let id = match admit(shared, from, address).await {
+    let given = match call.id {
+        0 => admit(shared, from, address).await,
+        id if RaftId(id).node() == from => moved(&site, RaftId(id), address).await,
+        _ => return Err(io::ErrorKind::PermissionDenied.into()),
+    };
+    let id = match given {
         Ok(id) => id.0,
         Err(ConsensusError::NotLeader(_)) => 0,
         Err(e) => return Err(io::Error::other(e)),
@@ -105,6 +113,35 @@ pub async fn answer(shared: &Arc<Shared>, from: NodeNumber, payload: Bytes) -> i
     let members = site.members().into_iter().map(record).collect();
     let groups = shared.groups().len() as u64;
     Ok(RejoinAnswer { id, members, groups, ..Default::default() }.encode())
+}
+
+/// Takes over a member's new address.
+async fn moved(site: &Group, id: RaftId, address: SocketAddr) -> Result<RaftId, ConsensusError> {
+    if !site.members().iter().any(|m| m.id == id) {
+        return Err(ConsensusError::Membership("no such incarnation".into()));
+    }
+    site.add_learner(id, address).await?;
+    Ok(id)
+}
+
+/// Tells the site group's leader where this node listens, if the members say otherwise: it was moved while it was
+/// down, so nobody can call it, but it can call.
+pub async fn tell_address(shared: &Arc<Shared>, site: &Group) {
+    let members = site.members();
+    let own = members.iter().find(|m| m.id == site.id());
+    if own.is_none_or(|m| m.address == shared.options.address) {
+        return;
+    }
+    let address = shared.options.address.to_string();
+    let call = RejoinCall { address, id: site.id().0, ..Default::default() }.encode();
+    for member in members.iter().filter(|m| m.id != site.id()) {
+        let transport = &shared.parts.transport;
+        let answer = transport.call(member.id.node(), Lane::Ask, kinds::REJOIN, call.clone(), ATTEMPT).await;
+        if answer.is_ok_and(|a| RejoinAnswer::decode(&a).is_ok_and(|a| a.id != 0)) {
+            tracing::info!(event = "raft.moved", address = %shared.options.address, "the site knows this node's new address");
+            return;
+        }
+    }
 }
 
 /// Adds a node's next incarnation to the site group, as a learner; durable when this returns.

@@ -102,6 +102,14 @@ impl StateMachine for Applier {
         }
         slot.readers.applied(last);
     }
+
+    /// Fences at or below `index` have been reached, though no entry came.
+    fn installed(&self, group: GroupNumber, index: u64) {
+        if let Some(slot) = self.slots.get(usize::from(group)) {
+            slot.flights.unknown();
+            slot.readers.applied(index);
+        }
+    }
 }
 
 impl Slot {

@@ -98,6 +98,15 @@ impl Group {
         }
     }
 
+    /// The record at `from` was written again at `to`.
+    pub fn moved(&mut self, index: u64, from: Place, to: Place) {
+        if let Some(slot) = self.slot_mut(index)
+            && slot.place == from
+        {
+            slot.place = to;
+        }
+    }
+
     /// The record at `place` cannot be read.
     pub fn found_bad(&mut self, index: u64, place: Place) {
         if let Some(slot) = self.slot_mut(index)

@@ -9,6 +9,7 @@ mod group;
 mod ledger;
 mod read;
 mod recover;
+mod relocate;
 mod replay;
 mod segment;
 mod shared;

@@ -131,6 +131,20 @@ fn fetch(epoch: u64, group: GroupId, wanted: Vec<Wanted>) -> Found {
     Found { records, bad: None }
 }
 
+/// One entry's payload from where it lies; `head` says what it must be.
+pub fn one(epoch: u64, head: &Head, segment: &Segment, offset: u32) -> Option<Bytes> {
+    let wanted = Wanted {
+        index: head.index,
+        term: head.term,
+        leader: head.leader,
+        content: head.content,
+        len: head.len,
+        from: From::Missing,
+    };
+    let mut span = Span { segment: 0, start: 0, bytes: Bytes::new() };
+    load(epoch, head.group, &wanted, segment, offset, &mut span, 0)
+}
+
 fn load(
     epoch: u64,
     group: GroupId,

@@ -11,9 +11,13 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+
+/// Purged segments kept beyond the spares wanted: entries come and are purged in turns, and zeroing a new segment costs
+/// as much as filling it.
+const KEPT: usize = 2;
 
 /// An open segment file.
 #[derive(Clone)]
@@ -32,14 +36,14 @@ pub struct Dir {
     wanted: usize,
     /// Bytes of all segment files, spares included.
     bytes: AtomicU64,
-    spares: Mutex<Spares>,
+    /// Empty segments, in order. Held only for a moment.
+    ready: Mutex<VecDeque<Segment>>,
+    /// The number of the segment made next. Held while one is made, so that they become ready in order.
+    making: Mutex<u32>,
     /// Purged segments that wait to be used again or removed, oldest first.
     retired: Mutex<VecDeque<Segment>>,
-}
-
-struct Spares {
-    ready: VecDeque<Segment>,
-    next: u32,
+    /// The log closes: nothing more is prepared.
+    stopping: AtomicBool,
 }
 
 /// The name of a segment file.
@@ -76,8 +80,10 @@ impl Dir {
             segment_bytes,
             wanted,
             bytes: AtomicU64::new(bytes),
-            spares: Mutex::new(Spares { ready: spares.into(), next }),
+            ready: Mutex::new(spares.into()),
+            making: Mutex::new(next),
             retired: Mutex::default(),
+            stopping: AtomicBool::new(false),
         }
     }
 
@@ -88,16 +94,21 @@ impl Dir {
     /// The next segment to write to, of at least `bytes`. Waits for a preparation under way; prepares one itself where
     /// none is.
     pub fn take(&self, bytes: u64) -> io::Result<Segment> {
-        let mut spares = lock(&self.spares);
-        if spares.ready.is_empty() {
-            self.prepare(&mut spares)?;
-        }
-        let Some(mut segment) = spares.ready.pop_front() else { return Err(io::ErrorKind::NotFound.into()) };
+        let mut segment = match self.next_ready() {
+            Some(segment) => segment,
+            None => {
+                let mut next = lock(&self.making);
+                match self.next_ready() {
+                    Some(segment) => segment,
+                    None => self.prepare(&mut next)?,
+                }
+            }
+        };
         if segment.bytes < bytes {
             // A record longer than a whole segment: rare, so the append path may wait for it.
             let bytes = bytes.next_multiple_of(PAGE);
             if let Err(e) = segment.file.preallocate(bytes) {
-                spares.ready.push_front(segment);
+                lock(&self.ready).push_front(segment);
                 return Err(e);
             }
             self.bytes.fetch_add(bytes - segment.bytes, Ordering::Relaxed);
@@ -108,16 +119,35 @@ impl Dir {
 
     /// Keeps spares ready and clears purged segments away. Called from the background.
     pub fn tend(&self) -> io::Result<()> {
-        loop {
-            let mut spares = lock(&self.spares);
-            if spares.ready.len() < self.wanted {
-                self.prepare(&mut spares)?;
+        while !self.stopping.load(Ordering::Relaxed) {
+            if self.is_short() {
+                let mut next = lock(&self.making);
+                if self.is_short() {
+                    let segment = self.prepare(&mut next)?;
+                    lock(&self.ready).push_back(segment);
+                }
                 continue;
             }
-            drop(spares);
-            let Some(old) = lock(&self.retired).pop_front() else { return Ok(()) };
-            self.remove(old)?;
+            if lock(&self.retired).is_empty() {
+                return Ok(());
+            }
+            if lock(&self.ready).len() < self.wanted + KEPT {
+                let mut next = lock(&self.making);
+                if let Some(old) = self.reusable()? {
+                    let segment = self.recycle(old, &mut next)?;
+                    lock(&self.ready).push_back(segment);
+                }
+            } else {
+                let old = lock(&self.retired).pop_front();
+                old.map_or(Ok(()), |old| self.remove(old))?;
+            }
         }
+        Ok(())
+    }
+
+    /// Ends [`Dir::tend`] at its next step.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
     }
 
     fn remove(&self, old: Segment) -> io::Result<()> {
@@ -146,7 +176,15 @@ impl Dir {
 
     /// Whether [`Dir::tend`] has something to do.
     pub fn needs_tending(&self) -> bool {
-        lock(&self.spares).ready.len() < self.wanted || !lock(&self.retired).is_empty()
+        self.is_short() || !lock(&self.retired).is_empty()
+    }
+
+    fn is_short(&self) -> bool {
+        lock(&self.ready).len() < self.wanted
+    }
+
+    fn next_ready(&self) -> Option<Segment> {
+        lock(&self.ready).pop_front()
     }
 
     /// Hands a segment back whose entries are all purged, durably so.
@@ -154,38 +192,29 @@ impl Dir {
         lock(&self.retired).push_back(segment);
     }
 
-    fn prepare(&self, spares: &mut MutexGuard<'_, Spares>) -> io::Result<()> {
-        let sequence = spares.next;
-        let target = self.path.join(name(sequence));
-        let old = self.reusable()?;
-        let segment = match old {
-            Some(old) => {
-                let recycled = self.recycle(&old, &target);
-                if let Err(e) = recycled {
-                    lock(&self.retired).push_front(old);
-                    return Err(e);
-                }
-                Segment { sequence, ..old }
-            }
-            None => {
-                let file = make(self.fs.as_ref(), &self.path, sequence, self.segment_bytes)?;
-                self.bytes.fetch_add(self.segment_bytes, Ordering::Relaxed);
-                Segment { sequence, file, bytes: self.segment_bytes }
-            }
-        };
-        spares.next += 1;
-        spares.ready.push_back(segment);
-        Ok(())
+    fn prepare(&self, next: &mut u32) -> io::Result<Segment> {
+        if let Some(old) = self.reusable()? {
+            return self.recycle(old, next);
+        }
+        let sequence = *next;
+        let file = make(self.fs.as_ref(), &self.path, sequence, self.segment_bytes)?;
+        self.bytes.fetch_add(self.segment_bytes, Ordering::Relaxed);
+        *next += 1;
+        Ok(Segment { sequence, file, bytes: self.segment_bytes })
     }
 
-    fn recycle(&self, old: &Segment, target: &Path) -> io::Result<()> {
-        clear(old.file.as_ref())?;
+    fn recycle(&self, old: Segment, next: &mut u32) -> io::Result<Segment> {
         let from = self.path.join(name(old.sequence));
-        // A failure after the rename is met again by the next try, which finds the file already under its new name.
-        if self.fs.exists(&from) {
-            self.fs.rename(&from, target)?;
+        let target = self.path.join(name(*next));
+        // After a failure behind the rename, the next try finds the file already under its new name.
+        let renamed = |()| if self.fs.exists(&from) { self.fs.rename(&from, &target) } else { Ok(()) };
+        if let Err(e) = clear(old.file.as_ref()).and_then(renamed).and_then(|()| self.fs.sync_dir(&self.path)) {
+            lock(&self.retired).push_front(old);
+            return Err(e);
         }
-        self.fs.sync_dir(&self.path)
+        let segment = Segment { sequence: *next, ..old };
+        *next += 1;
+        Ok(segment)
     }
 }
 

@@ -74,6 +74,8 @@ pub struct State {
     recent: VecDeque<(GroupId, u64)>,
     pub closing: bool,
     pub finished: bool,
+    /// The thread that prepares segments runs.
+    pub tending: bool,
     failed: Option<io::Error>,
 }
 
@@ -121,6 +123,7 @@ impl Shared {
             recent: VecDeque::new(),
             closing: false,
             finished: false,
+            tending: false,
             failed: None,
         };
         Shared {
@@ -256,7 +259,11 @@ impl Shared {
         loop {
             let mut waiting = std::pin::pin!(self.finished.notified());
             waiting.as_mut().enable();
-            if self.lock().finished {
+            let ended = {
+                let state = self.lock();
+                state.finished && !state.tending
+            };
+            if ended {
                 return;
             }
             waiting.await;
@@ -270,8 +277,15 @@ impl Shared {
         self.room.notify_waiters();
     }
 
+    /// The thread that prepares segments is gone.
+    pub fn tender_stopped(&self) {
+        self.lock().tending = false;
+        self.finished.notify_waiters();
+    }
+
     /// The writer is gone; `error` if it failed. Everything queued fails.
     pub fn stopped(&self, error: Option<&io::Error>) {
+        self.dir.stop();
         let items = {
             let mut state = self.lock();
             state.finished = true;

@@ -41,10 +41,20 @@ struct Placed {
     place: Place,
 }
 
-pub struct Writer {
-    shared: Arc<Shared>,
-    ledger: Ledger,
-    active: Segment,
+/// An entry whose record was written again elsewhere.
+pub(super) struct Moved {
+    pub group: GroupId,
+    pub index: u64,
+    pub from: Place,
+    pub to: Place,
+}
+
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) ledger: Ledger,
+    pub(super) active: Segment,
+    /// A segment whose entries cannot be moved out, or 0.
+    pub(super) stuck: u32,
     /// Where the next record goes.
     offset: u64,
     /// Everything in the active segment before this is durable.
@@ -77,6 +87,7 @@ pub fn start(opened: Opened, options: LogOptions, fs: Arc<dyn Fs>) -> io::Result
             Some((active, _)) => active.clone(),
             None => shared.dir.take(0)?,
         },
+        stuck: 0,
         offset: 0,
         synced: 0,
         chain: 0,
@@ -108,8 +119,12 @@ pub fn start(opened: Opened, options: LogOptions, fs: Arc<dyn Fs>) -> io::Result
         let _ = shared.dir.tend();
         tokio::spawn(writer.run_task());
     } else {
+        shared.lock().tending = true;
         let tending = shared.clone();
-        std::thread::Builder::new().name("spine-log-spare".into()).spawn(move || tend(&tending))?;
+        std::thread::Builder::new().name("spine-log-spare".into()).spawn(move || {
+            tend(&tending);
+            tending.tender_stopped();
+        })?;
         std::thread::Builder::new().name("spine-log".into()).spawn(move || writer.run_thread())?;
     }
     Ok(shared)
@@ -186,8 +201,13 @@ impl Writer {
         let (ops, dones): (Vec<_>, Vec<_>) = batch.into_iter().map(|Item { ops, done, .. }| (ops, done)).unzip();
         let result = self.write(ops, committed, quiet);
         match result {
-            Ok(placed) => {
+            Ok((placed, moved)) => {
                 let mut state = shared.lock();
+                for m in moved {
+                    if let Some(g) = state.groups.get_mut(&m.group) {
+                        g.moved(m.index, m.from, m.to);
+                    }
+                }
                 for p in placed {
                     if let Some(g) = state.groups.get_mut(&p.group) {
                         g.placed(p.index, p.ticket, p.place);
@@ -214,8 +234,8 @@ impl Writer {
         ops: Vec<Vec<Op>>,
         committed: Vec<(GroupId, bytes::Bytes)>,
         quiet: bool,
-    ) -> io::Result<Vec<Placed>> {
-        let mut placed = Vec::new();
+    ) -> io::Result<(Vec<Placed>, Vec<Moved>)> {
+        let (mut placed, mut moved) = (Vec::new(), Vec::new());
         let repeat = std::mem::take(&mut self.repeat);
         let mut entries = 0u32;
         for op in ops.into_iter().flatten() {
@@ -228,12 +248,15 @@ impl Writer {
             self.record(head, &at)?;
             self.ledger.committed(group, at);
         }
+        if !quiet {
+            self.relocate(&mut moved)?;
+        }
         if repeat || quiet {
             self.checkpoint()?;
         }
         self.flush()?;
         metrics::histogram!(LOG_BATCH_ENTRIES).record(entries);
-        Ok(placed)
+        Ok((placed, moved))
     }
 
     fn record_op(&mut self, op: Op, placed: &mut Vec<Placed>) -> io::Result<()> {
@@ -315,7 +338,7 @@ impl Writer {
     }
 
     /// Adds a record to the buffer, in a new segment if it does not fit in this one. Returns where it will lie.
-    fn append(&mut self, head: Head, payload: &[u8]) -> io::Result<u32> {
+    pub(super) fn append(&mut self, head: Head, payload: &[u8]) -> io::Result<u32> {
         let size = record_size(payload.len());
         if self.offset + size > self.active.bytes {
             self.roll(size)?;
@@ -344,12 +367,15 @@ impl Writer {
         let checkpoint = record_size(self.ledger.checkpoint().encode().len());
         let wanted = HEADER_BYTES + checkpoint + size;
         let started = Instant::now();
+        // A simulation has one thread, which must not sleep.
+        let patience = if self.shared.fs.inline() { Duration::ZERO } else { self.shared.options.space_patience };
         let next = loop {
             match self.shared.dir.take(wanted) {
                 Ok(segment) => break segment,
-                Err(e) if started.elapsed() < self.shared.options.space_patience && !self.shared.lock().closing => {
+                Err(e) if started.elapsed() < patience && !self.shared.lock().closing => {
                     tracing::warn!(event = "log.no_space", error = %e, "waiting for room for a log segment");
-                    std::thread::sleep(RETRY);
+                    let state = self.shared.lock();
+                    drop(self.shared.tend.wait_timeout(state, RETRY));
                 }
                 Err(e) => return Err(e),
             }

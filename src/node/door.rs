@@ -11,9 +11,13 @@ use super::{
 };
 use crate::{
     consensus::RaftId,
+    engine::{Fence, SITE},
     record,
     seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
-    services::directory::{command::UseInvitation, rows::Member},
+    services::directory::{
+        command::UseInvitation,
+        rows::{self, Member},
+    },
     wire::record::Record,
 };
 use bytes::Bytes;
@@ -101,14 +105,20 @@ async fn welcome(node: &Node, rooms: &Rooms, ask: &JoinAsk) -> Result<JoinAnswer
     // A request that cannot be signed must not cost the token.
     ca.sign(&ask.request, &pki::node_wanted(1, "trial")).map_err(|e| format!("its certificate request: {e}"))?;
     let hash = pki::hex(&token::secret_hash(&ask.secret));
-    let member = Member { name: ask.name.clone(), peer: address.to_string(), ..Default::default() };
+    // The machine may take the place of a lost one, whose incarnations must never come again.
+    let taken = taken(rooms, &hash).await?;
+    let (name, peer) = (ask.name.clone(), address.to_string());
+    let member = Member { name, peer, incarnation: taken, ..Default::default() };
     let command = UseInvitation { token_hash: hash, member, ..Default::default() };
     let operator = format!("node:{}", node.settings.node.number);
     let reply = report::submit(rooms, operator, command.into()).await?;
     if !reply.is_done() {
         return Err(reply.text);
     }
-    let id = admit(rooms, NodeNumber(reply.node), address).await?;
+    let mut id = admit(rooms, NodeNumber(reply.node), address).await?;
+    while id.incarnation() <= taken {
+        id = admit(rooms, NodeNumber(reply.node), address).await?;
+    }
     let cluster = &rooms.identity.cluster;
     let cert = ca.sign(&ask.request, &pki::node_wanted(reply.node, cluster)).map_err(|e| e.to_string())?;
     let members = rooms.groups[0].members();
@@ -126,6 +136,13 @@ async fn welcome(node: &Node, rooms: &Rooms, ask: &JoinAsk) -> Result<JoinAnswer
         partitions: rooms.identity.partitions,
         ..Default::default()
     })
+}
+
+/// The highest incarnation that the node of an invitation ever had.
+async fn taken(rooms: &Rooms, token_hash: &str) -> Result<u16, String> {
+    let site = rooms.engine.view(SITE, Fence::Linearizable).await.map_err(|e| e.to_string())?;
+    let node = rows::invitation(&site, token_hash).map_err(|e| e.to_string())?.map_or(0, |i| i.node);
+    Ok(rows::member(&site, node).map_err(|e| e.to_string())?.map_or(0, |m| m.incarnation))
 }
 
 /// The site's authority, where this node holds its key.

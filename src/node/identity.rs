@@ -8,6 +8,7 @@ use crate::node::pki;
 use serde::{Deserialize, Serialize};
 use std::{
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -68,7 +69,8 @@ impl Identity {
     pub fn write(&self, data: &Path) -> Result<(), IdentityError> {
         let path = Self::path(data);
         let wrap = |error: io::Error| IdentityError::Io { path: path.clone(), error };
-        std::fs::create_dir_all(data).map_err(wrap)?;
+        // Messages and passwords lie in there: nobody else may look.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(wrap)?;
         let text = serde_json::to_string_pretty(self).unwrap_or_default() + "\n";
         let temporary = path.with_extension("tmp");
         let write = || -> io::Result<()> {

@@ -100,11 +100,14 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     };
     let done = match opened {
         Ok(Some(tasks)) => {
-            let why = stop.await;
+            let (why, done) = tokio::select! {
+                why = &mut stop => (why.to_owned(), Ok(())),
+                why = damaged(&node) => (why.clone(), Err(NodeError::Room { room: "store", why })),
+            };
             tracing::info!(event = "node.stopping", why, "the node is stopping");
             Notify.stopping("draining", STOPPING);
             close(&node, tasks).await;
-            Ok(())
+            done
         }
         Ok(None) => Ok(()),
         Err(e) => Err(e),
@@ -147,6 +150,14 @@ async fn tend_bodies(node: Arc<Node>) {
     };
     let (_keep, stop) = channel::channel(false);
     rooms.bulk.tend(Arc::new(rows), stop).await;
+}
+
+/// Rows that fail a check are rebuilt by a start; whoever supervises the node starts it again (P9).
+async fn damaged(node: &Node) -> String {
+    match node.rooms.get() {
+        Some(rooms) => rooms.damaged().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// In reverse: no new work, what is in flight finishes, leaderships go, then log and store are synced and closed.

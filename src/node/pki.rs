@@ -127,7 +127,7 @@ impl Authority {
                 serials.push((serial.clone(), now));
             }
         }
-        let entry = |(serial, at): (Vec<u8>, SystemTime)| RevokedCertParams {
+        let entry = |(serial, at): Revoked| RevokedCertParams {
             serial_number: SerialNumber::from_slice(&serial),
             revocation_time: at.into(),
             reason_code: Some(RevocationReason::Unspecified),
@@ -230,8 +230,11 @@ pub fn describe_der(der: &[u8]) -> Result<Described, PkiError> {
     })
 }
 
-/// Serial numbers and times of a revocation list, and its own number.
-fn read_crl(pem: &str) -> Result<(Vec<(Vec<u8>, SystemTime)>, u64), PkiError> {
+/// A revoked certificate's serial number, and when it was revoked.
+type Revoked = (Vec<u8>, SystemTime);
+
+/// What a revocation list names, and its own number.
+fn read_crl(pem: &str) -> Result<(Vec<Revoked>, u64), PkiError> {
     use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject};
     let malformed = |e: String| PkiError::Malformed(format!("revocation list: {e}"));
     let der = CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).map_err(|e| malformed(e.to_string()))?;

@@ -10,7 +10,7 @@ use crate::{
     peer::{Peers, Tls},
     seam::net::{NodeNumber, Router, Transport},
     services::{directory::Directory, mesh::Mesh},
-    store::{Store, StoreOptions, blobs::Blobs},
+    store::{Store, StoreError, StoreOptions, blobs::Blobs},
 };
 use bytes::Bytes;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -74,16 +74,38 @@ impl Rooms {
         Ok(Rooms { identity, peers, transport, consensus, groups, engine, bulk, mesh, ca, log, store })
     }
 
-    /// Stops agreement, then closes the store and the log, synced.
+    /// Stops deciding, then agreement, then closes the store and the log, synced.
     pub async fn close(&self) {
-        self.consensus.shutdown().await;
         self.engine.stop().await;
+        self.consensus.shutdown().await;
         self.peers.close();
         if let Err(e) = self.store.clone().close().await {
             // Nothing rests on it: the log has everything.
             tracing::warn!(event = "store.close.failed", error = %e, "the store was not closed cleanly");
         }
         self.log.clone().close().await;
+    }
+
+    /// Ends when stored rows fail a check: the node must stop and start again, which rebuilds them (P7).
+    pub async fn damaged(&self) -> String {
+        let mut damage = self.store.damage();
+        match damage.wait_for(|partitions| !partitions.is_empty()).await {
+            Ok(partitions) => format!("rows of partitions {partitions:?} failed their checks"),
+            // The store is closing.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// A digest of this node's rows of each partition, with the index it belongs to: equal on all nodes at one index.
+    pub async fn hashes(&self) -> Result<Vec<(u16, u64, [u8; 32])>, StoreError> {
+        let mut all = vec![];
+        for number in 0..self.groups.len() as u16 {
+            // A partition that never comes to rest has no digest now.
+            if let Some((index, hash)) = self.store.partition(number)?.hash().await? {
+                all.push((number, index, hash));
+            }
+        }
+        Ok(all)
     }
 
     /// Bytes on disk of log and store.

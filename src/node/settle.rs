@@ -13,6 +13,7 @@ use std::{
     fs::{self, File},
     io,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -29,7 +30,8 @@ const SET_ASIDE: &str = "set-aside";
 pub fn lock(data: &Path) -> Result<File, NodeError> {
     let path = data.join("lock");
     let wrap = |error: io::Error| IdentityError::Io { path: path.clone(), error };
-    fs::create_dir_all(data).map_err(wrap)?;
+    // Messages and passwords lie in there: nobody else may look.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(wrap)?;
     let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(wrap)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -11,6 +11,9 @@ struct Echo;
 impl Handler for Echo {
     fn handle(&self, from: NodeNumber, kind: Kind, payload: Bytes) -> Answer {
         Box::pin(async move {
+            if payload.as_ref() == b"never" {
+                std::future::pending::<()>().await;
+            }
             if payload.as_ref() == b"fail" {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "nothing here"));
             }
@@ -114,4 +117,25 @@ async fn a_peer_that_comes_back_is_found_again() {
         assert!(tokio::time::Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn callers_that_gave_up_make_room_for_others() {
+    let (_authority, one, _two) = pair().await;
+    let hopeless = (0..20).map(|_| {
+        one.call(NodeNumber(2), Lane::Bulk, kinds::SUBMIT, Bytes::from_static(b"never"), Duration::from_millis(200))
+    });
+    // Sixteen are on their way, the others wait for a place; all give up in time.
+    for answer in futures_util::future::join_all(hopeless).await {
+        assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+    let answer = one.call(NodeNumber(2), Lane::Bulk, kinds::SUBMIT, Bytes::from_static(b"x"), SOON).await;
+    assert_eq!(answer.unwrap().as_ref(), b"1/16/x");
+}
+
+#[tokio::test]
+async fn nobody_is_called_whose_address_is_not_known() {
+    let (_authority, one, _two) = pair().await;
+    let answer = one.call(NodeNumber(9), Lane::Ask, kinds::SUBMIT, Bytes::new(), SOON).await;
+    assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::NotFound);
 }

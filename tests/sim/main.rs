@@ -17,7 +17,7 @@ const WRITES: u64 = 60;
 /// Clients write through all nodes while one is cut from power and comes back; returns the rows that all ended with.
 fn run(seed: u64, partitions: u16, victim: Victim) -> BTreeSet<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    runtime.block_on(async move {
+    runtime.block_on(within(RUN, async move {
         let mut site = Site::start(seed, partitions).await;
         let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
         let clients: Vec<_> =
@@ -51,7 +51,14 @@ fn run(seed: u64, partitions: u16, victim: Victim) -> BTreeSet<String> {
         site.assert_audit_whole().await;
         site.stop().await;
         rows
-    })
+    }))
+}
+
+/// A run takes some ten seconds of simulated time; one that takes minutes has got stuck.
+const RUN: Duration = Duration::from_secs(120);
+
+async fn within<T>(time: Duration, run: impl Future<Output = T>) -> T {
+    tokio::time::timeout(time, run).await.expect("the site comes back and the clients come to an end")
 }
 
 #[derive(Clone, Copy)]

@@ -83,8 +83,7 @@ async fn handshake(
     let socket = tokio::net::TcpStream::connect(address).await?;
     let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
     stream.write_all(b"GET /messageexchange/_ping HTTP/1.1\r\nhost: spine\r\nconnection: close\r\n\r\n").await?;
-    let mut first = [0; 1];
-    stream.read(&mut first).await?;
+    stream.read_u8().await?;
     Ok(stream)
 }
 

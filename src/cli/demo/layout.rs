@@ -18,6 +18,9 @@ use std::{
 /// Distance between two nodes' ports: each node uses three of ten.
 const STRIDE: u16 = 10;
 
+/// What Linux takes for a socket's path, less the final zero.
+const MAX_SOCKET_PATH: usize = 107;
+
 /// A demo's folder and first port.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -49,7 +52,15 @@ impl Layout {
         self.node(node).join("data")
     }
     pub fn socket(&self, node: u16) -> PathBuf {
-        self.node(node).join("admin.sock")
+        self.short(self.node(node).join("admin.sock"), &format!("{node}.sock"))
+    }
+    /// A Unix socket's path has at most 107 bytes; in a deep folder sockets lie in the temporary one instead.
+    fn short(&self, path: PathBuf, name: &str) -> PathBuf {
+        if path.as_os_str().len() <= MAX_SOCKET_PATH {
+            return path;
+        }
+        let of = crc32c::crc32c(self.dir.as_os_str().as_encoded_bytes());
+        std::env::temp_dir().join(format!("spine-demo-{of:08x}-{name}"))
     }
     pub fn log(&self, node: u16) -> PathBuf {
         self.node(node).join("log")
@@ -73,7 +84,7 @@ impl Layout {
         self.dir.join("tls/mesh-shared-key")
     }
     pub fn control(&self) -> PathBuf {
-        self.dir.join("demo.sock")
+        self.short(self.dir.join("demo.sock"), "demo.sock")
     }
     pub fn record(&self) -> PathBuf {
         self.dir.join("demo.json")

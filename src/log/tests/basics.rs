@@ -99,8 +99,38 @@ async fn many_segments_and_long_records_read_back_and_purged_ones_are_used_again
         append(&a, vec![record(i, 1, 5_000)]).await.unwrap();
         a.purge(i - 1, 1, 65537).await.unwrap();
     }
-    assert!(log.bytes() < full.min(8 * (64 << 10)), "{} of {full}", log.bytes());
+    assert!(log.bytes() < full.min(10 * (64 << 10)), "{} of {full}", log.bytes());
     assert_eq!(a.read(399..400, 0).await.unwrap(), [record(399, 1, 5_000)]);
     drop(a);
     log.close().await;
+}
+
+#[tokio::test]
+async fn a_quiet_group_does_not_pin_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { cache_bytes: 0, ..small() };
+    let (log, _) = Log::open(real(), dir.path().into(), options.clone()).await.unwrap();
+    let (quiet, busy) = (log.group(1), log.group(2));
+    append(&quiet, (0..10).map(|i| record(i, 1, 2_000)).collect()).await.unwrap();
+    quiet.save_vote(Bytes::from_static(b"vote")).await.unwrap();
+    // Thirty segments' worth.
+    for i in 0..400 {
+        append(&busy, vec![record(i, 1, 5_000)]).await.unwrap();
+        if i % 10 == 9 {
+            busy.purge(i - 1, 1, 65537).await.unwrap();
+        }
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while log.bytes() > 9 * (64 << 10) {
+        assert!(std::time::Instant::now() < deadline, "{} bytes", log.bytes());
+        tokio::task::yield_now().await;
+    }
+    let want: Vec<_> = (0..10).map(|i| record(i, 1, 2_000)).collect();
+    assert_eq!(quiet.read(0..10, 1 << 20).await.unwrap(), want);
+    drop((quiet, busy));
+    log.close().await;
+    let (log, damage) = Log::open(real(), dir.path().into(), options).await.unwrap();
+    assert_eq!(damage, []);
+    assert_eq!(log.group(1).read(0..10, 1 << 20).await.unwrap(), want);
+    assert_eq!(log.group(1).state().vote.as_deref(), Some(&b"vote"[..]));
 }

@@ -84,7 +84,7 @@ async fn crash_rounds(seed: u64) {
 
 #[test]
 fn nothing_durable_is_lost_and_nothing_invented_whenever_the_power_goes() {
-    for seed in seeds(150) {
+    for seed in seeds(60) {
         run(crash_rounds(seed));
     }
 }

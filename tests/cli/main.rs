@@ -1,0 +1,8 @@
+//! The command line as a user meets it: exit codes, the four lines, JSON, help, and one node run by hand.
+//!
+//! Every test runs the real binary. None needs a network beyond loopback.
+
+mod help;
+mod local;
+mod node;
+mod support;

@@ -22,7 +22,7 @@ impl MessageId {
     pub fn mint(now: EpochMillis, partition: u16, sequence: u64, entropy: &[u8; 16], nth: u32) -> Self {
         let luck = u32::from(u16::from_be_bytes([entropy[0], entropy[1]]));
         let tail = (u32::from(partition) & 0x3ff) << 14 | (luck.wrapping_add(nth) & 0x3fff);
-        MessageId { micros: (now * 1000 + sequence % 1000).min(LAST_MICROS), tail }
+        MessageId { micros: now.saturating_mul(1000).saturating_add(sequence % 1000).min(LAST_MICROS), tail }
     }
 
     /// Reads an id in any case. `None` where the text cannot be an id of this site.
@@ -38,7 +38,7 @@ impl MessageId {
 
     /// The smallest id of a moment: where a scan by time begins.
     pub fn first_of(now: EpochMillis) -> Self {
-        MessageId { micros: (now * 1000).min(LAST_MICROS), tail: 0 }
+        MessageId { micros: now.saturating_mul(1000).min(LAST_MICROS), tail: 0 }
     }
 
     /// The partition in which it was made: its sender's.

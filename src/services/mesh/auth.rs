@@ -125,6 +125,7 @@ pub fn spend(cx: &mut Cx<'_, '_>, verified: &Verified<'_>, how: &Use, used: Used
     let mark = window_key(window);
     if draft.get(&mark.clone().build())?.is_none() {
         draft.put(mark, NOTHING);
+        // The last minute of the window, with its slack, is past.
         let due = (window + 1) * WINDOW_MILLIS + skew(cx.mesh) + 60_000;
         draft.timer(due, services::MESH, super::timers::token_sweep(window));
     }

@@ -103,12 +103,12 @@ pub fn reset_later(cx: &mut Cx<'_, '_>, mailbox: &str) {
 
 /// When a message of that time is removed.
 pub fn purge_at(mesh: &Mesh, time: EpochMillis) -> EpochMillis {
-    time + mesh.options.retention.as_millis() as u64
+    time.saturating_add(mesh.options.retention.as_millis() as u64)
 }
 
 /// Many things fall due one after the other; waiting a little handles them together.
 pub fn lenient(mesh: &Mesh, due: EpochMillis) -> EpochMillis {
-    due + (mesh.options.inbox_expiry.as_millis() as u64 / 100).min(30_000)
+    due.saturating_add((mesh.options.inbox_expiry.as_millis() as u64 / 100).min(30_000))
 }
 
 /// Sees to it that the mailbox is looked at when `due` has come. The caller stores `state`.
@@ -162,7 +162,7 @@ fn expire(cx: &mut Cx<'_, '_>, mailbox: &str) -> Result<Option<EpochMillis>, Fau
         if entry.expires > now {
             next = Some(next.map_or(entry.expires, |n| n.min(entry.expires)));
             // Nothing younger can be due: a message is accepted after its id was made.
-            if id.millis() + expiry > now {
+            if id.millis().saturating_add(expiry) > now {
                 break;
             }
         } else if done == BATCH {

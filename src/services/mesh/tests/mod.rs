@@ -3,6 +3,7 @@
 //! The site runs its tests at one and at three partitions; what one partition sends another is delivered in order.
 
 mod authorization;
+mod checklist;
 mod chunks;
 mod collecting;
 mod expiry;

@@ -183,7 +183,7 @@ fn one(engine: &str, large: bool, rows: u64) -> Result<()> {
     let size = if large { "1 KiB" } else { "48 B" };
     let row_bytes = if large { 16 + 1024 } else { 16 + 32 };
     let mut meter = Meter::new(engine, size, dir.path())?;
-    let mut change = |store: &mut Box<dyn Engine>, from: u64, to: u64, make: &dyn Fn(u64) -> RowOp| {
+    let change = |store: &mut Box<dyn Engine>, from: u64, to: u64, make: &dyn Fn(u64) -> RowOp| {
         (from..to).step_by(ENTRY as usize).try_for_each(|n| store.apply((n..to.min(n + ENTRY)).map(make).collect()))
     };
     change(&mut store, 0, rows, &|n| RowOp::Put { key: key(n), value: value(n, 0, large), fresh: true })?;

@@ -17,7 +17,7 @@ mod usage;
 mod work;
 
 use anyhow::{Context, bail};
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 
 #[derive(clap::Args, Debug)]
 pub struct BenchArgs {
@@ -149,10 +149,12 @@ pub fn run(args: BenchArgs, output: Output) -> anyhow::Result<ExitCode> {
     }
     let rest = usage::settle(&site, args.settle);
     let whole = report::Report { phases: reports, before, rest };
-    match args.output {
-        Output::Table => print!("{}", whole.table(&args)),
-        Output::Json => println!("{}", serde_json::to_string_pretty(&whole.json(&args))?),
-    }
+    let text = match args.output {
+        Output::Table => whole.table(&args),
+        Output::Json => serde_json::to_string_pretty(&whole.json(&args))? + "\n",
+    };
+    // A reader that has seen enough (`| head`) is no failure of the load.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     let worked = whole.phases.iter().any(|p| p.messages > 0);
     Ok(if worked { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -18,6 +18,9 @@ pub enum Verb {
     /// The site's nodes and their addresses
     #[command(after_help = "Examples:\n  spine cluster members\n  spine cluster members --quiet")]
     Members,
+    /// A digest of this node's rows, to compare with another's at the same index
+    #[command(after_help = "Examples:\n  spine cluster hashes\n  spine cluster hashes --output json")]
+    Hashes,
     /// Hand this node's leaderships to others, or one to a certain node
     #[command(after_help = "Examples:\n  spine cluster hand-over\n  spine cluster hand-over --partition 1 --to 2")]
     HandOver {
@@ -60,6 +63,17 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
                 ("draining", "draining"),
             ];
             globals.out().list("MemberList", &items, &columns, "number");
+        }
+        Verb::Hashes => {
+            let told = client.get("/v1/cluster/hashes").await?;
+            globals.out().one("ClusterHashes", &told, "number", || {
+                let fields = ["partition", "index", "hash"];
+                let mut table = output::table(fields.into_iter());
+                for partition in told["partitions"].as_array().into_iter().flatten() {
+                    table.add_row(fields.map(|f| output::text(partition, f)));
+                }
+                output::render(&table)
+            });
         }
         Verb::HandOver { partition, to } => {
             let told = client.post("/v1/cluster/hand-over", &json!({"partition": partition, "to": to})).await?;

@@ -146,6 +146,9 @@ pub struct Options {
     pub snapshot_after_bytes: u64,
     /// Log bytes kept behind the newest sealed snapshot for followers that lag.
     pub keep_bytes: u64,
+    /// How long a node leads a group before it gives it to the member whose turn that group is, so that the groups'
+    /// work is spread over the site again after a failure. `None`: never.
+    pub balance_after: Option<Duration>,
     pub fatal: Fatal,
 }
 
@@ -160,6 +163,7 @@ impl Options {
             election: (Duration::from_millis(400), Duration::from_millis(800)),
             snapshot_after_bytes: 256 << 20,
             keep_bytes: 64 << 20,
+            balance_after: Some(Duration::from_secs(60)),
             fatal: Arc::new(|why| {
                 tracing::error!(event = "consensus.fatal", why, "stopping: going on could break a promise");
                 std::process::abort()

@@ -117,7 +117,8 @@ impl Consensus {
     /// Hands over everything this node leads, then stops all groups. Log and store may be closed afterwards.
     pub async fn shutdown(&self) {
         let groups = self.groups();
-        let hand_overs = groups.iter().map(|group| async move {
+        let shared_out = groups.iter().filter(|g| g.members().iter().any(|m| m.voter && m.id != g.id()));
+        let hand_overs = shared_out.map(|group| async move {
             let handed = tokio::time::timeout(HAND_OVER, group.hand_over(None)).await;
             if !matches!(handed, Ok(Ok(()))) {
                 tracing::warn!(event = "raft.hand_over_failed", group = group.number(), "nobody took the group over");

@@ -1,18 +1,23 @@
 //! Who belongs to a group, kept right by its leader (P9): learners that caught up get a vote, earlier incarnations
-//! go, half-finished changes are finished, and every group follows the site group's members.
+//! go, half-finished changes are finished, every group follows the site group's members, and the groups' leaderships
+//! are spread over the members.
 
 use super::api::{ConsensusError, Member, RaftId};
 use super::consensus::{SITE_GROUP, Shared};
 use super::group::Group;
-use openraft::Instant;
+use super::types::Types;
+use openraft::{Instant as _, RaftMetrics};
 use std::collections::BTreeMap;
 use std::sync::Weak;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often a leader looks. A node that comes back waits this long at each of a few steps.
 const LOOK: Duration = Duration::from_millis(250);
 /// A learner that is at most so many entries behind has caught up.
 const CAUGHT_UP: u64 = 256;
+/// After a hand-over that failed, the next is tried after so long.
+const BALANCE_PAUSE: Duration = Duration::from_secs(600);
 /// A member that answered within this time is there.
 const ALIVE: Duration = Duration::from_secs(2);
 
@@ -23,6 +28,8 @@ enum Step {
     Add(Member),
     Promote(RaftId),
     Remove(RaftId),
+    /// Members are right; the group is this member's to lead.
+    HandOver(RaftId),
 }
 
 /// Looks after the group's members for as long as the group runs; acts only while this node leads.
@@ -30,6 +37,7 @@ pub async fn keep(shared: Weak<Shared>, group: Group) {
     let mut tick = tokio::time::interval(LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let leadership = group.leadership();
+    let (mut reign, mut since, mut not_before) = (0, Instant::now(), Instant::now());
     loop {
         tick.tick().await;
         let Some(shared) = shared.upgrade() else { return };
@@ -39,7 +47,12 @@ pub async fn keep(shared: Weak<Shared>, group: Group) {
             }
             continue;
         }
-        let Some(step) = next(&group, site_members(&shared, &group), shared.options.address) else { continue };
+        if std::mem::replace(&mut reign, leadership.borrow().reign) != reign {
+            since = Instant::now();
+        }
+        let rested = shared.options.balance_after.is_some_and(|b| since.elapsed() >= b) && Instant::now() >= not_before;
+        let step = next(&group, site_members(&shared, &group), shared.options.address);
+        let Some(step) = step.or_else(|| rested.then(|| turn(&group)).flatten()) else { continue };
         drop(shared);
         let done = match &step {
             Step::Settle => group.settle_members().await,
@@ -48,6 +61,10 @@ pub async fn keep(shared: Weak<Shared>, group: Group) {
             // Whoever leads next takes this node out.
             Step::Remove(id) if *id == group.id() => group.hand_over(None).await,
             Step::Remove(id) => group.remove(*id).await,
+            Step::HandOver(id) => {
+                not_before = Instant::now() + BALANCE_PAUSE;
+                group.hand_over(Some(*id)).await
+            }
         };
         log(&group, &step, done);
     }
@@ -78,22 +95,31 @@ fn site_members(shared: &Shared, group: &Group) -> Option<Vec<Member>> {
 fn next(group: &Group, site: Option<Vec<Member>>, listens: std::net::SocketAddr) -> Option<Step> {
     let metrics = group.metrics();
     let config = metrics.membership_config.membership();
-    let last = metrics.last_log_index.unwrap_or(0);
-    let alive = |id: &u64| {
-        let at = metrics.heartbeat.as_ref().and_then(|h| h.get(id).copied().flatten());
-        at.is_some_and(|at| at.elapsed() < ALIVE)
-    };
-    let caught_up = |id: RaftId| {
-        let matched = metrics.replication.as_ref().and_then(|r| r.get(&id.0).copied().flatten());
-        matched.is_some_and(|at| last.saturating_sub(at.index) <= CAUGHT_UP) && alive(&id.0)
-    };
     let joint = config.get_joint_config().len() > 1;
     let members = super::types::members(config);
     let own = members.iter().find(|m| m.id == group.id());
     if let Some(moved) = own.filter(|m| !joint && site.is_none() && m.address != listens) {
         return Some(Step::Add(Member { address: listens, ..*moved }));
     }
-    plan(joint, &members, site.as_deref(), caught_up)
+    plan(joint, &members, site.as_deref(), |id| caught_up(&metrics, id))
+}
+
+/// Whether a member has nearly everything and answers.
+fn caught_up(metrics: &RaftMetrics<Types>, id: RaftId) -> bool {
+    let last = metrics.last_log_index.unwrap_or(0);
+    let answered = metrics.heartbeat.as_ref().and_then(|h| h.get(&id.0).copied().flatten());
+    let matched = metrics.replication.as_ref().and_then(|r| r.get(&id.0).copied().flatten());
+    let near = matched.is_some_and(|at| last.saturating_sub(at.index) <= CAUGHT_UP);
+    near && answered.is_some_and(|at| at.elapsed() < ALIVE)
+}
+
+/// The voter whose turn this group is, if that is another one and it is fit to lead. Groups go round the nodes.
+fn turn(group: &Group) -> Option<Step> {
+    let metrics = group.metrics();
+    let mut voters: Vec<RaftId> = metrics.membership_config.voter_ids().map(RaftId).collect();
+    voters.sort();
+    let whose = *voters.get(usize::from(group.number()) % voters.len().max(1))?;
+    (whose != group.id() && caught_up(&metrics, whose)).then_some(Step::HandOver(whose))
 }
 
 /// Decides on values alone.

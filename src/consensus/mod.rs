@@ -5,6 +5,7 @@
 //! this room names it.
 
 mod api;
+#[allow(clippy::module_inception, reason = "the file of the type that the room is named after")]
 mod consensus;
 mod driver;
 mod group;

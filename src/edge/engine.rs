@@ -4,6 +4,7 @@ use super::backend::{Answering, Backend, Stored, Upload, View};
 use super::payload::Pieces;
 use crate::access::gate::Standing;
 use crate::engine::bulk::{Bulk, BulkError, upload};
+use crate::engine::draft::Fault;
 use crate::engine::{Command, Engine, Fence, Outcome, PartitionId, Unavailable};
 use crate::services::directory::rows;
 use crate::store::blobs::BlobId;
@@ -45,7 +46,12 @@ impl Backend for EngineBackend {
 
     fn standing(&self, certificate: &str) -> Result<Standing, Unavailable> {
         let found = rows::system_of_certificate(self.engine.site().as_ref(), certificate);
-        Ok(match found.map_err(|e| Unavailable::Fault(e.to_string()))? {
+        let found = found.map_err(|fault| match fault {
+            // The registry of this node is being rebuilt: nothing is guessed, and another node knows.
+            Fault::Store(_) => Unavailable::NoLeader,
+            other => Unavailable::Fault(other.to_string()),
+        });
+        Ok(match found? {
             None => Standing::Unknown,
             Some((_, system)) if system.disabled => Standing::Disabled,
             Some((asid, system)) => Standing::Approved { asid, ods: system.ods, party_key: system.party_key },

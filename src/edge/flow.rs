@@ -84,7 +84,7 @@ fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Perm
     let Ok(mine) = tenant.requests.clone().try_acquire_owned() else { return Err(limited(Duration::from_secs(1))) };
     let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(Refusal::new(&codes::OVERLOADED)) };
     well_formed(head)?;
-    let standing = edge.backend.standing(conn.peer.certificate()).map_err(Refusal::from)?;
+    let standing = edge.backend.standing(conn.peer.certificate())?;
     let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(|denied| {
         Refusal::new(match denied {
             Denied::Unknown => &codes::CERTIFICATE_UNKNOWN,
@@ -233,9 +233,8 @@ async fn finish(
     outcomes: &[Outcome],
     ids: &Ids,
 ) -> Result<Response<Payload>, Refusal> {
-    let fault = |broken: super::protocol::Broken| Refusal::from(Unavailable::Fault(broken.0));
     let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
-    let wait: Wait = exchange.replied(&replies).map_err(fault)?;
+    let wait: Wait = exchange.replied(&replies)?;
     let mut view = None;
     if let Some(outcome) = outcomes.get(wait.call) {
         if wait.deliveries {
@@ -248,7 +247,7 @@ async fn finish(
         };
     }
     let site = edge.backend.site();
-    let reply = exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _)).map_err(fault)?;
+    let reply = exchange.answer(site.as_ref(), view.as_ref().map(|v| v.as_ref() as _))?;
     render::reply(edge, reply, ids).await
 }
 

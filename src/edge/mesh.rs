@@ -120,7 +120,7 @@ impl Exchange for Asked {
         let every = self.ask.as_ref().is_some_and(|ask| ask.every);
         let mut chosen = (0, mesh::Reply { elsewhere: true, ..Default::default() });
         for (call, bytes) in replies.iter().enumerate() {
-            let reply = mesh::Reply::of(bytes).map_err(broken)?;
+            let reply = mesh::Reply::of(bytes)?;
             // Where all are wanted, a refusal of one is the answer of all.
             let better = if every { reply.problem.is_some() } else { chosen.1.elsewhere && !reply.elsewhere };
             if call == 0 || better {
@@ -136,8 +136,8 @@ impl Exchange for Asked {
 
     fn answer(&mut self, site: &dyn Reader, view: Option<&dyn Reader>) -> Result<Reply, Broken> {
         match (&self.ask, &self.reply) {
-            (Some(ask), Some(answer)) => self.mesh.answer(ask, answer, site, view).map(reply).map_err(broken),
-            _ => Err(Broken("an answer was asked for before its reply was there".into())),
+            (Some(ask), Some(answer)) => Ok(reply(self.mesh.answer(ask, answer, site, view)?)),
+            _ => Err(Broken::Fault("an answer was asked for before its reply was there".into())),
         }
     }
 
@@ -172,10 +172,6 @@ impl Exchange for Asked {
 
 fn call(call: mesh::Call) -> Call {
     Call { key: call.key, payload: call.payload }
-}
-
-fn broken(fault: impl std::fmt::Display) -> Broken {
-    Broken(fault.to_string())
 }
 
 fn reply(response: mesh::Response) -> Reply {

@@ -3,6 +3,7 @@
 //! One table turns kinds into HTTP statuses. 5xx is 503 with Retry-After wherever a client may come again, 500 only
 //! for our own faults.
 
+use super::protocol::Broken;
 use crate::engine::Unavailable;
 use crate::ops::codes::{self, Code, Kind};
 use http::StatusCode;
@@ -88,6 +89,22 @@ pub fn kind_of(status: u16) -> Option<Kind> {
     })
 }
 
+impl From<Broken> for Refusal {
+    fn from(why: Broken) -> Self {
+        match why {
+            Broken::Unreadable(text) => {
+                tracing::warn!(
+                    event = "edge.rows_unreadable",
+                    cause = text,
+                    "an answer needs rows that cannot be read here now"
+                );
+                Refusal::new(&codes::NO_LEADER).because(text)
+            }
+            Broken::Fault(text) => Refusal::new(&codes::FAULT).because(text),
+        }
+    }
+}
+
 impl From<Unavailable> for Refusal {
     fn from(why: Unavailable) -> Self {
         let code = match &why {
@@ -114,6 +131,8 @@ mod tests {
         let fault = Refusal::from(Unavailable::Fault("row 7 is unreadable".into()));
         assert_eq!((fault.status().as_u16(), fault.retry_after), (500, None));
         assert!(!fault.words().contains("row 7"));
+        let unreadable = Refusal::from(Broken::Unreadable("being rebuilt".into()));
+        assert_eq!((unreadable.status().as_u16(), unreadable.retry_after), (503, Some(RETRY_AFTER)));
         assert_eq!(Refusal::new(&codes::RATE_LIMITED).after(Duration::from_millis(1100)).retry_after, Some(2));
     }
 

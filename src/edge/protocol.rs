@@ -86,9 +86,23 @@ pub struct Wait {
     pub other: Option<PartitionId>,
 }
 
-/// A stored reply that cannot be read: the program's fault. The text is for the log.
+/// Why a decided request cannot be answered. The texts are for the log.
 #[derive(Debug)]
-pub struct Broken(pub String);
+pub enum Broken {
+    /// Rows of this node cannot be read now (being rebuilt, damaged): another node, or this one later, can.
+    Unreadable(String),
+    /// The program's fault, or a row's.
+    Fault(String),
+}
+
+impl From<crate::engine::draft::Fault> for Broken {
+    fn from(fault: crate::engine::draft::Fault) -> Self {
+        match fault {
+            crate::engine::draft::Fault::Store(e) => Broken::Unreadable(e.to_string()),
+            other => Broken::Fault(other.to_string()),
+        }
+    }
+}
 
 pub trait Protocol: Send + Sync + 'static {
     /// The service's word in metrics and logs.

@@ -265,7 +265,7 @@ impl Rules {
         Ok(Bytes::new())
     }
 
-    #[allow(clippy::too_many_arguments)] // one call, and a struct for it would only be taken apart again
+    #[allow(clippy::too_many_arguments, reason = "one call, and a struct for it would only be taken apart again")]
     fn enter(
         &self,
         desk: &mut Desk,

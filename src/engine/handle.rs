@@ -84,7 +84,7 @@ pub struct Engine {
 impl Engine {
     /// Starts deciders, fences, deliverers and the watch over free space, and claims the engine's frame kinds.
     /// `groups` are in the order of `applier`'s partitions. Must run inside a tokio runtime.
-    #[allow(clippy::too_many_arguments)] // one caller, the wiring; each is a room of its own
+    #[allow(clippy::too_many_arguments, reason = "one caller, the wiring; each is a room of its own")]
     pub fn start(
         world: World,
         options: EngineOptions,

@@ -157,7 +157,7 @@ impl Replay {
         let mut wipe_to = 0;
         let mut offset = (bad + ALIGN).max(HEADER_BYTES);
         while offset + HEAD_BYTES as u64 <= limit {
-            if offset % PAGE == 0 && window.page_is_zero(offset)? {
+            if offset.is_multiple_of(PAGE) && window.page_is_zero(offset)? {
                 offset += PAGE;
                 continue;
             }

@@ -15,6 +15,10 @@ use std::{
     },
 };
 
+/// Purged segments kept beyond the spares wanted: entries come and are purged in turns, and zeroing a new segment costs
+/// as much as filling it.
+const KEPT: usize = 2;
+
 /// An open segment file.
 #[derive(Clone)]
 pub struct Segment {
@@ -124,8 +128,19 @@ impl Dir {
                 }
                 continue;
             }
-            let Some(old) = lock(&self.retired).pop_front() else { return Ok(()) };
-            self.remove(old)?;
+            if lock(&self.retired).is_empty() {
+                return Ok(());
+            }
+            if lock(&self.ready).len() < self.wanted + KEPT {
+                let mut next = lock(&self.making);
+                if let Some(old) = self.reusable()? {
+                    let segment = self.recycle(old, &mut next)?;
+                    lock(&self.ready).push_back(segment);
+                }
+            } else {
+                let old = lock(&self.retired).pop_front();
+                old.map_or(Ok(()), |old| self.remove(old))?;
+            }
         }
         Ok(())
     }
@@ -178,36 +193,28 @@ impl Dir {
     }
 
     fn prepare(&self, next: &mut u32) -> io::Result<Segment> {
+        if let Some(old) = self.reusable()? {
+            return self.recycle(old, next);
+        }
         let sequence = *next;
-        let target = self.path.join(name(sequence));
-        let old = self.reusable()?;
-        let segment = match old {
-            Some(old) => {
-                let recycled = self.recycle(&old, &target);
-                if let Err(e) = recycled {
-                    lock(&self.retired).push_front(old);
-                    return Err(e);
-                }
-                Segment { sequence, ..old }
-            }
-            None => {
-                let file = make(self.fs.as_ref(), &self.path, sequence, self.segment_bytes)?;
-                self.bytes.fetch_add(self.segment_bytes, Ordering::Relaxed);
-                Segment { sequence, file, bytes: self.segment_bytes }
-            }
-        };
+        let file = make(self.fs.as_ref(), &self.path, sequence, self.segment_bytes)?;
+        self.bytes.fetch_add(self.segment_bytes, Ordering::Relaxed);
         *next += 1;
-        Ok(segment)
+        Ok(Segment { sequence, file, bytes: self.segment_bytes })
     }
 
-    fn recycle(&self, old: &Segment, target: &Path) -> io::Result<()> {
-        clear(old.file.as_ref())?;
+    fn recycle(&self, old: Segment, next: &mut u32) -> io::Result<Segment> {
         let from = self.path.join(name(old.sequence));
-        // A failure after the rename is met again by the next try, which finds the file already under its new name.
-        if self.fs.exists(&from) {
-            self.fs.rename(&from, target)?;
+        let target = self.path.join(name(*next));
+        // After a failure behind the rename, the next try finds the file already under its new name.
+        let renamed = |()| if self.fs.exists(&from) { self.fs.rename(&from, &target) } else { Ok(()) };
+        if let Err(e) = clear(old.file.as_ref()).and_then(renamed).and_then(|()| self.fs.sync_dir(&self.path)) {
+            lock(&self.retired).push_front(old);
+            return Err(e);
         }
-        self.fs.sync_dir(&self.path)
+        let segment = Segment { sequence: *next, ..old };
+        *next += 1;
+        Ok(segment)
     }
 }
 

@@ -374,7 +374,8 @@ impl Writer {
                 Ok(segment) => break segment,
                 Err(e) if started.elapsed() < patience && !self.shared.lock().closing => {
                     tracing::warn!(event = "log.no_space", error = %e, "waiting for room for a log segment");
-                    std::thread::sleep(RETRY);
+                    let state = self.shared.lock();
+                    drop(self.shared.tend.wait_timeout(state, RETRY));
                 }
                 Err(e) => return Err(e),
             }

@@ -18,6 +18,7 @@ pub type Check = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// All checks of the node. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Health {
+    #[allow(clippy::type_complexity, reason = "a list of named checks, written once")]
     checks: Arc<RwLock<Vec<(Probe, &'static str, Check)>>>,
 }
 

@@ -69,18 +69,19 @@ impl Fields {
         self.0.insert(name.to_owned(), value);
     }
     fn json(mut self, level: Level, target: &str, node: &str) -> String {
-        let mut line = Map::new();
-        line.insert("ts".into(), json!(now()));
-        line.insert("level".into(), json!(level_word(level)));
         // A library's line has no event of its own: its module names it.
         let event = self.0.remove("event").unwrap_or_else(|| json!(target.replace("::", ".")));
-        line.insert("event".into(), event);
-        line.insert("msg".into(), self.0.remove("msg").unwrap_or_default());
+        let words = self.0.remove("msg").unwrap_or_default();
+        // The agreed fields come first, in their order: people read these lines too.
+        let mut line = format!(r#"{{"ts":"{}","level":"{}","event":{event},"msg":{words}"#, now(), level_word(level));
         if !node.is_empty() {
-            line.insert("node".into(), json!(node));
+            line.push_str(&format!(r#","node":{}"#, json!(node)));
         }
-        line.extend(self.0.into_iter().filter(|(name, _)| !name.starts_with("log.")));
-        format!("{}\n", Value::Object(line))
+        for (name, value) in self.0.iter().filter(|(name, _)| !name.starts_with("log.")) {
+            line.push_str(&format!(",{}:{value}", json!(name)));
+        }
+        line.push_str("}\n");
+        line
     }
     fn text(mut self, level: Level) -> String {
         let mut text = |name| match self.0.remove(name) {
@@ -161,7 +162,8 @@ mod tests {
         assert_eq!(value["level"], "warn");
         assert_eq!(value["node"], "lab-1");
         assert!(value["ts"].as_str().unwrap().ends_with('Z') && value["ts"].as_str().unwrap().len() == 24, "{line}");
-        assert!(line.ends_with("}\n"));
+        assert_eq!(value["code"], "SPN-1002");
+        assert!(line.starts_with("{\"ts\":") && line.ends_with("}\n") && line.matches('\n').count() == 1);
     }
 
     #[test]

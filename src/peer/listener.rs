@@ -20,6 +20,8 @@ const GREETING: Duration = Duration::from_secs(5);
 const IN_FLIGHT: usize = 4096;
 /// The same for a machine without a certificate, which may only send JOIN.
 const IN_FLIGHT_JOINING: usize = 1;
+/// Machines that join at once: an operator brings up a rack, not a nation. Others are refused and come again.
+pub const JOINING: usize = 8;
 /// A JOIN is a token, a certificate request and an address.
 const MAX_JOIN: usize = 64 << 10;
 /// A machine that joins needs seconds; its connection is closed after this.
@@ -57,6 +59,10 @@ async fn connection(shared: Arc<Shared>, socket: TcpStream) -> io::Result<()> {
     let greeting = tokio::time::timeout(GREETING, greet(&shared, socket));
     let (stream, from) = greeting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if from == NodeNumber(0) {
+        let Ok(_place) = shared.joining.try_acquire() else {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, "too many machines are joining"));
+        };
+        let shared = shared.clone();
         let served = tokio::time::timeout(JOINING_TIME, serve(shared, stream, from));
         return served.await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
     }

@@ -34,6 +34,8 @@ struct Shared {
     cluster: String,
     configs: ArcSwap<tls::Configs>,
     router: Arc<Router>,
+    /// Connections without a certificate that may be open at once.
+    joining: tokio::sync::Semaphore,
     known: Mutex<Known>,
     /// Tasks of listeners; dropping them closes listeners and accepted connections.
     listeners: Mutex<Vec<AbortOnDrop>>,
@@ -64,6 +66,7 @@ impl Peers {
                 cluster: cluster.to_owned(),
                 configs: ArcSwap::from_pointee(configs),
                 router,
+                joining: tokio::sync::Semaphore::new(listener::JOINING),
                 known: Mutex::default(),
                 listeners: Mutex::default(),
             }),

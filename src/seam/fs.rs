@@ -6,6 +6,7 @@
 use std::{io, path::Path, sync::Arc};
 
 /// An open file. All methods take `&self`; positions are explicit, so handles can be shared.
+#[allow(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
 pub trait File: Send + Sync {
     /// Reads exactly `buf.len()` bytes at `offset`; `UnexpectedEof` if the file is shorter.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()>;

@@ -215,7 +215,7 @@ impl Demo {
         let told = self.try_ask(4, &["cluster", "status"]).unwrap_or_default();
         let partitions = told["partitions"].as_array().cloned().unwrap_or_default();
         let votes =
-            |p: &Value| p["voters"].to_string().contains('4') && p["learners"].as_array().is_none_or(Vec::is_empty);
+            |p: &Value| p["voters"].to_string().contains("\"4.") && p["learners"].as_array().is_none_or(Vec::is_empty);
         !partitions.is_empty() && partitions.iter().all(votes)
     }
 

@@ -210,3 +210,17 @@ async fn a_node_that_moved_tells_the_site_where_it_listens() {
     .await;
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaderships_are_spread_over_the_members() {
+    let cluster = Cluster::balanced(3, 4, Duration::from_millis(500)).await;
+    for group in 0..4u16 {
+        let whose = NodeNumber(1 + group % 3);
+        until("the group to be led by the member whose turn it is", || {
+            cluster.node(whose.0).groups[usize::from(group)].leadership().borrow().leading
+        })
+        .await;
+    }
+    cluster.write(2, "data").await;
+    cluster.end().await;
+}

@@ -60,7 +60,7 @@ async fn a_damaged_log_is_mended_by_a_peer() {
     let (log, damage) = Log::open(world(), dir.join("log"), small().0).await.unwrap();
     assert_eq!(damage.len(), 1);
     log.close().await;
-    cluster.mend = (1..=3).filter(|n| *n != victim.node().0).map(|n| (NodeNumber(n), address(n))).collect();
+    cluster.how.mend = (1..=3).filter(|n| *n != victim.node().0).map(|n| (NodeNumber(n), address(n))).collect();
     cluster.start(victim).await;
     cluster.write(0, "after").await;
     let index = cluster.leader(0).await.groups[0].read_index().await.unwrap();

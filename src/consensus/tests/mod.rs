@@ -139,6 +139,14 @@ pub fn small() -> (LogOptions, StoreOptions) {
     (LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() }, StoreOptions::default())
 }
 
+/// What differs between tests.
+#[derive(Default)]
+pub struct How {
+    /// Who may be asked to mend a damaged log.
+    pub mend: Vec<(NodeNumber, SocketAddr)>,
+    pub balance: Option<Duration>,
+}
+
 pub async fn start(
     dir: &Path,
     id: RaftId,
@@ -146,7 +154,7 @@ pub async fn start(
     router: Arc<Router>,
     groups: u16,
     listens: SocketAddr,
-    mend: &[(NodeNumber, SocketAddr)],
+    how: &How,
 ) -> Node {
     let (log_options, store_options) = small();
     let failures: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -157,12 +165,13 @@ pub async fn start(
     let options = Options {
         snapshot_after_bytes: 1 << 20,
         keep_bytes: 256 << 10,
+        balance_after: how.balance,
         fatal: Arc::new(move |why| told.lock().unwrap().push(why.to_owned())),
         ..Options::new("test", id, listens)
     };
     let parts = Parts { log: log.clone(), store: store.clone(), transport, router };
     let consensus = Consensus::new(parts, options);
-    assert_eq!(consensus.repair(damage, mend).await, vec![]);
+    assert_eq!(consensus.repair(damage, &how.mend).await, vec![]);
     let mut opened = vec![];
     for number in 0..groups {
         opened.push(consensus.open(number, recorder.clone()).await.unwrap());
@@ -195,20 +204,27 @@ pub struct Cluster {
     pub dir: tempfile::TempDir,
     pub nodes: Vec<Option<Node>>,
     pub groups: u16,
-    /// Who may be asked to mend a damaged log.
-    pub mend: Vec<(NodeNumber, SocketAddr)>,
+    pub how: How,
     /// Nodes that listen elsewhere than at first.
     pub moved: HashMap<NodeNumber, SocketAddr>,
 }
 
 impl Cluster {
     pub async fn new(size: u16, groups: u16) -> Self {
+        Self::made(size, groups, None).await
+    }
+
+    pub async fn balanced(size: u16, groups: u16, after: Duration) -> Self {
+        Self::made(size, groups, Some(after)).await
+    }
+
+    async fn made(size: u16, groups: u16, balance: Option<Duration>) -> Self {
         let mut cluster = Cluster {
             net: Arc::default(),
             dir: tempfile::tempdir().unwrap(),
             nodes: (0..size).map(|_| None).collect(),
             groups,
-            mend: vec![],
+            how: How { balance, ..How::default() },
             moved: HashMap::new(),
         };
         for node in 1..=size {
@@ -232,7 +248,7 @@ impl Cluster {
         self.net.routers.write().unwrap().insert(id.node(), router.clone());
         let dir = self.dir.path().join(format!("node{}", id.node()));
         let listens = self.moved.get(&id.node()).copied().unwrap_or(address(id.node().0));
-        let node = start(&dir, id, self.port(id.node()), router, self.groups, listens, &self.mend).await;
+        let node = start(&dir, id, self.port(id.node()), router, self.groups, listens, &self.how).await;
         let place = usize::from(id.node().0) - 1;
         self.nodes[place] = Some(node);
     }

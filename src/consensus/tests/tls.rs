@@ -18,7 +18,9 @@ async fn three_members_agree_over_real_connections() {
         let at = peers.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let id = RaftId::new(node, 1);
         members.push(Member { id, address: at, voter: true });
-        nodes.push(start(&dir.path().join(format!("node{number}")), id, Arc::new(peers), router, 1, at, &[]).await);
+        nodes.push(
+            start(&dir.path().join(format!("node{number}")), id, Arc::new(peers), router, 1, at, &How::default()).await,
+        );
     }
     nodes[0].groups[0].initialise(&members).await.unwrap();
     let leads = |n: &Node| n.groups[0].leadership().borrow().leading;

@@ -51,13 +51,13 @@ impl Bulk {
             Err(e) => tracing::warn!(event = "bulk.read_failed", error = %e, "a body could not be read here"),
         }
         self.restore_later(id);
-        match self.from_peers(id, offset, max).await?.content {
+        match self.ask_peers(id, offset, max).await?.content {
             part if part.is_empty() => Err(BulkError::Nowhere(id)),
             part => Ok(part),
         }
     }
 
-    async fn from_peers(&self, id: BlobId, offset: u64, max: usize) -> Result<Got, BulkError> {
+    async fn ask_peers(&self, id: BlobId, offset: u64, max: usize) -> Result<Got, BulkError> {
         let max = u32::try_from(max).unwrap_or(u32::MAX);
         let get = Get { digest: Bytes::copy_from_slice(&id.0), offset, max, ..Default::default() }.encode();
         for peer in self.peers() {
@@ -100,7 +100,7 @@ impl Bulk {
     async fn copy(&self, id: BlobId) -> Result<(), BulkError> {
         let mut writer = self.0.blobs.writer().await?;
         loop {
-            let got = self.from_peers(id, writer.length(), PIECE).await?;
+            let got = self.ask_peers(id, writer.length(), PIECE).await?;
             writer.write(got.content).await?;
             if writer.length() >= got.length {
                 break;

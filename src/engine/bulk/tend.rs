@@ -95,7 +95,7 @@ impl Bulk {
     async fn remove_orphan(&self, id: BlobId, grace: Duration) -> Result<bool, BlobError> {
         let _naming = self.0.naming.write().await;
         // The same content may have come again since: then it is nobody's orphan.
-        if !self.orphans().get(&id).is_some_and(|since| since.elapsed() >= grace) {
+        if self.orphans().get(&id).is_none_or(|since| since.elapsed() < grace) {
             return Ok(false);
         }
         self.0.blobs.remove(id).await?;

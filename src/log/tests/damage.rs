@@ -203,7 +203,7 @@ async fn damage_found_by_a_read_is_reported_and_repaired() {
     sim.fs.flip(&segment(1), place_of(&sim, 4, 1), 0);
     assert_eq!(group.read(0..10, 1 << 20).await.unwrap().len(), 4);
     assert_eq!(group.read(4..10, 1 << 20).await.err().map(|e| e.kind()), Some(io::ErrorKind::InvalidData));
-    assert_eq!(group.holes(), [4..5]);
+    assert_eq!(group.holes(), vec![std::ops::Range { start: 4, end: 5 }]);
     group.repair(vec![record(4, 1, 1_500)]).await.unwrap();
     assert_eq!(group.read(0..10, 1 << 20).await.unwrap().len(), 10);
 }

@@ -25,6 +25,13 @@ use std::{net::SocketAddr, sync::Arc};
 /// Longest life of an invitation.
 const MAX_MINUTES: u16 = 30;
 
+/// What this node holds, as a digest of each partition's rows at an index, to be compared with other nodes' at the same.
+pub async fn hashes(node: Arc<Node>, _: AdminRequest) -> Told {
+    let all = rooms(&node)?.hashes().await.map_err(fault)?;
+    let one = |(partition, index, hash): &(u16, u64, [u8; 32])| json!({"partition": partition, "index": index, "hash": pki::hex(hash)});
+    Ok(json!({"number": node.settings.node.number, "partitions": all.iter().map(one).collect::<Vec<_>>()}))
+}
+
 #[derive(Deserialize)]
 struct HandOver {
     partition: Option<u16>,

@@ -20,8 +20,9 @@ use crate::{
 };
 use bytes::Bytes;
 
-/// Messages removed in one decision of a reset.
-const RESET_BATCH: usize = 500;
+/// Messages removed in one decision of a reset: more than a test leaves behind, so that one answer finds the mailbox
+/// empty, and few enough for one entry of the log.
+const RESET_BATCH: usize = 5_000;
 
 fn note(cx: &mut Cx<'_, '_>, interaction: &str, outcome: &str, object: &str, other: &str) {
     cx.draft.audit(AuditNote {

@@ -17,6 +17,7 @@ macro_rules! commands {
     ($($(#[doc = $doc:literal])* $tag:literal $name:ident($record:ty)),* $(,)?) => {
         /// A command, told apart by its first byte.
         #[derive(Clone, Debug)]
+        #[allow(clippy::large_enum_variant, reason = "the large one is the common one")]
         pub enum MeshCommand { $($(#[doc = $doc])* $name($record)),* }
         impl MeshCommand {
             pub fn decode(payload: &Bytes) -> Result<Self, Fault> {

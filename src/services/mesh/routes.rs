@@ -310,11 +310,11 @@ fn parse_query(query: &str) -> Query {
 
 /// The last value of a parameter, as frameworks of the reference do.
 fn parameter(query: &str, name: &str) -> Option<String> {
-    let values = query.split('&').filter_map(|pair| {
+    let mut values = query.split('&').filter_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (percent_decode(key) == name.as_bytes()).then_some(value)
     });
-    values.last().map(|value| String::from_utf8_lossy(&percent_decode(&value.replace('+', " "))).into_owned())
+    values.next_back().map(|value| String::from_utf8_lossy(&percent_decode(&value.replace('+', " "))).into_owned())
 }
 
 #[cfg(test)]

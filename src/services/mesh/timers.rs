@@ -189,7 +189,7 @@ pub fn not_collected(cx: &Cx<'_, '_>, mailbox: &str) -> Result<Event, Fault> {
 /// `5 days`; smaller units where a test has made the period short.
 fn period(seconds: u64) -> String {
     let units = [(24 * 60 * 60, "day"), (60 * 60, "hour"), (60, "minute")];
-    let unit = units.into_iter().find(|(size, _)| seconds >= *size && seconds % size == 0);
+    let unit = units.into_iter().find(|(size, _)| seconds >= *size && seconds.is_multiple_of(*size));
     let (count, name) = unit.map_or((seconds, "second"), |(size, name)| (seconds / size, name));
     format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }

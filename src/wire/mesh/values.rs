@@ -2,6 +2,7 @@
 
 /// API version asked for by `Accept` (mesh.md §4): the highest known one that is named, 1 where none is.
 /// `Err` where a mesh type is named in a form that is none.
+#[allow(clippy::result_unit_err, reason = "there is one way to be wrong, and one answer to it")]
 pub fn api_version(accept: &[u8]) -> Result<u8, ()> {
     let mut version = None;
     for part in accept.split(|&b| b == b',' || b == b';') {

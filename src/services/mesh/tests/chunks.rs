@@ -31,7 +31,7 @@ fn a_message_is_there_when_its_last_missing_chunk_is() {
         assert!(site.inbox(B).is_empty());
         site.wait(60_000);
         assert_eq!(chunk(&mut site, &id, 2, 3, b"two").status, 202);
-        assert_eq!(site.inbox(B), [id.clone()]);
+        assert_eq!(site.inbox(B), std::slice::from_ref(&id));
         for (n, status, body) in [(1, 206, &b"one"[..]), (2, 206, b"two"), (3, 200, b"THREE!")] {
             let got = site.get2(B, &format!("inbox/{id}/{n}"));
             assert_eq!((got.status, text(&got)), (status, body.to_vec()));

@@ -151,7 +151,7 @@ proptest! {
             let page = follow(&mut site, &link);
             seen.extend(ids(&page));
             for (id, choice) in sent.iter().zip(&choices) {
-                if (usize::from(*choice) + seen.len()) % 3 == 0 && seen.contains(id) {
+                if (usize::from(*choice) + seen.len()).is_multiple_of(3) && seen.contains(id) {
                     site.acknowledge(B, id);
                 }
             }

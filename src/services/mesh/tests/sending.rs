@@ -88,6 +88,7 @@ fn defaults_and_empty_headers() {
 fn every_refusal_reads_as_specified_in_both_versions() {
     let long = "x".repeat(101);
     let (to, flow) = (WHOLE[0], WHOLE[1]);
+    #[allow(clippy::type_complexity, reason = "a table of cases")]
     let cases: &[(&[(&str, &str)], &[u8], u16, &str, &str)] = &[
         (&[to, flow, ("mex-subject", "a\tb")], b"x", 400, "06", "MalformedControlFile"),
         (&[("mex-to", "http://x"), flow], b"x", 400, "06", "MalformedControlFile"),
@@ -134,7 +135,7 @@ fn every_refusal_reads_as_specified_in_both_versions() {
         for (headers, body, status, code, words) in cases {
             let first = post(&mut site, headers, body);
             assert_eq!(error(&first), (*status, code.to_string(), words.to_string()));
-            assert_eq!(json(&first)["errorEvent"].is_string() && json(&first).get("messageID").is_none(), true);
+            assert!(json(&first)["errorEvent"].is_string() && json(&first).get("messageID").is_none());
             let mut second = headers.to_vec();
             second.push(V2);
             let second = post(&mut site, &second, body);

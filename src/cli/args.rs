@@ -111,6 +111,9 @@ pub enum Command {
     /// Follow a message or request by its id
     Trace(trace::Args),
     /// Measure a running site
+    #[command(
+        after_help = "Examples:\n  spine bench mesh --demo target/demo\n  spine bench mesh --demo d --phase send --rate 2000"
+    )]
     Bench(bench::BenchArgs),
     /// Check this machine and its node; say what to mend
     Doctor(doctor::Args),

@@ -76,6 +76,13 @@ fn make(settings: &Settings, args: &Args) -> Result<String, Failure> {
         let why = format!("{} holds data of site {}", settings.node.data.display(), old.cluster);
         return Err(Failure::of(&codes::CLI_INITIALISED, "this machine already belongs to a site", why));
     }
+    if settings.peer.advertise.ip().is_unspecified() {
+        let why = format!("other nodes would be told to connect to {}", settings.peer.advertise);
+        let fix = "set peer.advertise to this node's own IP address and port";
+        return Err(
+            failure(&codes::CLI_CONFIG, "the node has no address for its peers", why, fix).with_exit(exit::FAILED)
+        );
+    }
     let cluster = uuid::Uuid::new_v4().to_string();
     if args.write.dry_run {
         return Ok(cluster);

@@ -108,7 +108,8 @@ async fn change(globals: &Globals, path: &str, number: u16, consent: &Consent) -
         return Err(failure(&codes::CLI_CONFIRM, "nothing was done", "--yes was not given", fix));
     }
     let told = client.post(path, &ask(false)).await?;
-    globals.out().one("Node", &told, "number", || plan(&told));
+    let id = if told["token"].is_string() { "token" } else { "number" };
+    globals.out().one("Node", &told, id, || plan(&told));
     if told["token"].is_string() {
         globals.out().next("on the machine that takes the place: `spine join TOKEN`, then `spine serve`");
     }

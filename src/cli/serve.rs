@@ -55,10 +55,12 @@ fn explained(error: NodeError) -> Failure {
     }
 }
 
-/// Ends at SIGTERM, SIGINT or, where asked, when stdin closes. SIGHUP is not for stopping a daemon.
+/// Ends at SIGTERM, SIGINT or, where asked, when stdin closes.
 fn asked_to_stop(stdin: bool) -> impl Future<Output = &'static str> + Send {
     use tokio::signal::unix::{SignalKind, signal};
     let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    // Caught and left alone: a terminal that goes away must not end a node.
+    let hangup = signal(SignalKind::hangup());
     let (closed_tx, closed) = tokio::sync::oneshot::channel::<()>();
     let mut unwatched = Some(closed_tx);
     if let Some(tell) = unwatched.take_if(|_| stdin) {
@@ -70,7 +72,7 @@ fn asked_to_stop(stdin: bool) -> impl Future<Output = &'static str> + Send {
         });
     }
     async move {
-        let _unwatched = unwatched;
+        let _kept = (unwatched, hangup);
         let (Ok(mut terminate), Ok(mut interrupt)) = (terminate, interrupt) else {
             return std::future::pending().await;
         };

@@ -91,7 +91,7 @@ fn init_is_done_once_and_repeating_it_is_no_error() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
     let text = format!(
-        "[node]\ndata = \"{}\"\n[peer]\nca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"\nca_key = \"{}\"\n",
+        "[node]\ndata = \"{}\"\n[peer]\nadvertise = \"127.0.0.1:8441\"\nca = \"{}\"\ncert = \"{}\"\nkey = \"{}\"\nca_key = \"{}\"\n",
         path("data"),
         path("tls/ca.pem"),
         path("tls/cert.pem"),
@@ -100,6 +100,8 @@ fn init_is_done_once_and_repeating_it_is_no_error() {
     );
     fs::write(dir.path().join("spine.toml"), text).unwrap();
     let run = |args: &[&str]| spine(dir.path(), args);
+    let [_, _, fix, _] = run(&["init", "--set", "peer.advertise=0.0.0.0:8441"]).failed(1);
+    assert!(fix.contains("peer.advertise"), "{fix}");
     run(&["init", "--dry-run"]).ok();
     assert!(!dir.path().join("tls").exists());
     let made = run(&["init", "--partitions", "2", "--output", "json"]).ok().json();

@@ -63,6 +63,7 @@ pub enum Verb {
     },
     /// Make a key and a certificate for it: OUT.pem and OUT-key.pem
     #[command(
+        override_usage = "spine cert issue --ca FILE --for USE --name NAME --out PATH [OPTIONS]",
         after_help = "Examples:\n  spine cert issue --ca ca.pem --for server --name gw --san 10.0.0.1 --out gw\n  \
                       spine cert issue --ca ca.pem --for client --name a.X26 --out a"
     )]

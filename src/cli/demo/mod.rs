@@ -1,6 +1,6 @@
 //! `spine demo`: a whole site on this machine, of real node processes, to try things on and to script against.
 //!
-//! The shape of `DIR/demo.json`, the addresses and the names of the demo data are a contract (docs/architecture.md):
+//! The shape of `DIR/demo.json`, the addresses and the names of the demo data are a contract (docs/demo.md):
 //! scripts rest on them. Everything in the site is made by the same commands that an operator has.
 
 mod control;

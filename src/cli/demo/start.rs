@@ -109,6 +109,7 @@ async fn bring_up(supervisor: &mut Supervisor, layout: &Layout, program: &Path, 
     for n in 2..=nodes {
         wait_ready(supervisor, layout, n).await?;
     }
+    wait_votes(&first, nodes).await?;
     progress("registering organisations, systems, mailboxes and workflows");
     data::register(&first, layout).await?;
     progress(&format!("{nodes} nodes ready after {:.1} s", began.elapsed().as_secs_f64()));
@@ -149,6 +150,26 @@ async fn wait_ready(supervisor: &mut Supervisor, layout: &Layout, n: u16) -> Don
     let tail = tail.lines().next_back().map(|l| format!("; the log ends: {l}")).unwrap_or_default();
     let fix = format!("read {}", log.display());
     Err(failure(&codes::CLI_NOT_READY, format!("node {n} did not become ready"), format!("{last}{tail}"), fix))
+}
+
+/// A ready node may still be learning in some partition. Whoever kills a node must find the others able to go on, so
+/// the site counts as ready when every node has its vote everywhere.
+async fn wait_votes(client: &AdminClient, nodes: u16) -> Done {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let told = client.get("/v1/cluster").await?;
+        let partitions = told["partitions"].as_array().cloned().unwrap_or_default();
+        let count = |p: &serde_json::Value, field: &str| p[field].as_array().map_or(0, Vec::len);
+        let settled = |p: &serde_json::Value| count(p, "voters") == usize::from(nodes) && count(p, "learners") == 0;
+        if !partitions.is_empty() && partitions.iter().all(settled) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let fix = "see `spine cluster status` on node 1, and the nodes' logs";
+            return Err(failure(&codes::CLI_NOT_READY, "not every node got its vote", "some are still learning", fix));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 fn ports_are_free(layout: &Layout, nodes: u16) -> Done {

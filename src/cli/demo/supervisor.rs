@@ -27,9 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// One node's process.
 struct Slot {
     child: Option<Child>,
+    /// Of its newest process, also when that has ended: a 0 in demo.json would be a trap for `kill`.
+    pid: u32,
     /// When to start it again.
     again: Option<Instant>,
-    starts: u32,
 }
 
 pub struct Supervisor {
@@ -44,7 +45,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     pub fn new(layout: Layout, program: PathBuf, set: Vec<String>, restart: bool, nodes: u16) -> Self {
-        let slots = (0..nodes).map(|_| Slot { child: None, again: None, starts: 0 }).collect();
+        let slots = (0..nodes).map(|_| Slot { child: None, pid: 0, again: None }).collect();
         Supervisor { layout, program, set, restart, slots, recorded: false }
     }
 
@@ -63,9 +64,9 @@ impl Supervisor {
         command.stdin(Stdio::piped()).stdout(log).stderr(errors).process_group(0).env_remove("NOTIFY_SOCKET");
         let child = command.spawn().map_err(trouble)?;
         let slot = &mut self.slots[usize::from(n) - 1];
+        slot.pid = child.id().unwrap_or_default();
         slot.child = Some(child);
         slot.again = None;
-        slot.starts += 1;
         if self.recorded {
             self.record()?;
         }
@@ -75,7 +76,7 @@ impl Supervisor {
     /// Writes demo.json, now and whenever a process changes from now on.
     pub fn record(&mut self) -> Result<(), Failure> {
         self.recorded = true;
-        let pids: Vec<u32> = self.slots.iter().map(|s| s.child.as_ref().and_then(Child::id).unwrap_or(0)).collect();
+        let pids: Vec<u32> = self.slots.iter().map(|s| s.pid).collect();
         Record::new(&self.layout, &pids).write(&self.layout)
     }
 

@@ -36,7 +36,14 @@ pub struct Demo {
     process: Child,
     port: u16,
     /// A node that the demo did not start itself.
-    joined: Option<Child>,
+    joined: Option<Joined>,
+}
+
+/// A node that joined by invitation: its number, folder and process.
+struct Joined {
+    id: u64,
+    folder: PathBuf,
+    process: Child,
 }
 
 impl Demo {
@@ -107,10 +114,10 @@ impl Demo {
     }
 
     fn socket(&self, id: u64) -> PathBuf {
-        if id == 4 && self.joined.is_some() {
-            return self.path().join("node-4/admin.sock");
+        match &self.joined {
+            Some(joined) if joined.id == id => joined.folder.join("admin.sock"),
+            _ => self.within(&self.node(id)["socket"]),
         }
-        self.within(&self.node(id)["socket"])
     }
 
     /// The node that leads the partition, as a majority of the running nodes says.
@@ -177,20 +184,22 @@ impl Demo {
     /// Invites, joins and starts a fourth node with a configuration made from node 1's.
     pub fn join_fourth(&mut self) {
         let invited = self.try_ask(1, &["cluster", "invite", "--number", "4"]).expect("an invitation");
-        self.take_place(&invited);
+        self.take_place(4, &invited);
     }
 
-    /// Removes node `id` and lets a new machine, with the number 4, take its place.
+    /// Removes the dead node `id` and lets a new machine take its place and number. Two voters remain meanwhile, which
+    /// the program does only when told twice.
     pub fn replace(&mut self, id: u64) {
-        let asked = self.ids().into_iter().find(|other| *other != id).expect("another node");
-        let told = self.try_ask(asked, &["node", "replace", &id.to_string(), "--yes"]).expect("a replacement");
-        self.take_place(&told);
+        let number = id.to_string();
+        assert!(self.try_ask(1, &["node", "replace", &number, "--yes"]).is_none(), "it warns first");
+        let told = self.try_ask(1, &["node", "replace", &number, "--yes", "--force"]).expect("a replacement");
+        self.take_place(id, &told);
     }
 
-    fn take_place(&mut self, told: &Value) {
+    fn take_place(&mut self, id: u64, told: &Value) {
         let token = told["token"].as_str().expect("the invitation holds a token").to_owned();
-        let folder = self.path().join("node-4");
-        let config = fourth_config(self.path(), &folder, self.port);
+        let folder = self.path().join(format!("joined-{id}"));
+        let config = joining_config(self.path(), &folder, id, self.port + 10 * (id as u16 - 1));
         let joined = Command::new(program())
             .args(["join", &token, "--config"])
             .arg(&config)
@@ -198,8 +207,8 @@ impl Demo {
             .output()
             .expect("spine starts");
         assert!(joined.status.success(), "spine join: {}", String::from_utf8_lossy(&joined.stderr));
-        let log = File::create(self.path().join("node-4.log")).expect("a log file");
-        let serving = Command::new(program())
+        let log = File::create(folder.join("log")).expect("a log file");
+        let process = Command::new(program())
             .args(["serve", "--config"])
             .arg(&config)
             .stdout(log.try_clone().expect("a second handle"))
@@ -207,15 +216,17 @@ impl Demo {
             .stdin(Stdio::null())
             .spawn()
             .expect("spine starts");
-        self.joined = Some(serving);
+        self.joined = Some(Joined { id, folder, process });
     }
 
-    /// True when the fourth node votes in every partition.
-    pub fn fourth_votes(&self) -> bool {
-        let told = self.try_ask(4, &["cluster", "status"]).unwrap_or_default();
+    /// True when node `id` votes in every partition, as it says itself.
+    pub fn votes(&self, id: u64) -> bool {
+        let told = self.try_ask(id, &["cluster", "status"]).unwrap_or_default();
         let partitions = told["partitions"].as_array().cloned().unwrap_or_default();
+        // Voters are told as number and incarnation: "4.1".
+        let voter = format!("\"{id}.");
         let votes =
-            |p: &Value| p["voters"].to_string().contains("\"4.") && p["learners"].as_array().is_none_or(Vec::is_empty);
+            |p: &Value| p["voters"].to_string().contains(&voter) && p["learners"].as_array().is_none_or(Vec::is_empty);
         !partitions.is_empty() && partitions.iter().all(votes)
     }
 
@@ -229,9 +240,7 @@ impl Demo {
     /// Waits until all nodes are at the same index of each partition, and compares what they hold there.
     pub fn replicas_are_equal(&self) {
         let mut ids = self.ids();
-        if self.joined.is_some() {
-            ids.push(4);
-        }
+        ids.extend(self.joined.iter().map(|joined| joined.id).filter(|id| !ids.contains(id)).collect::<Vec<_>>());
         let all = wait_for("all nodes to be at one index", || {
             let all: Option<Vec<_>> = ids.iter().map(|id| self.hashes(*id)).collect();
             let all = all?;
@@ -253,9 +262,9 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        if let Some(mut node) = self.joined.take() {
-            let _ = node.kill();
-            let _ = node.wait();
+        if let Some(mut joined) = self.joined.take() {
+            let _ = joined.process.kill();
+            let _ = joined.process.wait();
         }
         let pid = nix::unistd::Pid::from_raw(self.process.id() as i32);
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
@@ -290,8 +299,8 @@ fn free_ports() -> u16 {
     panic!("no forty free ports in a row");
 }
 
-/// Writes node 4's configuration: node 1's, with folders, ports and number of its own.
-fn fourth_config(demo: &Path, folder: &Path, port: u16) -> PathBuf {
+/// Writes a joining node's configuration: node 1's, with folders, ports and number of its own.
+fn joining_config(demo: &Path, folder: &Path, id: u64, port: u16) -> PathBuf {
     fs::create_dir_all(folder.join("tls")).expect("a folder for the node");
     let first = demo.join("node-1");
     let text = fs::read_to_string(first.join("spine.toml")).expect("node 1's configuration");
@@ -301,8 +310,9 @@ fn fourth_config(demo: &Path, folder: &Path, port: u16) -> PathBuf {
         inner.as_table_mut().expect("a section").insert(key.to_owned(), value);
     };
     let path = |name: &str| toml::Value::String(folder.join(name).to_string_lossy().into_owned());
-    let address = |offset: u16| toml::Value::String(format!("127.0.0.1:{}", port + 30 + offset));
-    set("node", "number", 4.into());
+    let address = |offset: u16| toml::Value::String(format!("127.0.0.1:{}", port + offset));
+    set("node", "number", (id as i64).into());
+    set("node", "name", toml::Value::String(format!("node-{id}")));
     set("node", "data", path("data"));
     set("supplier", "listen", address(0));
     set("peer", "listen", address(1));
@@ -313,6 +323,6 @@ fn fourth_config(demo: &Path, folder: &Path, port: u16) -> PathBuf {
     set("ops", "listen", address(2));
     set("admin", "socket", path("admin.sock"));
     let config = folder.join("spine.toml");
-    fs::write(&config, table.to_string()).expect("node 4's configuration");
+    fs::write(&config, table.to_string()).expect("the node's configuration");
     config
 }

@@ -146,7 +146,7 @@ fn a_fourth_node_joins_and_one_is_lost() {
     let load = Load::start(demo.site());
     load.more(300);
     demo.join_fourth();
-    wait_for("the fourth node to vote", || demo.fourth_votes().then_some(()));
+    wait_for("the fourth node to vote", || demo.votes(4).then_some(()));
     load.more(100);
     // With four voters, three make a majority: one may go.
     demo.kill(2);
@@ -164,9 +164,7 @@ fn a_lost_node_is_replaced() {
     demo.kill(3);
     load.more(50);
     demo.replace(3);
-    wait_for("the new node to vote", || demo.fourth_votes().then_some(()));
+    wait_for("the new node to vote", || demo.votes(3).then_some(()));
     load.more(200);
-    let ops = load.finish();
-    let wrong = judge(&ops);
-    assert!(wrong.is_empty(), "replaced: {}", wrong.join("\n  "));
+    judged(&demo, load, "replaced");
 }

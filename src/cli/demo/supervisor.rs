@@ -21,6 +21,8 @@ use tokio::{
 
 /// A node that died is started again after this long.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A process that was sent SIGKILL is gone well before this.
+const DYING: Duration = Duration::from_millis(500);
 /// A node has 60 s to drain; nobody waits that long for a demo, whose clients are gone.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -126,6 +128,9 @@ impl Supervisor {
 
     async fn act(&mut self, ask: Ask) {
         let known = (1..=self.slots.len() as u16).contains(&ask.node);
+        if known && ask.verb == "start" {
+            self.let_die(ask.node).await;
+        }
         let running = known && self.slots[usize::from(ask.node) - 1].child.is_some();
         let result = match ask.verb.as_str() {
             _ if !known => Err(format!("this demo has nodes 1 to {}", self.slots.len())),
@@ -137,6 +142,16 @@ impl Supervisor {
             _ => Err("not understood".into()),
         };
         let _ = ask.answer.send(result);
+    }
+
+    /// A script that has just killed a node by its process id asks for a start before the process is gone.
+    async fn let_die(&mut self, n: u16) {
+        let slot = &mut self.slots[usize::from(n) - 1];
+        if let Some(child) = &mut slot.child
+            && tokio::time::timeout(DYING, child.wait()).await.is_ok()
+        {
+            slot.child = None;
+        }
     }
 
     /// kill -9, done when the process is gone.

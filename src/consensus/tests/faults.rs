@@ -38,6 +38,8 @@ async fn a_damaged_log_is_mended_by_a_peer() {
         let reign = leader.groups[0].leadership().borrow().reign;
         leader.groups[0].propose(reign, payload_of(&format!("{n:02} {}", "z".repeat(5000)))).await.unwrap();
     }
+    // Proposals are queued in order: with the last in place, all are.
+    cluster.write(0, "behind them").await;
     let index = cluster.leader(0).await.groups[0].read_index().await.unwrap();
     cluster.all_have(0, index).await;
     let victim = cluster.running().map(|n| n.id).last().unwrap();

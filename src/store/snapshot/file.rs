@@ -24,6 +24,9 @@ const ZSTD: u8 = 1;
 const TRAILER: u64 = 16;
 /// Longest header, run or footer that is believed (P6): a run is a few hundred KiB, and one row at most beyond.
 const MAX_PART: usize = 16 << 20;
+/// A run is closed at this many bytes before compression: with one more row (a value of 64 KiB, or an old one of a few
+/// MiB at most) it stays far below [`MAX_PART`].
+const RUN_BYTES: usize = 1 << 20;
 /// Bytes read at once while a digest is made.
 const READ_BYTES: usize = 1 << 20;
 
@@ -100,11 +103,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds rows behind those written before.
+    /// Adds rows behind those written before, in runs that a reader takes: a page of rows is bounded by count, and
+    /// its rows may be large.
     pub fn rows(&mut self, rows: &[(Bytes, Bytes)]) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
         let mut raw = Vec::new();
         for (key, value) in rows {
             put_varint(key.len() as u64, &mut raw);
@@ -112,9 +113,17 @@ impl Writer {
             put_varint(value.len() as u64, &mut raw);
             raw.extend_from_slice(value);
             self.foot.row_bytes += (key.len() + value.len()) as u64;
+            if raw.len() >= RUN_BYTES {
+                self.put_run(&raw)?;
+                raw.clear();
+            }
         }
         self.foot.rows += rows.len() as u64;
-        let run = run(RUN, self.foot.runs, &raw)?;
+        if raw.is_empty() { Ok(()) } else { self.put_run(&raw) }
+    }
+
+    fn put_run(&mut self, raw: &[u8]) -> Result<(), StoreError> {
+        let run = run(RUN, self.foot.runs, raw)?;
         self.foot.runs += 1;
         self.put(&run)
     }

@@ -82,6 +82,7 @@ impl Decide for Counting {
 pub struct MapRows {
     rows: Mutex<MapStore>,
     index: AtomicU64,
+    pub damaged: AtomicBool,
 }
 
 impl Reader for MapRows {
@@ -102,7 +103,7 @@ impl Rows for MapRows {
         self.index.store(at.index, Ordering::SeqCst);
     }
     fn servable(&self) -> bool {
-        true
+        !self.damaged.load(Ordering::SeqCst)
     }
     fn room(&self) -> Wait<'_, ()> {
         Box::pin(std::future::ready(()))

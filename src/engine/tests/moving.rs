@@ -115,3 +115,17 @@ async fn a_node_short_of_space_gives_leadership_to_one_that_has_room() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(site.engines[2].submit(ask("add", "A")).await.is_ok(), "all comes back by itself");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_rows_cannot_be_read_neither_leads_nor_answers() {
+    let site = Site::start(1);
+    site.engines[0].submit(ask("add", "A")).await.unwrap();
+    site.rows[0][1].damaged.store(true, Ordering::SeqCst);
+    assert_eq!(site.engines[0].submit(ask("add", "A")).await.unwrap().reply, "2", "by another leader");
+    assert_ne!(site.groups[1].watchers_leader(), Some(0));
+    let refused = site.engines[0].view(PartitionId(1), Fence::Linearizable).await;
+    assert_eq!(refused.err(), Some(Unavailable::NoLeader));
+    assert!(site.engines[0].local(PartitionId(1)).get(&count_key("A").build()).is_err());
+    site.rows[0][1].damaged.store(false, Ordering::SeqCst);
+    assert!(site.engines[0].view(PartitionId(1), Fence::Linearizable).await.is_ok());
+}

@@ -105,11 +105,15 @@ struct Inner {
     world: World,
     dir: PathBuf,
     temporary: AtomicU64,
+    fatal: Fatal,
 }
+
+/// Called when a sync failed: what was durable is not known any more, and the process must stop (P7).
+pub type Fatal = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Blobs {
     /// Opens or creates the folder; content that was not finished is removed.
-    pub async fn open(world: World, dir: PathBuf) -> Result<Blobs, BlobError> {
+    pub async fn open(world: World, dir: PathBuf, fatal: Fatal) -> Result<Blobs, BlobError> {
         let at = dir.clone();
         let opened = blocking(&world.fs, move |fs| {
             let unfinished = at.join("unfinished");
@@ -120,7 +124,7 @@ impl Blobs {
             fs.sync_dir(&at)
         });
         opened.await.map_err(failed)?;
-        Ok(Blobs(Arc::new(Inner { world, dir, temporary: AtomicU64::new(0) })))
+        Ok(Blobs(Arc::new(Inner { world, dir, temporary: AtomicU64::new(0), fatal })))
     }
 
     fn path(&self, id: &BlobId) -> PathBuf {
@@ -336,20 +340,22 @@ impl Writer {
         }
         let (file, from, to, dir) =
             (self.file.clone(), self.path.clone(), self.blobs.path(&id), self.blobs.0.dir.clone());
-        let length = self.length;
+        let (length, fatal) = (self.length, self.blobs.0.fatal.clone());
         let seal = move |fs: &dyn Fs| {
             let mut header = MAGIC.to_vec();
             header.extend_from_slice(&length.to_le_bytes());
             header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
             file.write_at(0, &header)?;
-            file.sync()?;
+            let synced =
+                |outcome: io::Result<()>| outcome.inspect_err(|e| fatal(&format!("the sync of a blob failed: {e}")));
+            synced(file.sync())?;
             let folder = to.parent().unwrap_or(&dir);
             if !fs.exists(folder) {
                 fs.create_dir_all(folder)?;
-                fs.sync_dir(&dir)?;
+                synced(fs.sync_dir(&dir))?;
             }
             fs.rename(&from, &to)?;
-            fs.sync_dir(folder)
+            synced(fs.sync_dir(folder))
         };
         blocking(&self.blobs.0.world.fs, seal).await.map_err(failed)?;
         self.done = true;
@@ -372,7 +378,7 @@ mod tests {
     use crate::store::testing::{MemFs, runtime, world};
 
     async fn opened(fs: &MemFs) -> Blobs {
-        Blobs::open(world(fs), PathBuf::from("/blobs")).await.unwrap()
+        Blobs::open(world(fs), PathBuf::from("/blobs"), Arc::new(|_| ())).await.unwrap()
     }
 
     fn content(len: usize) -> Bytes {
@@ -419,6 +425,24 @@ mod tests {
                 assert_eq!(blobs.put(content(2 * PIECE + 9)).await, Ok(id));
                 assert!(blobs.verify(id).await.is_ok());
             }
+        });
+    }
+
+    #[test]
+    fn a_failed_sync_stops_the_process_and_answers_no() {
+        use crate::seam::sim::{SimWorld, fs::Call};
+        runtime().block_on(async {
+            let sim = SimWorld::new(1, 1 << 30);
+            let told = Arc::new(AtomicU64::new(0));
+            let tell = told.clone();
+            let fatal: Fatal = Arc::new(move |_| {
+                tell.fetch_add(1, Ordering::Relaxed);
+            });
+            let blobs = Blobs::open(sim.world(), PathBuf::from("/blobs"), fatal).await.unwrap();
+            sim.fs.fail(Call::Sync, "unfinished", 0, 1, io::ErrorKind::Other);
+            assert!(blobs.put(content(9)).await.is_err());
+            assert_eq!(told.load(Ordering::Relaxed), 1);
+            assert!(!blobs.has(BlobId::of(&content(9))).await);
         });
     }
 

@@ -38,7 +38,7 @@ async fn site() -> (Arc<Wires>, Vec<Bulk>) {
     for n in 1..=3 {
         let world = world(&MemFs::default());
         let rng = world.rng.clone();
-        let blobs = Blobs::open(world, PathBuf::from("/blobs")).await.unwrap();
+        let blobs = Blobs::open(world, PathBuf::from("/blobs"), Arc::new(|_| ())).await.unwrap();
         let voters: Voters = Arc::new(|| vec![NodeNumber(1), NodeNumber(2), NodeNumber(3)]);
         let bulk = Bulk::new(NodeNumber(n), blobs, Arc::new(Wire(wires.clone(), NodeNumber(n))), voters, rng);
         let router = Arc::new(Router::default());

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     consensus::RaftId,
-    engine::{Fence, SITE},
+    engine::{Engine, Fence, SITE},
+    peer::{Barred, Peers},
     record,
     seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
     services::directory::{
@@ -34,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// One try at whoever leads now.
 const TRY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks at who was expelled.
+const LOOK: Duration = Duration::from_secs(1);
 
 record! {
     /// MEMBERSHIP: a change of the site's members.
@@ -164,6 +167,30 @@ pub async fn admit(rooms: &Rooms, node: NodeNumber, address: SocketAddr) -> Resu
 pub async fn expel(rooms: &Rooms, node: NodeNumber) -> Result<(), String> {
     let change = Change { what: EXPEL, node: node.0, ..Default::default() };
     ask_leader(rooms, &change).await.map(|_| ())
+}
+
+/// Keeps expelled machines out: what the registry says of them is passed to the peer listener (P5). Once before it
+/// listens, then as the registry changes.
+pub async fn keep_out(node: Arc<Node>) {
+    loop {
+        if let Some(rooms) = node.rooms.get() {
+            bar(&rooms.engine, &rooms.peers);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// One look at the registry as this node has it. A registry that cannot be read changes nothing.
+pub fn bar(engine: &Engine, peers: &Peers) {
+    let site = engine.site();
+    let read = rows::members(site.as_ref()).and_then(|members| Ok((members, rows::expelled(site.as_ref())?)));
+    match read {
+        Ok((members, expelled)) => peers.bar(Barred {
+            nodes: members.iter().filter(|(_, m)| m.removed).map(|(n, _)| NodeNumber(*n)).collect(),
+            certificates: expelled.into_iter().collect(),
+        }),
+        Err(e) => tracing::debug!(event = "node.barred.unread", error = %e, "who is expelled cannot be read now"),
+    }
 }
 
 async fn ask_leader(rooms: &Rooms, change: &Change) -> Result<u64, String> {

@@ -130,6 +130,7 @@ async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     let rooms = Rooms::open(node, cluster).await?;
     let rooms = node.rooms.get_or_init(|| rooms);
     let mut tasks = vec![tokio::spawn(watch::run(node.clone())), tokio::spawn(report::keep_member_row(node.clone()))];
+    tasks.push(tokio::spawn(door::keep_out(node.clone())));
     tasks.push(tokio::spawn(tend_bodies(node.clone())));
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));

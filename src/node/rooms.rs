@@ -61,6 +61,7 @@ impl Rooms {
         };
         let engine_parts = engine(node, &base, &transport, &tls).await?;
         let address = settings.peer.listen;
+        door::bar(&engine_parts.1, &peers);
         peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
         let (groups, engine, bulk, mesh) = engine_parts;
         let Base { mut identity, log, store, consensus, router } = base;

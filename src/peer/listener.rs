@@ -57,7 +57,7 @@ pub async fn run(shared: Arc<Shared>, socket: TcpListener) {
 async fn connection(shared: Arc<Shared>, socket: TcpStream) -> io::Result<()> {
     prepare(&socket)?;
     let greeting = tokio::time::timeout(GREETING, greet(&shared, socket));
-    let (stream, from) = greeting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let (stream, from, fingerprint) = greeting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if from == NodeNumber(0) {
         let Ok(_place) = shared.joining.try_acquire() else {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, "too many machines are joining"));
@@ -66,14 +66,24 @@ async fn connection(shared: Arc<Shared>, socket: TcpStream) -> io::Result<()> {
         let served = tokio::time::timeout(JOINING_TIME, serve(shared, stream, from));
         return served.await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
     }
-    serve(shared, stream, from).await
+    let mut barred = shared.barred.subscribe();
+    tokio::select! {
+        served = serve(shared, stream, from) => served,
+        Ok(_) = barred.wait_for(|barred| barred.holds(from, &fingerprint)) => Err(expelled()),
+    }
 }
 
-/// TLS, then hellos. The caller's number comes from its certificate; without one it is 0.
-async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<(TlsStream<TcpStream>, NodeNumber)> {
+fn expelled() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "this node was taken out of the site")
+}
+
+/// TLS, then hellos. The caller's number comes from its certificate, whose fingerprint is given too; without one it
+/// is 0.
+async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<(TlsStream<TcpStream>, NodeNumber, String)> {
     let config = shared.configs.load().server.clone();
     let mut stream = tokio_rustls::TlsAcceptor::from(config).accept(socket).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).cloned();
+    let fingerprint = certificate.as_ref().map(tls::fingerprint_of).unwrap_or_default();
     let theirs = frame::read_hello(&mut stream).await?;
     let verdict = match certificate {
         None => Ok(NodeNumber(0)),
@@ -81,10 +91,14 @@ async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<(TlsStream<TcpS
             io::Error::new(io::ErrorKind::PermissionDenied, "the certificate names no node of this site")
         }),
     };
-    match verdict.and_then(|from| agree(shared, &theirs, from).map(|()| from)) {
+    let verdict = verdict.and_then(|from| match shared.barred.borrow().holds(from, &fingerprint) {
+        true => Err(expelled()),
+        false => agree(shared, &theirs, from).map(|()| from),
+    });
+    match verdict {
         Ok(from) => {
             frame::send_hello(&mut stream, &shared.hello(theirs.lane)).await?;
-            Ok((stream, from))
+            Ok((stream, from, fingerprint))
         }
         Err(e) => {
             tracing::warn!(event = "peer.refused", node = theirs.node, why = %e, "peer connection refused");

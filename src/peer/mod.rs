@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use frame::Hello;
 use link::Link;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::{io, time::Duration};
@@ -36,6 +36,7 @@ struct Shared {
     router: Arc<Router>,
     /// Connections without a certificate that may be open at once.
     joining: tokio::sync::Semaphore,
+    barred: watch::Sender<Barred>,
     known: Mutex<Known>,
     /// Tasks of listeners; dropping them closes listeners and accepted connections.
     listeners: Mutex<Vec<AbortOnDrop>>,
@@ -45,6 +46,21 @@ struct Shared {
 struct Known {
     addresses: HashMap<NodeNumber, watch::Sender<SocketAddr>>,
     links: HashMap<(NodeNumber, Lane), Link>,
+}
+
+/// Who may not call though its certificate is one of the site's (P5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Barred {
+    /// Numbers that were taken out of the site and not given to another machine.
+    pub nodes: BTreeSet<NodeNumber>,
+    /// Certificates of machines that were taken out: SHA-256 of the DER, lower-case hex.
+    pub certificates: BTreeSet<String>,
+}
+
+impl Barred {
+    fn holds(&self, node: NodeNumber, fingerprint: &str) -> bool {
+        self.nodes.contains(&node) || self.certificates.contains(fingerprint)
+    }
 }
 
 /// Ends a task with its owner.
@@ -67,6 +83,7 @@ impl Peers {
                 configs: ArcSwap::from_pointee(configs),
                 router,
                 joining: tokio::sync::Semaphore::new(listener::JOINING),
+                barred: watch::Sender::new(Barred::default()),
                 known: Mutex::default(),
                 listeners: Mutex::default(),
             }),
@@ -85,6 +102,11 @@ impl Peers {
     pub fn reload(&self, tls: &Tls) -> io::Result<()> {
         self.shared.configs.store(Arc::new(Self::checked(self.shared.node, &self.shared.cluster, tls)?));
         Ok(())
+    }
+
+    /// Says who may not call from now on; what they have open is closed.
+    pub fn bar(&self, barred: Barred) {
+        self.shared.barred.send_if_modified(|old| std::mem::replace(old, barred.clone()) != barred);
     }
 
     /// Listens for peers at `address` until closed; returns the address, for port 0.

@@ -90,6 +90,28 @@ async fn strangers_are_refused() {
 }
 
 #[tokio::test]
+async fn who_was_expelled_loses_its_connection_and_gets_no_other() {
+    let (authority, _, two) = pair().await;
+    let at = two.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let tls = authority.node(&node_name(NodeNumber(1), CLUSTER));
+    let one = Peers::new(NodeNumber(1), CLUSTER, &tls, Arc::default()).unwrap();
+    one.set_address(NodeNumber(2), at);
+    call(&one, kinds::SUBMIT, b"x").await.unwrap();
+    two.bar(Barred { nodes: [NodeNumber(1)].into(), ..Default::default() });
+    let refused = call(&one, kinds::SUBMIT, b"x").await;
+    assert!(refused.is_err(), "its number was taken out");
+    two.bar(Barred::default());
+    call(&one, kinds::SUBMIT, b"x").await.unwrap();
+    // The number is another machine's now: the old certificate opens nothing, the new one does.
+    let hex = fingerprint(&tls.cert_pem).unwrap().iter().map(|b| format!("{b:02x}")).collect::<String>();
+    two.bar(Barred { certificates: [hex].into(), ..Default::default() });
+    assert!(call(&one, kinds::SUBMIT, b"x").await.is_err());
+    let successor = peers(&authority, 1, CLUSTER);
+    successor.set_address(NodeNumber(2), at);
+    assert_eq!(call(&successor, kinds::SUBMIT, b"x").await.unwrap().as_ref(), b"1/16/x");
+}
+
+#[tokio::test]
 async fn a_joining_machine_may_send_join_and_nothing_else() {
     let (authority, one, _two) = pair().await;
     let at = one.shared.known.lock().unwrap().addresses[&NodeNumber(2)].borrow().to_owned();

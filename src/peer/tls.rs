@@ -132,6 +132,11 @@ pub fn fingerprint(ca_pem: &[u8]) -> io::Result<[u8; 32]> {
     Ok(sha256(&certificates(ca_pem)?[0]))
 }
 
+/// A certificate's SHA-256, lower-case hex.
+pub fn fingerprint_of(cert: &CertificateDer<'_>) -> String {
+    sha256(cert).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());

@@ -51,6 +51,8 @@ tables! {
     24 Nodes,
     /// directory, site partition: token hash → invitation.
     25 Invitations,
+    /// directory, site partition: SHA-256 of an expelled node's certificate, hex → nothing; it opens no door again.
+    26 ExpelledCertificates,
     /// mesh, site partition: mailbox id → mailbox.
     32 Mailboxes,
     /// mesh, site partition: workflow id → workflow.

@@ -14,8 +14,8 @@ use crate::{
     },
     seam::net::NodeNumber,
     services::directory::{
-        command::{DirectoryCommand, RemoveNode, SetInvitation},
-        rows::{self, Invitation},
+        command::{DirectoryCommand, RemoveNode, SetInvitation, SetNode},
+        rows::{self, Invitation, Member},
     },
 };
 use serde::Deserialize;
@@ -150,11 +150,22 @@ pub async fn add(node: Arc<Node>, r: AdminRequest) -> Told {
     }
     let mut steps = vec![format!("node {} at {} learns, and votes once it has caught up", ask.number, ask.address)];
     if !ask.dry_run {
+        readmit(rooms, &r, &ask).await?;
         let id = door::admit(rooms, NodeNumber(ask.number), ask.address).await;
         let id = id.map_err(|why| AdminError::of(&codes::CLI_MEMBERSHIP, "the node cannot be added", why))?;
         steps.push(format!("admitted as {id}"));
     }
     Ok(json!({"number": ask.number, "steps": steps, "dry_run": ask.dry_run}))
+}
+
+/// A number that was taken out may be given again; a certificate that was expelled stays out.
+async fn readmit(rooms: &Rooms, r: &AdminRequest, ask: &Add) -> Result<(), AdminError> {
+    let site = rooms.engine.local(SITE);
+    let Some(row) = rows::member(site.as_ref(), ask.number).map_err(fault)?.filter(|row| row.removed) else {
+        return Ok(());
+    };
+    let member = Member { removed: false, peer: ask.address.to_string(), certificate: String::new(), ..row };
+    command(rooms, r, SetNode { node: ask.number, member, ..Default::default() }.into()).await
 }
 
 #[derive(Deserialize)]
@@ -167,7 +178,7 @@ struct Remove {
 pub async fn remove(node: Arc<Node>, r: AdminRequest) -> Told {
     let rooms = rooms(&node)?;
     let ask: Remove = r.input()?;
-    let mut steps = plan(&node, rooms, &ask).await?;
+    let mut steps = plan(&node, rooms, &ask, false).await?;
     if !ask.dry_run {
         take_out(rooms, &r, ask.number).await?;
         steps.push("done".into());
@@ -179,7 +190,7 @@ pub async fn remove(node: Arc<Node>, r: AdminRequest) -> Told {
 pub async fn replace(node: Arc<Node>, r: AdminRequest) -> Told {
     let rooms = rooms(&node)?;
     let ask: Remove = r.input()?;
-    let mut steps = plan(&node, rooms, &ask).await?;
+    let mut steps = plan(&node, rooms, &ask, true).await?;
     steps.push(format!("a machine that shows the token becomes node {}", ask.number));
     if ask.dry_run {
         return Ok(json!({"number": ask.number, "steps": steps, "dry_run": true}));
@@ -197,8 +208,9 @@ async fn take_out(rooms: &Rooms, r: &AdminRequest, number: u16) -> Result<(), Ad
     Ok(())
 }
 
-/// What a removal does, refused where too few voters in step would remain.
-async fn plan(node: &Node, rooms: &Rooms, ask: &Remove) -> Result<Vec<String>, AdminError> {
+/// What a removal does, refused where too few voters in step would remain. A node that does not answer may be replaced
+/// while two voters that do answer remain: the site can lose no more nodes before than after.
+async fn plan(node: &Node, rooms: &Rooms, ask: &Remove, replace: bool) -> Result<Vec<String>, AdminError> {
     let what = || format!("node {} cannot be removed", ask.number);
     let members = rooms.groups[0].members();
     if !members.iter().any(|m| m.id.node().0 == ask.number) {
@@ -208,8 +220,10 @@ async fn plan(node: &Node, rooms: &Rooms, ask: &Remove) -> Result<Vec<String>, A
     let mut remaining: Vec<u16> = members.iter().filter(|m| m.voter).map(|m| m.id.node().0).collect();
     remaining.retain(|n| *n != ask.number);
     let silent: Vec<String> = remaining.iter().filter(|n| !told.contains_key(n)).map(u16::to_string).collect();
+    let lost = !told.contains_key(&ask.number);
     let unsafe_because = match (remaining.len(), silent.is_empty()) {
         (0, _) => Some("no voter would remain".to_owned()),
+        (2, true) if replace && lost => None,
         (1 | 2, _) if members.len() > 2 => {
             Some(format!("{} voters would remain, which cannot lose one more", remaining.len()))
         }
@@ -218,7 +232,12 @@ async fn plan(node: &Node, rooms: &Rooms, ask: &Remove) -> Result<Vec<String>, A
     };
     match unsafe_because {
         Some(why) if !ask.force || remaining.is_empty() => {
-            let fix = "add or repair a node first (`spine cluster invite`); --force overrides and may lose data";
+            let fix = match replace && !lost {
+                true => {
+                    "stop that node first, or let a new one join beside it (`spine cluster invite`); --force overrides"
+                }
+                false => "add or repair a node first (`spine cluster invite`); --force overrides and may lose data",
+            };
             Err(AdminError::of(&codes::CLI_UNSAFE_REMOVE, what(), why).with_fix(fix))
         }
         warned => {

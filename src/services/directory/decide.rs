@@ -352,6 +352,9 @@ fn remove_node(draft: &mut Draft<'_>, command: &RemoveNode) -> Done {
     let found = rows::member(draft, command.node)?;
     let mut row: Member = found.ok_or_else(|| No::Refused("not-found", "there is no such node".into()))?;
     let changed = !std::mem::replace(&mut row.removed, true);
+    if !row.certificate.is_empty() {
+        draft.put(rows::expelled_key(&row.certificate), NOTHING);
+    }
     draft.put(rows::member_key(command.node), row.encode());
     Ok((changed, command.node))
 }

@@ -152,6 +152,9 @@ pub fn receiver_key(workflow: &[u8], mailbox: &str) -> Key {
 pub fn member_key(node: u16) -> Key {
     Table::Nodes.key().number(u64::from(node))
 }
+pub fn expelled_key(fingerprint: &str) -> Key {
+    Table::ExpelledCertificates.key().text(fingerprint)
+}
 pub fn invitation_key(token_hash: &str) -> Key {
     Table::Invitations.key().text(token_hash)
 }
@@ -238,6 +241,15 @@ pub fn members(site: &dyn Reader) -> Result<Vec<(u16, Member)>, Fault> {
             Ok((number, Member::decode(&value).map_err(|e| Fault::Row(Table::Nodes, e))?))
         })
         .collect()
+}
+
+/// Certificates of nodes that were taken out of the site, newest certificates of a number that is taken included.
+pub fn expelled(site: &dyn Reader) -> Result<Vec<String>, Fault> {
+    /// More machines than a site ever parts with.
+    const MOST: usize = 65_536;
+    let rows = site.scan(Table::ExpelledCertificates.key().prefix(), false, MOST)?;
+    let text = |key: &Bytes| Parts::of(key).text().ok_or(Fault::Row(Table::ExpelledCertificates, Malformed::Truncated));
+    rows.iter().map(|(key, _)| text(key)).collect()
 }
 
 fn second_parts(site: &dyn Reader, first: Key, limit: usize) -> Result<Vec<String>, StoreError> {

@@ -206,6 +206,14 @@ impl Demo {
         self.demo_command("start", id);
     }
 
+    /// Starts the node, and again whenever it ends by itself, until it is ready: as systemd would.
+    pub fn start_and_keep(&self, id: u64) {
+        wait_for("the node to be ready", || {
+            self.start_node(id);
+            self.try_ask(id, &["status"]).map(drop)
+        });
+    }
+
     /// Takes the node's data away. Its certificates lie elsewhere and stay.
     pub fn wipe(&self, id: u64) {
         fs::remove_dir_all(self.data(id)).expect("the data folder can be removed");
@@ -311,6 +319,17 @@ impl Demo {
     }
 }
 
+impl Demo {
+    /// The last lines of a node's log that are not of daily life: what a failed test leaves to think about.
+    fn complaints(&self, id: u64) {
+        const LINES: usize = 25;
+        let log = fs::read_to_string(self.path().join(format!("node-{id}/log"))).unwrap_or_default();
+        let odd = log.lines().filter(|line| !line.contains("INFO") && !line.contains("\"info\""));
+        let odd: Vec<&str> = odd.collect();
+        eprintln!("node {id} complained:\n  {}", odd[odd.len().saturating_sub(LINES)..].join("\n  "));
+    }
+}
+
 impl Drop for Demo {
     fn drop(&mut self) {
         if let Some(mut joined) = self.joined.take() {
@@ -327,6 +346,9 @@ impl Drop for Demo {
         let _ = self.process.wait();
         if std::thread::panicking() {
             eprintln!("the demo said:\n{}", self.log());
+            for id in 1..=3 {
+                self.complaints(id);
+            }
         }
     }
 }

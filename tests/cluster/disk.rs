@@ -41,9 +41,8 @@ fn after(scene: &Scene, victim: u64, harm: impl FnOnce(&Path)) -> (Vec<String>, 
     scene.demo.kill(victim);
     scene.load.more(50);
     harm(&scene.demo.data(victim));
-    scene.demo.start_node(victim);
+    scene.demo.start_and_keep(victim);
     scene.load.more(50);
-    scene.demo.wait_ready();
     let (damage, incarnation) = scene.demo.damage(victim).expect("a status");
     let lines = damage["mended_at_start"].as_array().into_iter().flatten();
     let lines: Vec<String> = lines.filter_map(|l| l.as_str().map(str::to_owned)).collect();
@@ -64,7 +63,7 @@ fn the_store_of_a_stopped_node_is_lost_or_rots() {
     // Every page of the engine's files.
     let victim = scene.leader();
     let (lines, incarnation) = after(&scene, victim, |data| {
-        rot::files(&data.join("store/sled")).iter().for_each(|file| rot::flip_every(file, 4096));
+        rot::files(&data.join("store/sled")).iter().for_each(|file| rot::flip_every(file, 512));
     });
     assert!(lines.iter().any(|l| l.contains("partition 1 were rebuilt")), "{lines:?}");
     assert_eq!(incarnation, 1);
@@ -73,7 +72,7 @@ fn the_store_of_a_stopped_node_is_lost_or_rots() {
         let sealed = snapshots(data);
         assert!(!sealed.is_empty(), "there are snapshots");
         sealed.iter().for_each(|path| rot::flip_every(path, 4096));
-        rot::files(&data.join("store/sled")).iter().for_each(|file| rot::flip_every(file, 4096));
+        rot::files(&data.join("store/sled")).iter().for_each(|file| rot::flip_every(file, 512));
     });
     assert!(lines.iter().any(|l| l.contains("partition 1 were fetched from another node")), "{lines:?}");
     assert_eq!(incarnation, 1);
@@ -115,11 +114,14 @@ fn a_running_node_finds_what_rots_and_mends_it() {
     wait_for("the body to be fetched again", || (fs::read(&body).ok()? == whole).then_some(()));
     assert_eq!(scene.demo.pid(victim), process, "all that went without a restart");
     // Rows: the engine holds its pages in memory, so a new process is the first to read what rots under it.
-    rot::files(&data.join("store/sled")).iter().for_each(|file| rot::flip_every(file, 4096));
+    rot::files(&data.join("store/sled")).iter().for_each(|file| rot::flip_every(file, 512));
     scene.demo.kill(victim);
     wait_for("the node to come back by itself", || {
         let (damage, _) = scene.demo.damage(victim)?;
-        (scene.demo.pid(victim) != process && damage["mended_at_start"].to_string().contains("rebuilt")).then_some(())
+        let told = damage["mended_at_start"].to_string();
+        let back = scene.demo.pid(victim) != process && (told.contains("rebuilt") || told.contains("fetched"));
+        if !back && scene.demo.pid(victim) != process { println!("told: {damage}"); }
+        back.then_some(())
     });
     scene.end();
 }

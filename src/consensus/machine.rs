@@ -34,7 +34,12 @@ pub struct Progress {
 
 impl Progress {
     pub fn new() -> Self {
-        Progress { applied: watch::channel(0).0, term: watch::channel(0).0, bytes: AtomicU64::new(0), sealed: false.into() }
+        Progress {
+            applied: watch::channel(0).0,
+            term: watch::channel(0).0,
+            bytes: AtomicU64::new(0),
+            sealed: false.into(),
+        }
     }
 }
 

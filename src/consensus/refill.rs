@@ -104,7 +104,13 @@ pub async fn passed_over(
             Ok(at) => {
                 // Entries that the log holds behind that very place stay; others were never committed.
                 shared.parts.log.group(group).install((at.index, at.term, 0));
-                tracing::info!(event = "store.refilled", group, node = node.0, index = at.index, "rows came from a peer");
+                tracing::info!(
+                    event = "store.refilled",
+                    group,
+                    node = node.0,
+                    index = at.index,
+                    "rows came from a peer"
+                );
                 return true;
             }
             Err(e) => {

@@ -255,7 +255,8 @@ async fn engine(
         vec![Arc::new(Directory), mesh.clone()],
         Some(Arc::new(signer)),
     );
-    let blobs = Blobs::open(node.world.clone(), settings.node.data.join("blobs"), settings.storage.disk_reserve, fatal()).await;
+    let blobs =
+        Blobs::open(node.world.clone(), settings.node.data.join("blobs"), settings.storage.disk_reserve, fatal()).await;
     let blobs = blobs.map_err(|e| failed("blobs")(e.to_string()))?;
     let bulk = bulk(node, &groups[0], blobs, transport, &base.router);
     Ok((groups, engine, bulk, mesh))

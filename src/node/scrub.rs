@@ -120,6 +120,8 @@ async fn walk(node: &Node, rooms: &Rooms, pace: &Pace, found: &mut Found) {
             let line = || format!("{} bodies are damaged and no node gave another copy", damaged - restored);
             found.note("body", damaged, restored, line);
         }
-        Err(e) => tracing::warn!(event = "node.scrub.cut", error = %e, "not all bodies were read; the next walk goes on"),
+        Err(e) => {
+            tracing::warn!(event = "node.scrub.cut", error = %e, "not all bodies were read; the next walk goes on")
+        }
     }
 }

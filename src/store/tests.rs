@@ -1,8 +1,8 @@
 //! The partition against a plain map: random writes, flushes, snapshots, crashes in the middle of flushes, replays.
 
 use super::testing::*;
-use crate::seam::pace::Pace;
 use super::*;
+use crate::seam::pace::Pace;
 use proptest::prelude::*;
 
 /// A step of a random history.

@@ -209,7 +209,9 @@ impl Demo {
     /// Starts the node, and again whenever it ends by itself, until it is ready: as systemd would.
     pub fn start_and_keep(&self, id: u64) {
         wait_for("the node to be ready", || {
-            self.start_node(id);
+            if gone(self.pid(id)) {
+                self.start_node(id);
+            }
             self.try_ask(id, &["status"]).map(drop)
         });
     }

@@ -44,7 +44,12 @@ impl Scene {
         let ops = self.load.finish();
         let (name, wrong) = (self.name, judge(&ops));
         println!("{name}: {} operations judged", ops.len());
-        assert!(wrong.is_empty(), "{name}: {} breach(es)\n  {}", wrong.len(), wrong[..wrong.len().min(20)].join("\n  "));
+        assert!(
+            wrong.is_empty(),
+            "{name}: {} breach(es)\n  {}",
+            wrong.len(),
+            wrong[..wrong.len().min(20)].join("\n  ")
+        );
         self.demo.replicas_are_equal();
         self.demo.audit_is_whole();
         Ending { name, ops }

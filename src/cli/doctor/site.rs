@@ -67,7 +67,11 @@ fn at_rest(told: &serde_json::Value) -> Finding {
     let (found, repaired) = (damage["found"].as_u64().unwrap_or(0), damage["repaired"].as_u64().unwrap_or(0));
     let fix = "nothing was lost; look at the disk (`smartctl -a`, `dmesg`) and replace it if this comes again";
     if !left.is_empty() {
-        Finding::fail(check, left.join("; "), "start the node again; if it stays, wipe its data folder and replace the disk")
+        Finding::fail(
+            check,
+            left.join("; "),
+            "start the node again; if it stays, wipe its data folder and replace the disk",
+        )
     } else if found > 0 {
         Finding::warn(check, format!("{found} damaged pieces found, {repaired} repaired"), fix)
     } else if !mended.is_empty() {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::engine::draft::MapStore;
-use crate::seam::pace::Pace;
 use crate::seam::net::{Answer, Handler, Kind, Lane, Router};
+use crate::seam::pace::Pace;
 use crate::store::Reader;
 use crate::store::tables::Table;
 use crate::store::testing::{MemFs, world};

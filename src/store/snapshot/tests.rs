@@ -217,7 +217,7 @@ fn a_snapshot_that_rots_is_found_forgotten_and_sealed_anew() {
 #[test]
 fn a_full_disk_costs_a_flush_and_a_snapshot_but_no_rows() {
     use crate::seam::sim::SimWorld;
-    use crate::store::{RowOp, Reader, Store, StoreOptions};
+    use crate::store::{Reader, RowOp, Store, StoreOptions};
     runtime().block_on(async {
         let sim = SimWorld::new(3, 64 << 20);
         let store = Store::open(sim.world(), "/store".into(), StoreOptions::default()).await.unwrap();

@@ -67,7 +67,9 @@ fn the_store_of_a_stopped_node_is_lost_or_rots() {
     let (lines, incarnation) = after(&scene, victim, |data| {
         rot::files(&data.join("store/sled")).iter().for_each(|file| rot::flip_every(file, 512));
     });
-    assert!(lines.iter().any(|l| l.contains("partition 1 were rebuilt")), "{lines:?}");
+    // The engine may say that it is damaged, or pass for whole and hold nothing.
+    let again = |l: &String| l.contains("partition 1 were rebuilt") || l.contains("partition 1 were fetched");
+    assert!(lines.iter().any(again), "{lines:?}");
     assert_eq!(incarnation, 1);
     // The engine's files, and every snapshot that it could have been rebuilt from.
     let (lines, incarnation) = after(&scene, scene.follower(), |data| {

@@ -47,6 +47,8 @@ struct Record {
 const FIRST_RECORD: u64 = 4096;
 const HEAD: u64 = 56;
 const ENTRY: u8 = 1;
+const VOTE: u8 = 2;
+const CHECKPOINT: u8 = 8;
 
 fn records(segment: &[u8]) -> Vec<Record> {
     let number = |at: u64| u32::from_le_bytes(segment[at as usize..at as usize + 4].try_into().expect("four bytes"));
@@ -80,8 +82,12 @@ pub fn log_entry(data: &Path) {
     flip(&path, victim.at + HEAD + victim.len / 2);
 }
 
-/// Makes the front half of a log's records unreadable, and with them what the node had promised in votes.
+/// Makes the last record that says what the node had promised in votes unreadable, with everything before it.
 pub fn log_state(data: &Path) {
     let (path, found) = fullest(data);
-    smear(&path, FIRST_RECORD, found[found.len() / 2].at + 7);
+    let last =
+        found.iter().rposition(|r| [VOTE, CHECKPOINT].contains(&r.kind)).expect("a log begins with a checkpoint");
+    let behind = &found[last + 1..];
+    assert!(behind.len() > 2, "the node was killed under load: entries follow");
+    smear(&path, FIRST_RECORD, behind[0].at);
 }

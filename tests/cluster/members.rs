@@ -17,6 +17,8 @@ fn a_data_folder_is_wiped() {
         scene.demo.start_node(victim);
         scene.load.more(100);
         scene.demo.wait_ready();
+        // In every partition: without its vote, the next victim would be one too many.
+        wait_for("the node to vote again", || scene.demo.votes(victim).then_some(()));
     }
     scene.end();
 }

@@ -136,6 +136,9 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
     }
     for partition in partitions(rooms, told) {
         let number = &partition["partition"];
+        if number != 0 && partition["learners"].as_array().is_some_and(|all| !all.is_empty()) {
+            out.push(format!("a node is learning partition {number} and has no vote there yet"));
+        }
         if partition["leader"].is_null() {
             out.push(format!("partition {number} has no leader"));
         }

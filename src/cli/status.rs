@@ -34,6 +34,7 @@ fn screen(told: &Value) -> String {
         ("suppliers", t("node.supplier")),
         ("peers", t("node.peer")),
         ("disk", format!("{} free of {}", t("disk.free"), t("disk.total"))),
+        ("at rest", at_rest(told)),
         ("certificates", certificates(told)),
     ]);
     out.push('\n');
@@ -50,6 +51,17 @@ fn running(told: &Value) -> String {
         }
         _ => running,
     }
+}
+
+/// What the background check of everything stored has found.
+fn at_rest(told: &Value) -> String {
+    let t = |path: &str| output::text(told, path);
+    let checked = match told["damage"]["scrubbed"].as_str().unwrap_or_default() {
+        "" => "not all checked since the start".to_owned(),
+        at => format!("all checked at {at}"),
+    };
+    let mended = told["damage"]["mended_at_start"].as_array().map_or(0, Vec::len);
+    format!("{checked}, {} damaged, {} repaired, {mended} mended at the start", t("damage.found"), t("damage.repaired"))
 }
 
 fn certificates(told: &Value) -> String {

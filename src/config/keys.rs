@@ -76,6 +76,8 @@ pub const KEYS: &[Key] = &[
     key("store.cache", Size, "32MiB", Restart, "Memory for blocks read from disk."),
     key("store.flush_interval", Duration, "30s", Restart, "How often rows in memory are flushed into blocks; a row deleted before that never reaches the disk."),
     key("disk.reserve", Size, "1GiB", Restart, "Free space below which writes are refused while reads go on."),
+    key("disk.scrub_interval", Duration, "24h", Restart, "Time between two walks over everything at rest, which find bytes that went bad while another node still has them whole."),
+    key("disk.scrub_rate", Size, "8MiB", Restart, "Bytes that such a walk reads in a second."),
 
     key("raft.heartbeat", Duration, "100ms", Restart, "How often a leader shows that it lives."),
     key("raft.election_min", Duration, "400ms", Restart, "Shortest silence after which a follower asks for an election."),

@@ -77,6 +77,9 @@ pub struct Storage {
     pub store_cache: u64,
     pub flush_interval: Duration,
     pub disk_reserve: u64,
+    pub scrub_interval: Duration,
+    /// Bytes a second.
+    pub scrub_rate: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -256,6 +259,8 @@ impl Values<'_> {
             store_cache: self.size("store.cache"),
             flush_interval: self.duration("store.flush_interval"),
             disk_reserve: self.size("disk.reserve"),
+            scrub_interval: self.duration("disk.scrub_interval"),
+            scrub_rate: self.size("disk.scrub_rate"),
         }
     }
 

@@ -103,15 +103,36 @@ impl Consensus {
         Ok(())
     }
 
-    /// Fills damaged stretches of the log with entries fetched from other members. Call before any group is opened;
-    /// `peers` are tried beside the members that the rows name. Returns what could not be filled: the node must then
-    /// come back as its next incarnation.
+    /// Fills damaged stretches of the log with entries fetched from other members, or passes over them with a member's
+    /// snapshot. Call before any group is opened; `peers` are tried beside the members that the rows name. Returns what
+    /// could not be filled: the node must then come back as its next incarnation.
     pub async fn repair(
         &self,
         damage: Vec<crate::log::Damage>,
         peers: &[(NodeNumber, SocketAddr)],
     ) -> Vec<crate::log::Damage> {
         super::repair::repair(&self.shared, damage, peers).await
+    }
+
+    /// As [`Consensus::repair`], while the groups run: from what this node still has in memory, or from a peer. What is
+    /// left can still be had when the node starts again.
+    pub async fn mend(
+        &self,
+        damage: Vec<crate::log::Damage>,
+        peers: &[(NodeNumber, SocketAddr)],
+    ) -> Vec<crate::log::Damage> {
+        super::repair::mend(&self.shared, damage, peers).await
+    }
+
+    /// Groups whose log begins behind their rows, so that the rows cannot be rebuilt from it: the store was lost.
+    pub fn gaps(&self) -> Vec<GroupNumber> {
+        super::refill::gaps(&self.shared)
+    }
+
+    /// Fetches the rows of groups with such a gap from other members, before any group is opened. Returns the groups
+    /// for which nobody had them.
+    pub async fn refill(&self, groups: Vec<GroupNumber>, peers: &[(NodeNumber, SocketAddr)]) -> Vec<GroupNumber> {
+        super::refill::refill(&self.shared, groups, peers).await
     }
 
     /// Hands over everything this node leads, then stops all groups. Log and store may be closed afterwards.

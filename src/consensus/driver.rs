@@ -16,9 +16,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// How often snapshots, cuts and metrics are looked at.
 const UPKEEP: Duration = Duration::from_millis(500);
+/// How long after a snapshot could not be made it is tried again.
+const SEAL_AGAIN: Duration = Duration::from_secs(5);
 /// Log positions are remembered once in so many bytes, to find where to cut.
 const MARK_BYTES: u64 = 1 << 20;
 /// How long a change of the library's view may stay unseen when nothing wakes us.
@@ -155,6 +158,7 @@ impl Marks {
 async fn upkeep(options: Options, group: Group) {
     let mut marks = Marks(VecDeque::new());
     let (mut sealed, mut bytes_at_seal, mut cut) = (0, 0, 0);
+    let mut not_before = Instant::now();
     let mut tick = tokio::time::interval(UPKEEP);
     let applied = group.applied();
     loop {
@@ -164,10 +168,13 @@ async fn upkeep(options: Options, group: Group) {
         let (newest, length) = group.partition().snapshots().last().map_or((0, 0), |s| (s.before.index, s.bytes));
         if newest != sealed {
             (sealed, bytes_at_seal) = (newest, bytes);
-        } else if bytes - bytes_at_seal >= options.snapshot_after_bytes.max(length) {
-            bytes_at_seal = bytes;
-            if let Err(e) = group.trigger_snapshot().await {
-                tracing::warn!(event = "snapshot.not_started", group = group.number(), why = %e, "no snapshot");
+        } else if bytes - bytes_at_seal >= options.snapshot_after_bytes.max(length) && Instant::now() >= not_before {
+            match group.trigger_snapshot().await {
+                Ok(()) => bytes_at_seal = bytes,
+                Err(e) => {
+                    not_before = Instant::now() + SEAL_AGAIN;
+                    tracing::warn!(event = "snapshot.not_sealed", group = group.number(), why = %e, "no snapshot");
+                }
             }
         }
         let upto = marks.behind(bytes, options.keep_bytes).unwrap_or(0).min(group.partition().log_floor());

@@ -1,6 +1,6 @@
 //! One Raft group on this node: leadership, proposals, fences, membership.
 
-use super::api::{ConsensusError, GroupNumber, Leadership, Member, NotLeader, RaftId, StateMachine, Status};
+use super::api::{ConsensusError, Fatal, GroupNumber, Leadership, Member, NotLeader, RaftId, StateMachine, Status};
 use super::consensus::Shared;
 use super::driver;
 use super::machine::{Machine, Progress, state_of};
@@ -11,7 +11,7 @@ use super::storage::LogStorage;
 use super::types::{MEMBERSHIP_TAG, Peer, Proposal, Types, members, outside};
 use crate::log::GroupLog;
 use crate::ops::metrics as names;
-use crate::store::Partition;
+use crate::store::{Partition, SnapshotInfo, StoreError};
 use bytes::Bytes;
 use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -53,6 +53,7 @@ struct Inner {
     readers: mpsc::Sender<Reader>,
     receiving: tokio::sync::Mutex<Option<Receiving>>,
     election: Duration,
+    fatal: Fatal,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
@@ -72,8 +73,13 @@ impl Group {
         let fatal = options.fatal.clone();
         let machine =
             Machine { group: number, partition: partition.clone(), engine, progress: progress.clone(), fatal };
-        let network =
-            Network { group: number, id: options.id, transport: parts.transport.clone(), partition: partition.clone() };
+        let network = Network {
+            group: number,
+            id: options.id,
+            transport: parts.transport.clone(),
+            partition: partition.clone(),
+            fatal: options.fatal.clone(),
+        };
         let storage = LogStorage::new(log.clone(), options.fatal.clone());
         let config = driver::config(options).map_err(|e| ConsensusError::Raft(e.to_string()))?;
         let raft = Raft::new(options.id.0, config, network, storage, machine)
@@ -93,6 +99,7 @@ impl Group {
                 readers,
                 receiving: tokio::sync::Mutex::default(),
                 election: options.election.1,
+                fatal: options.fatal.clone(),
                 tasks: Mutex::default(),
             }),
         };
@@ -264,8 +271,11 @@ impl Group {
         }
     }
 
-    /// Starts a sealed snapshot of this node's state; the log is cut below it later.
+    /// Seals a snapshot of this node's state; the log is cut below it later. A failure, as on a full disk, costs
+    /// nothing: the snapshots before stay, and the log is kept.
     pub async fn trigger_snapshot(&self) -> Result<(), ConsensusError> {
+        self.seal().await.map_err(|e| ConsensusError::Storage(e.to_string()))?;
+        self.inner.progress.sealed.store(true, Ordering::Relaxed);
         self.inner.raft.trigger().snapshot().await.map_err(|e| ConsensusError::Raft(e.to_string()))
     }
 
@@ -291,6 +301,9 @@ impl Group {
     }
     pub(super) fn receiving(&self) -> &tokio::sync::Mutex<Option<Receiving>> {
         &self.inner.receiving
+    }
+    pub(super) async fn seal(&self) -> Result<SnapshotInfo, StoreError> {
+        super::snapshot::seal(&self.inner.partition, &self.inner.fatal).await
     }
     pub(super) async fn log_room(&self) {
         self.inner.log.room().await;

@@ -16,13 +16,14 @@ use std::io;
 use std::sync::{Arc, Weak};
 
 /// Kinds that this handler claims on the router.
-pub const KINDS: [Kind; 7] = [
+pub const KINDS: [Kind; 8] = [
     kinds::RAFT_APPEND,
     kinds::RAFT_VOTE,
     kinds::RAFT_PRE_VOTE,
     kinds::RAFT_SNAPSHOT_PIECE,
     kinds::RAFT_TRANSFER,
     kinds::LOG_FETCH,
+    kinds::SNAPSHOT_FETCH,
     kinds::REJOIN,
 ];
 
@@ -38,6 +39,7 @@ impl Handler for RaftHandler {
             let shared = shared.ok_or_else(|| gone("consensus is stopped"))?;
             match kind {
                 kinds::LOG_FETCH => super::repair::answer(&shared, payload).await,
+                kinds::SNAPSHOT_FETCH => super::refill::answer(&shared, payload).await,
                 kinds::REJOIN => super::rejoin::answer(&shared, from, payload).await,
                 _ => raft(&shared, from, kind, payload).await,
             }

@@ -12,7 +12,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, Raf
 use openraft::{EntryPayload, OptionalSend};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::watch;
 
 /// Entries given to the engine at once; callers are woken after each such piece.
@@ -28,11 +28,18 @@ pub struct Progress {
     pub term: watch::Sender<u64>,
     /// Log bytes applied since the group was opened.
     pub bytes: AtomicU64,
+    /// A snapshot was sealed that the library has not taken note of yet.
+    pub sealed: AtomicBool,
 }
 
 impl Progress {
     pub fn new() -> Self {
-        Progress { applied: watch::channel(0).0, term: watch::channel(0).0, bytes: AtomicU64::new(0) }
+        Progress {
+            applied: watch::channel(0).0,
+            term: watch::channel(0).0,
+            bytes: AtomicU64::new(0),
+            sealed: false.into(),
+        }
     }
 }
 
@@ -159,17 +166,16 @@ impl RaftStateMachine<Types> for Machine {
 impl RaftSnapshotBuilder<Types> for Machine {
     type SnapshotData = SnapshotData;
 
+    /// A failure in here stops the group, and a full disk must not. So [`super::Group::trigger_snapshot`] seals first and
+    /// the library only takes note of the file; and where it asks by itself, an older file is as good.
     async fn build_snapshot(&mut self) -> io::Result<Sealed> {
-        let started = tokio::time::Instant::now();
-        let sealed = super::snapshot::build(&self.partition).await;
-        let sealed = self.checked("building a snapshot", sealed)?;
-        tracing::info!(
-            event = "snapshot.sealed",
-            group = self.group,
-            index = sealed.meta.last_log_id.map_or(0, |at| outside(at.index)),
-            duration_ms = started.elapsed().as_millis() as u64,
-            "snapshot sealed"
-        );
-        Ok(sealed)
+        let newest = super::snapshot::newest(&self.partition)?;
+        if let Some(newest) = newest.clone().filter(|_| self.progress.sealed.swap(false, Ordering::Relaxed)) {
+            return Ok(newest);
+        }
+        match (super::snapshot::build(&self.partition, &self.fatal).await, newest) {
+            (Err(_), Some(newest)) => Ok(newest),
+            (built, _) => built,
+        }
     }
 }

@@ -13,6 +13,7 @@ mod handler;
 mod machine;
 mod members;
 mod network;
+mod refill;
 mod reign;
 mod rejoin;
 mod repair;

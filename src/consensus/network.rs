@@ -1,6 +1,6 @@
 //! The library's network over the node's transport: calls to one member of one group.
 
-use super::api::{GroupNumber, RaftId};
+use super::api::{Fatal, GroupNumber, RaftId};
 use super::snapshot::{Sealed, SnapshotData, send};
 use super::types::{Peer, Types, Vote};
 use super::wire::{AppendAnswer, AppendCall, TransferAnswer, TransferCall, VoteAnswer, VoteCall};
@@ -29,6 +29,7 @@ pub struct Network {
     pub id: RaftId,
     pub transport: Arc<dyn Transport>,
     pub partition: Arc<Partition>,
+    pub fatal: Fatal,
 }
 
 impl RaftNetworkFactory<Types> for Network {

@@ -67,19 +67,42 @@ pub async fn answer(shared: &Arc<Shared>, payload: Bytes) -> io::Result<Bytes> {
 pub async fn repair(shared: &Arc<Shared>, damage: Vec<Damage>, peers: &[(NodeNumber, SocketAddr)]) -> Vec<Damage> {
     let mut left = Vec::new();
     for damage in damage {
-        if covered(shared, &damage).await || filled(shared, &damage, peers).await {
-            tracing::info!(
-                event = "log.repaired",
-                group = damage.group,
-                from = damage.range.start,
-                to = damage.range.end - 1,
-                "log repaired"
-            );
-        } else {
-            left.push(damage);
-        }
+        let done = covered(shared, &damage).await
+            || filled(shared, &damage, peers).await
+            || super::refill::passed_over(shared, damage.group, damage.range.end - 1, peers).await;
+        if done { tell(&damage) } else { left.push(damage) }
     }
     left
+}
+
+/// Fills what can be filled while the group runs, and returns the rest. The library holds the log's ends then, so
+/// nothing is cut.
+pub async fn mend(shared: &Arc<Shared>, damage: Vec<Damage>, peers: &[(NodeNumber, SocketAddr)]) -> Vec<Damage> {
+    let mut left = Vec::new();
+    for damage in damage {
+        let done = remembered(shared, &damage).await || filled(shared, &damage, peers).await;
+        if done { tell(&damage) } else { left.push(damage) }
+    }
+    left
+}
+
+fn tell(damage: &Damage) {
+    tracing::info!(
+        event = "log.repaired",
+        group = damage.group,
+        from = damage.range.start,
+        to = damage.range.end - 1,
+        "log repaired"
+    );
+}
+
+/// Writes entries again that are bad on the disk and still whole in memory.
+async fn remembered(shared: &Arc<Shared>, damage: &Damage) -> bool {
+    let log = shared.parts.log.group(damage.group);
+    match log.read(damage.range.clone(), usize::MAX).await {
+        Ok(records) => log.repair(records).await.is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// Cuts the log where a sealed snapshot and the rows already hold what the damaged entries said.
@@ -111,7 +134,7 @@ async fn filled(shared: &Arc<Shared>, damage: &Damage, peers: &[(NodeNumber, Soc
 }
 
 /// Other members of the group, as the rows know them, then those the caller knows.
-fn candidates(
+pub fn candidates(
     shared: &Arc<Shared>,
     group: GroupNumber,
     peers: &[(NodeNumber, SocketAddr)],

@@ -3,7 +3,7 @@
 //! The file says itself what it holds and is believed only after its digest agreed, so nothing but bytes travels.
 //! Installing may take minutes: the sender then asks now and then, instead of waiting on one call.
 
-use super::api::RaftId;
+use super::api::{Fatal, RaftId};
 use super::group::Group;
 use super::machine::state_of;
 use super::network::Client;
@@ -11,6 +11,7 @@ use super::storage::malformed;
 use super::types::{Snapshot, SnapshotMeta, Types, Vote, VoteRecord, outside};
 use crate::record;
 use crate::seam::net::{Lane, NodeNumber, kinds};
+use crate::seam::pace::Pace;
 use crate::store::{Incoming, Partition, SnapshotInfo, StoreError};
 use crate::wire::record::Record;
 use bytes::Bytes;
@@ -71,9 +72,18 @@ pub fn newest(partition: &Partition) -> io::Result<Option<Sealed>> {
     partition.snapshots().pop().map(sealed).transpose()
 }
 
-/// Seals a new snapshot.
-pub async fn build(partition: &Arc<Partition>) -> io::Result<Sealed> {
-    sealed(partition.snapshot().await.map_err(stored)?)
+/// Seals a new snapshot. A failure costs nothing, but for a failed sync: that stops the process (P7).
+pub async fn seal(partition: &Arc<Partition>, fatal: &Fatal) -> Result<SnapshotInfo, StoreError> {
+    let made = partition.snapshot().await;
+    if let Err(e @ StoreError::Unsynced(_)) = &made {
+        fatal(&e.to_string());
+    }
+    made
+}
+
+/// Seals a new snapshot for the library.
+pub async fn build(partition: &Arc<Partition>, fatal: &Fatal) -> io::Result<Sealed> {
+    sealed(seal(partition, fatal).await.map_err(stored)?)
 }
 
 /// Puts a sealed snapshot in the place of the partition's rows.
@@ -99,6 +109,7 @@ pub async fn send(
         bytes = info.bytes,
         "sending a snapshot"
     );
+    check(client, &info).await?;
     loop {
         let call = PieceCall {
             group: network.group,
@@ -126,6 +137,19 @@ pub async fn send(
             piece = read.map_err(|e| StreamingError::from(client.failed(stored(e), kind, PIECE_PATIENCE)))?;
         }
     }
+}
+
+/// Looks whether the file is still what was sealed: the receiver would find damage only at its end, and be sent the
+/// same file again for ever. What is damaged is forgotten, so that the next try finds another file.
+async fn check(client: &Client, info: &SnapshotInfo) -> Result<(), StreamingError<Types>> {
+    let partition = &client.network.partition;
+    let Err(e) = partition.verify_snapshot(info, &Pace::new(u64::MAX)).await else { return Ok(()) };
+    if partition.snapshots().is_empty()
+        && let Err(e) = seal(partition, &client.network.fatal).await
+    {
+        tracing::error!(event = "snapshot.not_sealed", group = client.network.group, why = %e, "no snapshot to send");
+    }
+    Err(StreamingError::from(client.failed(stored(e), kinds::RAFT_SNAPSHOT_PIECE, PIECE_PATIENCE)))
 }
 
 /// A snapshot on its way in.

@@ -11,6 +11,7 @@ mod read;
 mod recover;
 mod relocate;
 mod replay;
+mod scrub;
 mod segment;
 mod shared;
 mod writer;
@@ -18,7 +19,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use crate::seam::{World, fs::blocking};
+use crate::seam::{World, fs::blocking, pace::Pace};
 use bytes::Bytes;
 use format::{HEADER_BYTES, MAX_RECORD, Mark};
 use group::position;
@@ -41,7 +42,8 @@ pub struct LogOptions {
     pub cache_bytes: usize,
     /// Bytes that may wait to be written. [`GroupLog::append`] beyond twice that fails; [`GroupLog::room`] waits below.
     pub queue_bytes: usize,
-    /// How long a write waits for disk space for a new segment before it fails.
+    /// How long a write waits for a new segment that cannot be made before it fails. A full disk is waited for without
+    /// end: nothing is lost meanwhile, others go on, and it passes (P9).
     pub space_patience: Duration,
     /// Called once when a write or sync failed: durability is unknown from then on and the process must stop (P7).
     pub fatal: Arc<dyn Fn(&str) + Send + Sync>,
@@ -138,6 +140,12 @@ impl Log {
         })
         .await?;
         Ok((Log { handle: Arc::new(Handle(shared)) }, damage))
+    }
+
+    /// Reads and checks every entry where it lies on the disk, at `pace`; what is read from memory in daily work rots
+    /// unseen otherwise. Returns what turned out damaged: to be fetched from a peer (P7).
+    pub async fn scrub(&self, pace: &Pace) -> Vec<Damage> {
+        scrub::scrub(&self.handle.0, pace).await
     }
 
     pub fn group(&self, group: GroupId) -> GroupLog {

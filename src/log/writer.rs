@@ -367,12 +367,10 @@ impl Writer {
         let checkpoint = record_size(self.ledger.checkpoint().encode().len());
         let wanted = HEADER_BYTES + checkpoint + size;
         let started = Instant::now();
-        // A simulation has one thread, which must not sleep.
-        let patience = if self.shared.fs.inline() { Duration::ZERO } else { self.shared.options.space_patience };
         let next = loop {
             match self.shared.dir.take(wanted) {
                 Ok(segment) => break segment,
-                Err(e) if started.elapsed() < patience && !self.shared.lock().closing => {
+                Err(e) if self.waits(&e, started) => {
                     tracing::warn!(event = "log.no_space", error = %e, "waiting for room for a log segment");
                     let state = self.shared.lock();
                     drop(self.shared.tend.wait_timeout(state, RETRY));
@@ -383,6 +381,14 @@ impl Writer {
         self.shared.wake_tender();
         let (previous, end) = (self.active.sequence, self.offset as u32);
         self.begin(next, previous, end)
+    }
+
+    /// Whether a segment that could not be made is tried again.
+    fn waits(&self, e: &io::Error, since: Instant) -> bool {
+        let full = matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let patient = full || since.elapsed() < self.shared.options.space_patience;
+        // A simulation has one thread, which must not sleep.
+        patient && !self.shared.fs.inline() && !self.shared.lock().closing
     }
 
     fn begin(&mut self, segment: Segment, previous: u32, previous_end: u32) -> io::Result<()> {

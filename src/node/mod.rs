@@ -7,6 +7,7 @@
 //! | `front` | the suppliers' listener, drained and taken up again |
 //! | `door` `token` | how a new machine joins; changes of members between nodes |
 //! | `watch` | readiness: what `/readyz` says and what is told to systemd |
+//! | `scrub` | the slow walk over everything at rest |
 //! | `report` | what this node knows of itself and of the others, for status and its peers |
 //! | `admin` | operators' requests over the admin socket |
 //! | `pki` `signer` | certificates; signatures under the audit chain |
@@ -18,6 +19,7 @@ pub mod identity;
 pub mod pki;
 mod report;
 mod rooms;
+mod scrub;
 mod settle;
 mod signer;
 pub mod token;
@@ -64,6 +66,7 @@ pub struct Node {
     /// Milliseconds since the epoch.
     started: u64,
     pulse: watch::Pulse,
+    scrub: scrub::Scrub,
     rooms: OnceLock<Rooms>,
     front: OnceLock<front::Front>,
 }
@@ -77,8 +80,8 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     let cluster = identity::cluster_of(&settings)?;
     let _lock = settle::lock(&settings.node.data)?;
     let (rooms, front) = (OnceLock::new(), OnceLock::new());
-    let (health, pulse) = (Health::default(), watch::Pulse::default());
-    let node = Arc::new(Node { settings, world, health, started, pulse, rooms, front });
+    let (health, pulse, scrub) = (Health::default(), watch::Pulse::default(), scrub::Scrub::default());
+    let node = Arc::new(Node { settings, world, health, started, pulse, scrub, rooms, front });
     tracing::info!(
         event = "node.starting",
         node = node.settings.node.number,
@@ -132,6 +135,7 @@ async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     let mut tasks = vec![tokio::spawn(watch::run(node.clone())), tokio::spawn(report::keep_member_row(node.clone()))];
     tasks.push(tokio::spawn(door::keep_out(node.clone())));
     tasks.push(tokio::spawn(tend_bodies(node.clone())));
+    tasks.push(tokio::spawn(scrub::run(node.clone())));
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
     node.front.get_or_init(|| front);

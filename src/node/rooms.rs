@@ -6,7 +6,7 @@ use crate::{
     config::Settings,
     consensus::{self, Consensus, Group, Member, RaftId, StateMachine},
     engine::{Agreement, Applier, Engine, EngineOptions, Rows, bulk::Bulk},
-    log::{Log, LogOptions},
+    log::{Damage, Log, LogError, LogOptions},
     peer::{Peers, Tls},
     seam::net::{NodeNumber, Router, Transport},
     services::{directory::Directory, mesh::Mesh},
@@ -14,7 +14,14 @@ use crate::{
 };
 use bytes::Bytes;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::{path::Path, sync::Arc};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// How long a node asks its peers for what it lost before it gives up its past and comes back as its next incarnation:
+/// after a power cut the whole rack starts at once, and two nodes without a past would leave the site without a majority.
+const MEND_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two such rounds.
+const MEND_PAUSE: Duration = Duration::from_millis(500);
 
 /// Everything that runs below the listeners.
 pub struct Rooms {
@@ -27,8 +34,10 @@ pub struct Rooms {
     pub bulk: Bulk,
     pub mesh: Arc<Mesh>,
     pub ca: Ca,
-    log: Log,
-    store: Store,
+    pub log: Log,
+    pub store: Store,
+    /// What was damaged when the node started, and is whole again: for operators.
+    pub mended: Vec<String>,
 }
 
 /// What is open before it is certain that the data can be used.
@@ -38,6 +47,7 @@ struct Base {
     store: Store,
     consensus: Consensus,
     router: Arc<Router>,
+    mended: Vec<String>,
 }
 
 impl Rooms {
@@ -64,7 +74,7 @@ impl Rooms {
         door::bar(&engine_parts.1, &peers);
         peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
         let (groups, engine, bulk, mesh) = engine_parts;
-        let Base { mut identity, log, store, consensus, router } = base;
+        let Base { mut identity, log, store, consensus, router, mended } = base;
         if !identity.settled || identity.founder {
             (identity.settled, identity.founder) = (true, false);
             identity.write(&settings.node.data)?;
@@ -72,7 +82,7 @@ impl Rooms {
         door::claim(&router, node);
         report::claim(&router, node);
         let ca = Ca::new(certificates(&tls.ca_pem)?);
-        Ok(Rooms { identity, peers, transport, consensus, groups, engine, bulk, mesh, ca, log, store })
+        Ok(Rooms { identity, peers, transport, consensus, groups, engine, bulk, mesh, ca, log, store, mended })
     }
 
     /// Stops deciding, then agreement, then closes the store and the log, synced.
@@ -126,18 +136,22 @@ async fn open_base(
     let identity = settle::settle(settings, cluster, transport).await?;
     let data = &settings.node.data;
     let log_options = LogOptions { segment_bytes: settings.storage.log_segment, fatal: fatal(), ..Default::default() };
-    let log = Log::open(node.world.clone(), data.join("log"), log_options).await;
-    let (log, damage) = log.map_err(|e| NodeError::Room { room: "log", why: e.to_string() })?;
+    let (log, damage) = match Log::open(node.world.clone(), data.join("log"), log_options).await {
+        Ok(opened) => opened,
+        Err(e @ LogError::StateLost { .. }) if !settle::peers(settings).is_empty() => {
+            tracing::error!(event = "log.lost", error = %e, "the node comes back as its next incarnation");
+            return Ok(None);
+        }
+        Err(e) => return Err(NodeError::Room { room: "log", why: e.to_string() }),
+    };
     let store = Store::open(node.world.clone(), data.join("store"), store_options(settings)).await;
     let store = store.map_err(|e| NodeError::Room { room: "store", why: e.to_string() })?;
-    for healed in store.healed() {
-        tracing::warn!(event = "store.healed", partition = healed.partition, why = healed.why, "rows are rebuilt");
-    }
     let id = RaftId::new(NodeNumber(identity.node), identity.incarnation);
     let mut options = consensus::Options::new(cluster, id, settings.peer.advertise);
     options.heartbeat = settings.raft.heartbeat;
     options.election = (settings.raft.election_min, settings.raft.election_max);
     options.keep_bytes = settings.storage.log_keep;
+    options.snapshot_after_bytes = settings.storage.snapshot_after;
     options.fatal = fatal();
     let parts = consensus::Parts {
         log: log.clone(),
@@ -146,18 +160,60 @@ async fn open_base(
         router: router.clone(),
     };
     let consensus = Consensus::new(parts, options);
-    if !damage.is_empty() {
-        tracing::warn!(event = "log.damaged", stretches = damage.len(), "the log is damaged; asking peers");
-        let left = consensus.repair(damage, &settle::peers(settings)).await;
-        if !left.is_empty() {
-            tracing::error!(event = "log.lost", stretches = left.len(), "no peer could repair the log");
-            drop(consensus);
-            let _ = store.close().await;
-            log.close().await;
-            return Ok(None);
-        }
+    let mut mended: Vec<String> = vec![];
+    for healed in store.healed() {
+        mended.push(format!("rows of partition {} were rebuilt: {}", healed.partition, healed.why));
     }
-    Ok(Some(Base { identity, log, store, consensus, router: router.clone() }))
+    if !mend(&consensus, damage, &settle::peers(settings), &mut mended).await {
+        drop(consensus);
+        let _ = store.close().await;
+        log.close().await;
+        return if settle::peers(settings).is_empty() {
+            let why = "log or rows are damaged, and this node has no peers that could have them whole";
+            Err(NodeError::Room { room: "data", why: why.into() })
+        } else {
+            Ok(None)
+        };
+    }
+    Ok(Some(Base { identity, log, store, consensus, router: router.clone(), mended }))
+}
+
+/// Has what log and store lack fetched from peers. False: nobody has it.
+async fn mend(
+    consensus: &Consensus,
+    damage: Vec<Damage>,
+    peers: &[(NodeNumber, SocketAddr)],
+    mended: &mut Vec<String>,
+) -> bool {
+    let whole = |d: &Damage| {
+        format!("log entries {} to {} of partition {} were repaired", d.range.start, d.range.end - 1, d.group)
+    };
+    let lines: Vec<String> = damage.iter().map(whole).collect();
+    // After a power cut of the whole site the others may be starting too.
+    let deadline = Instant::now() + if peers.is_empty() { Duration::ZERO } else { MEND_PATIENCE };
+    let mut left = damage;
+    loop {
+        if !left.is_empty() {
+            tracing::warn!(event = "log.damaged", stretches = left.len(), "the log is damaged; asking peers");
+            left = consensus.repair(left, peers).await;
+        }
+        let gaps = consensus.gaps();
+        if !gaps.is_empty() {
+            tracing::warn!(event = "store.gap", partitions = ?gaps, "the log begins behind the rows; asking peers for them");
+        }
+        let missing = consensus.refill(gaps.clone(), peers).await;
+        let here = gaps.iter().filter(|g| !missing.contains(g));
+        mended.extend(here.map(|g| format!("rows of partition {g} were fetched from another node")));
+        if left.is_empty() && missing.is_empty() {
+            mended.extend(lines);
+            return true;
+        }
+        if Instant::now() >= deadline {
+            tracing::error!(event = "log.lost", stretches = left.len(), partitions = ?missing, "no peer has what is lost here");
+            return false;
+        }
+        tokio::time::sleep(MEND_PAUSE).await;
+    }
 }
 
 type EngineParts = (Vec<Group>, Engine, Bulk, Arc<Mesh>);
@@ -200,7 +256,8 @@ async fn engine(
         vec![Arc::new(Directory), mesh.clone()],
         Some(Arc::new(signer)),
     );
-    let blobs = Blobs::open(node.world.clone(), settings.node.data.join("blobs"), fatal()).await;
+    let blobs =
+        Blobs::open(node.world.clone(), settings.node.data.join("blobs"), settings.storage.disk_reserve, fatal()).await;
     let blobs = blobs.map_err(|e| failed("blobs")(e.to_string()))?;
     let bulk = bulk(node, &groups[0], blobs, transport, &base.router);
     Ok((groups, engine, bulk, mesh))

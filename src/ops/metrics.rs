@@ -97,6 +97,10 @@ pub const STORE_MEMORY_BYTES: &str = "spine_store_memory_bytes";
 pub const STORE_CACHE_BYTES: &str = "spine_store_cache_bytes";
 pub const STORE_FULL_WAITS: &str = "spine_store_full_waits_total";
 pub const STORE_SET_ASIDE: &str = "spine_store_set_aside_total";
+pub const SCRUB_FINISHED: &str = "spine_scrub_finished_timestamp_seconds";
+pub const SCRUB_BYTES: &str = "spine_scrub_bytes_total";
+pub const SCRUB_DAMAGED: &str = "spine_scrub_damaged_total";
+pub const SCRUB_REPAIRED: &str = "spine_scrub_repaired_total";
 pub const BLOB_BYTES_SENT: &str = "spine_blob_replicated_bytes_total";
 pub const BLOB_FETCHES: &str = "spine_blob_fetches_total";
 // Flow.
@@ -144,6 +148,8 @@ const HANDSHAKES: &[LabelSet] = &[
 
 const TIMEOUT_REASONS: &[LabelSet] =
     &[&[("reason", "handshake")], &[("reason", "header")], &[("reason", "body")], &[("reason", "write")]];
+
+const AT_REST: &[LabelSet] = &[&[("what", "log")], &[("what", "rows")], &[("what", "snapshot")], &[("what", "body")]];
 
 /// Every metric that the program has.
 pub const ALL: &[Metric] = &[
@@ -197,6 +203,10 @@ pub const ALL: &[Metric] = &[
     bytes_gauge(STORE_CACHE_BYTES, "Blocks kept in memory for reads."),
     counter(STORE_FULL_WAITS, "Times that an apply had to wait for a flush.", &[&[]]),
     counter(STORE_SET_ASIDE, "Times that stored data was set aside and rebuilt.", &[&[]]),
+    moment(SCRUB_FINISHED, "Unix time at which the last walk over everything at rest ended."),
+    bytes_counter(SCRUB_BYTES, "Bytes at rest that were read and checked in the background.", &[&[]]),
+    counter(SCRUB_DAMAGED, "Damage at rest found in the background, by what it was in.", AT_REST),
+    counter(SCRUB_REPAIRED, "Damage at rest found in the background and repaired, by what it was in.", AT_REST),
     bytes_counter(BLOB_BYTES_SENT, "Bytes of message bodies copied to other nodes.", &[&[]]),
     counter(
         BLOB_FETCHES,

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod fs;
 pub mod fs_real;
 pub mod net;
+pub mod pace;
 pub mod rng;
 pub mod sim;
 

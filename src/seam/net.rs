@@ -83,6 +83,7 @@ pub mod kinds {
     pub const RAFT_SNAPSHOT_PIECE: Kind = Kind(4);
     pub const RAFT_TRANSFER: Kind = Kind(5);
     pub const LOG_FETCH: Kind = Kind(6);
+    pub const SNAPSHOT_FETCH: Kind = Kind(7);
     pub const SUBMIT: Kind = Kind(16);
     pub const READ_FENCE: Kind = Kind(17);
     pub const ROOM: Kind = Kind(18);

@@ -7,6 +7,7 @@
 use crate::ops::metrics as names;
 use crate::seam::World;
 use crate::seam::fs::{File, Fs, Open, blocking};
+use crate::seam::pace::Pace;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
 use std::{
@@ -30,6 +31,8 @@ pub const MAX_BLOB_BYTES: u64 = 160 << 20;
 pub const MAX_READ_BYTES: usize = 4 << 20;
 /// Content gathered before it goes to the disk in one write.
 const WRITE_BYTES: usize = 4 * PIECE;
+/// Content verified in one go.
+const VERIFY_BYTES: usize = 16 * PIECE;
 
 /// A blob's name: the SHA-256 of its content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +94,9 @@ pub enum BlobError {
     TooLong,
     #[error("blob i/o failed: {0}")]
     Io(String),
+    /// Less space is free than must stay for what frees some. Nothing was kept.
+    #[error("the disk is nearly full")]
+    Full,
 }
 
 fn failed(e: io::Error) -> BlobError {
@@ -105,6 +111,8 @@ struct Inner {
     world: World,
     dir: PathBuf,
     temporary: AtomicU64,
+    /// Free bytes below which no further blob is begun.
+    reserve: u64,
     fatal: Fatal,
 }
 
@@ -112,8 +120,9 @@ struct Inner {
 pub type Fatal = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl Blobs {
-    /// Opens or creates the folder; content that was not finished is removed.
-    pub async fn open(world: World, dir: PathBuf, fatal: Fatal) -> Result<Blobs, BlobError> {
+    /// Opens or creates the folder; content that was not finished is removed. With less than `reserve` bytes free no
+    /// further blob is begun.
+    pub async fn open(world: World, dir: PathBuf, reserve: u64, fatal: Fatal) -> Result<Blobs, BlobError> {
         let at = dir.clone();
         let opened = blocking(&world.fs, move |fs| {
             let unfinished = at.join("unfinished");
@@ -124,7 +133,7 @@ impl Blobs {
             fs.sync_dir(&at)
         });
         opened.await.map_err(failed)?;
-        Ok(Blobs(Arc::new(Inner { world, dir, temporary: AtomicU64::new(0), fatal })))
+        Ok(Blobs(Arc::new(Inner { world, dir, temporary: AtomicU64::new(0), reserve, fatal })))
     }
 
     fn path(&self, id: &BlobId) -> PathBuf {
@@ -132,12 +141,17 @@ impl Blobs {
         self.0.dir.join(&name[..2]).join(name)
     }
 
-    /// Starts to write a blob whose name is known when its content is.
+    /// Starts to write a blob whose name is known when its content is. [`BlobError::Full`] where the disk nearly is.
     pub async fn writer(&self) -> Result<Writer, BlobError> {
         let name = self.0.temporary.fetch_add(1, Ordering::Relaxed).to_string();
         let path = self.0.dir.join("unfinished").join(name);
         let place = path.clone();
-        let file = blocking(&self.0.world.fs, move |fs| fs.open(&place, Open::Create)).await.map_err(failed)?;
+        let (dir, reserve) = (self.0.dir.clone(), self.0.reserve);
+        let file = blocking(&self.0.world.fs, move |fs| match fs.space(&dir) {
+            Ok((free, _)) if free < reserve => Err(BlobError::Full),
+            _ => fs.open(&place, Open::Create).map_err(failed),
+        });
+        let file = file.await?;
         let (digest, waiting) = (Context::new(&SHA256), BytesMut::new());
         Ok(Writer { blobs: self.clone(), file, path, digest, waiting, length: 0, pieces: 0, done: false })
     }
@@ -172,22 +186,20 @@ impl Blobs {
         blocking(&self.0.world.fs, move |fs| fs.exists(&path)).await
     }
 
-    /// Reads all of a blob and compares its digest with its name.
-    pub async fn verify(&self, id: BlobId) -> Result<u64, BlobError> {
-        let path = self.path(&id);
-        let result = blocking(&self.0.world.fs, move |fs| {
-            let (file, length) = open(fs, &path, id)?;
-            let mut digest = Context::new(&SHA256);
-            let mut at = 0;
-            while at < length {
-                let piece = read_checked(&*file, id, length, at, WRITE_BYTES)?;
-                digest.update(&piece);
-                at += piece.len() as u64;
+    /// Reads all of a blob, at `pace`, and compares its digest with its name. Returns its length.
+    pub async fn verify(&self, id: BlobId, pace: &Pace) -> Result<u64, BlobError> {
+        let mut digest = Context::new(&SHA256);
+        let mut length = 0;
+        loop {
+            let piece = self.read(id, length, VERIFY_BYTES).await?;
+            if piece.is_empty() {
+                break;
             }
-            if finish(digest) == id { Ok(length) } else { Err(BlobError::Corrupt(id)) }
-        })
-        .await;
-        noted(result)
+            digest.update(&piece);
+            length += piece.len() as u64;
+            pace.spent(piece.len() as u64).await;
+        }
+        noted(if finish(digest) == id { Ok(length) } else { Err(BlobError::Corrupt(id)) })
     }
 
     /// Removes a blob that no row names any more. `Ok` too where it is not there.
@@ -378,7 +390,7 @@ mod tests {
     use crate::store::testing::{MemFs, runtime, world};
 
     async fn opened(fs: &MemFs) -> Blobs {
-        Blobs::open(world(fs), PathBuf::from("/blobs"), Arc::new(|_| ())).await.unwrap()
+        Blobs::open(world(fs), PathBuf::from("/blobs"), 0, Arc::new(|_| ())).await.unwrap()
     }
 
     fn content(len: usize) -> Bytes {
@@ -397,7 +409,7 @@ mod tests {
                 }
                 let (id, length) = writer.finish().await.unwrap();
                 assert_eq!((id, length), (BlobId::of(&body), len as u64));
-                assert_eq!(blobs.verify(id).await.unwrap(), len as u64);
+                assert_eq!(blobs.verify(id, &Pace::new(u64::MAX)).await.unwrap(), len as u64);
                 for offset in [0, 1, len / 2, PIECE - 1, PIECE, len.saturating_sub(1), len, len + 9] {
                     let got = blobs.read(id, offset as u64, PIECE + 5).await.unwrap();
                     let from = offset.min(len);
@@ -419,11 +431,11 @@ mod tests {
             let id = blobs.put(content(2 * PIECE + 9)).await.unwrap();
             for bit in (0..(2 * PIECE + 9 + 32) * 8).step_by(9973) {
                 fs.flip(&id.to_string(), bit);
-                assert_eq!(blobs.verify(id).await, Err(BlobError::Corrupt(id)), "bit {bit}");
+                assert_eq!(blobs.verify(id, &Pace::new(u64::MAX)).await, Err(BlobError::Corrupt(id)), "bit {bit}");
                 let bad = blobs.read(id, 0, 3 * PIECE).await;
                 assert_eq!(bad, Err(BlobError::Corrupt(id)));
                 assert_eq!(blobs.put(content(2 * PIECE + 9)).await, Ok(id));
-                assert!(blobs.verify(id).await.is_ok());
+                assert!(blobs.verify(id, &Pace::new(u64::MAX)).await.is_ok());
             }
         });
     }
@@ -438,7 +450,7 @@ mod tests {
             let fatal: Fatal = Arc::new(move |_| {
                 tell.fetch_add(1, Ordering::Relaxed);
             });
-            let blobs = Blobs::open(sim.world(), PathBuf::from("/blobs"), fatal).await.unwrap();
+            let blobs = Blobs::open(sim.world(), PathBuf::from("/blobs"), 0, fatal).await.unwrap();
             sim.fs.fail(Call::Sync, "unfinished", 0, 1, io::ErrorKind::Other);
             assert!(blobs.put(content(9)).await.is_err());
             assert_eq!(told.load(Ordering::Relaxed), 1);

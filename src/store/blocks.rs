@@ -49,6 +49,15 @@ pub struct Found {
     pub stopped: bool,
 }
 
+/// What a stretch of blocks turned out to be.
+pub struct Verified {
+    pub blocks: usize,
+    /// As they lie at rest.
+    pub bytes: u64,
+    /// Where to go on.
+    pub next: Option<Bytes>,
+}
+
 /// The rows at rest of one partition.
 pub struct BlockTree {
     tree: Arc<dyn Tree>,
@@ -200,8 +209,11 @@ impl BlockTree {
     }
 
     fn stored(&self, id: u64) -> Result<Block, StoreError> {
-        let stored = self.tree.get(&data_key(id))?;
-        Block::open(id, &stored.ok_or_else(|| StoreError::Corrupt(format!("block {id} is missing")))?)
+        Block::open(id, &self.at_rest(id)?)
+    }
+
+    fn at_rest(&self, id: u64) -> Result<Bytes, StoreError> {
+        self.tree.get(&data_key(id))?.ok_or_else(|| StoreError::Corrupt(format!("block {id} is missing")))
     }
 
     /// Merges one batch's worth of `table` into the blocks, from key `from` on. Returns where to go on.
@@ -254,16 +266,19 @@ impl BlockTree {
         self.tree.batch(piece.changes)
     }
 
-    /// Reads and verifies blocks from lower bound `from` on, at most `limit` of them. Returns how many, and where to go on.
-    pub fn verify(&self, from: &[u8], limit: usize) -> Result<(usize, Option<Bytes>), StoreError> {
+    /// Reads and verifies blocks from lower bound `from` on, at most `limit` of them.
+    pub fn verify(&self, from: &[u8], limit: usize) -> Result<Verified, StoreError> {
         let _shape = self.shape.read().unwrap_or_else(PoisonError::into_inner);
         let page = self.tree.range(&prefixed(INDEX, from), Some(&[INDEX + 1]), false, limit)?;
+        let mut bytes = 0;
         for (_, id) in &page {
             let id = number(id)?;
-            self.stored(id)?;
+            let stored = self.at_rest(id)?;
+            bytes += stored.len() as u64;
+            Block::open(id, &stored)?;
         }
         let next = page.last().filter(|_| page.len() == limit).map(|(key, _)| behind(&key[1..]).into());
-        Ok((page.len(), next))
+        Ok(Verified { blocks: page.len(), bytes, next })
     }
 }
 

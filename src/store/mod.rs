@@ -84,6 +84,9 @@ pub enum StoreError {
     Corrupt(String),
     #[error("store i/o failed: {0}")]
     Io(String),
+    /// What was durable is not known any more: the process must stop (P7).
+    #[error("a sync of the store failed: {0}")]
+    Unsynced(String),
 }
 
 /// Ordered rows that can be read. Shared by the store, a draft and a view.

@@ -12,6 +12,7 @@ use super::snapshot::SnapshotInfo;
 use super::{Applied, Position, Reader, RowOp, StoreError};
 use crate::ops::metrics as names;
 use crate::seam::fs::blocking;
+use crate::seam::pace::Pace;
 use bytes::Bytes;
 use std::{
     cmp::Ordering,
@@ -24,6 +25,9 @@ use tokio::time::Instant;
 const GATHER_AHEAD: usize = 256;
 /// Times that a scan starts again because a flush moved rows under it; the last time it holds the flush off.
 const SCAN_TRIES: usize = 4;
+
+/// Free space that a flush or a snapshot leaves: some of the engine's segments, which it takes ahead.
+const ENGINE_ROOM: u64 = 16 << 20;
 
 /// A partition of the store. Shared; all methods take `&self`.
 pub struct Partition {
@@ -225,6 +229,7 @@ impl Partition {
             self.work(move || begun.begin(mark)).await?;
             let mut from = Some(Bytes::new());
             while let Some(at) = from {
+                self.disk_room(frozen.0.bytes() as u64).await?;
                 let (blocks, frozen) = (blocks.clone(), frozen.clone());
                 from = self.work(move || blocks.merge(&frozen.0, &at)).await?;
                 // In a simulation nothing else would run meanwhile.
@@ -246,17 +251,21 @@ impl Partition {
         }
     }
 
-    /// Reads and verifies every block at rest, a few at a time, and returns their number. Damage is noted as it is
-    /// for any read. For a slow walk now and then, so that damage is found while another replica is whole.
-    pub async fn scrub(self: &Arc<Self>) -> Result<u64, StoreError> {
+    /// Reads and verifies every block at rest, a few at a time at `pace`, and returns their number. Damage is noted as
+    /// it is for any read. For a slow walk now and then, so that damage is found while another replica is whole.
+    pub async fn scrub(self: &Arc<Self>, pace: &Pace) -> Result<u64, StoreError> {
         const AT_ONCE: usize = 64;
         let mut count = 0;
         let mut from = Some(Bytes::new());
         while let Some(at) = from {
+            // Rows must not be replaced as a whole under a step.
+            let turn = self.turn.lock().await;
             let blocks = self.read().blocks.clone();
-            let (more, next) = self.work(move || blocks.verify(&at, AT_ONCE)).await?;
-            count += more as u64;
-            from = next;
+            let seen = self.work(move || blocks.verify(&at, AT_ONCE)).await?;
+            drop(turn);
+            count += seen.blocks as u64;
+            from = seen.next;
+            pace.spent(seen.bytes).await;
             tokio::task::yield_now().await;
         }
         Ok(count)
@@ -274,6 +283,17 @@ impl Partition {
             from = blocks.merge(&frozen.0, &at)?;
         }
         Ok(())
+    }
+
+    /// Refuses work on a disk that could not take it. The engine does not recover from a full disk before it is opened
+    /// again, so it must not meet one: rows stay in memory and in the log until there is room (P9).
+    pub(super) async fn disk_room(&self, bytes: u64) -> Result<(), StoreError> {
+        let dir = self.shared.dir.clone();
+        let free = blocking(&self.shared.world.fs, move |fs| fs.space(&dir)).await;
+        match free {
+            Ok((free, _)) if free < ENGINE_ROOM + bytes => Err(StoreError::Io("the disk is full".into())),
+            _ => Ok(()),
+        }
     }
 
     /// Moves the active table aside for a flush. `None` where nothing is left to flush.

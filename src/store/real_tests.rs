@@ -2,7 +2,7 @@
 
 use super::testing::{at, key};
 use super::*;
-use crate::seam::{World, clock::SystemClock, fs_real::RealFs, rng::SystemRng};
+use crate::seam::{World, clock::SystemClock, fs_real::RealFs, pace::Pace, rng::SystemRng};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -228,7 +228,7 @@ fn readers_and_writers_run_beside_flushes_and_snapshots() {
         writer.await.unwrap();
         reader.await.unwrap();
         partition.flush().await.unwrap();
-        partition.scrub().await.unwrap();
+        partition.scrub(&Pace::new(u64::MAX)).await.unwrap();
         let hash = partition.hash().await.unwrap().unwrap();
         partition.snapshot().await.unwrap();
         partition.rebuild().await.unwrap();

@@ -2,6 +2,7 @@
 
 use super::testing::*;
 use super::*;
+use crate::seam::pace::Pace;
 use proptest::prelude::*;
 
 /// A step of a random history.
@@ -81,7 +82,7 @@ proptest! {
             run.restart().await;
             run.replay();
             run.check();
-            run.partition().scrub().await.unwrap();
+            run.partition().scrub(&Pace::new(u64::MAX)).await.unwrap();
         });
     }
 }
@@ -111,7 +112,7 @@ fn a_row_that_lived_between_two_flushes_never_reaches_the_engine() {
         run.entry((0..100).map(|n| (n, None)).collect());
         assert_eq!(run.partition().memory_bytes(), 0);
         run.partition().flush().await.unwrap();
-        assert_eq!(run.partition().scrub().await.unwrap(), 0);
+        assert_eq!(run.partition().scrub(&Pace::new(u64::MAX)).await.unwrap(), 0);
     });
 }
 
@@ -121,16 +122,16 @@ fn blocks_split_and_join_as_rows_come_and_go() {
         let mut run = Run::new().await;
         run.entry((0..2000).map(|n| (n, Some(200))).collect());
         run.partition().flush().await.unwrap();
-        let many = run.partition().scrub().await.unwrap();
+        let many = run.partition().scrub(&Pace::new(u64::MAX)).await.unwrap();
         assert!((25..50).contains(&many), "{many} blocks for 430 KB");
         run.entry((0..2000).filter(|n| n % 20 != 0).map(|n| (n, None)).collect());
         run.partition().flush().await.unwrap();
-        let few = run.partition().scrub().await.unwrap();
+        let few = run.partition().scrub(&Pace::new(u64::MAX)).await.unwrap();
         assert!(few < many / 4, "{few} blocks for 22 KB");
         run.check();
         run.entry((0..2000).map(|n| (n, None)).collect());
         run.partition().flush().await.unwrap();
-        assert_eq!(run.partition().scrub().await.unwrap(), 0);
+        assert_eq!(run.partition().scrub(&Pace::new(u64::MAX)).await.unwrap(), 0);
         run.entry(vec![(7, Some(1))]);
         run.partition().flush().await.unwrap();
         run.check();

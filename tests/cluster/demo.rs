@@ -1,5 +1,6 @@
 //! A site of real processes: `spine demo` in a folder of its own, and the hands that break it: kill, wipe, start, join.
 
+use super::ballast::Disk;
 use serde_json::Value;
 use spine::cli::bench::site::Site;
 use std::{
@@ -31,7 +32,27 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// What a site under test is like.
+#[derive(Clone, Copy, Default)]
+pub struct Plan {
+    pub partitions: u16,
+    /// A node that dies is started again after a second, as systemd would.
+    pub restarts: bool,
+    /// Configuration of all nodes.
+    pub set: &'static [&'static str],
+    /// Every node's data lies on a disk of its own of so many MiB. Ask [`super::ballast::may_mount`] first.
+    pub disk_mib: Option<u64>,
+}
+
+impl Plan {
+    pub const fn of(partitions: u16) -> Plan {
+        Plan { partitions, restarts: false, set: &[], disk_mib: None }
+    }
+}
+
 pub struct Demo {
+    /// Taken away before the folder they lie in.
+    disks: Vec<Disk>,
     folder: tempfile::TempDir,
     process: Child,
     port: u16,
@@ -47,21 +68,25 @@ struct Joined {
 }
 
 impl Demo {
-    /// Starts three nodes that stay dead when killed, and waits until the site is ready.
-    pub fn start(partitions: u16) -> Demo {
+    /// Starts three nodes, and waits until the site is ready.
+    pub fn start(plan: Plan) -> Demo {
         let folder = tempfile::tempdir().expect("a folder for the site");
+        let data = |id: u64| folder.path().join(format!("node-{id}/data"));
+        let disks = plan.disk_mib.map(|mib| (1..=3).map(|id| Disk::mount(data(id), mib)).collect());
         let port = free_ports();
         let log = File::create(folder.path().join("demo.log")).expect("a log file");
         let process = Command::new(program())
-            .args(["demo", "--nodes", "3", "--no-restart", "--port", &port.to_string()])
-            .args(["--partitions", &partitions.to_string(), "--dir"])
+            .args(["demo", "--nodes", "3", "--port", &port.to_string()])
+            .args((!plan.restarts).then_some("--no-restart"))
+            .args(plan.set.iter().flat_map(|set| ["--set", set]))
+            .args(["--partitions", &plan.partitions.to_string(), "--dir"])
             .arg(folder.path())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()
             .expect("spine starts");
-        let mut demo = Demo { folder, process, port, joined: None };
+        let mut demo = Demo { disks: disks.unwrap_or_default(), folder, process, port, joined: None };
         wait_for("the demo to be ready", || {
             let over = demo.process.try_wait().ok().flatten();
             assert!(over.is_none(), "the demo ended: {over:?}\n{}", demo.log());
@@ -147,17 +172,32 @@ impl Demo {
         assert!(status.success(), "spine demo {verb} {id}: {status}");
     }
 
+    pub fn pid(&self, id: u64) -> nix::unistd::Pid {
+        let pid = self.node(id)["pid"].as_i64().expect("a process id");
+        nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id"))
+    }
+
+    /// Where the node keeps everything but its certificates.
+    pub fn data(&self, id: u64) -> PathBuf {
+        let data = self.within(&self.node(id)["data"]);
+        assert!(data.starts_with(self.path()), "only below the test's own folder");
+        data
+    }
+
+    /// The small disk that a node's data lies on.
+    pub fn disk(&self, id: u64) -> &Disk {
+        &self.disks[id as usize - 1]
+    }
+
     /// kill -9, straight at the process.
     pub fn kill(&self, id: u64) {
-        let pid = self.node(id)["pid"].as_i64().expect("a process id");
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id"));
+        let pid = self.pid(id);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("the node is there to be killed");
     }
 
     /// SIGTERM, and waits until the process is gone.
     pub fn stop(&self, id: u64) {
-        let pid = self.node(id)["pid"].as_i64().expect("a process id");
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id"));
+        let pid = self.pid(id);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("the node is there to be stopped");
         wait_for("the node to stop", || gone(pid).then_some(()));
     }
@@ -166,11 +206,32 @@ impl Demo {
         self.demo_command("start", id);
     }
 
+    /// Starts the node, and again whenever it ends by itself, until it is ready: as systemd would.
+    pub fn start_and_keep(&self, id: u64) {
+        wait_for("the node to be ready", || {
+            if gone(self.pid(id)) {
+                self.start_node(id);
+            }
+            self.try_ask(id, &["status"]).map(drop)
+        });
+    }
+
     /// Takes the node's data away. Its certificates lie elsewhere and stay.
     pub fn wipe(&self, id: u64) {
-        let data = self.within(&self.node(id)["data"]);
-        assert!(data.starts_with(self.path()), "only below the test's own folder");
-        fs::remove_dir_all(&data).expect("the data folder can be removed");
+        fs::remove_dir_all(self.data(id)).expect("the data folder can be removed");
+    }
+
+    /// What a node says of the bytes that it keeps: `spine status`, section `damage`; and under which incarnation it runs.
+    pub fn damage(&self, id: u64) -> Option<(Value, u64)> {
+        // Status exits with 3 while anything is not as it should be; what it says counts here.
+        let output = Command::new(program())
+            .args(["status", "--output", "json", "--socket"])
+            .arg(self.socket(id))
+            .stdin(Stdio::null())
+            .output()
+            .expect("spine starts");
+        let told: Value = serde_json::from_slice(&output.stdout).ok()?;
+        Some((told["damage"].clone(), told["node"]["incarnation"].as_u64()?))
     }
 
     /// Waits until every node answers a linearizable read and all replicas are in step.
@@ -259,6 +320,17 @@ impl Demo {
     }
 }
 
+impl Demo {
+    /// The last lines of a node's log that are not of daily life: what a failed test leaves to think about.
+    fn complaints(&self, id: u64) {
+        const LINES: usize = 25;
+        let log = fs::read_to_string(self.path().join(format!("node-{id}/log"))).unwrap_or_default();
+        let odd = log.lines().filter(|line| !line.contains("INFO") && !line.contains("\"info\""));
+        let odd: Vec<&str> = odd.collect();
+        eprintln!("node {id} complained:\n  {}", odd[odd.len().saturating_sub(LINES)..].join("\n  "));
+    }
+}
+
 impl Drop for Demo {
     fn drop(&mut self) {
         if let Some(mut joined) = self.joined.take() {
@@ -275,6 +347,9 @@ impl Drop for Demo {
         let _ = self.process.wait();
         if std::thread::panicking() {
             eprintln!("the demo said:\n{}", self.log());
+            for id in 1..=3 {
+                self.complaints(id);
+            }
         }
     }
 }

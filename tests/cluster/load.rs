@@ -24,12 +24,22 @@ const PACE: Duration = Duration::from_millis(4);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest page of an inbox (MESH §6.2).
 const PAGE: usize = 5000;
+/// Sizes of bodies on both sides of the border above which they leave the log; so many are the longer ones.
+const SHORT: usize = 200;
+const LONG: usize = 100_000;
+const LONG_EVERY: usize = 50;
+/// What bodies are made of behind their tag.
+const FILLER: u8 = b'.';
 
 /// What all clients share.
 pub struct Record {
     start: Instant,
     ops: Mutex<Vec<Op>>,
     sent: AtomicUsize,
+    /// Sends that were answered 503.
+    refused: AtomicUsize,
+    /// Lists and messages that were shown.
+    read: AtomicUsize,
     over: AtomicBool,
 }
 
@@ -47,7 +57,14 @@ pub struct Load {
 
 impl Load {
     pub fn start(site: Site) -> Load {
-        let record = Record { start: Instant::now(), ops: Mutex::default(), sent: 0.into(), over: false.into() };
+        let record = Record {
+            start: Instant::now(),
+            ops: Mutex::default(),
+            sent: 0.into(),
+            refused: 0.into(),
+            read: 0.into(),
+            over: false.into(),
+        };
         let (record, site) = (Arc::new(record), Arc::new(site));
         let (shared, loaded) = (Arc::clone(&record), Arc::clone(&site));
         let thread = thread::spawn(move || {
@@ -77,10 +94,25 @@ impl Load {
     /// Waits until so many more sends have been accepted: the site serves.
     #[track_caller]
     pub fn more(&self, count: usize) {
-        let goal = self.record.sent.load(Relaxed) + count;
-        super::demo::wait_for(&format!("{count} more sends"), || {
-            (self.record.sent.load(Relaxed) >= goal).then_some(())
-        });
+        self.wait("sends", &self.record.sent, count);
+    }
+
+    /// Waits until so many more sends have been refused: the site says that it cannot.
+    #[track_caller]
+    pub fn refused(&self, count: usize) {
+        self.wait("refusals", &self.record.refused, count);
+    }
+
+    /// Waits until so many more reads have been answered.
+    #[track_caller]
+    pub fn reads(&self, count: usize) {
+        self.wait("reads", &self.record.read, count);
+    }
+
+    #[track_caller]
+    fn wait(&self, what: &str, counter: &AtomicUsize, count: usize) {
+        let goal = counter.load(Relaxed) + count;
+        super::demo::wait_for(&format!("{count} more {what}"), || (counter.load(Relaxed) >= goal).then_some(()));
     }
 
     /// Stops the clients, waits for their last answers, and then reads every inbox to its end from every node.
@@ -176,10 +208,9 @@ impl Hand {
         let tag = format!("tag-{}-{}", self.number, self.count);
         self.count += 1;
         let to = self.mailboxes[to].clone();
-        // A body with its tag in front, of sizes on both sides of the border above which bodies leave the log.
-        let size = if self.count.is_multiple_of(50) { 100_000 } else { 200 };
+        let size = if self.count.is_multiple_of(LONG_EVERY) { LONG } else { SHORT };
         let mut body = format!("{tag};").into_bytes();
-        body.resize(size, b'.');
+        body.resize(size, FILLER);
         let mut request = self.request(from, Method::POST, "/outbox", body.into());
         request.headers_mut().insert("mex-to", to.parse().expect("a mailbox id"));
         request.headers_mut().insert("mex-workflowid", "CLUSTER".parse().expect("a workflow id"));
@@ -242,7 +273,11 @@ impl Hand {
         let call = Call::Retrieve { mailbox: self.mailboxes[mailbox].clone(), id: id.to_owned() };
         let read = |body: &Bytes| {
             let tag = body.split(|b| *b == b';').next()?;
-            Some(Outcome::Got { tag: String::from_utf8_lossy(tag).into_owned() })
+            let rest = body.get(tag.len() + 1..)?;
+            let whole = [SHORT, LONG].contains(&body.len()) && rest.iter().all(|b| *b == FILLER);
+            // A tag that nobody sent, for the judge, where the body is not what was sent.
+            let tag = String::from_utf8_lossy(tag);
+            Some(Outcome::Got { tag: if whole { tag.into_owned() } else { format!("a changed body of {tag}") } })
         };
         matches!(self.ask(call, request, StatusCode::OK, read).await, Outcome::Got { .. })
     }
@@ -285,6 +320,11 @@ impl Hand {
                 status: answer.status().as_u16(),
                 retry_after: answer.headers().contains_key(header::RETRY_AFTER),
             },
+        };
+        match (&call, &outcome) {
+            (Call::Send { .. }, Outcome::Refused { status: 503, .. }) => self.record.refused.fetch_add(1, Relaxed),
+            (_, Outcome::Got { .. } | Outcome::Listed { .. }) => self.record.read.fetch_add(1, Relaxed),
+            _ => 0,
         };
         self.record.ops.lock().expect("no client panicked").push(Op { call, invoked, done, outcome: outcome.clone() });
         if matches!(outcome, Outcome::Unknown | Outcome::Refused { status: 503, .. }) {

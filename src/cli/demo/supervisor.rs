@@ -147,10 +147,13 @@ impl Supervisor {
     /// A script that has just killed a node by its process id asks for a start before the process is gone.
     async fn let_die(&mut self, n: u16) {
         let slot = &mut self.slots[usize::from(n) - 1];
-        if let Some(child) = &mut slot.child
-            && tokio::time::timeout(DYING, child.wait()).await.is_ok()
-        {
+        let Some(child) = &mut slot.child else { return };
+        // Waiting closes a child's stdin, which would stop a node that lives on.
+        let stdin = child.stdin.take();
+        if tokio::time::timeout(DYING, child.wait()).await.is_ok() {
             slot.child = None;
+        } else {
+            child.stdin = stdin;
         }
     }
 

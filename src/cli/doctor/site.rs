@@ -20,6 +20,7 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(Finding::ok("node", format!("answers on {}", socket.display())));
             out.push(ready(&client).await);
             out.push(version(&told));
+            out.push(at_rest(&told));
         }
         Err(e) => {
             out.push(Finding::warn("node", e.why, "start it: `spine serve` or `systemctl start spine`"));
@@ -51,6 +52,32 @@ fn version(told: &serde_json::Value) -> Finding {
     match running == installed {
         true => Finding::ok("version", running),
         false => Finding::warn("version", format!("running {running}, installed {installed}"), "restart the node"),
+    }
+}
+
+/// Damage that was repaired is still a word about the disk.
+fn at_rest(told: &serde_json::Value) -> Finding {
+    let check = "at rest";
+    let damage = &told["damage"];
+    let lines = |key: &str| -> Vec<String> {
+        let all = damage[key].as_array().into_iter().flatten();
+        all.filter_map(|line| line.as_str().map(str::to_owned)).collect()
+    };
+    let (left, mended) = (lines("left"), lines("mended_at_start"));
+    let (found, repaired) = (damage["found"].as_u64().unwrap_or(0), damage["repaired"].as_u64().unwrap_or(0));
+    let fix = "nothing was lost; look at the disk (`smartctl -a`, `dmesg`) and replace it if this comes again";
+    if !left.is_empty() {
+        Finding::fail(
+            check,
+            left.join("; "),
+            "start the node again; if it stays, wipe its data folder and replace the disk",
+        )
+    } else if found > 0 {
+        Finding::warn(check, format!("{found} damaged pieces found, {repaired} repaired"), fix)
+    } else if !mended.is_empty() {
+        Finding::warn(check, mended.join("; "), fix)
+    } else {
+        Finding::ok(check, "no damage found since the start")
     }
 }
 

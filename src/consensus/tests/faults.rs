@@ -72,6 +72,93 @@ async fn a_damaged_log_is_mended_by_a_peer() {
     cluster.end().await;
 }
 
+/// Writes until every node has cut its log below a snapshot; then gives the last node's id.
+async fn cut_everywhere(cluster: &Cluster) -> RaftId {
+    let cut = |n: &Node| n.log.group(0).state().purged.is_some_and(|(index, ..)| index > 0);
+    let deadline = Instant::now() + PATIENCE;
+    while !cluster.running().all(cut) {
+        assert!(Instant::now() < deadline, "no log was cut");
+        let leader = cluster.leader(0).await;
+        let reign = leader.groups[0].leadership().borrow().reign;
+        let _ = leader.groups[0].propose(reign, payload_of(&"x".repeat(50_000))).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    cluster.running().map(|n| n.id).last().unwrap()
+}
+
+async fn all_equal(cluster: &Cluster) {
+    cluster.write(0, "after").await;
+    let index = cluster.leader(0).await.groups[0].read_index().await.unwrap();
+    cluster.all_have(0, index).await;
+    let hashes = futures_util::future::join_all(cluster.running().map(|n| async { n.partition(0).hash().await })).await;
+    assert!(hashes.windows(2).all(|w| w[0].as_ref().unwrap() == w[1].as_ref().unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_lost_behind_a_cut_log_comes_from_a_peer() {
+    let mut cluster = Cluster::new(3, 1).await;
+    let victim = cut_everywhere(&cluster).await;
+    cluster.take(victim.node().0).kill().await;
+    let dir = cluster.dir.path().join(format!("node{}", victim.node()));
+    std::fs::remove_dir_all(dir.join("store")).unwrap();
+    cluster.how.mend = (1..=3).filter(|n| *n != victim.node().0).map(|n| (NodeNumber(n), address(n))).collect();
+    cluster.start(victim).await;
+    assert!(!cluster.node(victim.node().0).partition(0).snapshots().is_empty());
+    all_equal(&cluster).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_snapshot_is_not_sent_but_replaced() {
+    let mut cluster = Cluster::new(3, 1).await;
+    let victim = cut_everywhere(&cluster).await;
+    let node = victim.node().0;
+    cluster.take(node).kill().await;
+    std::fs::remove_dir_all(cluster.dir.path().join(format!("node{node}"))).unwrap();
+    for other in cluster.running() {
+        for info in other.partition(0).snapshots() {
+            let mut bytes = std::fs::read(&info.path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&info.path, bytes).unwrap();
+        }
+    }
+    // With nothing left it must get a snapshot; none that is there can be believed.
+    let leader = cluster.leader(0).await;
+    let again = RaftId::new(victim.node(), 2);
+    leader.groups[0].add_learner(again, address(node)).await.unwrap();
+    cluster.start(again).await;
+    all_equal(&cluster).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_node_mends_its_log_from_memory_or_a_peer() {
+    let cluster = Cluster::new(3, 1).await;
+    cluster.write(0, &"rot".repeat(500)).await;
+    cluster.write(0, "behind").await;
+    let index = cluster.leader(0).await.groups[0].read_index().await.unwrap();
+    cluster.all_have(0, index).await;
+    let node = cluster.running().last().unwrap();
+    let pace = crate::seam::pace::Pace::new(u64::MAX);
+    let needle = "rotrotrot".as_bytes();
+    let dir = cluster.dir.path().join(format!("node{}", node.id.node()));
+    for file in std::fs::read_dir(dir.join("log")).unwrap() {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(needle.len()).position(|w| w == needle) {
+            use std::os::unix::fs::FileExt;
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.write_all_at(b"ROT", at as u64).unwrap();
+        }
+    }
+    let damage = node.log.scrub(&pace).await;
+    assert_eq!(damage.len(), 1, "{damage:?}");
+    assert_eq!(node.consensus.mend(damage, &[]).await, vec![], "it is still in memory");
+    assert_eq!(node.log.scrub(&pace).await, vec![]);
+    cluster.end().await;
+}
+
 /// Under random faults: every replica applies the same entries in the same order, in each reign what was applied is a
 /// prefix of what was proposed, and whatever a leader has seen applied stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -172,6 +172,7 @@ pub async fn start(
     let parts = Parts { log: log.clone(), store: store.clone(), transport, router };
     let consensus = Consensus::new(parts, options);
     assert_eq!(consensus.repair(damage, &how.mend).await, vec![]);
+    assert!(consensus.refill(consensus.gaps(), &how.mend).await.is_empty());
     let mut opened = vec![];
     for number in 0..groups {
         opened.push(consensus.open(number, recorder.clone()).await.unwrap());
@@ -277,7 +278,7 @@ impl Cluster {
     }
 
     /// Proposes until it is applied somewhere; says at which node.
-    pub async fn write(&self, group: u16, payload: &'static str) {
+    pub async fn write(&self, group: u16, payload: &str) {
         let wanted = payload_of(payload);
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {

@@ -2,6 +2,7 @@
 //! they were uploaded, or is new), and removes bodies that no row names (P6, P9).
 
 use super::*;
+use crate::seam::pace::Pace;
 use crate::store::tables::Table;
 use crate::store::{Reader, StoreError};
 use tokio::sync::watch;
@@ -65,6 +66,25 @@ impl Bulk {
                 }
             }
         }
+    }
+
+    /// Reads every body at `pace`, and fetches what fails its checksum from a peer. Returns how many did, and how many
+    /// are whole again.
+    pub async fn scrub(&self, pace: &Pace) -> Result<(usize, usize), BlobError> {
+        let (mut damaged, mut restored) = (0, 0);
+        for folder in 0..=255 {
+            for id in self.0.blobs.list(folder).await? {
+                match self.0.blobs.verify(id, pace).await {
+                    Ok(_) | Err(BlobError::Missing(_)) => {}
+                    Err(BlobError::Corrupt(_)) => {
+                        damaged += 1;
+                        restored += usize::from(self.restore(id).await.is_ok());
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        Ok((damaged, restored))
     }
 
     async fn collect(&self, partitions: &[Arc<dyn Reader + Send + Sync>], grace: Duration) -> Result<usize, TendError> {

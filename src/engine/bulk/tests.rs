@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::draft::MapStore;
 use crate::seam::net::{Answer, Handler, Kind, Lane, Router};
+use crate::seam::pace::Pace;
 use crate::store::Reader;
 use crate::store::tables::Table;
 use crate::store::testing::{MemFs, world};
@@ -33,12 +34,17 @@ impl Transport for Wire {
 }
 
 async fn site() -> (Arc<Wires>, Vec<Bulk>) {
+    site_on(MemFs::default()).await
+}
+
+/// Node 3 keeps its bodies in `last`.
+async fn site_on(last: MemFs) -> (Arc<Wires>, Vec<Bulk>) {
     let wires = Arc::new(Wires::default());
     let mut nodes = vec![];
     for n in 1..=3 {
-        let world = world(&MemFs::default());
+        let world = world(&if n == 3 { last.clone() } else { MemFs::default() });
         let rng = world.rng.clone();
-        let blobs = Blobs::open(world, PathBuf::from("/blobs"), Arc::new(|_| ())).await.unwrap();
+        let blobs = Blobs::open(world, PathBuf::from("/blobs"), 0, Arc::new(|_| ())).await.unwrap();
         let voters: Voters = Arc::new(|| vec![NodeNumber(1), NodeNumber(2), NodeNumber(3)]);
         let bulk = Bulk::new(NodeNumber(n), blobs, Arc::new(Wire(wires.clone(), NodeNumber(n))), voters, rng);
         let router = Arc::new(Router::default());
@@ -88,7 +94,7 @@ async fn a_committed_body_is_on_a_majority_and_soon_everywhere() {
     let (id, length) = store(&nodes[0], &body).await.unwrap();
     assert_eq!((id, length), (BlobId::of(&body), 3_333_333));
     for node in &nodes {
-        until(async || node.blobs().verify(id).await == Ok(length)).await;
+        until(async || node.blobs().verify(id, &Pace::new(u64::MAX)).await == Ok(length)).await;
     }
 }
 
@@ -98,7 +104,7 @@ async fn one_node_down_is_no_loss_and_two_are_a_refusal() {
     wires.down.lock().unwrap().insert(3);
     let body = body(2_000_000);
     let (id, length) = store(&nodes[0], &body).await.unwrap();
-    assert_eq!(nodes[1].blobs().verify(id).await, Ok(length));
+    assert_eq!(nodes[1].blobs().verify(id, &Pace::new(u64::MAX)).await, Ok(length));
     assert!(!nodes[2].blobs().has(id).await);
     wires.down.lock().unwrap().insert(2);
     assert!(matches!(store(&nodes[0], &body.slice(1..)).await, Err(BulkError::NoMajority(1, 2))));
@@ -112,7 +118,7 @@ async fn a_node_without_a_copy_reads_from_its_peers_and_restores_it() {
     let (id, length) = store(&nodes[0], &body).await.unwrap();
     wires.down.lock().unwrap().clear();
     assert!(read(&nodes[2], id, length).await.unwrap() == body);
-    until(async || nodes[2].blobs().verify(id).await == Ok(length)).await;
+    until(async || nodes[2].blobs().verify(id, &Pace::new(u64::MAX)).await == Ok(length)).await;
     let nowhere = BlobId([9; 32]);
     assert_eq!(read(&nodes[2], nowhere, 5).await, Err(BulkError::Nowhere(nowhere).to_string()));
 }
@@ -153,4 +159,22 @@ async fn rows_decide_what_is_fetched_and_what_is_removed() {
     assert_eq!(nodes[0].tend_once(&[], Duration::ZERO).await.unwrap(), (0, 0), "no judgement without rows");
     assert_eq!(nodes[0].tend_once(&partitions, Duration::ZERO).await.unwrap(), (0, 1));
     assert!(nodes[0].blobs().has(kept).await && !nodes[0].blobs().has(lost).await);
+}
+
+#[tokio::test]
+async fn a_body_that_rots_unread_is_found_and_fetched_again() {
+    let files = MemFs::default();
+    let (wires, nodes) = site_on(files.clone()).await;
+    let body = body(1_500_000);
+    let (id, length) = store(&nodes[2], &body).await.unwrap();
+    let pace = Pace::new(u64::MAX);
+    assert_eq!(nodes[2].scrub(&pace).await.unwrap(), (0, 0));
+    assert_eq!(pace.bytes(), length);
+    files.flip(&id.to_string(), 8_000_003);
+    wires.down.lock().unwrap().extend([1, 2]);
+    assert_eq!(nodes[2].scrub(&pace).await.unwrap(), (1, 0), "nobody who has it can be reached");
+    wires.down.lock().unwrap().clear();
+    assert_eq!(nodes[2].scrub(&pace).await.unwrap(), (1, 1));
+    assert_eq!(nodes[2].scrub(&pace).await.unwrap(), (0, 0));
+    assert!(read(&nodes[2], id, length).await.unwrap() == body);
 }

@@ -249,3 +249,25 @@ async fn random_smears_never_give_a_wrong_answer() {
     }
     assert!(repaired > 100 && refused < 30, "{repaired} {refused}");
 }
+
+#[tokio::test]
+async fn what_rots_under_a_running_log_is_found_and_mended() {
+    let sim = SimWorld::new(7, 1 << 30);
+    let (log, _) = open(&sim).await.unwrap();
+    for i in 0..30 {
+        append(&log.group(1), vec![record(i, 1, 1_500)]).await.unwrap();
+    }
+    let pace = Pace::new(u64::MAX);
+    assert_eq!(log.scrub(&pace).await, []);
+    assert!(pace.bytes() >= 30 * 1_500);
+    sim.fs.flip(&segment(1), place_of(&sim, 5, 1) + 700, 3);
+    sim.fs.smear(&segment(1), place_of(&sim, 20, 1) - 40, 30, 0xee);
+    let damage = [Damage { group: 1, range: 5..6 }, Damage { group: 1, range: 20..21 }];
+    assert_eq!(log.scrub(&pace).await, damage);
+    log.group(1).repair((0..30).map(|i| record(i, 1, 1_500)).collect()).await.unwrap();
+    assert_eq!(log.scrub(&pace).await, []);
+    log.close().await;
+    let (log, damage) = open(&sim).await.unwrap();
+    assert_eq!(damage, []);
+    assert_eq!(log.group(1).read(0..30, 1 << 20).await.unwrap().len(), 30);
+}

@@ -33,6 +33,8 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
             troubles.push(format!("{} runs out in {} days", certificate["use"], certificate["days_left"]));
         }
     }
+    let scrub = node.scrub.report();
+    troubles.extend(scrub.open.iter().map(|line| format!("damage at rest: {line}")));
     let environment = match settings.environment {
         Environment::Demo => "demo",
         Environment::Test => "test",
@@ -51,6 +53,10 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
         "disk": {
             "free": mib(free), "total": mib(total), "free_bytes": free, "total_bytes": total,
             "log_bytes": log_bytes, "store_bytes": store_bytes,
+        },
+        "damage": {
+            "mended_at_start": rooms.mended, "scrubbed": if scrub.finished > 0 { moment(scrub.finished) } else { String::new() },
+            "scrubbed_bytes": scrub.bytes, "found": scrub.damaged, "repaired": scrub.repaired, "left": scrub.open,
         },
         "certificates": certificates,
         "partitions": partitions(rooms, &told),
@@ -130,6 +136,9 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
     }
     for partition in partitions(rooms, told) {
         let number = &partition["partition"];
+        if number != 0 && partition["learners"].as_array().is_some_and(|all| !all.is_empty()) {
+            out.push(format!("a node is learning partition {number} and has no vote there yet"));
+        }
         if partition["leader"].is_null() {
             out.push(format!("partition {number} has no leader"));
         }

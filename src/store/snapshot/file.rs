@@ -137,7 +137,7 @@ impl Writer {
         out.extend_from_slice(&foot_at.to_le_bytes());
         out.extend_from_slice(END);
         self.put(&out)?;
-        self.file.sync().map_err(io)?;
+        self.file.sync().map_err(|e| StoreError::Unsynced(e.to_string()))?;
         Ok((self.foot, self.at))
     }
 }
@@ -247,14 +247,38 @@ impl Reader {
 
     /// Reads the whole file and compares its digest.
     pub fn verify(&self) -> Result<(), StoreError> {
-        let mut digest = Context::new(&SHA256);
-        let mut at = 0;
-        while at < self.foot_at {
-            let piece = read(&*self.file, at, READ_BYTES.min((self.foot_at - at) as usize))?;
-            digest.update(&piece);
-            at += piece.len() as u64;
+        let mut check = self.check();
+        while check.step()? != 0 {}
+        Ok(())
+    }
+
+    /// A comparison of the digest in steps.
+    pub fn check(&self) -> Check {
+        let (file, foot_at, wanted) = (self.file.clone(), self.foot_at, self.foot.digest);
+        Check { file, foot_at, wanted, digest: Context::new(&SHA256), at: 0 }
+    }
+}
+
+/// A file being compared with its digest.
+pub struct Check {
+    file: Arc<dyn File>,
+    foot_at: u64,
+    wanted: [u8; 32],
+    digest: Context,
+    at: u64,
+}
+
+impl Check {
+    /// Reads on, and says how many bytes; 0 at the end, where the digest agreed.
+    pub fn step(&mut self) -> Result<u64, StoreError> {
+        let piece = read(&*self.file, self.at, READ_BYTES.min((self.foot_at - self.at) as usize))?;
+        if piece.is_empty() {
+            let agrees = self.digest.clone().finish().as_ref() == self.wanted;
+            return if agrees { Ok(0) } else { Err(damaged("digest")) };
         }
-        if digest.finish().as_ref() == self.foot.digest { Ok(()) } else { Err(damaged("digest")) }
+        self.digest.update(&piece);
+        self.at += piece.len() as u64;
+        Ok(piece.len() as u64)
     }
 }
 

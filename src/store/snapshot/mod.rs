@@ -16,6 +16,7 @@ use super::partition::Partition;
 use super::{Applied, StoreError};
 use crate::ops::metrics as names;
 use crate::seam::fs::{Fs, Open, blocking};
+use crate::seam::pace::Pace;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use std::{
@@ -62,6 +63,10 @@ fn id(before: u64, after: u64) -> String {
 
 fn io(e: std::io::Error) -> StoreError {
     StoreError::Io(e.to_string())
+}
+
+fn unsynced(e: std::io::Error) -> StoreError {
+    StoreError::Unsynced(e.to_string())
 }
 
 /// What a sealed file says of itself.
@@ -132,15 +137,40 @@ impl Partition {
         }
         let folder = folder(&self.shared.dir, self.number);
         let temporary = folder.join("writing");
+        self.disk_room(self.snapshots().last().map_or(0, |s| s.bytes)).await?;
+        let written = self.write_all_rows(before, &folder, &temporary).await;
+        let info = match written {
+            Ok(info) => info,
+            Err(e) => {
+                // What a full disk kept from its end must not keep it full.
+                let _ = blocking(&self.shared.world.fs, move |fs| fs.remove_file(&temporary)).await;
+                return Err(e);
+            }
+        };
+        self.take_in(info.clone()).await;
+        metrics::histogram!(names::SNAPSHOT_DURATION).record(started.elapsed());
+        tracing::info!(
+            event = "store.snapshot",
+            partition = self.number,
+            index = info.before.index,
+            rows = info.rows,
+            bytes = info.bytes,
+            duration_ms = started.elapsed().as_millis() as u64
+        );
+        Ok(info)
+    }
+
+    async fn write_all_rows(
+        self: &Arc<Self>,
+        before: Applied,
+        folder: &Path,
+        temporary: &Path,
+    ) -> Result<SnapshotInfo, StoreError> {
         let head = file::Head { partition: self.number, before, ..Default::default() };
-        let likely = self.snapshots().last().map_or(0, |s| s.bytes);
-        let (create, path) = (folder.clone(), temporary.clone());
+        let (create, path) = (folder.to_path_buf(), temporary.to_path_buf());
         let mut writer = blocking(&self.shared.world.fs, move |fs| {
             fs.create_dir_all(&create).map_err(io)?;
             let _ = fs.remove_file(&path);
-            if fs.space(&create).map_err(io)?.0 < likely {
-                return Err(io(std::io::ErrorKind::StorageFull.into()));
-            }
             file::Writer::create(fs, &path, &head)
         })
         .await?;
@@ -162,21 +192,12 @@ impl Partition {
             tokio::task::yield_now().await;
         }
         let after = self.mixed_until();
-        let info = blocking(&self.shared.world.fs, move |fs| {
+        let (folder, temporary) = (folder.to_path_buf(), temporary.to_path_buf());
+        blocking(&self.shared.world.fs, move |fs| {
             writer.finish(after)?;
             seal(fs, &temporary, &folder)
         })
-        .await?;
-        self.take_in(info.clone()).await;
-        metrics::histogram!(names::SNAPSHOT_DURATION).record(started.elapsed());
-        tracing::info!(
-            event = "store.snapshot",
-            partition = self.number,
-            index = info.before.index,
-            rows = info.rows,
-            bytes = info.bytes
-        );
-        Ok(info)
+        .await
     }
 
     /// Takes a sealed file into the list and removes what is past the second generation.
@@ -196,6 +217,32 @@ impl Partition {
             }
         })
         .await;
+    }
+
+    /// Reads a sealed file whole, at `pace`, and compares its digest. One that is damaged is removed: the other
+    /// generation, or a peer, has what was in it, and a new one is to be sealed. An error that is not `Corrupt` says
+    /// nothing of the file, which may have been removed as too old.
+    pub async fn verify_snapshot(self: &Arc<Self>, info: &SnapshotInfo, pace: &Pace) -> Result<(), StoreError> {
+        let checked = self.check_file(info.path.clone(), pace).await;
+        if let Err(StoreError::Corrupt(what)) = &checked {
+            metrics::counter!(names::STORE_CHECKSUM_FAILURES).increment(1);
+            tracing::error!(event = "store.snapshot_damaged", partition = self.number, id = info.id, what);
+            self.forget_snapshot(info).await;
+        }
+        checked
+    }
+
+    async fn check_file(&self, path: PathBuf, pace: &Pace) -> Result<(), StoreError> {
+        let fs = &self.shared.world.fs;
+        let mut check = blocking(fs, move |fs| file::Reader::open(fs, &path).map(|reader| reader.check())).await?;
+        loop {
+            let (back, bytes) = blocking(fs, move |_| check.step().map(|bytes| (check, bytes))).await?;
+            check = back;
+            if bytes == 0 {
+                return Ok(());
+            }
+            pace.spent(bytes).await;
+        }
     }
 
     /// Removes a sealed file that turned out damaged.
@@ -255,11 +302,11 @@ fn seal(fs: &dyn Fs, temporary: &Path, folder: &Path) -> Result<SnapshotInfo, St
     let mut info = info(fs, temporary.to_path_buf())?;
     info.path = folder.join(format!("{}.snap", info.id));
     fs.rename(temporary, &info.path).map_err(io)?;
-    fs.sync_dir(folder).map_err(io)?;
+    fs.sync_dir(folder).map_err(unsynced)?;
     if let Some(parent) = folder.parent() {
-        fs.sync_dir(parent).map_err(io)?;
+        fs.sync_dir(parent).map_err(unsynced)?;
         if let Some(above) = parent.parent() {
-            fs.sync_dir(above).map_err(io)?;
+            fs.sync_dir(above).map_err(unsynced)?;
         }
     }
     Ok(info)

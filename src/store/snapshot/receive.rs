@@ -1,6 +1,6 @@
 //! A snapshot on its way in from a peer, piece by piece; believed only after its digest agreed.
 
-use super::{SnapshotInfo, folder, io, seal};
+use super::{SnapshotInfo, folder, io, seal, unsynced};
 use crate::seam::fs::{File, Open, blocking};
 use crate::store::{StoreError, partition::Partition};
 use bytes::Bytes;
@@ -83,7 +83,7 @@ impl Incoming {
                 let _ = fs.remove_file(&path);
                 return Err(e);
             }
-            file.sync().map_err(io)?;
+            file.sync().map_err(unsynced)?;
             seal(fs, &path, &folder)
         })
         .await?;

@@ -1,5 +1,6 @@
 //! Snapshots taken while writes go on, sent, damaged, installed; replicas compared.
 
+use crate::seam::pace::Pace;
 use crate::store::testing::*;
 use crate::store::{Partition, SnapshotInfo, StoreError};
 use bytes::Bytes;
@@ -189,5 +190,48 @@ fn a_snapshot_of_many_large_rows_can_be_read() {
         let received = send(&partition, &info, &there).await.unwrap();
         there.install_snapshot(&received.id).await.unwrap();
         assert_eq!(there.hash().await.unwrap(), partition.hash().await.unwrap());
+    });
+}
+
+#[test]
+fn a_snapshot_that_rots_is_found_forgotten_and_sealed_anew() {
+    runtime().block_on(async {
+        let mut run = Run::new().await;
+        run.entry(vec![(1, Some(100)), (2, Some(5000))]);
+        let partition = run.partition();
+        let info = partition.snapshot().await.unwrap();
+        let pace = Pace::new(u64::MAX);
+        partition.verify_snapshot(&info, &pace).await.unwrap();
+        assert!(pace.bytes() > 0);
+        run.fs.flip(".snap", 400);
+        assert!(matches!(partition.verify_snapshot(&info, &pace).await, Err(StoreError::Corrupt(_))));
+        assert_eq!(partition.snapshots(), []);
+        let gone = partition.verify_snapshot(&info, &pace).await;
+        assert!(matches!(gone, Err(StoreError::Io(_))), "a file that is gone says nothing: {gone:?}");
+        let again = partition.snapshot().await.unwrap();
+        partition.verify_snapshot(&again, &pace).await.unwrap();
+        assert!(!partition.is_damaged());
+    });
+}
+
+#[test]
+fn a_full_disk_costs_a_flush_and_a_snapshot_but_no_rows() {
+    use crate::seam::sim::SimWorld;
+    use crate::store::{Reader, RowOp, Store, StoreOptions};
+    runtime().block_on(async {
+        let sim = SimWorld::new(3, 64 << 20);
+        let store = Store::open(sim.world(), "/store".into(), StoreOptions::default()).await.unwrap();
+        let partition = store.partition(1).unwrap();
+        let put = |n| RowOp::Put { key: key(n), value: Bytes::from_static(b"v"), fresh: true };
+        partition.apply(at(1), &[put(1)]);
+        sim.fs.set_capacity(1 << 20);
+        assert!(matches!(partition.flush().await, Err(StoreError::Io(_))));
+        assert!(matches!(partition.snapshot().await, Err(StoreError::Io(_))));
+        partition.apply(at(2), &[put(2)]);
+        assert_eq!(partition.get(&key(1)).unwrap().as_deref(), Some(&b"v"[..]));
+        assert!(!partition.is_damaged());
+        sim.fs.set_capacity(64 << 20);
+        assert_eq!(partition.flush().await.unwrap().index, 2);
+        assert_eq!(partition.snapshot().await.unwrap().rows, 2);
     });
 }

@@ -1,0 +1,48 @@
+//! Nodes that come new, or come back with nothing (P7, P9).
+
+use super::{
+    demo::{Plan, wait_for},
+    scene::Scene,
+};
+
+#[test]
+fn a_data_folder_is_wiped() {
+    let scene = Scene::begin("data wiped", Plan::of(3));
+    // First a node that follows, then the one that leads: its lost log must not take back what it promised.
+    for round in 0..2 {
+        let victim = if round == 0 { scene.follower() } else { scene.leader() };
+        scene.demo.kill(victim);
+        scene.load.more(50);
+        scene.demo.wipe(victim);
+        scene.demo.start_node(victim);
+        scene.load.more(100);
+        scene.demo.wait_ready();
+        // In every partition: without its vote, the next victim would be one too many.
+        wait_for("the node to vote again", || scene.demo.votes(victim).then_some(()));
+    }
+    scene.end();
+}
+
+#[test]
+fn a_fourth_node_joins_and_one_is_lost() {
+    let mut scene = Scene::begin("fourth joined", Plan::of(3));
+    scene.demo.join_fourth();
+    wait_for("the fourth node to vote", || scene.demo.votes(4).then_some(()));
+    scene.load.more(100);
+    // With four voters, three make a majority: one may go.
+    scene.demo.kill(2);
+    scene.load.more(300);
+    scene.demo.start_node(2);
+    scene.end();
+}
+
+#[test]
+fn a_lost_node_is_replaced() {
+    let mut scene = Scene::begin("replaced", Plan::of(1));
+    scene.demo.kill(3);
+    scene.load.more(50);
+    scene.demo.replace(3);
+    wait_for("the new node to vote", || scene.demo.votes(3).then_some(()));
+    scene.load.more(200);
+    scene.end();
+}

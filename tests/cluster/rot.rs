@@ -1,0 +1,93 @@
+//! Hands that make bytes at rest go bad, in files of a node that runs or does not.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+/// All files below a folder, in order of their names.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// Turns bits of the byte at `at` over, in place.
+pub fn flip(path: &Path, at: u64) {
+    let file = File::options().read(true).write(true).open(path).expect("the file is there");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("the byte is there");
+    file.write_all_at(&[byte[0] ^ 0x55], at).expect("the byte is written");
+}
+
+/// Turns a byte in every so many over.
+pub fn flip_every(path: &Path, step: u64) {
+    let bytes = fs::metadata(path).map_or(0, |m| m.len());
+    (0..bytes).skip(step as usize / 2).step_by(step as usize).for_each(|at| flip(path, at));
+}
+
+/// Overwrites a stretch.
+pub fn smear(path: &Path, from: u64, to: u64) {
+    let file = File::options().write(true).open(path).expect("the file is there");
+    file.write_all_at(&vec![0xee; (to - from) as usize], from).expect("the stretch is written");
+}
+
+/// A record in a log segment, by its place (docs/formats.md).
+struct Record {
+    at: u64,
+    kind: u8,
+    len: u64,
+}
+
+const FIRST_RECORD: u64 = 4096;
+const HEAD: u64 = 56;
+const ENTRY: u8 = 1;
+const VOTE: u8 = 2;
+const CHECKPOINT: u8 = 8;
+
+fn records(segment: &[u8]) -> Vec<Record> {
+    let number = |at: u64| u32::from_le_bytes(segment[at as usize..at as usize + 4].try_into().expect("four bytes"));
+    let (mut found, mut at) = (vec![], FIRST_RECORD);
+    while at + HEAD <= segment.len() as u64 {
+        let (kind, len) = (segment[at as usize + 22], u64::from(number(at)));
+        // Records of a segment count from 0: what was left of an earlier use does not.
+        if kind == 0 || number(at + 16) as usize != found.len() {
+            break;
+        }
+        found.push(Record { at, kind, len });
+        at = (at + HEAD + len).next_multiple_of(8);
+    }
+    found
+}
+
+/// The segment of a node's log that holds most records, and they.
+fn fullest(data: &Path) -> (PathBuf, Vec<Record>) {
+    let segments = files(&data.join("log")).into_iter().filter_map(|path| {
+        let found = records(&fs::read(&path).ok()?);
+        Some((path, found))
+    });
+    segments.max_by_key(|(_, found)| found.len()).expect("the log has segments")
+}
+
+/// Flips one byte in the content of an entry in the middle of the log.
+pub fn log_entry(data: &Path) {
+    let (path, found) = fullest(data);
+    let entries: Vec<&Record> = found.iter().filter(|r| r.kind == ENTRY && r.len > 8).collect();
+    let victim = entries[entries.len() / 2];
+    flip(&path, victim.at + HEAD + victim.len / 2);
+}
+
+/// Makes the last record that says what the node had promised in votes unreadable, with everything before it.
+pub fn log_state(data: &Path) {
+    let (path, found) = fullest(data);
+    let last =
+        found.iter().rposition(|r| [VOTE, CHECKPOINT].contains(&r.kind)).expect("a log begins with a checkpoint");
+    let behind = &found[last + 1..];
+    assert!(behind.len() > 2, "the node was killed under load: entries follow");
+    smear(&path, FIRST_RECORD, behind[0].at);
+}

@@ -110,14 +110,15 @@ impl Rules {
         found.map(Arc::as_ref).ok_or_else(|| Fault::Other(format!("no service has number {id}")))
     }
 
-    /// Decides one command into the batch. On a fault nothing but an audit record of it is in the batch.
+    /// Decides one command into the batch. On a fault nothing but an audit record of it is in the batch; where the
+    /// rows could not be read ([`Fault::Store`]) nothing at all, so that a leader whose store is whole may decide it.
     pub fn command(
         &self,
         desk: &mut Desk,
         batch: &mut Batch,
         moment: &Moment<'_>,
         command: &Command,
-    ) -> Result<Decision, String> {
+    ) -> Result<Decision, Fault> {
         if command.service == services::ENGINE.0 {
             return self.errand(desk, batch, moment, command);
         }
@@ -128,6 +129,7 @@ impl Rules {
                 let done = work.done();
                 Ok(self.enter(desk, batch, done, command, reply, remembered, moment.now))
             }
+            Err(fault @ Fault::Store(_)) => Err(fault),
             Err(fault) => {
                 let note = AuditNote {
                     interaction: "engine.fault".into(),
@@ -138,28 +140,38 @@ impl Rules {
                 let mut done = work.done().nothing();
                 done.notes.push((command.caller.clone(), command.correlation_id.clone(), note));
                 self.enter_rows(desk, batch, done, &command.request_id, moment.now);
-                Err(fault.to_string())
+                Err(fault)
             }
         }
     }
 
     /// Fires timers that are due. Returns how many; as many as [`TIMERS_A_BATCH`] means that there may be more.
-    pub fn timers(&self, desk: &mut Desk, batch: &mut Batch, moment: &Moment<'_>) -> Result<usize, String> {
-        let due = Work::new(self, desk, moment).draft.scan(rows::due(moment.now), false, TIMERS_A_BATCH);
-        let due = due.map_err(|e| e.to_string())?;
+    pub fn timers(&self, desk: &mut Desk, batch: &mut Batch, moment: &Moment<'_>) -> Result<usize, Fault> {
+        let due = Work::new(self, desk, moment).draft.scan(rows::due(moment.now), false, TIMERS_A_BATCH)?;
         for (key, value) in &due {
-            self.timer(desk, batch, moment, key, value);
+            self.timer(desk, batch, moment, key, value)?;
         }
         Ok(due.len())
     }
 
-    /// Fires one timer. One that faults is put off, not lost; the row goes in the same entry either way.
-    fn timer(&self, desk: &mut Desk, batch: &mut Batch, moment: &Moment<'_>, key: &Bytes, value: &Bytes) {
+    /// Fires one timer. One that faults is put off, not lost; the row goes in the same entry either way. Where rows
+    /// could not be read it stays as it is, for this leader or the next.
+    fn timer(
+        &self,
+        desk: &mut Desk,
+        batch: &mut Batch,
+        moment: &Moment<'_>,
+        key: &Bytes,
+        value: &Bytes,
+    ) -> Result<(), Fault> {
         let mut work = Work::new(self, desk, moment);
         let fired = match Timer::decode(value) {
             Ok(timer) => work.timer(&timer).map_err(|fault| (Some(timer), fault)),
             Err(e) => Err((None, Fault::Row(Table::Timers, e))),
         };
+        if let Err((_, fault @ Fault::Store(_))) = fired {
+            return Err(fault);
+        }
         let mut done = work.done();
         if let Err((timer, fault)) = fired {
             let (partition, service) = (self.partition.0, timer.as_ref().map(|t| t.service));
@@ -169,12 +181,13 @@ impl Rules {
         }
         done.rows.push(RowOp::Delete { key: key.clone() });
         self.enter_rows(desk, batch, done, "", moment.now);
+        Ok(())
     }
 
     /// Forgets requests whose time is over. Returns how many.
-    pub fn forget(&self, desk: &mut Desk, batch: &mut Batch, moment: &Moment<'_>) -> Result<usize, String> {
+    pub fn forget(&self, desk: &mut Desk, batch: &mut Batch, moment: &Moment<'_>) -> Result<usize, Fault> {
         let range = rows::expired(moment.now);
-        let old = moment.base.rows.scan(range, false, FORGET_A_BATCH).map_err(|e| e.to_string())?;
+        let old = moment.base.rows.scan(range, false, FORGET_A_BATCH)?;
         let from = batch.ops.len();
         for (key, _) in &old {
             if let Some(digest) = rows::digest_of_expiry(key) {
@@ -199,26 +212,27 @@ impl Rules {
         batch: &mut Batch,
         moment: &Moment<'_>,
         command: &Command,
-    ) -> Result<Decision, String> {
-        let errand = Errand::decode(&command.payload).map_err(|e| e.to_string())?;
+    ) -> Result<Decision, Fault> {
+        let errand = Errand::decode(&command.payload).map_err(|e| Fault::Other(format!("errand: {e}")))?;
         let reply = match errand.kind {
             errand::DELIVER => self.deliver(desk, batch, moment, &errand)?,
             errand::DELIVERED => self.delivered(desk, batch, moment, &errand)?,
-            other => return Err(format!("no errand has number {other}")),
+            other => return Err(Fault::Other(format!("no errand has number {other}"))),
         };
         Ok(Decision { reply, sent: vec![] })
     }
 
     /// Decides delivered commands that were not decided before. Stops at one that faults, unless told to set it aside.
+    /// Unreadable rows are not the item's fault: the errand fails as a whole and comes again.
     fn deliver(
         &self,
         desk: &mut Desk,
         batch: &mut Batch,
         moment: &Moment<'_>,
         errand: &Errand,
-    ) -> Result<Bytes, String> {
+    ) -> Result<Bytes, Fault> {
         let source = PartitionId(errand.partition);
-        let before = rows::inbound(&Work::new(self, desk, moment).draft, source).map_err(|e| e.to_string())?;
+        let before = rows::inbound(&Work::new(self, desk, moment).draft, source)?;
         let mut report = errand::Report { upto: before, ..Default::default() };
         for item in &errand.items {
             if item.sequence <= report.upto {
@@ -227,6 +241,9 @@ impl Rules {
             let mut work = Work::new(self, desk, moment);
             let decided = work.nested(&item.command(), 0);
             let mut done = work.done();
+            if let Err(fault @ Fault::Store(_)) = decided {
+                return Err(fault);
+            }
             if let Err(fault) = decided {
                 let (correlation_id, sequence) = (&item.correlation_id, item.sequence);
                 tracing::error!(event = "engine.delivery.fault", source = source.0, sequence, correlation_id, %fault);
@@ -255,10 +272,10 @@ impl Rules {
         batch: &mut Batch,
         moment: &Moment<'_>,
         errand: &Errand,
-    ) -> Result<Bytes, String> {
+    ) -> Result<Bytes, Fault> {
         let range = rows::outbox_range(PartitionId(errand.partition), 0, errand.upto);
         let work = Work::new(self, desk, moment);
-        let gone = work.draft.scan(range, false, errand::DELETE_AT_ONCE).map_err(|e| e.to_string())?;
+        let gone = work.draft.scan(range, false, errand::DELETE_AT_ONCE)?;
         let mut done = work.done();
         done.rows.extend(gone.into_iter().map(|(key, _)| RowOp::Delete { key }));
         self.enter_rows(desk, batch, done, "", moment.now);

@@ -5,7 +5,7 @@
 //! when an entry may go out goes out together.
 
 use super::decide::{Base, Batch, Desk, Moment, Rules, TIMERS_A_BATCH};
-use super::draft::Draft;
+use super::draft::{Draft, Fault};
 use super::entry::{Entry, Packer};
 use super::flights::{Flight, Setback, Waiting};
 use super::ports::Agreement;
@@ -124,9 +124,7 @@ impl Decider {
         let mut reign = match self.ascend(now) {
             Ok(reign) if self.fit() => reign,
             unfit => {
-                let error = unfit.err().map(|e| e.to_string());
-                tracing::error!(event = "engine.reign.unfit", partition = self.slot.id.0, error);
-                let _ = self.group.hand_over(None).await;
+                self.unfit(unfit.err().map(|e| e.to_string()), []).await;
                 return false;
             }
         };
@@ -152,6 +150,20 @@ impl Decider {
     /// Whether rows can be read: a damaged store must not lead.
     fn fit(&self) -> bool {
         self.slot.rows.servable() && self.site.rows.servable()
+    }
+
+    /// Gives leadership to a node that can read its rows. Who waits is told that this one does not lead.
+    async fn unfit(&self, error: Option<String>, waiting: impl IntoIterator<Item = Queued>) {
+        tracing::error!(event = "engine.reign.unfit", partition = self.slot.id.0, error);
+        waiting.into_iter().for_each(|queued| queued.refuse(Setback::NotLeader));
+        let _ = self.group.hand_over(None).await;
+    }
+
+    /// Says what a command ran into, in the log; its caller hears that there was a fault.
+    fn faulted(&self, command: &super::Command, fault: &Fault) -> Unavailable {
+        let (partition, service, correlation_id) = (self.slot.id.0, command.service, &command.correlation_id);
+        tracing::error!(event = "engine.command.fault", partition, service, correlation_id, %fault);
+        Unavailable::Fault(fault.to_string())
     }
 
     /// Waits until this node has the registry as it was when the reign began: a node that has just started would
@@ -251,9 +263,7 @@ impl Decider {
     async fn decide(&mut self, reign: &mut Reign) -> Result<(), Over> {
         self.slot.rows.room().await;
         if !self.fit() {
-            tracing::error!(event = "engine.reign.unfit", partition = self.slot.id.0);
-            reign.inbox.drain(..).for_each(|queued| queued.refuse(Setback::NotLeader));
-            let _ = self.group.hand_over(None).await;
+            self.unfit(None, reign.inbox.drain(..)).await;
             return Ok(());
         }
         let now = self.now(reign);
@@ -263,6 +273,7 @@ impl Decider {
         reign.batches += 1;
         let mut batch = Batch::new(reign.batches, &reign.desk);
         let mut waiting = Vec::with_capacity(count);
+        let mut unreadable = None;
         let started = Instant::now();
         for entropy in entropy.chunks_exact(16) {
             let Some(queued) = reign.inbox.pop_front() else { break };
@@ -275,30 +286,35 @@ impl Decider {
             }
             let mut moment = Moment { base: self.base(), now, entropy: [0; 16] };
             moment.entropy.copy_from_slice(entropy);
-            let decided = self.rules.command(&mut reign.desk, &mut batch, &moment, &queued.command);
-            let answer = decided.map(|d| (d.reply, d.sent)).map_err(|fault| {
-                let (service, correlation_id) = (queued.command.service, &queued.command.correlation_id);
-                tracing::error!(
-                    event = "engine.command.fault",
-                    partition = self.slot.id.0,
-                    service,
-                    correlation_id,
-                    fault
-                );
-                Unavailable::Fault(fault)
-            });
-            waiting.push(Waiting { ticket: queued.ticket, answer });
+            match self.rules.command(&mut reign.desk, &mut batch, &moment, &queued.command) {
+                Err(Fault::Store(e)) => {
+                    queued.refuse(Setback::NotLeader);
+                    unreadable = Some(e);
+                    break;
+                }
+                Err(fault) => {
+                    let answer = Err(self.faulted(&queued.command, &fault));
+                    waiting.push(Waiting { ticket: queued.ticket, answer });
+                }
+                Ok(d) => waiting.push(Waiting { ticket: queued.ticket, answer: Ok((d.reply, d.sent)) }),
+            }
             if batch.bytes >= MAX_BYTES {
                 break;
             }
         }
-        if waiting.is_empty() {
-            return Ok(());
+        let proposed = match waiting.is_empty() {
+            true => Ok(()),
+            false => {
+                metrics::histogram!(names::ENGINE_BATCH_COMMANDS).record(waiting.len() as f64);
+                metrics::counter!(names::ENGINE_COMMANDS).increment(waiting.len() as u64);
+                metrics::histogram!(names::ENGINE_DECIDE_DURATION).record(started.elapsed());
+                self.propose(reign, batch, waiting).await
+            }
+        };
+        if let Some(e) = unreadable {
+            self.unfit(Some(e.to_string()), reign.inbox.drain(..)).await;
         }
-        metrics::histogram!(names::ENGINE_BATCH_COMMANDS).record(waiting.len() as f64);
-        metrics::counter!(names::ENGINE_COMMANDS).increment(waiting.len() as u64);
-        metrics::histogram!(names::ENGINE_DECIDE_DURATION).record(started.elapsed());
-        self.propose(reign, batch, waiting).await
+        proposed
     }
 
     fn base(&self) -> Base<'_> {
@@ -354,7 +370,7 @@ impl Decider {
             self.fire(reign, &mut batch, &moment);
         }
         if forget && let Err(fault) = self.rules.forget(&mut reign.desk, &mut batch, &moment) {
-            tracing::error!(event = "engine.forget.fault", partition = self.slot.id.0, fault);
+            tracing::error!(event = "engine.forget.fault", partition = self.slot.id.0, %fault);
         }
         if head_due {
             self.sign(reign, &mut batch, now);
@@ -367,7 +383,7 @@ impl Decider {
             Ok(fired) if fired == TIMERS_A_BATCH => metrics::gauge!(names::TIMERS_DUE).set(fired as f64),
             Ok(_) => metrics::gauge!(names::TIMERS_DUE).set(0.0),
             Err(fault) => {
-                tracing::error!(event = "engine.timers.fault", partition = self.slot.id.0, fault);
+                tracing::error!(event = "engine.timers.fault", partition = self.slot.id.0, %fault);
                 return;
             }
         }

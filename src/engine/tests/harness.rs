@@ -83,13 +83,17 @@ pub struct MapRows {
     rows: Mutex<MapStore>,
     index: AtomicU64,
     pub damaged: AtomicBool,
+    /// Reads fail, though the store does not know yet that it is damaged.
+    pub unreadable: AtomicBool,
 }
 
 impl Reader for MapRows {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.readable()?;
         self.rows.lock().unwrap().get(key)
     }
     fn scan(&self, range: Range<Bytes>, reverse: bool, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.readable()?;
         self.rows.lock().unwrap().scan(range, reverse, limit)
     }
 }
@@ -111,6 +115,12 @@ impl Rows for MapRows {
 }
 
 impl MapRows {
+    fn readable(&self) -> Result<(), StoreError> {
+        match self.unreadable.load(Ordering::SeqCst) {
+            true => Err(StoreError::Corrupt("the test".into())),
+            false => Ok(()),
+        }
+    }
     pub fn all(&self) -> Vec<(Bytes, Bytes)> {
         self.rows.lock().unwrap().0.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
     }

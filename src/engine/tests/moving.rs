@@ -129,3 +129,18 @@ async fn a_node_whose_rows_cannot_be_read_neither_leads_nor_answers() {
     site.rows[0][1].damaged.store(false, Ordering::SeqCst);
     assert!(site.engines[0].view(PartitionId(1), Fence::Linearizable).await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_leader_cannot_read_is_decided_by_another() {
+    let site = Site::start(2);
+    site.engines[0].submit(ask("add", "A")).await.unwrap();
+    let here = usize::from(site.engines[0].partition_of(b"A").0);
+    site.rows[0][here].unreadable.store(true, Ordering::SeqCst);
+    let (one, two) = tokio::join!(site.engines[0].submit(ask("add", "A")), site.engines[1].submit(ask("add", "A")));
+    let mut replies = [one.unwrap().reply, two.unwrap().reply];
+    replies.sort();
+    assert_eq!(replies, ["2", "3"], "each once, by a leader that can read");
+    assert_ne!(site.group_of("A").watchers_leader(), Some(0));
+    let told = audit::search(site.engines[1].local(PartitionId(here as u16)).as_ref(), &Default::default(), 0, 10);
+    assert!(told.unwrap().records.iter().all(|r| r.interaction == "count.add"), "no fault was on record");
+}

@@ -180,3 +180,19 @@ async fn a_read_of_the_engines_rows_names_what_is_broken() {
     assert!(Mark::load(site.rows[0][1].as_ref()).is_err());
     assert!(site.rows[0][1].get(b"x").unwrap().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_into_unreadable_rows_waits_and_is_never_set_aside() {
+    let site = Site::start(2);
+    let (home, away) = apart(&site);
+    let target = usize::from(site.engines[0].partition_of(away.as_bytes()).0);
+    for node in &site.rows {
+        node[target].unreadable.store(true, Ordering::SeqCst);
+    }
+    site.engines[0].submit(to(home, "send", away)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    for node in &site.rows {
+        node[target].unreadable.store(false, Ordering::SeqCst);
+    }
+    until("it is delivered", || site.count(1, away) == 1).await;
+}

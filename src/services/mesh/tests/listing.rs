@@ -173,7 +173,7 @@ fn a_rich_inbox_shows_nothing_that_is_not_complete() {
             let lines = page["messages"].as_array().unwrap().clone();
             lines.iter().map(|m| m["message_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
-        assert_eq!(ids(&json(&site.get(B, "inbox/rich"))), [whole.clone()]);
+        assert_eq!(ids(&json(&site.get(B, "inbox/rich"))), std::slice::from_ref(&whole));
         assert_eq!(ids(&json(&site.get(A, "outbox/rich"))), [half, whole]);
     }
 }

@@ -2,7 +2,9 @@
 
 use super::backend::Stored;
 use super::problem::Refusal;
-use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
+use super::protocol::{
+    Attempt, Body, BodyRule, Broken, Call, Coding, Exchange, Next, Protocol, Reply, ReplyBody, Wait,
+};
 use crate::access::gate::Permit;
 use crate::engine::{PartitionId, ServiceId, services};
 use crate::ops::codes::Kind;
@@ -110,7 +112,10 @@ impl Exchange for Asked {
             Body::Skipped => mesh::BodyInfo::Skipped,
         };
         let attempt = mesh::Attempt { number: attempt.number, forgiven: attempt.forgiven };
-        let mut ask = self.mesh.ask(&self.route, headers, body, site, attempt);
+        let mut ask = match self.mesh.ask(&self.route, headers, body, site, attempt) {
+            Ok(ask) => ask,
+            Err(refused) => return Next::Answer(reply(refused)),
+        };
         let calls = std::mem::take(&mut ask.calls).into_iter().map(call).collect();
         self.ask = Some(ask);
         Next::Submit(calls)
@@ -178,8 +183,14 @@ fn reply(response: mesh::Response) -> Reply {
     let body = match response.body {
         mesh::Body::Empty => ReplyBody::Bytes(Bytes::new()),
         mesh::Body::Bytes(bytes) => ReplyBody::Bytes(bytes),
+        mesh::Body::Inflate(bytes) => ReplyBody::Inflate(bytes),
         mesh::Body::Blob { digest, len, transfer } => {
-            ReplyBody::Stored { body: Stored { digest, len }, inflate: transfer == mesh::Transfer::Inflate }
+            let coding = match transfer {
+                mesh::Transfer::AsIs => Coding::AsIs,
+                mesh::Transfer::Inflate => Coding::Inflate,
+                mesh::Transfer::Zip => Coding::Zip,
+            };
+            ReplyBody::Stored { body: Stored { digest, len }, coding }
         }
     };
     Reply { status: response.status, headers: response.headers, body }

@@ -9,7 +9,7 @@
 //! | `peer` `tenant` | who is there; its share of the node |
 //! | `flow` | the request path on one page |
 //! | `forgiven` | attempts that were told to come again |
-//! | `body` `payload` `render` | bodies in and out, streamed |
+//! | `body` `payload` `render` `coding` | bodies in and out, streamed, gzip on the way |
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
 //! | `mesh` `engine` | the product's protocol and backend |
 //! | `problem` | refusals: kinds, public and private words |
@@ -19,6 +19,7 @@
 
 pub mod backend;
 pub mod body;
+pub mod coding;
 pub mod connection;
 pub mod engine;
 pub mod flow;

@@ -50,11 +50,23 @@ pub struct Reply {
 #[derive(Debug)]
 pub enum ReplyBody {
     Bytes(Bytes),
-    /// Streamed from the blob store; gunzipped on the way where `inflate`.
+    /// Gunzipped on the way.
+    Inflate(Bytes),
+    /// Streamed from the blob store.
     Stored {
         body: Stored,
-        inflate: bool,
+        coding: Coding,
     },
+}
+
+/// What becomes of a stored body on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    AsIs,
+    /// Gunzipped. A body that is no gzip at all goes out as stored, with the `content-encoding` that it was given.
+    Inflate,
+    /// Gzipped; the protocol has said so in the headers.
+    Zip,
 }
 
 /// What to do after the protocol has read the request.

@@ -1,17 +1,17 @@
 //! Answers onto the wire: a protocol's reply as an HTTP response, bodies at hand or streamed from the blob store.
 
 use super::Edge;
+use super::coding::{inflated, is_gzip, whole, zipped};
 use super::flow::Ids;
-use super::payload::{Payload, Pieces};
+use super::payload::Payload;
 use super::problem::Refusal;
-use super::protocol::{Exchange, Reply, ReplyBody};
+use super::protocol::{Coding, Exchange, Reply, ReplyBody};
 use crate::engine::Unavailable;
 use crate::ops::codes::{self, Kind};
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
-use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::sync::LazyLock;
 
@@ -20,26 +20,36 @@ static REQUEST: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Refusals logged at info a second.
 const LINES_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
-/// Compressed bytes inflated at a time: gzip grows data at most some thousandfold, so 1 KiB becomes 1 MiB.
-const INFLATE_AT_ONCE: usize = 1 << 10;
-/// Inflated pieces ahead of the socket.
-const AHEAD: usize = 2;
 
 /// A reply as a response. An error means that its stored body cannot be read now.
 pub async fn reply(edge: &Edge, reply: Reply, ids: &Ids) -> Result<Response<Payload>, Refusal> {
+    let mut headers = reply.headers;
     let (payload, length) = match reply.body {
         ReplyBody::Bytes(bytes) => {
             let length = bytes.len() as u64;
             (Payload::bytes(bytes), Some(length))
         }
-        ReplyBody::Stored { body, inflate } => {
-            let pieces = edge.backend.download(body).await.map_err(unreadable)?;
-            let length = (!inflate).then_some(body.len);
-            (Payload::pieces(if inflate { inflated(pieces) } else { pieces }, length), length)
+        ReplyBody::Inflate(bytes) => (Payload::pieces(inflated(bytes, whole()), None), None),
+        ReplyBody::Stored { body, coding } => {
+            let mut pieces = edge.backend.download(body).await.map_err(unreadable)?;
+            match coding {
+                Coding::AsIs => (Payload::pieces(pieces, Some(body.len)), Some(body.len)),
+                Coding::Zip => (Payload::pieces(zipped(pieces, body.len), None), None),
+                Coding::Inflate => match pieces.recv().await {
+                    Some(Ok(first)) if is_gzip(&first) => (Payload::pieces(inflated(first, pieces), None), None),
+                    Some(Ok(_)) => {
+                        let again = edge.backend.download(body).await.map_err(unreadable)?;
+                        headers.push(("content-encoding", Bytes::from_static(b"gzip")));
+                        (Payload::pieces(again, Some(body.len)), Some(body.len))
+                    }
+                    Some(Err(e)) => return Err(Refusal::new(&codes::BODY_UNAVAILABLE).because(e.to_string())),
+                    None => return Err(Refusal::new(&codes::BODY_UNAVAILABLE).because("stored body is empty")),
+                },
+            }
         }
     };
     edge.meter.response_bytes.increment(length.unwrap_or_default());
-    Ok(respond(reply.status, reply.headers, payload, length, ids))
+    Ok(respond(reply.status, headers, payload, length, ids))
 }
 
 fn unreadable(why: Unavailable) -> Refusal {
@@ -52,7 +62,7 @@ pub fn refuse(exchange: &dyn Exchange, refusal: &Refusal, interaction: &'static 
     let reply = exchange.refuse(refusal, &ids.correlation);
     let payload = match reply.body {
         ReplyBody::Bytes(bytes) => bytes,
-        ReplyBody::Stored { .. } => Bytes::new(),
+        ReplyBody::Inflate(_) | ReplyBody::Stored { .. } => Bytes::new(),
     };
     let length = payload.len() as u64;
     let mut response = respond(reply.status, reply.headers, Payload::bytes(payload), Some(length), ids);
@@ -128,36 +138,4 @@ fn respond(
         out.insert(REQUEST.clone(), id.clone());
     }
     response
-}
-
-/// Gunzips a stream on its way, in bounded steps. Broken gzip breaks the stream, and with it the connection.
-fn inflated(mut pieces: Pieces) -> Pieces {
-    let (out, inflated) = tokio::sync::mpsc::channel(AHEAD);
-    tokio::spawn(async move {
-        let mut decoder = flate2::write::MultiGzDecoder::new(Vec::new());
-        while let Some(piece) = pieces.recv().await {
-            let piece = match piece {
-                Ok(piece) => piece,
-                Err(e) => return drop(out.send(Err(e)).await),
-            };
-            for part in piece.chunks(INFLATE_AT_ONCE) {
-                if let Err(e) = decoder.write_all(part) {
-                    return drop(out.send(Err(e)).await);
-                }
-                // Gathered into pieces of the usual size, so that each is worth a write.
-                if decoder.get_ref().len() >= 64 << 10 {
-                    let ready = std::mem::take(decoder.get_mut());
-                    if out.send(Ok(ready.into())).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-        let last: io::Result<Vec<u8>> = decoder.finish();
-        match last {
-            Ok(rest) if rest.is_empty() => {}
-            last => drop(out.send(last.map(Bytes::from)).await),
-        }
-    });
-    inflated
 }

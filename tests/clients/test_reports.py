@@ -53,3 +53,14 @@ def test_an_event_can_bring_a_message_back(raw):
     assert raw.list(TWO) == []
     answer = raw.call("POST", f"/messageexchange/admin/message/{message}/event", auth=None, json={"status": "accepted"})
     assert answer.status_code == 200 and raw.list(TWO) == [message]
+
+
+@pytest.mark.parametrize("path", ["report", "message/20260101000000000000_ABCDEF/event"])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"{}", b'{"status":"lost"}', b'{"status":7}'])
+def test_bad_bodies_of_the_test_mode_are_told_apart(raw, path, body):
+    answer = raw.post(f"/messageexchange/admin/{path}", body, auth=None)
+    assert (answer.status_code, answer.json()["detail"][0]["loc"][0]) == (400, "body"), answer.text
+
+
+def test_a_body_too_long_for_the_test_mode(raw):
+    assert raw.post("/admin/report", b"x" * 70_000, auth=None).status_code == 413

@@ -273,3 +273,16 @@ def test_mailbox_details_and_client_update(raw):
     assert (body["mailbox_id"], body["mailbox_name"], body["ods_code"], body["active"]) == (ONE, "TESTMB1", "X26", True)
     assert raw.get("/messageexchange/mailbox/NOBODY99").status_code == 404
     assert raw.post(f"/messageexchange/{ONE}/update").status_code in (200, 204)
+
+
+def test_a_rich_inbox_shows_nothing_that_is_not_complete(raw):
+    half = raw.sent(ONE, TWO, headers={"Mex-Chunk-Range": "1:2"})
+    for mailbox, side, seen in ((TWO, "inbox", False), (ONE, "outbox", True)):
+        page = raw.get(f"/messageexchange/{mailbox}/{side}/rich").json()
+        assert (half in [line["message_id"] for line in page["messages"]]) == seen
+
+
+def test_a_chunk_number_beyond_all_messages_names_no_chunk(raw):
+    message = raw.sent(ONE, TWO)
+    assert raw.fetch(TWO, message, 99_999_999_999).status_code == 404
+    assert raw.fetch(TWO, message, "%31").content == b"hello"

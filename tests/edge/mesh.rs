@@ -39,6 +39,36 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/admin/message/20220228174323222222_ABCDEF/event", false),
     ("GET", "/admin/mailbox/X26ABC1", false),
     ("GET", "/admin/message/20220228174323222222_ABCDEF", false),
+    // The same interactions by their other addresses.
+    ("GET", "/messageexchange/X26ABC1", true),
+    ("GET", "/messageexchange/X26ABC1/inbox/20220228174323222222_ABCDEF/2", true),
+    ("GET", "/endpointlookup/mesh/X26/TEST_WORKFLOW", false),
+    ("DELETE", "/messageexchange/admin/reset/X26ABC1", false),
+    ("POST", "/admin/report", false),
+    ("GET", "/messageexchange/admin/message/20220228174323222222_ABCDEF", false),
+];
+
+/// Heads that no client sends, or none should: repeated, over-long, of unknown form, not UTF-8. Each with the number of
+/// times that each byte of its last value is repeated.
+const HEADS: &[(&str, &[u8], usize)] = &[
+    ("two accepts", b"accept: application/vnd.mesh.v2+json\r\naccept: text/html", 1),
+    ("an accept of no form", b"accept: application/vnd.mesh.vv2+json", 1),
+    ("a long accept", b"accept: a", 20_000),
+    ("an accept that is no text", b"accept: \xff\xfe", 9),
+    ("a header twice", b"mex-to: X26ABC2\r\nmex-to: X26ABC2", 1),
+    ("a token twice", b"authorization: NHSMESH X26ABC1:n:0:202601010000:00", 1),
+    ("a type twice", b"content-type: a/b\r\ncontent-type: a/c", 1),
+    ("a long recipient", b"mex-workflowid: W\r\nmex-to: A", 30_000),
+    ("a long workflow", b"mex-to: X26ABC2\r\nmex-workflowid: W", 30_000),
+    ("a recipient that is no text", b"mex-workflowid: W\r\nmex-to: \xff\xfe", 1),
+    ("a tab in a value", b"mex-to: X26ABC2\r\nmex-workflowid: W\r\nmex-subject: a\tb", 1),
+    ("an encoding of no kind", b"mex-to: X26ABC2\r\nmex-workflowid: W\r\ncontent-encoding: \xffzip", 1),
+    ("chunk nought", b"mex-to: X26ABC2\r\nmex-workflowid: W\r\nmex-chunk-range: 0:0", 1),
+    ("chunks beyond counting", b"mex-to: X26ABC2\r\nmex-workflowid: W\r\nmex-chunk-range: 1:99999999999999", 1),
+    ("an expectation of no kind", b"expect: 200-nothing", 1),
+    ("a range", b"range: bytes=0-1", 1),
+    ("an encoding wish that is no text", b"accept-encoding: \xff;q=gzip", 1),
+    ("a long cookie", b"cookie: c", 30_000),
 ];
 
 fn token_at(mailbox: &str, password: &str, minutes_from_now: i64) -> String {
@@ -131,6 +161,37 @@ async fn wrong_tokens_get_403_before_anything_else_is_said() {
         }
     }
     assert!(effects(&site).is_empty(), "a wrong token changes nothing");
+}
+
+#[tokio::test]
+async fn every_route_meets_every_malformed_head_and_body_with_a_documented_answer() {
+    let (server, site) = Server::mesh(true).await;
+    for (method, path, needs_token) in ROUTES {
+        for (what, head, times) in HEADS {
+            for length in [0, 10, 70_000] {
+                let mut bytes =
+                    format!("{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n").into_bytes();
+                if *needs_token {
+                    bytes.extend_from_slice(format!("authorization: {}\r\n", token("X26ABC1")).as_bytes());
+                }
+                bytes.extend_from_slice(head);
+                bytes.extend_from_slice(&head[head.len() - 1..].repeat(times - 1));
+                bytes.extend_from_slice(b"\r\n\r\n");
+                bytes.extend_from_slice(&vec![0xff; length]);
+                let mut client = Client::connect(&server).await;
+                client.head = *method == "HEAD";
+                client.send(bytes).await;
+                let answer = client.answer().await.unwrap_or_else(|e| panic!("{method} {path} {what} {length}: {e}"));
+                let told = || format!("{method} {path} {what} {length}: {} {}", answer.status, answer.text());
+                assert!(answer.status < 500, "{}", told());
+                assert!(answer.status < 400 || *method == "HEAD" || is_json(&answer), "{}", told());
+            }
+        }
+    }
+    let rows = site.rows().0;
+    for table in [Table::Messages, Table::Sent, Table::Inbox, Table::Bodies, Table::Handshakes, Table::Uploads] {
+        assert!(!rows.keys().any(|key| table.key().prefix().contains(key)), "{table:?} was changed");
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,35 @@ async fn a_gzip_body_is_inflated_for_who_cannot_take_it() {
 }
 
 #[tokio::test]
+async fn what_only_claims_to_be_gzip_goes_out_as_stored_and_says_so() {
+    let server = Server::start(Options::default()).await;
+    let mut client = Client::connect(&server).await;
+    let body = vec![b'j'; 300_000];
+    let name = client.post("/write", "", &body).await.text().strip_prefix("stored ").unwrap().to_owned();
+    let back = client.get(&format!("/inflate/{name}")).await;
+    assert_eq!((back.status, back.header("content-encoding")), (200, Some("gzip")));
+    assert!(back.body == body);
+}
+
+#[tokio::test]
+async fn a_stored_body_is_zipped_on_its_way_as_one_member() {
+    let server = Server::start(Options::default()).await;
+    let mut client = Client::connect(&server).await;
+    let body = b"words and words ".repeat(200_000);
+    let name = client.post("/write", "", &body).await.text().strip_prefix("stored ").unwrap().to_owned();
+    let back = client.get(&format!("/zip/{name}")).await;
+    assert_eq!((back.status, back.header("transfer-encoding")), (200, Some("chunked")));
+    let mut plain = vec![];
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(back.body.as_slice()), &mut plain).unwrap();
+    assert!(plain == body && back.body.len() < body.len() / 10);
+    assert_eq!(client.get("/open").await.status, 200, "the connection goes on");
+    // A body that is shorter than it should be must not look whole.
+    let short = name.split_once('-').map(|(digest, len)| format!("{digest}-{}", len.parse::<u64>().unwrap() + 1));
+    client.send(format!("GET /zip/{} HTTP/1.1\r\nhost: localhost\r\n\r\n", short.unwrap())).await;
+    assert!(client.answer().await.is_err());
+}
+
+#[tokio::test]
 async fn chunked_uploads_and_100_continue_work() {
     let server = Server::start(Options::default()).await;
     let mut client = Client::connect(&server).await;

@@ -210,8 +210,9 @@ fn hints(layout: &Layout, nodes: u16, program: &Path) {
         "\nThe site is ready: {nodes} nodes, everything about it in {dir}/demo.json\n\n\
          Send a message from X26ABC1 to X26ABC2 (each token is good for one request):\n\n  \
          {curl} \\\n    -H 'Authorization: {}' \\\n    -H 'Mex-To: X26ABC2' -H 'Mex-WorkflowID: TEST_WORKFLOW' \\\n    \
-         --data-binary 'hello' {}/X26ABC1/outbox\n\n\
+         -H 'Content-Type: text/plain' --data-binary 'hello' {}/X26ABC1/outbox\n\n\
          See it arrive, at another node:\n\n  {curl} \\\n    -H 'Authorization: {}' \\\n    {}/X26ABC2/inbox\n\n\
+         Collect it:       GET …/X26ABC2/inbox/ID, then PUT …/X26ABC2/inbox/ID/status/acknowledged (docs/demo.md)\n\
          A fresh token:    {spine} demo token X26ABC1 --dir {dir}\n\
          How the site is:  {spine} status --socket {}\n\
          Kill a node:      {spine} demo kill 1 --dir {dir}\n\

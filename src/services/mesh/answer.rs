@@ -1,14 +1,14 @@
 //! From a reply to a response, in the words of version 1 or 2 (mesh.md §6, §7.2).
 
 use super::{
-    Ask, Body, Mesh, MeshOptions, Response, Route, Transfer,
+    Ask, Body, Mesh, MeshOptions, Response, Route,
     collect::list_page,
     command::Reply,
-    lookup,
+    download, lookup,
     query::DEFAULT_RESULTS,
     refusal::{self, JSON_V1, JSON_V2, Problem, generic},
     rich,
-    rows::{self, Message, Part},
+    rows::{self, Message},
     track,
 };
 use crate::{
@@ -21,15 +21,10 @@ use crate::{
     },
 };
 use bytes::Bytes;
-use std::io::Read;
 
 /// Inbox rows read for one page. Version 2 goes on behind a short page by its link; version 1 takes one for the end
 /// (mesh.md §14), so its filtered pages may look further.
 const VIEW_ROWS: [usize; 2] = [100_000, 10_000];
-/// An inline body is inflated in memory up to this; a denser one goes out as gzip, whatever the client accepts.
-const MAX_INFLATED: u64 = 8 << 20;
-
-pub(super) type Headers = Vec<(&'static str, Bytes)>;
 
 impl Mesh {
     /// Renders the answer. `site`: this node's registry; `view`: the mailbox's partition at or after the reply's index,
@@ -58,13 +53,8 @@ impl Mesh {
             Route::UpdateProbe { .. } => empty(200),
             Route::List { mailbox, .. } => self.listing(ask, reply, mailbox, view)?,
             Route::Count { .. } => json(200, json_type, count(ask.version, reply)),
-            Route::Download { mailbox, chunk, .. } => download(ask, reply, mailbox, chunk.unwrap_or(1))?,
-            Route::Head { mailbox, .. } => {
-                let (id, message) = message_of(reply)?;
-                let mut headers = head(ask, reply, mailbox, id, &message, 1);
-                encoding(&mut headers, &message, message.gzip && ask.gzip);
-                Response { status: 200, headers, body: Body::Empty }
-            }
+            Route::Download { mailbox, chunk, .. } => download::chunk(ask, reply, mailbox, chunk.unwrap_or(1))?,
+            Route::Head { mailbox, .. } => download::head(ask, reply, mailbox)?,
             Route::Acknowledge { .. } => ok_or_empty(ask.version, "messageId", &id_text(reply)),
             Route::Send { .. } => json(202, json_type, sent(ask.version, reply, None)),
             Route::SendChunk { chunk, .. } => json(202, json_type, sent(ask.version, reply, *chunk)),
@@ -212,101 +202,4 @@ fn count(version: u8, reply: &Reply) -> Bytes {
 pub(super) fn message_of(reply: &Reply) -> Result<(MessageId, Message), Fault> {
     let id = reply.message_id().ok_or_else(|| Fault::Other("mesh reply without a message id".into()))?;
     Ok((id, Message::decode(&reply.row).map_err(|e| Fault::Row(Table::Messages, e))?))
-}
-
-fn download(ask: &Ask, reply: &Reply, mailbox: &str, chunk: u32) -> Result<Response, Fault> {
-    let (id, message) = message_of(reply)?;
-    let mut headers = head(ask, reply, mailbox, id, &message, chunk);
-    if message.report {
-        return Ok(Response { status: 200, headers, body: Body::Empty });
-    }
-    let part = Part::decode(&reply.part).map_err(|e| Fault::Row(Table::Bodies, e))?;
-    let (body, encoded) = body(&part, message.gzip, ask.gzip);
-    encoding(&mut headers, &message, encoded);
-    let status = if chunk < message.chunks { 206 } else { 200 };
-    Ok(Response { status, headers, body })
-}
-
-fn encoding(headers: &mut Headers, message: &Message, encoded: bool) {
-    if encoded {
-        headers.push(("content-encoding", Bytes::from_static(b"gzip")));
-    }
-    if encoded || message.compressed {
-        headers.push(("mex-content-compressed", Bytes::from_static(b"Y")));
-    }
-}
-
-/// The bytes to send, and whether they are gzip.
-fn body(part: &Part, gzip: bool, accepts: bool) -> (Body, bool) {
-    match part.blob() {
-        Some(digest) => {
-            let transfer = if gzip && !accepts { Transfer::Inflate } else { Transfer::AsIs };
-            (Body::Blob { digest, len: part.len, transfer }, gzip && accepts)
-        }
-        None if gzip && !accepts => match inflate(&part.inline) {
-            Some(plain) => (Body::Bytes(plain), false),
-            None => (Body::Bytes(part.inline.clone()), true),
-        },
-        None => (Body::Bytes(part.inline.clone()), gzip),
-    }
-}
-
-/// `None` where it is not gzip after all, or too dense to inflate in memory.
-fn inflate(bytes: &[u8]) -> Option<Bytes> {
-    let mut plain = vec![];
-    flate2::read::MultiGzDecoder::new(bytes).take(MAX_INFLATED + 1).read_to_end(&mut plain).ok()?;
-    (plain.len() as u64 <= MAX_INFLATED).then(|| plain.into())
-}
-
-/// Headers of a message (mesh.md §7.2). Empty ones are left out.
-fn head(ask: &Ask, reply: &Reply, mailbox: &str, id: MessageId, message: &Message, chunk: u32) -> Headers {
-    let mut headers: Headers = Vec::with_capacity(24);
-    let mut add = |name, value: Bytes| {
-        if !value.is_empty() {
-            headers.push((name, value));
-        }
-    };
-    let text = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-    let fixed = Bytes::from_static;
-    // The sender may look at its own copy, in which the other party is the recipient.
-    let (from, to) = match reply.own {
-        Some(_) => (mailbox, message.party.mailbox.as_str()),
-        None => (message.party.mailbox.as_str(), mailbox),
-    };
-    let whole = ask.version >= 2 && message.chunks <= 1 && !message.content_type.is_empty();
-    let content_type = if whole { message.content_type.clone() } else { fixed(b"application/octet-stream") };
-    add("content-type", content_type);
-    add("last-modified", text(&time::http_date(message.changed(id))));
-    add("mex-from", text(from));
-    add("mex-to", text(to));
-    add("mex-workflowid", message.workflow.clone());
-    add("mex-messageid", text(&id.to_string()));
-    add("mex-messagetype", fixed(if message.report { b"REPORT" } else { b"DATA" }));
-    add("mex-addresstype", fixed(b"ALL"));
-    add("mex-version", fixed(b"1.0"));
-    add("mex-localid", message.local_id.clone());
-    add("mex-partnerid", message.partner_id.clone());
-    add("mex-subject", message.subject.clone());
-    let named = if message.file_name.is_empty() { format!("{id}.dat").into() } else { message.file_name.clone() };
-    add("mex-filename", named);
-    let at = if message.accepted == 0 { id.millis() } else { message.accepted };
-    add("mex-statustimestamp", text(&time::compact(at)));
-    if message.report {
-        add("mex-statuscode", text(&message.error.code));
-        add("mex-statusevent", text(&message.error.event));
-        add("mex-statusdescription", text(&message.error.text));
-        add("mex-statussuccess", fixed(b"ERROR"));
-        add("mex-linkedmsgid", message.linked_id().map(|id| text(&id.to_string())).unwrap_or_default());
-        return headers;
-    }
-    add("mex-chunk-range", text(&format!("{chunk}:{}", message.chunks)));
-    add("mex-total-chunks", text(&message.chunks.to_string()));
-    add("mex-content-checksum", message.checksum.clone());
-    add("mex-content-type", message.content_type.clone());
-    add("mex-content-encrypted", fixed(if message.encrypted { b"Y" } else { b"" }));
-    add("mex-statuscode", fixed(b"00"));
-    add("mex-statusevent", fixed(b"TRANSFER"));
-    add("mex-statusdescription", fixed(b"Transferred to recipient mailbox"));
-    add("mex-statussuccess", fixed(b"SUCCESS"));
-    headers
 }

@@ -6,7 +6,7 @@
 //! route(method, path, query)                 which interaction
 //! mesh.at_once(route, headers)               pings, 404, 405: answered without the engine
 //! mesh.worth_reading(route, headers, …)      a large body of a caller without a valid token is not read
-//! mesh.ask(route, headers, body, site)       → Ask { calls, … }: commands, with the keys of their partitions
+//! mesh.ask(route, headers, body, site)       → Ask { calls, … }: commands with their partition keys, or a Response
 //! engine.submit(call) for each of the calls  → reply bytes, index
 //! Reply::of(bytes)                           → does it need a view at that index? deliveries to await?
 //! mesh.answer(ask, reply, site, view)        → Response
@@ -24,7 +24,7 @@
 //! | `deliver` | the other mailbox's half; into and out of the inbox |
 //! | `timers` | expiry, reports, removal, sweeping |
 //! | `rows` | the records that are stored, their keys, and the helpers that keep indexes in step |
-//! | `answer`, `track`, `rich`, `lookup` | reply and view → response of version 1 or 2 |
+//! | `answer`, `download`, `track`, `rich`, `lookup` | reply and view → response of version 1 or 2 |
 //! | `refusal` | every error of the specification, once |
 //!
 //! Invariants:
@@ -41,6 +41,7 @@ mod collect;
 pub mod command;
 mod decide;
 mod deliver;
+mod download;
 mod headers;
 mod lookup;
 mod query;
@@ -183,6 +184,8 @@ pub struct Response {
 pub enum Body {
     Empty,
     Bytes(Bytes),
+    /// Gunzipped while streaming: too dense to be inflated in memory.
+    Inflate(Bytes),
     /// A blob, streamed by the edge.
     Blob {
         digest: [u8; 32],
@@ -198,4 +201,6 @@ pub enum Transfer {
     AsIs,
     /// Gunzipped while streaming, for a caller that does not take gzip; the length is not known beforehand.
     Inflate,
+    /// Gzipped while streaming, as one member; the length is not known beforehand.
+    Zip,
 }

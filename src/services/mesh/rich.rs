@@ -44,8 +44,11 @@ pub fn page(
     for (key, value) in rows.into_iter().take(wanted) {
         let id = rows::id_at_end(table, &key)?;
         let message = Message::decode(&value).map_err(|e| Fault::Row(table, e))?;
-        list.raw_item(&line(id, &message, &own, table == Table::Sent));
         last = Some(id);
+        // A recipient sees nothing of a message that is not complete (mesh.md §8); such a page is short.
+        if table == Table::Sent || message.accepted != 0 {
+            list.raw_item(&line(id, &message, &own, table == Table::Sent));
+        }
     }
     let side = if table == Table::Sent { "outbox" } else { "inbox" };
     let link = format!(

@@ -293,10 +293,11 @@ fn upper(segment: &str) -> Option<String> {
     text(segment).map(|text| text.to_uppercase())
 }
 
-/// Chunk numbers are 1-based (mesh.md §8); `None` for anything else.
+/// Chunk numbers are 1-based (mesh.md §8); `None` for anything else. One too large to count is beyond every message.
 fn chunk_number(segment: &str) -> Option<u32> {
-    let digits = !segment.is_empty() && segment.len() <= 9 && segment.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| segment.parse().ok()).flatten().filter(|n| *n >= 1)
+    let text = text(segment)?;
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u32::MAX)).filter(|n| *n >= 1)
 }
 
 fn parse_query(query: &str) -> Query {
@@ -346,8 +347,8 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(
-            [chunk("1"), chunk("12"), chunk("0"), chunk("x"), chunk("-1")],
-            [Some(1), Some(12), None, None, None]
+            [chunk("1"), chunk("%31"), chunk("0"), chunk("x"), chunk("-1"), chunk("99999999999")],
+            [Some(1), Some(1), None, None, None, Some(u32::MAX)]
         );
         let Route::List { query, .. } =
             route("GET", "/messageexchange/A/inbox", "workflow_filter=%21a+b&max_results=10")

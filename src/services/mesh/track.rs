@@ -90,7 +90,8 @@ fn second_version(id: MessageId, message: &Message) -> Bytes {
     body.end()
 }
 
-fn smtp(mailbox: &str) -> String {
+/// A mailbox as the mail address it once had; empty for none.
+pub fn smtp(mailbox: &str) -> String {
     if mailbox.is_empty() { String::new() } else { format!("{}@dts.nhs.uk", mailbox.to_lowercase()) }
 }
 

@@ -87,15 +87,23 @@ impl Mesh {
         }
     }
 
-    /// Turns a request into commands.
-    pub fn ask(&self, route: &Route, headers: &HeaderMap, body: BodyInfo, site: &dyn Reader, attempt: Attempt) -> Ask {
+    /// Turns a request into commands. What can be refused without a decision of the leader's is refused here: bad
+    /// bodies of the test mode.
+    pub fn ask(
+        &self,
+        route: &Route,
+        headers: &HeaderMap,
+        body: BodyInfo,
+        site: &dyn Reader,
+        attempt: Attempt,
+    ) -> Result<Ask, Response> {
         let mut ask = Ask {
             interaction: route.name(),
             calls: vec![],
             every: false,
             route: route.clone(),
             version: version(headers).unwrap_or(1),
-            gzip: accepts_gzip(value(headers, "accept-encoding")),
+            gzip: headers.get_all("accept-encoding").iter().any(|v| accepts_gzip(v.as_bytes())),
             page: Page::default(),
             mailbox: route.authenticates().unwrap_or_default().to_owned(),
             token: authorization(headers),
@@ -108,12 +116,13 @@ impl Mesh {
             route,
             Route::AdminReset { .. } | Route::AdminReport | Route::AdminEvent { .. } | Route::AdminMessage { .. }
         ) {
-            self.ask_test_mode(&mut ask, body, site);
+            ask.every = matches!(route, Route::AdminReset { .. });
+            ask.calls = self.test_mode(route, body, site).map_err(|refused| answer::problem(&refused, ask.version))?;
         } else if let Some(enquiry) = enquiry(route, headers) {
             let key = [&enquiry.mailbox, &enquiry.ods, &enquiry.workflow].into_iter().find(|k| !k.is_empty());
             ask.calls = vec![call(key.map_or("mesh", |k| k), enquiry.clone().into())];
         }
-        ask
+        Ok(ask)
     }
 
     /// The command that lets an attempt's token come again, where the attempt was one with a token. Submit it when

@@ -38,7 +38,7 @@ pub fn boolean(value: &[u8]) -> bool {
     [&b"y"[..], b"yes", b"t", b"true", b"on", b"1"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
-/// Whether an `Accept-Encoding` lets gzip through: named, or `*`, and not with a weight of nothing.
+/// Whether an `Accept-Encoding` lets gzip through: named, and not with a weight of nothing. `*` is no wish for it.
 pub fn accepts_gzip(value: &[u8]) -> bool {
     value.split(|&b| b == b',').any(|choice| {
         let mut parts = choice.split(|&b| b == b';').map(<[u8]>::trim_ascii);

@@ -23,13 +23,13 @@ pub const RULES: &[Rule] = &[
     Rule { interaction: "trial.not_found", admits: Admits::AnyCertificate, spec: "" },
 ];
 
-/// `GET /open`, `POST /write` (any body), `GET /read/N` and `GET /inflate/N` (the Nth stored body).
+/// `GET /open`, `POST /write` (any body), `GET /read/N`, `GET /inflate/N` and `GET /zip/N` (the Nth stored body).
 pub struct Trial;
 
 struct Asked {
     name: &'static str,
     stored: Option<Stored>,
-    inflate: bool,
+    coding: Coding,
     replies: Vec<Bytes>,
 }
 
@@ -47,17 +47,21 @@ impl Protocol for Trial {
         let name = match (head.method.as_str(), head.uri.path()) {
             ("GET", "/open") => "trial.open",
             ("POST", "/write") => "trial.write",
-            ("GET", path) if path.starts_with("/read/") || path.starts_with("/inflate/") => "trial.read",
+            ("GET", path) if ["/read/", "/inflate/", "/zip/"].iter().any(|p| path.starts_with(p)) => "trial.read",
             _ => "trial.not_found",
         };
-        let inflate = head.uri.path().starts_with("/inflate/");
+        let coding = match head.uri.path().split('/').nth(1) {
+            Some("inflate") => Coding::Inflate,
+            Some("zip") => Coding::Zip,
+            _ => Coding::AsIs,
+        };
         let stored = head.uri.path().rsplit('/').next().and_then(|hex| {
             let (digest, len) = hex.split_once('-')?;
             let digest: Vec<u8> =
                 (0..32).map(|i| u8::from_str_radix(digest.get(2 * i..2 * i + 2)?, 16).ok()).collect::<Option<_>>()?;
             Some(Stored { digest: digest.try_into().ok()?, len: len.parse().ok()? })
         });
-        Box::new(Asked { name, stored, inflate, replies: vec![] })
+        Box::new(Asked { name, stored, coding, replies: vec![] })
     }
 }
 
@@ -93,7 +97,7 @@ impl Exchange for Asked {
                 Some(body) => Next::Answer(Reply {
                     status: 200,
                     headers: vec![],
-                    body: ReplyBody::Stored { body, inflate: self.inflate },
+                    body: ReplyBody::Stored { body, coding: self.coding },
                 }),
                 None => Next::Answer(text(404, "no such body")),
             };

@@ -158,7 +158,7 @@ fn a_refused_request_has_used_its_token_all_the_same() {
 fn attempt(site: &mut Site, token: &str, number: u64, forgiven: Vec<u64>, body: &[u8]) -> (super::super::Ask, Reply) {
     let headers = header_map(&[("authorization", token), ("mex-to", B), ("mex-workflowid", "TEST_WORKFLOW")]);
     let route = route("POST", "/messageexchange/X26ABC1/outbox", "");
-    let ask = site.mesh.ask(&route, &headers, inline(body), &site.registry, Attempt { number, forgiven });
+    let ask = site.mesh.ask(&route, &headers, inline(body), &site.registry, Attempt { number, forgiven }).unwrap();
     let payload = ask.calls[0].payload.clone();
     let reply = site.command(A.as_bytes(), payload);
     (ask, reply)

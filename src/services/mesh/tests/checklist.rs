@@ -105,14 +105,14 @@ fn item_13_an_identical_token_after_503() {
             let route = route(method, &format!("/messageexchange/{B}/{path}"), "");
             for (number, status) in [(1, None), (2, Some(403))] {
                 let attempt = Attempt { number: number + site.sequence, forgiven: vec![] };
-                let ask = site.mesh.ask(&route, &headers, BodyInfo::None, &site.registry, attempt);
+                let ask = site.mesh.ask(&route, &headers, BodyInfo::None, &site.registry, attempt).unwrap();
                 let reply = site.command(B.as_bytes(), ask.calls[0].payload.clone());
                 assert_eq!(reply.problem.map(|p| p.status), status, "{method}");
                 if status.is_none() {
                     let release = site.mesh.release(&ask).unwrap();
                     site.command(&release.key, release.payload);
                     let attempt = Attempt { number: 1_000_000 + site.sequence, forgiven: vec![] };
-                    let again = site.mesh.ask(&route, &headers, BodyInfo::None, &site.registry, attempt);
+                    let again = site.mesh.ask(&route, &headers, BodyInfo::None, &site.registry, attempt).unwrap();
                     let reply = site.command(B.as_bytes(), again.calls[0].payload.clone());
                     assert_eq!(reply.problem, None, "{method}");
                     if method == "GET" {

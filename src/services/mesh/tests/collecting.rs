@@ -122,6 +122,7 @@ fn rows_of_another_release_are_a_fault_not_an_absence() {
         &site.registry,
         Attempt::default(),
     );
+    let ask = ask.unwrap();
     let command = Command { payload: ask.calls[0].payload.clone(), ..Default::default() };
     assert!(MeshCommand::decode(&command.payload).is_ok());
     let failed = site.decide(0, |mesh, draft, stamp| mesh.decide(draft, stamp, &command).is_err());

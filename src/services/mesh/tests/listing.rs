@@ -163,3 +163,17 @@ proptest! {
         prop_assert_eq!(seen, sent);
     }
 }
+
+#[test]
+fn a_rich_inbox_shows_nothing_that_is_not_complete() {
+    for mut site in sites() {
+        let whole = site.send(b"x", &[]);
+        let half = site.send(b"x", &[("mex-chunk-range", "1:2")]);
+        let ids = |page: &Value| {
+            let lines = page["messages"].as_array().unwrap().clone();
+            lines.iter().map(|m| m["message_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&json(&site.get(B, "inbox/rich"))), std::slice::from_ref(&whole));
+        assert_eq!(ids(&json(&site.get(A, "outbox/rich"))), [half, whole]);
+    }
+}

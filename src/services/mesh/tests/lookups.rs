@@ -129,7 +129,8 @@ fn the_test_mode_makes_reports_and_events() {
         let made = site.raw("POST", "/messageexchange/admin/report", &[], inline(body));
         let got = site.get(A, &format!("inbox/{}", json(&made)["message_id"].as_str().unwrap()));
         assert_eq!((header(&got, "mex-statuscode").as_str(), header(&got, "mex-subject").as_str()), ("14", "NDR: S"));
-        assert_eq!(site.raw("POST", "/messageexchange/admin/report", &[], inline(b"{}")).status, 404);
+        let nobody = br#"{"mailbox_id":"NOBODY","workflow_id":"W","status":"undeliverable"}"#;
+        assert_eq!(site.raw("POST", "/messageexchange/admin/report", &[], inline(nobody)).status, 404);
 
         let id = site.send(b"x", &[]);
         let event = |site: &mut Site, status: &str| {
@@ -141,8 +142,37 @@ fn the_test_mode_makes_reports_and_events() {
         assert_eq!(event(&mut site, "accepted"), 200);
         assert_eq!((site.inbox(B).len(), site.status(&id).as_str()), (1, "accepted"));
         let unknown = "/admin/message/20200101000000000000_ABCDEF/event";
-        assert_eq!(site.raw("POST", unknown, &[], inline(b"{}")).status, 404);
+        assert_eq!(site.raw("POST", unknown, &[], inline(br#"{"status":"error"}"#)).status, 404);
         let details = site.raw("GET", "/admin/mailbox/X26ABC1", &[], BodyInfo::None);
         assert_eq!(json(&details)["mailbox_id"], A);
     }
+}
+
+#[test]
+fn bad_bodies_of_the_test_mode_are_refused_and_change_nothing() {
+    let mut site = Site::new(3, MeshOptions { test_endpoints: true, ..Default::default() });
+    let id = site.send(b"x", &[]);
+    let before = format!("{:?}", site.partitions.iter().map(|p| &p.0).collect::<Vec<_>>());
+    let good = r#""mailbox_id":"X26ABC1","workflow_id":"W""#;
+    for (body, field) in [
+        (String::new(), "json"),
+        ("{".into(), "json"),
+        ("[]".into(), "json"),
+        ("[".repeat(10_000), "json"),
+        ("{}".into(), "status"),
+        (format!(r#"{{{good},"status":"lost"}}"#), "status"),
+        (format!(r#"{{{good},"status":"error","description":"d"}}"#), "code"),
+        (format!(r#"{{{good},"status":"undeliverable","subject":7}}"#), "subject"),
+        (format!(r#"{{{good},"status":"undeliverable","subject":"a\u0000"}}"#), "subject"),
+        (r#"{"status":"undeliverable","workflow_id":"W"}"#.into(), "mailbox_id"),
+    ] {
+        let answer = site.raw("POST", "/messageexchange/admin/report", &[], inline(body.as_bytes()));
+        assert_eq!((answer.status, &json(&answer)["detail"][0]["loc"]), (400, &serde_json::json!(["body", field])));
+    }
+    let path = format!("/admin/message/{id}/event");
+    for body in ["", "null", "{}", r#"{"status":"lost"}"#, r#"{"status":"error","code":"\n"}"#] {
+        assert_eq!(site.raw("POST", &path, &[], inline(body.as_bytes())).status, 400, "{body}");
+    }
+    assert_eq!(site.raw("POST", &path, &[], BodyInfo::TooLarge).status, 413);
+    assert_eq!(before, format!("{:?}", site.partitions.iter().map(|p| &p.0).collect::<Vec<_>>()));
 }

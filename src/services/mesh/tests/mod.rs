@@ -6,6 +6,7 @@ mod authorization;
 mod checklist;
 mod chunks;
 mod collecting;
+mod downloads;
 mod expiry;
 mod formats;
 mod hostile;
@@ -186,7 +187,10 @@ impl Site {
         }
         self.count += 1;
         let attempt = Attempt { number: self.count, forgiven: vec![] };
-        let ask = self.mesh.ask(&route, &headers, body, &self.registry, attempt);
+        let ask = match self.mesh.ask(&route, &headers, body, &self.registry, attempt) {
+            Ok(ask) => ask,
+            Err(refused) => return refused,
+        };
         let mut answer = None;
         for call in &ask.calls {
             let partition = self.partition_of(&call.key);
@@ -308,7 +312,7 @@ fn text(response: &Response) -> Vec<u8> {
     match &response.body {
         Body::Empty => vec![],
         Body::Bytes(bytes) => bytes.to_vec(),
-        Body::Blob { digest, .. } => panic!("a blob {digest:?}"),
+        Body::Inflate(_) | Body::Blob { .. } => panic!("a stream: {:?}", response.headers),
     }
 }
 

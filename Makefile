@@ -53,6 +53,8 @@ cluster: build
 tree:
 	@bash tests/tree
 
-## bench: the figures of docs/performance.md, on a demo site of its own.
+## bench: the figures of docs/performance.md, on a demo site of its own; then the instructions of the hot parts.
 bench: build
 	bash benches/figures $(SPINE)
+	@command -v valgrind >/dev/null || apt-get install -y --no-install-recommends valgrind || echo "valgrind cannot be installed"
+	$(CARGO) bench $(LOCKED) --bench hot

@@ -7,6 +7,7 @@ use crate::record;
 use crate::store::RowOp;
 use crate::wire::record::{Malformed, Record, get_varint, put_varint};
 use bytes::{Buf, BufMut, Bytes};
+use std::cell::RefCell;
 
 record! {
     /// One batch.
@@ -137,9 +138,7 @@ impl Entry {
         let length = self.length as usize;
         let plain = match self.packing {
             0 => self.rows.clone(),
-            PACKED_ZSTD if length <= MAX_ROWS => {
-                zstd::bulk::decompress(&self.rows, length).map_err(|_| EntryError::Unpack)?.into()
-            }
+            PACKED_ZSTD if length <= MAX_ROWS => unpack(&self.rows, length).ok_or(EntryError::Unpack)?.into(),
             PACKED_ZSTD => return Err(EntryError::Unpack),
             other => return Err(EntryError::Packing(other)),
         };
@@ -148,6 +147,20 @@ impl Entry {
         }
         Ok(read_rows(plain)?)
     }
+}
+
+/// A decompressor's tables are larger than most entries: each thread keeps one.
+fn unpack(packed: &[u8], length: usize) -> Option<Vec<u8>> {
+    thread_local! {
+        static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+    }
+    ZSTD.with_borrow_mut(|slot| {
+        let zstd = match slot {
+            Some(zstd) => zstd,
+            None => slot.insert(zstd::bulk::Decompressor::new().ok()?),
+        };
+        zstd.decompress(packed, length).ok()
+    })
 }
 
 fn read_rows(mut run: Bytes) -> Result<Vec<RowOp>, Malformed> {

@@ -13,9 +13,10 @@ use super::{Applied, StoreError};
 use crate::wire::record::Record;
 use bytes::Bytes;
 use std::{
-    ops::Range,
+    collections::BTreeMap,
+    ops::{Bound, Range},
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -34,6 +35,8 @@ const BATCH_CHANGES: usize = 32;
 const BATCH_BYTES: usize = 512 << 10;
 /// Index entries read ahead by a scan.
 const INDEX_PAGE: usize = 16;
+/// Places remembered of a tree: the bounds of 128 MiB of rows, in some 2 MiB (P6).
+const MOST_PLACES: usize = 8192;
 
 /// What a restart starts from.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +70,12 @@ pub struct BlockTree {
     next_id: AtomicU64,
     /// Held for writing while blocks are split or joined: a scan sees one shape.
     shape: RwLock<()>,
+    places: Mutex<Places>,
 }
+
+/// Places that were found lately: lower bound → upper bound (none: the end) and id. Asking the engine for one costs
+/// several microseconds, also for the many keys that are in no block, such as a token that was not used before.
+type Places = BTreeMap<Bytes, (Option<Bytes>, u64)>;
 
 /// A block's place: its lower bound and id.
 #[derive(Clone, Debug)]
@@ -92,6 +100,10 @@ fn number(bytes: &[u8]) -> Result<u64, StoreError> {
     Ok(u64::from_be_bytes(*bytes))
 }
 
+fn upto(key: &[u8]) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (Bound::Unbounded, Bound::Included(key))
+}
+
 /// The smallest key behind `key`.
 fn behind(key: &[u8]) -> Vec<u8> {
     let mut next = key.to_vec();
@@ -113,6 +125,7 @@ impl BlockTree {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             next_id: AtomicU64::new(next_id),
             shape: RwLock::new(()),
+            places: Mutex::default(),
         })
     }
 
@@ -144,9 +157,44 @@ impl BlockTree {
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let _shape = self.shape.read().unwrap_or_else(PoisonError::into_inner);
-        match self.floor(key)? {
+        match self.place_of(key)? {
             Some(place) => Ok(self.block(place.id, true)?.get(key)),
             None => Ok(None),
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`BlockTree::floor`], remembered. The caller holds the shape, so that what is put down here is as it is when
+    /// a flush comes to change it.
+    fn place_of(&self, key: &[u8]) -> Result<Option<Place>, StoreError> {
+        if let Some((lower, (upper, id))) = self.places().range::<[u8], _>(upto(key)).next_back()
+            && upper.as_ref().is_none_or(|upper| key < upper.as_ref())
+        {
+            return Ok(Some(Place { lower: lower.clone(), id: *id }));
+        }
+        let Some(place) = self.floor(key)? else { return Ok(None) };
+        let upper = self.after(&place.lower)?.map(|next| next.lower);
+        let mut places = self.places();
+        if places.len() >= MOST_PLACES {
+            places.clear();
+        }
+        places.insert(place.lower.clone(), (upper, place.id));
+        Ok(Some(place))
+    }
+
+    /// Forgets the places that changes of the index move: the one in whose range a bound comes to be or goes. Ranges
+    /// before and behind it stay true.
+    fn forget_places(&self, changes: &[Change]) {
+        let mut places = self.places();
+        for (key, _) in changes {
+            let Some((&INDEX, bound)) = key.split_first() else { continue };
+            let held = places.range::<[u8], _>(upto(bound)).next_back().map(|(lower, _)| lower.clone());
+            if let Some(lower) = held {
+                places.remove(&lower);
+            }
         }
     }
 
@@ -162,7 +210,7 @@ impl BlockTree {
     ) -> Result<Found, StoreError> {
         let mut out = Collect { rows: vec![], bytes: 0, limit, max_bytes };
         let _shape = self.shape.read().unwrap_or_else(PoisonError::into_inner);
-        let first = self.floor(&range.start)?.map_or_else(Bytes::new, |place| place.lower);
+        let first = self.place_of(&range.start)?.map_or_else(Bytes::new, |place| place.lower);
         let (mut from, mut to) = (prefixed(INDEX, &first).to_vec(), prefixed(INDEX, &range.end).to_vec());
         loop {
             let page = self.tree.range(&from, Some(&to), reverse, INDEX_PAGE)?;
@@ -232,6 +280,7 @@ impl BlockTree {
         };
         let Piece { changes, cached, .. } = piece;
         let _shape = self.shape.write().unwrap_or_else(PoisonError::into_inner);
+        self.forget_places(&changes);
         self.tree.batch(changes)?;
         for (id, block) in cached {
             match block {
@@ -263,6 +312,7 @@ impl BlockTree {
             }
             piece.cached.clear();
         }
+        self.places().clear();
         self.tree.batch(piece.changes)
     }
 
@@ -411,7 +461,7 @@ impl Merged {
         let block = self.block.take();
         let count = block.as_ref().map_or(0, Block::len);
         let mut at = 0;
-        for (key, value) in table.range(from, upper) {
+        for (key, value) in table.range(&from, upper.as_deref()) {
             if let Some(block) = &block {
                 while at < count && block.key(at) < key.as_ref() {
                     self.push(block.key_bytes(at), block.value(at));
@@ -424,7 +474,7 @@ impl Merged {
             }
             if let Some(value) = value {
                 self.changed = true;
-                self.push(key.clone(), value.clone());
+                self.push(key, value);
             }
         }
         if let Some(block) = &block {

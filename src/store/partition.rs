@@ -418,7 +418,7 @@ impl Reader for Partition {
             let memory = self.read();
             let frozen = || memory.frozen.as_ref().and_then(|f| f.0.get(key));
             if let Some(value) = memory.active.get(key).or_else(frozen) {
-                return Ok(value.clone());
+                return Ok(value);
             }
             memory.blocks.clone()
         };

@@ -13,11 +13,10 @@ pub struct Gathered {
 /// Takes up to `limit` changes of a range from two tables; the first hides the second.
 pub fn gather(over: &Table, under: Option<&Table>, range: &Range<Bytes>, reverse: bool, limit: usize) -> Gathered {
     let part = |table: &Table| {
-        let rows = table.range(range.start.clone(), Some(range.end.clone()));
+        let rows = table.range(&range.start, Some(&range.end));
         let one_more = limit.saturating_add(1);
-        let own = |(k, v): (&Bytes, &Option<Bytes>)| (k.clone(), v.clone());
         let mut rows: Vec<_> =
-            if reverse { rows.rev().map(own).take(one_more).collect() } else { rows.map(own).take(one_more).collect() };
+            if reverse { rows.rev().take(one_more).collect() } else { rows.take(one_more).collect() };
         let stopped = rows.len() > limit;
         rows.truncate(limit);
         (rows, stopped)

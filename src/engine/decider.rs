@@ -302,7 +302,8 @@ impl Decider {
                 break;
             }
         }
-        let proposed = match waiting.is_empty() {
+        // An errand that failed midway has left decisions in the batch, though nobody waits for it.
+        let proposed = match batch.ops.is_empty() && waiting.is_empty() {
             true => Ok(()),
             false => {
                 metrics::histogram!(names::ENGINE_BATCH_COMMANDS).record(waiting.len() as f64);
@@ -348,7 +349,8 @@ impl Decider {
     async fn chores(&mut self, reign: &mut Reign) -> Result<(), Over> {
         reign.ticks = reign.ticks.wrapping_add(1);
         let now = self.now(reign);
-        let forget = reign.ticks % FORGET_EVERY == 1;
+        // What is on its way may renew a request that the store still shows as expired.
+        let forget = reign.ticks % FORGET_EVERY == 1 && self.slot.flights.len() == 0;
         let head_due = self.head_due(reign, now);
         if (reign.next_timer > now && !forget && !head_due) || self.slot.flights.len() >= MAX_FLIGHTS {
             return Ok(());

@@ -75,6 +75,8 @@ impl Inner {
                 Ok(outcome) => return Ok(outcome),
                 Err(Setback::NotLeader) => {}
                 Err(Setback::Unavailable(Unavailable::Unknown)) if repeatable => verdict = Unavailable::Unknown,
+                // An earlier try may have had its effect: "nothing was done" would be a guess.
+                Err(Setback::Unavailable(_)) if verdict == Unavailable::Unknown => return Err(verdict),
                 Err(Setback::Unavailable(why)) => return Err(why),
             }
             let again = Instant::now() + pause;

@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// How long a node asks its peers for what it lost before it gives up its past and comes back as its next incarnation:
@@ -266,7 +266,11 @@ async fn engine(
 /// Bodies above the inline limit. Uploads count the voters of the site group: every node stores bodies.
 fn bulk(node: &Node, site: &Group, blobs: Blobs, transport: &Arc<dyn Transport>, router: &Arc<Router>) -> Bulk {
     let site = site.clone();
-    let voters = move || site.members().into_iter().filter(|m| m.voter).map(|m| m.id.node()).collect();
+    // While one incarnation gives its vote to the next both have one: a node stores a body once.
+    let voters = move || {
+        let votes: BTreeSet<NodeNumber> = site.members().into_iter().filter(|m| m.voter).map(|m| m.id.node()).collect();
+        votes.into_iter().collect()
+    };
     let me = NodeNumber(node.settings.node.number);
     let bulk = Bulk::new(me, blobs, transport.clone(), Arc::new(voters), node.world.rng.clone());
     bulk.claim(router);

@@ -196,3 +196,19 @@ async fn a_delivery_into_unreadable_rows_waits_and_is_never_set_aside() {
     }
     until("it is delivered", || site.count(1, away) == 1).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_lost_answer_a_refusal_is_not_taken_for_nothing_done() {
+    let site = Site::with(1, |options| options.patience = Duration::from_secs(10));
+    site.wires.lose_answers.store(true, Ordering::SeqCst);
+    let engine = site.engines[1].clone();
+    let asked = Command { request_id: "r".into(), ..ask("add", "A") };
+    let asked = tokio::spawn(async move { engine.submit(asked).await });
+    until("it is done", || site.count(0, "A") == 1).await;
+    for free in &site.outside.free {
+        free.store(1 << 29, Ordering::SeqCst);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    site.wires.lose_answers.store(false, Ordering::SeqCst);
+    assert_eq!(asked.await.unwrap().unwrap_err(), Unavailable::Unknown);
+}

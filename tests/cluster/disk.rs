@@ -112,11 +112,19 @@ fn a_running_node_finds_what_rots_and_mends_it() {
         snapshots(&data).last().filter(|path| path.exists()).into_iter().for_each(|path| rot::flip_every(path, 4096));
         (repaired() > before).then_some(())
     });
-    let body =
-        wait_for("a body", || rot::files(&data.join("blobs")).pop().filter(|path| !path.starts_with("unfinished")));
-    let whole = fs::read(&body).expect("a body");
-    rot::flip(&body, whole.len() as u64 / 2);
-    wait_for("the body to be fetched again", || (fs::read(&body).ok()? == whole).then_some(()));
+    // Bodies come and go too: one that was collected meanwhile is no damage, and another is taken.
+    let mut rotten: Option<(PathBuf, Vec<u8>)> = None;
+    wait_for("a body to be fetched again", || match &rotten {
+        Some((path, whole)) if path.exists() => (fs::read(path).ok()? == *whole).then_some(()),
+        _ => {
+            let path =
+                rot::files(&data.join("blobs")).into_iter().find(|p| !p.parent().unwrap().ends_with("unfinished"))?;
+            let whole = fs::read(&path).ok()?;
+            rot::flip(&path, whole.len() as u64 / 2).ok()?;
+            rotten = Some((path, whole));
+            None
+        }
+    });
     assert_eq!(scene.demo.pid(victim), process, "all that went without a restart");
     // Rows: the engine holds its pages in memory, so a new process is the first to read what rots under it.
     rot::files(&data.join("store/sled")).iter().for_each(|file| rot::flip_every(file, 512));

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
@@ -17,18 +18,18 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Turns bits of the byte at `at` over, in place.
-pub fn flip(path: &Path, at: u64) {
-    let file = File::options().read(true).write(true).open(path).expect("the file is there");
+/// Turns bits of the byte at `at` over, in place. Fails where a running node has just removed the file.
+pub fn flip(path: &Path, at: u64) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
     let mut byte = [0];
-    file.read_exact_at(&mut byte, at).expect("the byte is there");
-    file.write_all_at(&[byte[0] ^ 0x55], at).expect("the byte is written");
+    file.read_exact_at(&mut byte, at)?;
+    file.write_all_at(&[byte[0] ^ 0x55], at)
 }
 
-/// Turns a byte in every so many over.
+/// Turns a byte in every so many over, for as long as the file is there.
 pub fn flip_every(path: &Path, step: u64) {
     let bytes = fs::metadata(path).map_or(0, |m| m.len());
-    (0..bytes).skip(step as usize / 2).step_by(step as usize).for_each(|at| flip(path, at));
+    (0..bytes).skip(step as usize / 2).step_by(step as usize).take_while(|at| flip(path, *at).is_ok()).for_each(drop);
 }
 
 /// Overwrites a stretch.
@@ -79,7 +80,7 @@ pub fn log_entry(data: &Path) {
     let (path, found) = fullest(data);
     let entries: Vec<&Record> = found.iter().filter(|r| r.kind == ENTRY && r.len > 8).collect();
     let victim = entries[entries.len() / 2];
-    flip(&path, victim.at + HEAD + victim.len / 2);
+    flip(&path, victim.at + HEAD + victim.len / 2).expect("the log is there");
 }
 
 /// Makes the last record that says what the node had promised in votes unreadable, with everything before it.

@@ -186,11 +186,15 @@ fn carry_out(
     verified: &Verified<'_>,
     how: &Use,
 ) -> Result<(Reply, String), Fault> {
-    let content = if interaction == Interaction::Send { send::content(request) } else { 0 };
+    let content = match interaction {
+        Interaction::Send => Some(send::content(request)),
+        Interaction::SendChunk => Some(send::chunk_content(request)),
+        _ => None,
+    };
     let answer = match (&request.refusal, request.unread, how) {
         (Some(problem), ..) => Err(problem.clone().into()),
         (None, true, _) => Err(refusal::try_again().into()),
-        (None, false, Use::Again(_, used)) if !used.message.is_empty() && used.content == content => {
+        (None, false, Use::Again(_, used)) if !used.message.is_empty() && Some(used.content) == content => {
             Ok(Reply { message: used.message.clone(), deliveries: true, ..Default::default() })
         }
         _ => interact(cx, request, interaction, &verified.mailbox),
@@ -205,11 +209,11 @@ fn carry_out(
     };
     reply.now = cx.now();
     if reply.problem.as_ref().is_none_or(|p| p.status != 503) {
-        let sent = interaction == Interaction::Send && reply.problem.is_none();
+        let sent = content.filter(|_| reply.problem.is_none());
         let used = UsedToken {
             attempt: request.attempt,
-            message: if sent { reply.message.clone() } else { Bytes::new() },
-            content: if sent { content } else { 0 },
+            message: sent.map(|_| reply.message.clone()).unwrap_or_default(),
+            content: sent.unwrap_or_default(),
             ..Default::default()
         };
         auth::spend(cx, verified, how, used)?;

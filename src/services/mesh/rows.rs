@@ -183,7 +183,8 @@ record! {
         1 => attempt: u64,
         /// Its request was answered with a status after which clients send the same token again.
         2 => released: bool,
-        /// The message that a send made, so that the same request again makes no second one.
+        /// The message that a send made, or a chunk belongs to, so that the same request again has no second effect and
+        /// gets the same answer.
         3 => message: Bytes,
         /// CRC32C over what was sent.
         4 => content: u32,

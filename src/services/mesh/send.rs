@@ -56,6 +56,14 @@ pub fn content(request: &Request) -> u32 {
     sum
 }
 
+/// The same for a later chunk; never equal to a whole send's.
+pub fn chunk_content(request: &Request) -> u32 {
+    let mut sum = crc32c::crc32c(b"chunk");
+    sum = crc32c::crc32c_append(sum, &request.chunk.to_be_bytes());
+    sum = crc32c::crc32c_append(sum, request.message.as_bytes());
+    crc32c::crc32c_append(sum, &request.body)
+}
+
 /// Takes a whole message or its first chunk.
 pub fn send(cx: &mut Cx<'_, '_>, request: &Request, own: &Mailbox) -> Answer {
     let headers = request.headers.clone().unwrap_or_default();

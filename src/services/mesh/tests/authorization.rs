@@ -189,6 +189,30 @@ fn a_released_token_comes_again_once_and_makes_no_second_message() {
 }
 
 #[test]
+fn the_last_chunk_again_after_an_unknown_outcome_gets_its_answer_again() {
+    for mut site in sites() {
+        let id = site.send(b"one", &[("mex-chunk-range", "1:2")]);
+        let token = token(A, "n", "7", "password", NOW);
+        let chunk = |site: &mut Site, number: u64, body: &[u8]| {
+            let headers = header_map(&[("authorization", token.as_str()), ("mex-chunk-range", "2:2")]);
+            let route = route("POST", &format!("/messageexchange/X26ABC1/outbox/{id}/2"), "");
+            let attempt = Attempt { number, forgiven: vec![] };
+            let ask = site.mesh.ask(&route, &headers, inline(body), &site.registry, attempt).unwrap();
+            let reply = site.command(A.as_bytes(), ask.calls[0].payload.clone());
+            (ask, reply)
+        };
+        let (ask, first) = chunk(&mut site, 1, b"two");
+        assert_eq!(first.problem, None);
+        let release = site.mesh.release(&ask).unwrap();
+        site.command(&release.key, release.payload.clone());
+        let (_, again) = chunk(&mut site, 2, b"two");
+        assert_eq!((again.problem, again.message), (None, first.message), "it was done, and that is the answer");
+        site.command(&release.key, site.mesh.release(&ask).unwrap().payload);
+        assert!(chunk(&mut site, 3, b"three").1.problem.is_some(), "another chunk is no repeat");
+    }
+}
+
+#[test]
 fn a_released_token_with_another_body_is_another_send() {
     let mut site = Site::new(1, MeshOptions::default());
     let token = token(A, "n", "1", "password", NOW);

@@ -130,7 +130,10 @@ impl RaftLogReader<Types> for LogStorage {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(outside(start), outside(end), APPEND_BYTES).await
+        let entries = self.read(outside(start), outside(end), APPEND_BYTES).await?;
+        // A follower numbers what it gets behind the entry before `start`: with the beginning cut off meanwhile, what
+        // is left would be logged under wrong indexes. The library takes nothing for a heartbeat and looks again.
+        Ok(if entries.first().is_some_and(|e| e.log_id.index == start) { entries } else { vec![] })
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

@@ -160,21 +160,43 @@ async fn fetch(
         let transport = &shared.parts.transport;
         let answer = transport.call(node, Lane::Bulk, kinds::LOG_FETCH, call.encode(), FETCH_PATIENCE).await?;
         let answer = FetchAnswer::decode(&answer).map_err(malformed)?;
-        for entry in answer.entries {
-            if entry.index != from || from == range.end {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer sent other entries than asked for"));
-            }
-            from += 1;
-            records.push(LogRecord {
-                index: entry.index,
-                term: entry.term,
-                leader: entry.leader,
-                payload: entry.content,
-            });
-        }
-        if records.is_empty() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        from = take(answer, from..range.end, &mut records)?;
     }
     Ok(records)
+}
+
+/// Takes an answer's entries, which must be the next of the range. Returns the index behind them. A peer whose log ends
+/// within the range answers nothing in the end: another is asked then.
+fn take(answer: FetchAnswer, left: Range<u64>, records: &mut Vec<LogRecord>) -> io::Result<u64> {
+    if answer.entries.is_empty() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut next = left.start;
+    for entry in answer.entries {
+        if entry.index != next || next == left.end {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer sent other entries than asked for"));
+        }
+        next += 1;
+        records.push(LogRecord { index: entry.index, term: entry.term, leader: entry.leader, payload: entry.content });
+    }
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(indexes: Range<u64>) -> FetchAnswer {
+        let entries = indexes.map(|index| FetchedRecord { index, term: 1, ..Default::default() }).collect();
+        FetchAnswer { entries, ..Default::default() }
+    }
+
+    #[test]
+    fn a_peer_whose_log_ends_within_the_damage_is_given_up() {
+        let mut records = vec![];
+        assert_eq!(take(answer(100..150), 100..200, &mut records).unwrap(), 150);
+        assert_eq!(take(answer(0..0), 150..200, &mut records).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(take(answer(151..200), 150..200, &mut records).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(take(answer(150..201), 150..200, &mut records).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
 }

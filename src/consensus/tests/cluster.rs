@@ -224,3 +224,31 @@ async fn leaderships_are_spread_over_the_members() {
     cluster.write(2, "data").await;
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_over_that_nobody_takes_costs_an_election_and_not_the_service() {
+    let cluster = Cluster::new(3, 1).await;
+    cluster.write(0, "before").await;
+    let leader = cluster.leader(0).await;
+    let target = cluster.running().map(|n| n.id).find(|id| *id != leader.id).unwrap();
+    let fence = leader.groups[0].clone();
+    // Readers never pause: their rounds must not keep a leader in office that the library lets write no more.
+    let reading = tokio::spawn(async move {
+        loop {
+            let _ = fence.read_index().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    cluster.net.cut(target.node());
+    // The library stops its heartbeats, so the third member stands for election, within the patience or after it.
+    let _ = leader.groups[0].hand_over(Some(target)).await;
+    let wait = until("another leads", || {
+        let led = |n: &&Node| n.id != leader.id && n.id != target && n.groups[0].leadership().borrow().leading;
+        cluster.running().any(|n| led(&n))
+    });
+    wait.await;
+    cluster.write(0, "after").await;
+    reading.abort();
+    cluster.net.heal(target.node());
+    cluster.end().await;
+}

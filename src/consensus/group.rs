@@ -68,6 +68,7 @@ impl Group {
         let (_, known) = state_of(&partition.applied()).map_err(|e| ConsensusError::Storage(e.to_string()))?;
         shared.learn(number, &members(known.membership()));
         let log = parts.log.group(number);
+        yield_to_snapshot(&log, &partition).await.map_err(|e| ConsensusError::Storage(e.to_string()))?;
         let progress = Arc::new(Progress::new());
         progress.applied.send_replace(partition.applied().index);
         let fatal = options.fatal.clone();
@@ -332,6 +333,23 @@ impl Group {
             metrics::gauge!(names::RAFT_TERM, "partition" => label).set(now.term as f64);
         }
     }
+}
+
+/// Cuts entries off that contradict a sealed snapshot ahead of the rows. A node that had led without a majority may die
+/// when a snapshot has come in whole and before its own tail was cut; the library would find the log at odds with the
+/// rows at every start. What a snapshot holds was committed, so what contradicts it never was.
+async fn yield_to_snapshot(log: &GroupLog, partition: &Partition) -> std::io::Result<()> {
+    let Some(sealed) = partition.snapshots().pop().map(|s| s.before) else { return Ok(()) };
+    let held = log.state().last.is_some_and(|(last, ..)| last >= sealed.index);
+    if sealed.index <= partition.applied().index || !held {
+        return Ok(());
+    }
+    let entry = log.read(sealed.index..sealed.index + 1, 1).await?.pop();
+    if entry.is_none_or(|entry| entry.term == sealed.term) {
+        return Ok(());
+    }
+    tracing::warn!(event = "raft.tail_cut", group = log.id(), from = sealed.index, "entries that were never committed");
+    log.truncate_after(sealed.index.checked_sub(1)).await
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,8 @@
-//! The door for new machines (JOIN), and changes of members asked of the site group's leader (MEMBERSHIP).
+//! The door for new machines (JOIN), changes of members asked of the site group's leader (MEMBERSHIP), and the list of
+//! those who are kept out.
 //!
-//! A token is used up on a majority before anything is signed (P5): shown twice, it opens once.
+//! A token is used up on a majority before anything is signed (P5): shown twice, it opens once. A machine that was taken
+//! out of the site does not come in again by itself.
 
 use super::{
     Node,

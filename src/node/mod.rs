@@ -5,7 +5,7 @@
 //! | `identity` `settle` | who this node is; how it comes back without its data |
 //! | `rooms` | opens world, log, store, peers, consensus, engine, in this order, and closes them in reverse |
 //! | `front` | the suppliers' listener, drained and taken up again |
-//! | `door` `token` | how a new machine joins; changes of members between nodes |
+//! | `door` `token` | how a new machine joins; changes of members between nodes; who is kept out |
 //! | `watch` | readiness: what `/readyz` says and what is told to systemd |
 //! | `scrub` | the slow walk over everything at rest |
 //! | `report` | what this node knows of itself and of the others, for status and its peers |

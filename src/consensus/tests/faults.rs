@@ -1,6 +1,7 @@
 //! Crashes of everyone at once, damage on disk, and a campaign of random faults under load.
 
 use super::*;
+use crate::log::LogRecord;
 use crate::seam::net::kinds;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -129,6 +130,42 @@ async fn a_damaged_snapshot_is_not_sent_but_replaced() {
     leader.groups[0].add_learner(again, address(node)).await.unwrap();
     cluster.start(again).await;
     all_equal(&cluster).await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_came_in_before_a_crash_wins_over_a_tail_that_was_never_committed() {
+    let mut cluster = Cluster::new(3, 1).await;
+    cluster.write(0, "before").await;
+    let leader = cluster.leader(0).await.id;
+    let index = cluster.leader(0).await.groups[0].read_index().await.unwrap();
+    cluster.all_have(0, index).await;
+    let victim = cluster.running().map(|n| n.id).find(|id| *id != leader).unwrap();
+    cluster.take(victim.node().0).kill().await;
+    let dir = cluster.dir.path().join(format!("node{}", victim.node()));
+    // Its own tail, from a time when it led and reached nobody.
+    let (log, _) = Log::open(world(), dir.join("log"), small().0).await.unwrap();
+    let (last, term, _) = log.group(0).state().last.unwrap();
+    let lost = |n| LogRecord { index: last + n, term, leader: victim.0, payload: payload_of("never committed") };
+    let (done, written) = tokio::sync::oneshot::channel();
+    log.group(0).append((1..=50).map(lost).collect(), Box::new(|r| drop(done.send(r))));
+    written.await.unwrap().unwrap();
+    log.close().await;
+    // The others go on in a later term; what they sealed has come in, and then it died.
+    cluster.leader(0).await.groups[0].hand_over(None).await.unwrap();
+    for n in 0..10 {
+        cluster.write(0, &format!("later {n}")).await;
+    }
+    let leader = cluster.leader(0).await;
+    leader.groups[0].trigger_snapshot().await.unwrap();
+    let info = leader.partition(0).snapshots().pop().unwrap();
+    assert!(info.before.term > term && (last + 1..last + 50).contains(&info.before.index));
+    let folder = dir.join("store/snapshots/p0");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::copy(&info.path, folder.join(info.path.file_name().unwrap())).unwrap();
+    cluster.start(victim).await;
+    all_equal(&cluster).await;
+    assert!(!cluster.node(victim.node().0).recorder.payloads().contains(&payload_of("never committed")));
     cluster.end().await;
 }
 

@@ -45,7 +45,8 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if format != Format::Table {
+            // A report of what is not well is the one document of its command already.
+            if format != Format::Table && failure.code != codes::CLI_DEGRADED.code {
                 let document = serde_json::json!({
                     "apiVersion": output::API_VERSION, "kind": "Error", "error": failure,
                 });
@@ -62,7 +63,6 @@ fn run(cli: Cli) -> failure::Done {
     match command {
         Command::Serve(args) => serve::run(&globals, args),
         Command::Bench(args) => bench_run(&globals, args),
-        Command::Config(args) => config::run(&globals, args.verb),
         Command::Explain(args) => explain::run(&globals, &args),
         Command::Generate(args) => generate::run(args),
         Command::Completions(args) => generate::completions(args.shell),
@@ -113,6 +113,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Workflow(args) => workflow::run(&globals, args.verb).await,
             Command::Audit(args) => audit::run(&globals, args.verb).await,
             Command::Trace(args) => trace::run(&globals, args).await,
+            Command::Config(args) => config::run(&globals, args.verb).await,
             Command::Doctor(args) => doctor::run(&globals, args).await,
             _ => Ok(()),
         }

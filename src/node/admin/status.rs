@@ -64,6 +64,12 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
     }))
 }
 
+/// Which files this node runs with, and every value: no secrets, those stay in files that keys only name. Answered from
+/// the first moment on.
+pub async fn config(node: Arc<Node>, _: AdminRequest) -> Told {
+    serde_json::to_value(&node.settings.told).map_err(fault)
+}
+
 pub async fn cluster(node: Arc<Node>, _: AdminRequest) -> Told {
     let rooms = rooms(&node)?;
     let told = report::gather(&node, rooms).await;

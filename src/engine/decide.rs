@@ -297,7 +297,7 @@ impl Rules {
             self.enter_rows(desk, batch, done, &command.request_id, now);
             return Decision { reply: old.reply, sent: old.sent.into_iter().map(unpack_sent).collect() };
         }
-        let sent = number_outbox(&mut desk.mark, &mut done);
+        let sent = number_outbox(&mut desk.mark, &mut done, now);
         if !command.request_id.is_empty() {
             let digest = rows::request_digest(command);
             let row = Remembered {
@@ -318,7 +318,7 @@ impl Rules {
     /// Turns what was done into rows of the batch: changes, outbox, timers, audit records, in this order.
     fn enter_rows(&self, desk: &mut Desk, batch: &mut Batch, mut done: Done, request_id: &str, now: EpochMillis) {
         let from = batch.ops.len();
-        number_outbox(&mut desk.mark, &mut done);
+        number_outbox(&mut desk.mark, &mut done, now);
         desk.mark.sequence = done.sequence;
         desk.mark.time = now;
         batch.decisions += done.decisions;
@@ -372,13 +372,13 @@ impl Rules {
     }
 }
 
-/// Gives outbox items their numbers and turns them into rows; nothing is left for a second call.
-fn number_outbox(mark: &mut Mark, done: &mut Done) -> Vec<(PartitionId, u64)> {
+/// Gives outbox items their numbers and time and turns them into rows; nothing is left for a second call.
+fn number_outbox(mark: &mut Mark, done: &mut Done, now: EpochMillis) -> Vec<(PartitionId, u64)> {
     let items = std::mem::take(&mut done.outbox);
     let mut sent = Vec::with_capacity(items.len());
     for (target, mut item) in items {
         mark.outbox += 1;
-        item.sequence = mark.outbox;
+        (item.sequence, item.at) = (mark.outbox, now);
         sent.push((target, item.sequence));
         done.rows.push(RowOp::Put { key: rows::outbox_key(target, item.sequence), value: item.encode(), fresh: true });
     }

@@ -1,6 +1,7 @@
 //! The engine as the node opens it and the rooms above use it.
 
 use super::apply::{Applier, Slot};
+use super::backlog::{self, Backlog, Board};
 use super::decide::Rules;
 use super::decider::Decider;
 use super::draft::Decide;
@@ -72,6 +73,8 @@ pub(super) struct Inner {
     pub doors: Vec<Door>,
     pub transport: Arc<dyn Transport>,
     pub space: Arc<Space>,
+    /// What waits in the outboxes delivered here.
+    pub board: Board,
 }
 
 /// Submits commands, reads at fences. Cheap to clone; the tasks behind it end with [`Engine::stop`].
@@ -126,8 +129,9 @@ impl Engine {
             tasks.spawn(fence_task(slot.id, group.clone(), transport.clone(), options.node, asked));
             doors.push(Door { slot: slot.clone(), group: group.clone(), queue, fences });
         }
-        tasks.spawn(space::watch(space.clone(), world, options.node, groups, transport.clone()));
-        let inner = Arc::new(Inner { options, map, doors, transport, space });
+        tasks.spawn(space::watch(space.clone(), world.clone(), options.node, groups, transport.clone()));
+        let inner = Arc::new(Inner { options, map, doors, transport, space, board: Board::default() });
+        tasks.spawn(backlog::tell(inner.clone(), world));
         for kind in [kinds::SUBMIT, kinds::READ_FENCE, kinds::ROOM] {
             router.claim(kind, Arc::new(Frames(inner.clone())));
         }
@@ -163,6 +167,11 @@ impl Engine {
     /// Reading fails while the partition is being rebuilt.
     pub fn local(&self, partition: PartitionId) -> Arc<dyn Reader + Send + Sync> {
         Arc::new(View::of(self.inner.doors[usize::from(partition.0)].slot.rows.clone()))
+    }
+
+    /// What waits here for delivery to another partition, and what was set aside as undeliverable.
+    pub fn backlog(&self) -> Backlog {
+        self.inner.backlog()
     }
 
     /// End of a partition's audit chain as this node has applied it.

@@ -4,6 +4,7 @@
 //! the same entry as the effect). `draft` is the pure half that services see; the rest moves bytes and waits.
 
 mod apply;
+mod backlog;
 pub mod bulk;
 mod decide;
 mod decider;
@@ -22,6 +23,7 @@ mod submit;
 mod view;
 
 pub use apply::Applier;
+pub use backlog::Backlog;
 pub use handle::{Engine, EngineOptions};
 pub use ports::{Agreement, Rows, Wait};
 pub use rows::{DeadLetter, Mark};

@@ -3,7 +3,7 @@
 use super::{
     audit, bench, cert, cluster, config, demo, doctor, explain,
     failure::{self, Failure},
-    generate, init, join, mailbox, node,
+    generate, init, join, mailbox, node, outbox,
     output::{Format, Output},
     party, serve, trace, workflow,
 };
@@ -126,6 +126,8 @@ pub enum Command {
     Mailbox(mailbox::Args),
     /// Register MESH workflows, their senders and receivers
     Workflow(workflow::Args),
+    /// See what could not be delivered within the site; retry or drop it
+    Outbox(outbox::Args),
     /// Verify and search the audit trail
     Audit(audit::Args),
     /// Follow a message or request by its id

@@ -20,6 +20,7 @@ pub mod init;
 pub mod join;
 pub mod mailbox;
 pub mod node;
+pub mod outbox;
 pub mod output;
 pub mod party;
 pub mod registry;
@@ -45,8 +46,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // A report of what is not well is the one document of its command already.
-            if format != Format::Table && failure.code != codes::CLI_DEGRADED.code {
+            if format != Format::Table && !failure.told {
                 let document = serde_json::json!({
                     "apiVersion": output::API_VERSION, "kind": "Error", "error": failure,
                 });
@@ -84,7 +84,8 @@ fn bench_run(globals: &args::Globals, args: bench::BenchArgs) -> failure::Done {
             "the load found nothing that works",
             "not one operation succeeded",
             "see the report above, and `spine status`",
-        )),
+        )
+        .after_a_report()),
         Err(e) => {
             Err(failure(&codes::CLI_USAGE, "the load cannot be run", format!("{e:#}"), "see `spine bench mesh --help`")
                 .with_exit(failure::exit::FAILED))
@@ -111,6 +112,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Party(args) => party::run(&globals, args.verb).await,
             Command::Mailbox(args) => mailbox::run(&globals, args.verb).await,
             Command::Workflow(args) => workflow::run(&globals, args.verb).await,
+            Command::Outbox(args) => outbox::run(&globals, args.verb).await,
             Command::Audit(args) => audit::run(&globals, args.verb).await,
             Command::Trace(args) => trace::run(&globals, args).await,
             Command::Config(args) => config::run(&globals, args.verb).await,

@@ -6,6 +6,7 @@
 mod apply;
 mod backlog;
 pub mod bulk;
+mod dead;
 mod decide;
 mod decider;
 pub mod draft;
@@ -24,6 +25,7 @@ mod view;
 
 pub use apply::Applier;
 pub use backlog::Backlog;
+pub use dead::{DeadLetterId, Settle, Settled};
 pub use handle::{Engine, EngineOptions};
 pub use ports::{Agreement, Rows, Wait};
 pub use rows::{DeadLetter, Mark};
@@ -131,4 +133,4 @@ impl Unavailable {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -34,6 +34,10 @@ record! {
         3 => ready: bool,
         4 => draining: bool,
         5 => groups: Vec<GroupStatus>,
+        /// Commands that wait here for another partition, of the partitions that it leads.
+        6 => waiting: u64,
+        /// When the oldest of them was sent, milliseconds since the epoch; 0 where none waits.
+        7 => oldest: u64,
     }
 }
 
@@ -54,12 +58,15 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
         let (group, leading) = (s.group, s.leadership.leading);
         GroupStatus { group, applied: s.applied, last: s.last, leading, committed: s.committed, ..Default::default() }
     };
+    let backlog = rooms.engine.backlog();
     NodeStatus {
         version: VERSION.into(),
         name: node.settings.node.name.clone(),
         ready: node.ready(),
         draining: node.draining(),
         groups: rooms.groups.iter().map(group).collect(),
+        waiting: backlog.waiting,
+        oldest: backlog.oldest,
         ..Default::default()
     }
 }

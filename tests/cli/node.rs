@@ -142,6 +142,22 @@ fn imports(node: &Served) {
     assert!(why.contains("line 2"), "{why}");
 }
 
+/// Nothing is undeliverable here; what is asked for anyway is said in words and exit codes.
+fn undelivered(node: &Served) {
+    let status = node.run(&["status", "--output", "json"]).ok().json();
+    assert_eq!(status["outbox"], json!({"waiting": 0, "oldest_seconds": 0, "dead_letters": 0}));
+    assert_eq!(node.run(&["outbox", "--output", "json"]).ok().json()["items"], json!([]));
+    node.run(&["outbox", "retry", "--all"]).ok();
+    let [what, _, fix, _] = node.run(&["outbox", "retry", "1.0.5"]).failed(6);
+    assert!(what.contains("1.0.5") && fix.contains("spine outbox list"), "{what} {fix}");
+    node.run(&["outbox", "drop", "1.0.5", "--yes"]).failed(6);
+    let [_, why, ..] = node.run(&["outbox", "drop", "one"]).failed(2);
+    assert!(why.contains("2.1.17"), "{why}");
+    node.run(&["outbox", "drop"]).failed(2);
+    let [_, why, ..] = node.run(&["outbox", "drop", "--all"]).failed(5);
+    assert!(why.contains("--yes"), "{why}");
+}
+
 /// Who names only the socket is told of the files and folders that the node runs with, not of the machine's own.
 fn from_elsewhere(node: &Served) {
     let elsewhere = tempfile::tempdir().unwrap();
@@ -159,7 +175,7 @@ fn from_elsewhere(node: &Served) {
     assert!(found("data folder").1.contains(node.dir.path().to_str().unwrap()), "{:?}", found("data folder"));
     // The test wrote that key for everyone to read.
     assert!(found("file modes").1.contains(node.dir.path().join("shared-key").to_str().unwrap()));
-    for check in ["membership", "peer certificate", "supplier certificate", "node"] {
+    for check in ["membership", "peer certificate", "supplier certificate", "node", "deliveries"] {
         assert_eq!(found(check).0, "OK", "{check}: {}", found(check).1);
     }
     let shown = run(&["config", "show", "node.data"]).ok().json();
@@ -190,6 +206,7 @@ fn looking(node: &Served) {
     let hops = node.run(&["trace", first["correlation_id"].as_str().unwrap(), "--output", "json"]).ok().json();
     assert_eq!(hops["hops"].as_array().unwrap().len(), 1);
     node.run(&["trace", "nothing"]).failed(6);
+    undelivered(node);
     let [_, why, ..] = node.run(&["node", "remove", "1", "--yes"]).failed(5);
     assert!(why.contains("no voter"), "{why}");
     let token = node.run(&["cluster", "invite", "--number", "2", "--quiet"]).ok().out;

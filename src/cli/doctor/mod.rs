@@ -75,5 +75,5 @@ pub async fn run(globals: &Globals, args: Args) -> Done {
     }
     let why = format!("{failures} checks failed, {warnings} warn");
     let failed = failure(&codes::CLI_DEGRADED, "not everything is well", why, "do what the last column says");
-    Err(failed.with_exit(if worst == Level::Fail { exit::FAILED } else { exit::DEGRADED }))
+    Err(failed.with_exit(if worst == Level::Fail { exit::FAILED } else { exit::DEGRADED }).after_a_report())
 }

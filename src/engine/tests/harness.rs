@@ -15,7 +15,7 @@ use std::{io, ops::Range, path::Path, sync::Arc, sync::Mutex, sync::atomic::*, t
 use tokio::sync::watch;
 
 /// A service for tests: payloads are words. `add K` counts a row up and answers the count; `send K` adds in the
-/// partition of K; `at MS K` adds when the time has come; `fault` faults; `refuse` writes and takes it back.
+/// partition of K; `grudge K` adds there once K was counted before, and faults until then; `at MS K` adds when the time has come; `fault` faults; `refuse` writes and takes it back.
 pub struct Counting;
 pub const COUNTING: ServiceId = ServiceId(200);
 
@@ -58,6 +58,13 @@ impl Decide for Counting {
             ["poison", key] => {
                 draft.send(Bytes::copy_from_slice(key.as_bytes()), COUNTING, "fault".into());
                 Ok("sent".into())
+            }
+            ["grudge", key] => {
+                draft.send(Bytes::copy_from_slice(key.as_bytes()), COUNTING, format!("relent {key}").into());
+                Ok("sent".into())
+            }
+            ["relent", key] if count_of(draft.get(&count_key(key).build())?) > 0 => {
+                Ok(Self::add(draft, key)?.to_string().into())
             }
             ["at", after, key] => {
                 let due = stamp.now + after.parse::<u64>().unwrap_or(0);

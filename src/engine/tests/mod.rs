@@ -1,9 +1,10 @@
 //! The engine's promises, attacked over an in-memory site: P1–P4 and the two rules of "decided once".
 
 mod backlog;
-mod harness;
+pub(crate) mod dead;
+pub(crate) mod harness;
 mod moving;
-mod once;
+pub(crate) mod once;
 
 use super::*;
 use crate::audit;

@@ -5,6 +5,7 @@
 
 mod apply;
 pub mod bulk;
+mod clocks;
 mod decide;
 mod decider;
 pub mod draft;
@@ -19,9 +20,11 @@ mod queue;
 mod rows;
 mod space;
 mod submit;
+mod survey;
 mod view;
 
 pub use apply::Applier;
+pub use clocks::{ClockReport, Standing};
 pub use handle::{Engine, EngineOptions};
 pub use ports::{Agreement, Rows, Wait};
 pub use rows::{DeadLetter, Mark};

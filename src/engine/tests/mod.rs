@@ -1,5 +1,6 @@
 //! The engine's promises, attacked over an in-memory site: P1–P4 and the two rules of "decided once".
 
+mod clocks;
 mod harness;
 mod moving;
 mod once;

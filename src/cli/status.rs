@@ -35,6 +35,7 @@ fn screen(told: &Value) -> String {
         ("peers", t("node.peer")),
         ("disk", format!("{} free of {}", t("disk.free"), t("disk.total"))),
         ("at rest", at_rest(told)),
+        ("clock", clock(told)),
         ("certificates", certificates(told)),
     ]);
     out.push('\n');
@@ -62,6 +63,15 @@ fn at_rest(told: &Value) -> String {
     };
     let mended = told["damage"]["mended_at_start"].as_array().map_or(0, Vec::len);
     format!("{checked}, {} damaged, {} repaired, {mended} mended at the start", t("damage.found"), t("damage.repaired"))
+}
+
+fn clock(told: &Value) -> String {
+    let ahead = told["clock"]["ahead_ms"].as_i64().unwrap_or(0) as f64 / 1000.0;
+    match told["clock"]["standing"].as_str().unwrap_or_default() {
+        "right" => format!("{ahead:+.3} s from the median of all nodes"),
+        "alone" => "no other clock is known".into(),
+        _ => told["clock"]["trouble"].as_str().unwrap_or("-").to_owned(),
+    }
 }
 
 fn certificates(told: &Value) -> String {

@@ -26,8 +26,9 @@ const BOUND: u64 = 5_000;
 const BACK_AT: u64 = BOUND / 2;
 /// How often clocks are compared: soon enough that a reign begins on a comparison which is there already.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
-/// A comparison so old says nothing about a reign that begins: one may take a second and a half with a silent node.
-const FRESH: Duration = Duration::from_secs(2);
+/// A comparison up to so old will do for a reign that begins: far more than one is late by on a busy machine, and far
+/// less than clocks that nobody sets need to part. One that was set is seen without a comparison.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// How this node's clock stands to the other voters'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +92,7 @@ impl ClockReport {
 #[derive(Clone, Copy, Debug, Default)]
 struct Compared {
     at: Option<Instant>,
-    /// It left no question that another one could answer.
+    /// It left nothing open that another one could answer.
     settled: bool,
     /// The zero kept is one that at least two clocks have had.
     vouched: bool,
@@ -195,8 +196,8 @@ impl Clocks {
         self.wake.notify_one();
     }
 
-    /// Before a reign begins: waits for a comparison if the last one is old, heard nobody, or left a doubt that a lost
-    /// answer may have caused. Two rounds at most, together no longer than a peer may take to answer.
+    /// Before a reign begins: waits for a comparison where no clock but this one vouches for the time yet: this node has
+    /// just started, or a lost answer has left a doubt. Two rounds at most, together no longer than a peer may take to answer.
     pub async fn fresh(&self) {
         let mut compared = self.compared.subscribe();
         let settled = |c: &Compared| c.settled && c.at.is_some_and(|at| at.elapsed() <= FRESH);
@@ -225,7 +226,7 @@ impl Clocks {
         if found.standing != was {
             tell(&found, others.len());
         }
-        let settled = asked == 0 || !matches!(found.standing, Standing::Alone | Standing::Doubt);
+        let settled = asked == 0 || found.vouched;
         self.compared.send_replace(Compared { at: Some(Instant::now()), settled, vouched: found.vouched });
     }
 }

@@ -34,6 +34,8 @@ record! {
         3 => ready: bool,
         4 => draining: bool,
         5 => groups: Vec<GroupStatus>,
+        /// What is wrong with its clock, in words for operators; empty while nothing is known to be.
+        6 => clock: String,
     }
 }
 
@@ -60,6 +62,7 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
         ready: node.ready(),
         draining: node.draining(),
         groups: rooms.groups.iter().map(group).collect(),
+        clock: rooms.engine.clock().trouble().unwrap_or_default(),
         ..Default::default()
     }
 }

@@ -207,6 +207,9 @@ impl FakeGroup {
     pub fn watchers_leader(&self) -> Option<u16> {
         self.state.lock().unwrap().leader.map(|n| n as u16)
     }
+    pub fn term(&self) -> u64 {
+        self.state.lock().unwrap().term
+    }
     fn tell(&self) {
         let state = self.state.lock().unwrap();
         let leader = state.leader.map(|n| RaftId::new(NodeNumber(n as u16 + 1), 0));
@@ -261,6 +264,8 @@ pub struct Wires {
     routers: Mutex<Vec<Arc<Router>>>,
     pub lose_answers: AtomicBool,
     pub calls: AtomicU64,
+    /// Milliseconds that an answer takes.
+    pub delay: AtomicU64,
     cut: Mutex<BTreeSet<u16>>,
 }
 
@@ -275,7 +280,13 @@ impl Transport for Wire {
                 return Err(io::ErrorKind::NotConnected.into());
             }
             let router = wires.routers.lock().unwrap()[usize::from(to.0) - 1].clone();
-            let answer = tokio::time::timeout(timeout, router.handle(from, kind, payload));
+            let delay = Duration::from_millis(wires.delay.load(Ordering::SeqCst));
+            let answer = tokio::time::timeout(timeout, async {
+                tokio::time::sleep(delay / 2).await;
+                let answer = router.handle(from, kind, payload).await;
+                tokio::time::sleep(delay / 2).await;
+                answer
+            });
             let answer = answer.await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
             if wires.lose_answers.load(Ordering::SeqCst) {
                 return Err(io::ErrorKind::ConnectionReset.into());

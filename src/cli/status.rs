@@ -37,6 +37,7 @@ fn screen(told: &Value) -> String {
         ("disk", format!("{} free of {}", t("disk.free"), t("disk.total"))),
         ("at rest", at_rest(told)),
         ("deliveries", deliveries(told)),
+        ("clock", clock(told)),
         ("certificates", certificates(told)),
     ]);
     out.push('\n');
@@ -75,6 +76,15 @@ fn deliveries(told: &Value) -> String {
         t("outbox.oldest_seconds"),
         t("outbox.dead_letters")
     )
+}
+
+fn clock(told: &Value) -> String {
+    let ahead = told["clock"]["ahead_ms"].as_i64().unwrap_or(0) as f64 / 1000.0;
+    match told["clock"]["standing"].as_str().unwrap_or_default() {
+        "right" => format!("{ahead:+.3} s from the median of all nodes"),
+        "alone" => "no other clock is known".into(),
+        _ => told["clock"]["trouble"].as_str().unwrap_or("-").to_owned(),
+    }
 }
 
 fn certificates(told: &Value) -> String {

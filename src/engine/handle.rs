@@ -2,6 +2,7 @@
 
 use super::apply::{Applier, Slot};
 use super::backlog::{self, Backlog, Board};
+use super::clocks::{self, ClockReport, Clocks};
 use super::decide::Rules;
 use super::decider::Decider;
 use super::draft::Decide;
@@ -11,6 +12,7 @@ use super::queue::Queue;
 use super::rows::{self, Mark};
 use super::space::{self, Space};
 use super::submit::Frames;
+use super::survey::Survey;
 use super::view::{Fences, View, fence_task};
 use super::{Outcome, PartitionId, PartitionMap, SITE, Unavailable};
 use crate::audit;
@@ -75,6 +77,7 @@ pub(super) struct Inner {
     pub space: Arc<Space>,
     /// What waits in the outboxes delivered here.
     pub board: Board,
+    pub clocks: Arc<Clocks>,
 }
 
 /// Submits commands, reads at fences. Cheap to clone; the tasks behind it end with [`Engine::stop`].
@@ -85,7 +88,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts deciders, fences, deliverers and the watch over free space, and claims the engine's frame kinds.
+    /// Starts deciders, fences, deliverers and the watches over free space and clocks, and claims the engine's frame kinds.
     /// `groups` are in the order of `applier`'s partitions. Must run inside a tokio runtime.
     #[allow(clippy::too_many_arguments, reason = "one caller, the wiring; each is a room of its own")]
     pub fn start(
@@ -101,6 +104,7 @@ impl Engine {
         let mut tasks = JoinSet::new();
         let map = applier.map();
         let space = Arc::new(Space::new(options.data_dir.clone(), options.spare_bytes));
+        let clocks = Arc::new(Clocks::new(world.clock.clone()));
         let site = applier.slots[usize::from(SITE.0)].clone();
         let mut doors: Vec<Door> = vec![];
         for (slot, group) in applier.slots.iter().zip(&groups) {
@@ -124,13 +128,18 @@ impl Engine {
                 world: world.clone(),
                 signer: signer.clone(),
                 space: space.clone(),
+                clocks: clocks.clone(),
             };
             tasks.spawn(decider.run());
             tasks.spawn(fence_task(slot.id, group.clone(), transport.clone(), options.node, asked));
             doors.push(Door { slot: slot.clone(), group: group.clone(), queue, fences });
         }
-        tasks.spawn(space::watch(space.clone(), world.clone(), options.node, groups, transport.clone()));
-        let inner = Arc::new(Inner { options, map, doors, transport, space, board: Board::default() });
+        if let Some(site) = groups.first().cloned() {
+            let survey = Arc::new(Survey { me: options.node, site, transport: transport.clone() });
+            tasks.spawn(clocks::watch(clocks.clone(), survey.clone(), groups.clone()));
+            tasks.spawn(space::watch(space.clone(), world.clone(), clocks.clone(), survey, groups));
+        }
+        let inner = Arc::new(Inner { options, map, doors, transport, space, clocks, board: Board::default() });
         tasks.spawn(backlog::tell(inner.clone(), world));
         for kind in [kinds::SUBMIT, kinds::READ_FENCE, kinds::ROOM] {
             router.claim(kind, Arc::new(Frames(inner.clone())));
@@ -199,6 +208,11 @@ impl Engine {
             }
         }
         Ok(true)
+    }
+
+    /// How this node's clock stands to the other voters'.
+    pub fn clock(&self) -> ClockReport {
+        self.inner.clocks.report()
     }
 
     /// Gives away leadership of every partition this node leads, for a planned stop. Returns how many are still led.

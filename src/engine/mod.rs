@@ -6,6 +6,7 @@
 mod apply;
 mod backlog;
 pub mod bulk;
+mod clocks;
 mod dead;
 mod decide;
 mod decider;
@@ -21,10 +22,12 @@ mod queue;
 mod rows;
 mod space;
 mod submit;
+mod survey;
 mod view;
 
 pub use apply::Applier;
 pub use backlog::Backlog;
+pub use clocks::{ClockReport, Standing};
 pub use dead::{DeadLetterId, Settle, Settled};
 pub use handle::{Engine, EngineOptions};
 pub use ports::{Agreement, Rows, Wait};

@@ -34,10 +34,12 @@ record! {
         3 => ready: bool,
         4 => draining: bool,
         5 => groups: Vec<GroupStatus>,
+        /// What is wrong with its clock, in words for operators; empty while nothing is known to be.
+        6 => clock: String,
         /// Commands that wait here for another partition, of the partitions that it leads.
-        6 => waiting: u64,
+        7 => waiting: u64,
         /// When the oldest of them was sent, milliseconds since the epoch; 0 where none waits.
-        7 => oldest: u64,
+        8 => oldest: u64,
     }
 }
 
@@ -67,6 +69,7 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
         groups: rooms.groups.iter().map(group).collect(),
         waiting: backlog.waiting,
         oldest: backlog.oldest,
+        clock: rooms.engine.clock().trouble().unwrap_or_default(),
         ..Default::default()
     }
 }

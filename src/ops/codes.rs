@@ -218,6 +218,9 @@ codes! {
     TLS_FILES = "SPN-3001" Fault, "Certificate files cannot be used",
         "A file is missing, unreadable, expired or does not fit its key. What was loaded before goes on serving.",
         "Correct the file that the log names, then `spine config reload`.";
+    CLOCK = "SPN-3002" Fault, "This node's clock is not to be trusted",
+        "It is more than 5 seconds from the median of the voters' clocks: the node neither leads nor takes traffic until the clock is right. Or only two clocks are known and they differ: then the node goes on, since nobody can tell which of them is wrong.",
+        "Compare `date -u` on all nodes and look at the time service (`chronyc tracking`). Set the clock that is wrong; the node comes back by itself.";
 }
 
 /// All codes, in order.

@@ -223,7 +223,10 @@ pub const ALL: &[Metric] = &[
     counter(AUDIT_RECORDS, "Audit records written.", &[]),
     moment(AUDIT_VERIFIED, "Unix time at which the audit chain was last verified."),
     gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
-    moment(CLOCK_OFFSET, "Largest difference seen between this node's clock and a peer's."),
+    moment(
+        CLOCK_OFFSET,
+        "Seconds by which this node's clock is ahead of the median of all voters'; below zero it is behind.",
+    ),
     counter(PROCESS_CPU, "CPU time the process has used, user and system.", &[]),
     bytes_gauge(PROCESS_RESIDENT, "Resident memory."),
     bytes_gauge(PROCESS_VIRTUAL, "Virtual memory."),

@@ -22,6 +22,7 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(version(&told));
             out.push(at_rest(&told));
             out.push(deliveries(&told));
+            out.push(clock(&told));
         }
         Err(e) => {
             out.push(Finding::warn("node", e.why, "start it: `spine serve` or `systemctl start spine`"));
@@ -93,6 +94,19 @@ fn deliveries(told: &serde_json::Value) -> Finding {
             format!("{dead} commands between partitions could not be delivered"),
             "see `spine outbox list`; once the cause is gone, `spine outbox retry --all`",
         ),
+    }
+}
+
+/// The clock beside the other nodes'.
+fn clock(told: &serde_json::Value) -> Finding {
+    let check = "clocks agree";
+    let fix = "compare `date -u` on all nodes, set the wrong clock; see `spine explain SPN-3002`";
+    let clock = &told["clock"];
+    match clock["trouble"].as_str() {
+        Some(trouble) if clock["off"] == true => Finding::fail(check, trouble, fix),
+        Some(trouble) => Finding::warn(check, trouble, fix),
+        None if clock["standing"] == "alone" => Finding::ok(check, "no other node's clock is known"),
+        None => Finding::ok(check, format!("{} ms from the median of all nodes", clock["ahead_ms"])),
     }
 }
 

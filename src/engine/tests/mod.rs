@@ -1,6 +1,7 @@
 //! The engine's promises, attacked over an in-memory site: P1–P4 and the two rules of "decided once".
 
 mod backlog;
+mod clocks;
 pub(crate) mod dead;
 pub(crate) mod harness;
 mod moving;

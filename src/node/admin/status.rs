@@ -2,14 +2,14 @@
 
 use super::{Told, fault, moment, rooms};
 use crate::{
-    engine::SITE,
+    engine::{SITE, Standing},
     model::Environment,
     node::{
         Node, pki,
         report::{self, NodeStatus},
         rooms::Rooms,
     },
-    ops::{admin::AdminRequest, recorder::VERSION},
+    ops::{admin::AdminRequest, codes, recorder::VERSION},
     services::directory::rows,
 };
 use serde_json::{Value, json};
@@ -61,6 +61,7 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
             "scrubbed_bytes": scrub.bytes, "found": scrub.damaged, "repaired": scrub.repaired, "left": scrub.open,
         },
         "outbox": outbox(&node, rooms, &told),
+        "clock": clock(rooms),
         "certificates": certificates,
         "partitions": partitions(rooms, &told),
         "troubles": troubles,
@@ -153,6 +154,9 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
             out.push(format!("node {number} is learning and has no vote yet"));
         }
     }
+    for (number, seen) in told.iter().filter(|(_, seen)| !seen.clock.is_empty()) {
+        out.push(format!("node {number}: {} ({})", seen.clock, codes::CLOCK.code));
+    }
     for partition in partitions(rooms, told) {
         let number = &partition["partition"];
         if number != 0 && partition["learners"].as_array().is_some_and(|all| !all.is_empty()) {
@@ -182,6 +186,19 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
         out.push("nodes run different releases".into());
     }
     out
+}
+
+/// This node's clock beside the other voters'.
+fn clock(rooms: &Rooms) -> Value {
+    let told = rooms.engine.clock();
+    let standing = match told.standing {
+        Standing::Alone => "alone",
+        Standing::Right => "right",
+        Standing::Doubt => "doubt",
+        Standing::Off => "off",
+        Standing::Jumped => "jumped",
+    };
+    json!({"standing": standing, "ahead_ms": told.ahead, "off": told.is_off(), "trouble": told.trouble()})
 }
 
 fn certificates(node: &Node) -> Vec<Value> {

@@ -18,6 +18,7 @@ use std::{
     cmp::Ordering,
     ops::Range,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -230,10 +231,10 @@ impl Partition {
             let mut from = Some(Bytes::new());
             while let Some(at) = from {
                 self.disk_room(frozen.0.bytes() as u64).await?;
+                let piece = Instant::now();
                 let (blocks, frozen) = (blocks.clone(), frozen.clone());
                 from = self.work(move || blocks.merge(&frozen.0, &at)).await?;
-                // In a simulation nothing else would run meanwhile.
-                tokio::task::yield_now().await;
+                self.rest(piece.elapsed()).await;
             }
             let (kv, target) = (self.shared.kv.clone(), frozen.1.clone());
             self.work(move || blocks.finish(&target).and_then(|()| kv.sync())).await?;
@@ -249,6 +250,16 @@ impl Partition {
                 return Ok(frozen.1.clone());
             }
         }
+    }
+
+    /// Leaves processors and disk to clients for as long as a piece of a flush took, while memory has room for what
+    /// comes in meanwhile: all replicas flush at about the same time.
+    async fn rest(&self, took: Duration) {
+        if self.shared.pool.bytes() < self.shared.options.memory_bytes / 4 * 3 {
+            tokio::time::sleep(took).await;
+        }
+        // In a simulation nothing else would run meanwhile.
+        tokio::task::yield_now().await;
     }
 
     /// Reads and verifies every block at rest, a few at a time at `pace`, and returns their number. Damage is noted as

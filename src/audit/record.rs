@@ -91,7 +91,7 @@ pub fn record_key(sequence: u64) -> Bytes {
 /// What an index row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indexed {
-    /// A record's object or other object.
+    /// A record's object or one of its other objects.
     Id = 1,
     Correlation = 2,
 }
@@ -103,18 +103,23 @@ impl Indexed {
     }
 }
 
-/// Keys of a record's index rows: object, other object, correlation id, where they are there and differ.
+/// The other objects of a record, as they are found by: each word is one. More than an interaction touches are not told
+/// apart from noise.
+pub(super) fn other_objects(record: &Record) -> impl Iterator<Item = &str> {
+    const MOST: usize = 4;
+    record.other.split(' ').filter(|word| !word.is_empty() && *word != record.object).take(MOST)
+}
+
+/// Keys of a record's index rows: object, other objects, correlation id, where they are there and differ.
 pub fn index_keys(record: &Record) -> Vec<Bytes> {
-    let mut keys = Vec::with_capacity(3);
+    let mut keys = Vec::with_capacity(4);
     let mut add = |kind: Indexed, word: &str| {
         if !word.is_empty() {
             keys.push(kind.key(epoch(record.sequence), short(word)).number(record.sequence).build());
         }
     };
     add(Indexed::Id, &record.object);
-    if record.other != record.object {
-        add(Indexed::Id, &record.other);
-    }
+    other_objects(record).for_each(|word| add(Indexed::Id, word));
     add(Indexed::Correlation, &record.correlation_id);
     keys
 }

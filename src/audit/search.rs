@@ -1,6 +1,6 @@
 //! Searching a partition's audit records, in pages of bounded work (P4, P6).
 
-use super::record::{Indexed, Record, Short, epoch, first_of, record_key, short};
+use super::record::{Indexed, Record, Short, epoch, first_of, other_objects, record_key, short};
 use crate::store::tables::Table;
 use crate::store::{Reader, StoreError};
 use crate::wire::record::Record as _;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 /// What to look for. Empty and `None` match all.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Object or other object: mailbox, message id, ODS code…
+    /// Object or one of the other objects: mailbox, message id, ODS code…
     pub id: String,
     pub correlation_id: String,
     /// Start of the interaction's name: `mesh.` finds all of MESH.
@@ -108,6 +108,35 @@ fn by_word(reader: &dyn Reader, word: (Indexed, Short), from: u64, limit: usize)
     Ok(Looked { rows, next: None })
 }
 
+/// Finds up to `limit` records with a sequence below `before` that touched `id`, newest first. Pass the page's `next` as
+/// `before` for the next page.
+pub fn newest_of(reader: &dyn Reader, id: &str, before: u64, limit: usize) -> Result<Page, StoreError> {
+    let query = Query { id: id.to_owned(), ..Default::default() };
+    let word = short(id);
+    let mut page = Page::default();
+    let last = newest(reader)?.min(before.saturating_sub(1));
+    for at in (0..=epoch(last)).rev() {
+        if at + MAX_EPOCHS == epoch(last) {
+            page.next = Some(first_of(at + 1));
+            break;
+        }
+        let key = Indexed::Id.key(at, word);
+        let end = if at == epoch(last) { key.clone().number(last + 1).build() } else { key.clone().prefix().end };
+        let room = limit - page.records.len();
+        let rows = reader.scan(key.prefix().start..end, true, room)?;
+        let full = rows.len() == room;
+        for (key, _) in &rows {
+            let record = reader.get(&record_key(sequence_of(key)))?.and_then(|v| Record::decode(&v).ok());
+            page.records.extend(record.filter(|record| query.matches(record)));
+        }
+        if full {
+            page.next = rows.last().map(|(key, _)| sequence_of(key));
+            break;
+        }
+    }
+    Ok(page)
+}
+
 fn sequence_of(key: &[u8]) -> u64 {
     key.last_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n))
 }
@@ -121,7 +150,7 @@ fn newest(reader: &dyn Reader) -> Result<u64, StoreError> {
 impl Query {
     fn matches(&self, record: &Record) -> bool {
         let is = |want: &str, have: &str| want.is_empty() || want == have;
-        (self.id.is_empty() || self.id == record.object || self.id == record.other)
+        (self.id.is_empty() || self.id == record.object || other_objects(record).any(|word| self.id == word))
             && is(&self.correlation_id, &record.correlation_id)
             && is(&self.outcome, &record.outcome)
             && is(&self.ods, &record.ods)
@@ -179,7 +208,7 @@ mod tests {
                 at: 1_000 + n,
                 interaction: if n % 2 == 0 { "mesh.send".into() } else { "mesh.list".into() },
                 object: format!("M{n}"),
-                other: format!("BOX{}", n % 3),
+                other: format!("FROM BOX{}", n % 3),
                 correlation_id: format!("c{n}"),
                 ..Default::default()
             };
@@ -206,6 +235,8 @@ mod tests {
         let by_id = Query { id: "BOX1".into(), ..Default::default() };
         let expected: Vec<u64> = (0..100).filter(|n| n % 3 == 1).map(|n| n + 1).collect();
         assert_eq!(all(&rows, &by_id, 7), expected);
+        let by_sender = Query { id: "FROM".into(), until: Some(1_003), ..Default::default() };
+        assert_eq!(all(&rows, &by_sender, 7), [1, 2, 3], "each word of the other objects is found");
         assert_eq!(all(&rows, &Query { correlation_id: "c41".into(), ..Default::default() }, 10), [42]);
         let window =
             Query { since: Some(1_010), until: Some(1_014), interaction: "mesh.s".into(), ..Default::default() };
@@ -227,6 +258,19 @@ mod tests {
         let expected = [first, first + 2, first + 4, first_of(MAX_EPOCHS + 7) + 1];
         for limit in [1, 2, 10] {
             assert_eq!(all(&rows, &Query { id: "even".into(), ..Default::default() }, limit), expected);
+        }
+        for limit in [1, 2, 10] {
+            let (mut found, mut before) = (vec![], u64::MAX);
+            loop {
+                let page = newest_of(&rows, "even", before, limit).unwrap();
+                found.extend(page.records.iter().map(|r| r.sequence));
+                match page.next {
+                    Some(next) => before = next,
+                    None => break,
+                }
+            }
+            found.reverse();
+            assert_eq!(found, expected);
         }
         let page = search(&rows, &Query { id: "even".into(), ..Default::default() }, 0, 10).unwrap();
         assert!(page.records.len() == 3 && page.next.is_some(), "one page does not look into every epoch");

@@ -214,10 +214,16 @@ impl Partition {
     /// Merges everything applied so far into the blocks, and returns how far that reaches.
     pub async fn flush(self: &Arc<Self>) -> Result<Applied, StoreError> {
         let _turn = self.turn.lock().await;
-        self.flush_in_turn().await
+        self.flush_in_turn(false).await
     }
 
-    pub(super) async fn flush_in_turn(self: &Arc<Self>) -> Result<Applied, StoreError> {
+    /// As [`Partition::flush`], in the background: clients come first.
+    pub(super) async fn flush_gently(self: &Arc<Self>) -> Result<Applied, StoreError> {
+        let _turn = self.turn.lock().await;
+        self.flush_in_turn(true).await
+    }
+
+    async fn flush_in_turn(self: &Arc<Self>, gently: bool) -> Result<Applied, StoreError> {
         let goal = self.applied().index;
         loop {
             let Some(frozen) = self.freeze() else { return Ok(self.durable()) };
@@ -234,7 +240,11 @@ impl Partition {
                 let piece = Instant::now();
                 let (blocks, frozen) = (blocks.clone(), frozen.clone());
                 from = self.work(move || blocks.merge(&frozen.0, &at)).await?;
-                self.rest(piece.elapsed()).await;
+                if gently {
+                    self.rest(piece.elapsed()).await;
+                }
+                // In a simulation nothing else would run meanwhile.
+                tokio::task::yield_now().await;
             }
             let (kv, target) = (self.shared.kv.clone(), frozen.1.clone());
             self.work(move || blocks.finish(&target).and_then(|()| kv.sync())).await?;
@@ -258,8 +268,6 @@ impl Partition {
         if self.shared.pool.bytes() < self.shared.options.memory_bytes / 4 * 3 {
             tokio::time::sleep(took).await;
         }
-        // In a simulation nothing else would run meanwhile.
-        tokio::task::yield_now().await;
     }
 
     /// Reads and verifies every block at rest, a few at a time at `pace`, and returns their number. Damage is noted as

@@ -1,8 +1,8 @@
 //! The program: arguments in, exit code out. Everything else is in the library.
 
-/// jemalloc: static glibc malloc fragments and is several times slower under many threads (docs/decisions/allocator.md).
+/// mimalloc: static glibc malloc fragments and is several times slower under many threads (docs/decisions).
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
     spine::cli::main()

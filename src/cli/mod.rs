@@ -20,7 +20,6 @@ pub mod init;
 pub mod join;
 pub mod mailbox;
 pub mod node;
-pub mod outbox;
 pub mod output;
 pub mod party;
 pub mod registry;
@@ -46,7 +45,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if format != Format::Table && !failure.told {
+            if format != Format::Table {
                 let document = serde_json::json!({
                     "apiVersion": output::API_VERSION, "kind": "Error", "error": failure,
                 });
@@ -63,6 +62,7 @@ fn run(cli: Cli) -> failure::Done {
     match command {
         Command::Serve(args) => serve::run(&globals, args),
         Command::Bench(args) => bench_run(&globals, args),
+        Command::Config(args) => config::run(&globals, args.verb),
         Command::Explain(args) => explain::run(&globals, &args),
         Command::Generate(args) => generate::run(args),
         Command::Completions(args) => generate::completions(args.shell),
@@ -84,8 +84,7 @@ fn bench_run(globals: &args::Globals, args: bench::BenchArgs) -> failure::Done {
             "the load found nothing that works",
             "not one operation succeeded",
             "see the report above, and `spine status`",
-        )
-        .after_a_report()),
+        )),
         Err(e) => {
             Err(failure(&codes::CLI_USAGE, "the load cannot be run", format!("{e:#}"), "see `spine bench mesh --help`")
                 .with_exit(failure::exit::FAILED))
@@ -112,10 +111,8 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Party(args) => party::run(&globals, args.verb).await,
             Command::Mailbox(args) => mailbox::run(&globals, args.verb).await,
             Command::Workflow(args) => workflow::run(&globals, args.verb).await,
-            Command::Outbox(args) => outbox::run(&globals, args.verb).await,
             Command::Audit(args) => audit::run(&globals, args.verb).await,
             Command::Trace(args) => trace::run(&globals, args).await,
-            Command::Config(args) => config::run(&globals, args.verb).await,
             Command::Doctor(args) => doctor::run(&globals, args).await,
             _ => Ok(()),
         }

@@ -4,10 +4,7 @@
 //! the same entry as the effect). `draft` is the pure half that services see; the rest moves bytes and waits.
 
 mod apply;
-mod backlog;
 pub mod bulk;
-mod clocks;
-mod dead;
 mod decide;
 mod decider;
 pub mod draft;
@@ -22,13 +19,9 @@ mod queue;
 mod rows;
 mod space;
 mod submit;
-mod survey;
 mod view;
 
 pub use apply::Applier;
-pub use backlog::Backlog;
-pub use clocks::{ClockReport, Standing};
-pub use dead::{DeadLetterId, Settle, Settled};
 pub use handle::{Engine, EngineOptions};
 pub use ports::{Agreement, Rows, Wait};
 pub use rows::{DeadLetter, Mark};
@@ -136,4 +129,4 @@ impl Unavailable {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

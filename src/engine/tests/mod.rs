@@ -1,11 +1,8 @@
 //! The engine's promises, attacked over an in-memory site: P1–P4 and the two rules of "decided once".
 
-mod backlog;
-mod clocks;
-pub(crate) mod dead;
-pub(crate) mod harness;
+mod harness;
 mod moving;
-pub(crate) mod once;
+mod once;
 
 use super::*;
 use crate::audit;

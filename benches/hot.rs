@@ -23,7 +23,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// 2026-11-22T00:59:33.579Z.
 const NOW: EpochMillis = 1_795_309_173_579;

@@ -11,7 +11,7 @@ use spine::store::{Position, Reader, RowOp, Store, StoreOptions};
 use std::{path::Path, process::Command, sync::Arc, time::Instant};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Rows of one entry.
 const ENTRY: u64 = 50;

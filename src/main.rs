@@ -1,8 +1,8 @@
 //! The program: arguments in, exit code out. Everything else is in the library.
 
-/// mimalloc: static glibc malloc fragments and is several times slower under many threads (docs/decisions).
+/// jemalloc: static glibc malloc fragments and is several times slower under many threads (docs/decisions/allocator.md).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> std::process::ExitCode {
     spine::cli::main()

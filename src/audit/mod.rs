@@ -12,5 +12,5 @@ mod verify;
 
 pub use head::{Ca, Head, HeadError, Signer, head_key};
 pub use record::{Chain, HASH_LEN, Indexed, Record, index_keys, record_key};
-pub use search::{Page, Query, search};
+pub use search::{Page, Query, newest_of, search};
 pub use verify::{Finding, Progress, Verdict, Verifier, verify};

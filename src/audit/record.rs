@@ -91,37 +91,64 @@ pub fn record_key(sequence: u64) -> Bytes {
 /// What an index row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Indexed {
-    /// A record's object or other object.
+    /// A record's object or one of its other objects.
     Id = 1,
     Correlation = 2,
 }
 
 impl Indexed {
-    /// Start of the index keys of one word. Words are hashed to 8 bytes: rows stay small, and a search looks at the
-    /// record itself anyway, so that a collision costs one read.
-    pub(super) fn key(self, word: &str) -> Key {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(word.as_bytes());
-        let mut short = [0u8; 8];
-        short.copy_from_slice(&context.finish().as_ref()[..8]);
-        Table::AuditIndex.key().fixed(&[self as u8]).fixed(&short)
+    /// Start of the index keys of one word among the records of an epoch.
+    pub(super) fn key(self, epoch: u64, word: Short) -> Key {
+        Table::AuditIndex.key().fixed(&[self as u8]).fixed(&(epoch as u32).to_be_bytes()).fixed(&word)
     }
 }
 
-/// Keys of a record's index rows: object, other object, correlation id, where they are there and differ.
+/// The other objects of a record, as they are found by: each word is one. More than an interaction touches are not told
+/// apart from noise.
+pub(super) fn other_objects(record: &Record) -> impl Iterator<Item = &str> {
+    const MOST: usize = 4;
+    record.other.split(' ').filter(|word| !word.is_empty() && *word != record.object).take(MOST)
+}
+
+/// Keys of a record's index rows: object, other objects, correlation id, where they are there and differ.
 pub fn index_keys(record: &Record) -> Vec<Bytes> {
-    let mut keys = Vec::with_capacity(3);
+    let mut keys = Vec::with_capacity(4);
     let mut add = |kind: Indexed, word: &str| {
         if !word.is_empty() {
-            keys.push(kind.key(word).number(record.sequence).build());
+            keys.push(kind.key(epoch(record.sequence), short(word)).number(record.sequence).build());
         }
     };
     add(Indexed::Id, &record.object);
-    if record.other != record.object {
-        add(Indexed::Id, &record.other);
-    }
+    other_objects(record).for_each(|word| add(Indexed::Id, word));
     add(Indexed::Correlation, &record.correlation_id);
     keys
+}
+
+/// A word as the index holds it.
+pub(super) type Short = [u8; 8];
+
+/// Words are hashed to 8 bytes: rows stay small, and a search looks at the record itself anyway, so that a collision
+/// costs one read.
+pub(super) fn short(word: &str) -> Short {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(word.as_bytes());
+    let mut short = [0u8; 8];
+    short.copy_from_slice(&context.finish().as_ref()[..8]);
+    short
+}
+
+const EPOCH_BITS: u32 = 14;
+
+/// The stretch of records whose index rows lie together. Hashes are spread evenly: in one index over all records each
+/// new row would fall into another block, and the cost of a flush grow with the age of the site. So only the blocks of
+/// the newest epoch change, some hundred, and a search looks into every epoch.
+pub(super) fn epoch(sequence: u64) -> u64 {
+    sequence >> EPOCH_BITS
+}
+
+/// The first sequence of an epoch.
+pub(super) fn first_of(epoch: u64) -> u64 {
+    epoch << EPOCH_BITS
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Searching a partition's audit records, in pages of bounded work (P4, P6).
 
-use super::record::{Indexed, Record, record_key};
-use crate::store::tables::{Parts, Table};
+use super::record::{Indexed, Record, Short, epoch, first_of, other_objects, record_key, short};
+use crate::store::tables::Table;
 use crate::store::{Reader, StoreError};
 use crate::wire::record::Record as _;
+use bytes::Bytes;
 
 /// What to look for. Empty and `None` match all.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Object or other object: mailbox, message id, ODS code…
+    /// Object or one of the other objects: mailbox, message id, ODS code…
     pub id: String,
     pub correlation_id: String,
     /// Start of the interaction's name: `mesh.` finds all of MESH.
@@ -32,6 +33,8 @@ pub struct Page {
 
 /// Rows looked at for one page at most, so that a rare word costs several calls and not a long one.
 const MAX_LOOKED_AT: usize = 5_000;
+/// Epochs of the index looked into for one page at most: some tens of milliseconds, 16 million records.
+const MAX_EPOCHS: u64 = 1_000;
 
 /// Finds up to `limit` records with a sequence greater than `after` (0 to begin), oldest first.
 pub fn search(reader: &dyn Reader, query: &Query, after: u64, limit: usize) -> Result<Page, StoreError> {
@@ -40,21 +43,23 @@ pub fn search(reader: &dyn Reader, query: &Query, after: u64, limit: usize) -> R
         (0, Some(since)) => first_at(reader, since)?,
         _ => after + 1,
     };
-    let indexed = match (query.correlation_id.as_str(), query.id.as_str()) {
+    let word = match (query.correlation_id.as_str(), query.id.as_str()) {
         ("", "") => None,
-        ("", id) => Some(Indexed::Id.key(id)),
-        (correlation, _) => Some(Indexed::Correlation.key(correlation)),
+        ("", id) => Some((Indexed::Id, short(id))),
+        (correlation, _) => Some((Indexed::Correlation, short(correlation))),
     };
-    let range = match &indexed {
-        Some(key) => key.clone().number(from).build()..key.clone().prefix().end,
-        None => record_key(from)..Table::Audit.end(),
+    let Looked { rows, next } = match word {
+        Some(word) => by_word(reader, word, from, limit)?,
+        None => {
+            let most = MAX_LOOKED_AT.min(limit.saturating_mul(20));
+            let rows = reader.scan(record_key(from)..Table::Audit.end(), false, most)?;
+            let next = rows.last().filter(|_| rows.len() == most).map(|(key, _)| sequence_of(key));
+            Looked { rows, next }
+        }
     };
-    let looked_at = if indexed.is_some() { limit } else { MAX_LOOKED_AT.min(limit.saturating_mul(20)) };
-    let rows = reader.scan(range, false, looked_at)?;
-    let more = rows.len() == looked_at;
     for (key, value) in rows {
-        let sequence = key.last_chunk::<8>().map(|n| u64::from_be_bytes(*n)).unwrap_or(0);
-        let value = match indexed {
+        let sequence = sequence_of(&key);
+        let value = match word {
             Some(_) => reader.get(&record_key(sequence))?,
             None => Some(value),
         };
@@ -71,16 +76,81 @@ pub fn search(reader: &dyn Reader, query: &Query, after: u64, limit: usize) -> R
             }
         }
     }
-    if !more {
-        page.next = None;
+    page.next = next;
+    Ok(page)
+}
+
+/// Rows to look at, and the sequence up to which nothing else is to be found; `None` where that is the end.
+struct Looked {
+    rows: Vec<(Bytes, Bytes)>,
+    next: Option<u64>,
+}
+
+/// Index rows of a word from a sequence on, epoch by epoch.
+fn by_word(reader: &dyn Reader, word: (Indexed, Short), from: u64, limit: usize) -> Result<Looked, StoreError> {
+    let newest = epoch(newest(reader)?);
+    let mut rows = vec![];
+    for at in epoch(from)..=newest {
+        if at == epoch(from) + MAX_EPOCHS {
+            return Ok(Looked { rows, next: Some(first_of(at) - 1) });
+        }
+        let key = word.0.key(at, word.1);
+        let range = key.clone().number(from).build()..key.prefix().end;
+        let room = limit - rows.len();
+        let more = reader.scan(range, false, room)?;
+        let full = more.len() == room;
+        rows.extend(more);
+        if full {
+            let next = rows.last().map(|(key, _)| sequence_of(key));
+            return Ok(Looked { rows, next });
+        }
+    }
+    Ok(Looked { rows, next: None })
+}
+
+/// Finds up to `limit` records with a sequence below `before` that touched `id`, newest first. Pass the page's `next` as
+/// `before` for the next page.
+pub fn newest_of(reader: &dyn Reader, id: &str, before: u64, limit: usize) -> Result<Page, StoreError> {
+    let query = Query { id: id.to_owned(), ..Default::default() };
+    let word = short(id);
+    let mut page = Page::default();
+    let last = newest(reader)?.min(before.saturating_sub(1));
+    for at in (0..=epoch(last)).rev() {
+        if at + MAX_EPOCHS == epoch(last) {
+            page.next = Some(first_of(at + 1));
+            break;
+        }
+        let key = Indexed::Id.key(at, word);
+        let end = if at == epoch(last) { key.clone().number(last + 1).build() } else { key.clone().prefix().end };
+        let room = limit - page.records.len();
+        let rows = reader.scan(key.prefix().start..end, true, room)?;
+        let full = rows.len() == room;
+        for (key, _) in &rows {
+            let record = reader.get(&record_key(sequence_of(key)))?.and_then(|v| Record::decode(&v).ok());
+            page.records.extend(record.filter(|record| query.matches(record)));
+        }
+        if full {
+            page.next = rows.last().map(|(key, _)| sequence_of(key));
+            break;
+        }
     }
     Ok(page)
+}
+
+fn sequence_of(key: &[u8]) -> u64 {
+    key.last_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n))
+}
+
+/// Sequence of the newest record; 0 where there is none.
+fn newest(reader: &dyn Reader) -> Result<u64, StoreError> {
+    let last = reader.scan(Table::Audit.key().prefix(), true, 1)?;
+    Ok(last.first().map_or(0, |(key, _)| sequence_of(key)))
 }
 
 impl Query {
     fn matches(&self, record: &Record) -> bool {
         let is = |want: &str, have: &str| want.is_empty() || want == have;
-        (self.id.is_empty() || self.id == record.object || self.id == record.other)
+        (self.id.is_empty() || self.id == record.object || other_objects(record).any(|word| self.id == word))
             && is(&self.correlation_id, &record.correlation_id)
             && is(&self.outcome, &record.outcome)
             && is(&self.ods, &record.ods)
@@ -91,9 +161,7 @@ impl Query {
 
 /// First sequence whose record was made at or after `since`: times never fall along the chain, so halving finds it.
 fn first_at(reader: &dyn Reader, since: u64) -> Result<u64, StoreError> {
-    let last = reader.scan(Table::Audit.key().prefix(), true, 1)?;
-    let Some(last) = last.first().and_then(|(key, _)| Parts::of(key).number()) else { return Ok(1) };
-    let (mut low, mut high) = (1, last + 1);
+    let (mut low, mut high) = (1, newest(reader)? + 1);
     while low < high {
         let middle = low + (high - low) / 2;
         let record = reader.get(&record_key(middle))?.and_then(|v| Record::decode(&v).ok());
@@ -114,6 +182,15 @@ mod tests {
     use std::{collections::BTreeMap, ops::Range};
 
     struct Rows(BTreeMap<Bytes, Bytes>);
+    impl Rows {
+        fn of(ops: Vec<RowOp>) -> Rows {
+            let put = |op| match op {
+                RowOp::Put { key, value, .. } => Some((key, value)),
+                RowOp::Delete { .. } => None,
+            };
+            Rows(ops.into_iter().filter_map(put).collect())
+        }
+    }
     impl Reader for Rows {
         fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
             Ok(self.0.get(key).cloned())
@@ -131,20 +208,13 @@ mod tests {
                 at: 1_000 + n,
                 interaction: if n % 2 == 0 { "mesh.send".into() } else { "mesh.list".into() },
                 object: format!("M{n}"),
-                other: format!("BOX{}", n % 3),
+                other: format!("FROM BOX{}", n % 3),
                 correlation_id: format!("c{n}"),
                 ..Default::default()
             };
             chain.push(record, &mut ops);
         }
-        Rows(
-            ops.into_iter()
-                .filter_map(|op| match op {
-                    RowOp::Put { key, value, .. } => Some((key, value)),
-                    RowOp::Delete { .. } => None,
-                })
-                .collect(),
-        )
+        Rows::of(ops)
     }
 
     fn all(rows: &Rows, query: &Query, limit: usize) -> Vec<u64> {
@@ -165,10 +235,44 @@ mod tests {
         let by_id = Query { id: "BOX1".into(), ..Default::default() };
         let expected: Vec<u64> = (0..100).filter(|n| n % 3 == 1).map(|n| n + 1).collect();
         assert_eq!(all(&rows, &by_id, 7), expected);
+        let by_sender = Query { id: "FROM".into(), until: Some(1_003), ..Default::default() };
+        assert_eq!(all(&rows, &by_sender, 7), [1, 2, 3], "each word of the other objects is found");
         assert_eq!(all(&rows, &Query { correlation_id: "c41".into(), ..Default::default() }, 10), [42]);
         let window =
             Query { since: Some(1_010), until: Some(1_014), interaction: "mesh.s".into(), ..Default::default() };
         assert_eq!(all(&rows, &window, 2), [11, 13]);
         assert_eq!(all(&rows, &Query { id: "nobody".into(), ..Default::default() }, 5), Vec::<u64>::new());
+    }
+
+    #[test]
+    fn a_word_is_found_in_every_epoch_of_the_index() {
+        let (mut chain, mut ops) = (Chain { sequence: first_of(1) - 3, ..Default::default() }, vec![]);
+        for n in 0..6 {
+            let object = if n % 2 == 0 { "even" } else { "odd" };
+            chain.push(Record { object: object.into(), ..Default::default() }, &mut ops);
+        }
+        chain.sequence = first_of(MAX_EPOCHS + 7);
+        chain.push(Record { object: "even".into(), ..Default::default() }, &mut ops);
+        let rows = Rows::of(ops);
+        let first = first_of(1) - 2;
+        let expected = [first, first + 2, first + 4, first_of(MAX_EPOCHS + 7) + 1];
+        for limit in [1, 2, 10] {
+            assert_eq!(all(&rows, &Query { id: "even".into(), ..Default::default() }, limit), expected);
+        }
+        for limit in [1, 2, 10] {
+            let (mut found, mut before) = (vec![], u64::MAX);
+            loop {
+                let page = newest_of(&rows, "even", before, limit).unwrap();
+                found.extend(page.records.iter().map(|r| r.sequence));
+                match page.next {
+                    Some(next) => before = next,
+                    None => break,
+                }
+            }
+            found.reverse();
+            assert_eq!(found, expected);
+        }
+        let page = search(&rows, &Query { id: "even".into(), ..Default::default() }, 0, 10).unwrap();
+        assert!(page.records.len() == 3 && page.next.is_some(), "one page does not look into every epoch");
     }
 }

@@ -3,11 +3,12 @@
 use super::{
     audit, bench, cert, cluster, config, demo, doctor, explain,
     failure::{self, Failure},
-    generate, init, join, mailbox, node,
+    generate, init, join, mailbox, node, outbox,
     output::{Format, Output},
     party, serve, trace, workflow,
 };
-use crate::config::{Settings, Sources};
+use crate::config::{Running, Settings, Sources};
+use crate::ops::{admin_client::AdminClient, codes};
 use std::path::PathBuf;
 
 /// Spine: the backbone a nation's health service runs on, as one daemon.
@@ -54,7 +55,26 @@ impl Globals {
         Output { format: self.output, quiet: self.quiet }
     }
     pub fn sources(&self) -> Sources {
-        Sources { file: self.config.clone(), set: self.set.clone() }
+        Sources { file: self.config.clone(), set: self.set.clone(), optional: false }
+    }
+    /// What the node runs with that answers on the socket.
+    pub async fn running(&self) -> Result<Running, Failure> {
+        let told = AdminClient::new(&self.socket_path()?).get("/v1/config").await?;
+        serde_json::from_value(told)
+            .map_err(|e| Failure::of(&codes::ADMIN_NO_ROUTE, "the node's answer", e.to_string()))
+    }
+    /// The files to check: those of the node that `--socket` names, unless `--config` names others.
+    pub async fn checked_sources(&self) -> Result<Sources, Failure> {
+        if self.socket.is_none() || self.config.is_some() {
+            return Ok(self.sources());
+        }
+        let mut sources = self.running().await?.sources();
+        sources.set.extend(self.set.iter().cloned());
+        Ok(sources)
+    }
+    /// The checked configuration out of those files.
+    pub async fn checked_settings(&self) -> Result<Settings, Failure> {
+        self.checked_sources().await?.load().map_err(failure::config)
     }
     /// The checked configuration.
     pub fn settings(&self) -> Result<Settings, Failure> {
@@ -106,6 +126,8 @@ pub enum Command {
     Mailbox(mailbox::Args),
     /// Register MESH workflows, their senders and receivers
     Workflow(workflow::Args),
+    /// See what could not be delivered within the site; retry or drop it
+    Outbox(outbox::Args),
     /// Verify and search the audit trail
     Audit(audit::Args),
     /// Follow a message or request by its id

@@ -40,15 +40,15 @@ pub enum Verb {
 }
 
 /// Secrets need no hiding here: they live in files, and keys only name the files.
-pub fn run(globals: &Globals, verb: Option<Verb>) -> Done {
+pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
     match verb.unwrap_or(Verb::Show { prefix: None, changed: false }) {
-        Verb::Check { file } => check(globals, file),
-        Verb::Show { prefix, changed } => show(globals, prefix.as_deref().unwrap_or(""), changed),
+        Verb::Check { file } => check(globals, file).await,
+        Verb::Show { prefix, changed } => show(globals, prefix.as_deref().unwrap_or(""), changed).await,
     }
 }
 
-fn check(globals: &Globals, file: Option<PathBuf>) -> Done {
-    let sources = globals.sources();
+async fn check(globals: &Globals, file: Option<PathBuf>) -> Done {
+    let sources = globals.checked_sources().await?;
     let mut layers = sources.read().map_err(failure::config)?;
     if let Some(file) = &file {
         let text = std::fs::read_to_string(file).map_err(|e| failure::file("the file cannot be read", file, &e))?;
@@ -84,8 +84,8 @@ fn main_file(sources: &Sources) -> String {
     sources.main_file().0.display().to_string()
 }
 
-fn show(globals: &Globals, prefix: &str, changed: bool) -> Done {
-    let layers = globals.sources().read().map_err(failure::config)?;
+async fn show(globals: &Globals, prefix: &str, changed: bool) -> Done {
+    let layers = globals.checked_sources().await?.read().map_err(failure::config)?;
     let mut items = vec![];
     for (key, value, origin) in layers.all() {
         let origin = origin.to_string();

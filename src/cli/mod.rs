@@ -20,6 +20,7 @@ pub mod init;
 pub mod join;
 pub mod mailbox;
 pub mod node;
+pub mod outbox;
 pub mod output;
 pub mod party;
 pub mod registry;
@@ -45,7 +46,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if format != Format::Table {
+            if format != Format::Table && !failure.told {
                 let document = serde_json::json!({
                     "apiVersion": output::API_VERSION, "kind": "Error", "error": failure,
                 });
@@ -62,7 +63,6 @@ fn run(cli: Cli) -> failure::Done {
     match command {
         Command::Serve(args) => serve::run(&globals, args),
         Command::Bench(args) => bench_run(&globals, args),
-        Command::Config(args) => config::run(&globals, args.verb),
         Command::Explain(args) => explain::run(&globals, &args),
         Command::Generate(args) => generate::run(args),
         Command::Completions(args) => generate::completions(args.shell),
@@ -84,7 +84,8 @@ fn bench_run(globals: &args::Globals, args: bench::BenchArgs) -> failure::Done {
             "the load found nothing that works",
             "not one operation succeeded",
             "see the report above, and `spine status`",
-        )),
+        )
+        .after_a_report()),
         Err(e) => {
             Err(failure(&codes::CLI_USAGE, "the load cannot be run", format!("{e:#}"), "see `spine bench mesh --help`")
                 .with_exit(failure::exit::FAILED))
@@ -111,8 +112,10 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Party(args) => party::run(&globals, args.verb).await,
             Command::Mailbox(args) => mailbox::run(&globals, args.verb).await,
             Command::Workflow(args) => workflow::run(&globals, args.verb).await,
+            Command::Outbox(args) => outbox::run(&globals, args.verb).await,
             Command::Audit(args) => audit::run(&globals, args.verb).await,
             Command::Trace(args) => trace::run(&globals, args).await,
+            Command::Config(args) => config::run(&globals, args.verb).await,
             Command::Doctor(args) => doctor::run(&globals, args).await,
             _ => Ok(()),
         }

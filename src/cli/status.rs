@@ -19,7 +19,8 @@ pub async fn run(globals: &Globals) -> Done {
     let words: Vec<&str> = troubles.iter().filter_map(Value::as_str).collect();
     let fix = "see `spine cluster status`, then `spine doctor`";
     Err(failure(&codes::CLI_DEGRADED, "the site works, but not as it should", words.join("; "), fix)
-        .with_exit(exit::DEGRADED))
+        .with_exit(exit::DEGRADED)
+        .after_a_report())
 }
 
 fn screen(told: &Value) -> String {
@@ -35,6 +36,8 @@ fn screen(told: &Value) -> String {
         ("peers", t("node.peer")),
         ("disk", format!("{} free of {}", t("disk.free"), t("disk.total"))),
         ("at rest", at_rest(told)),
+        ("deliveries", deliveries(told)),
+        ("clock", clock(told)),
         ("certificates", certificates(told)),
     ]);
     out.push('\n');
@@ -62,6 +65,26 @@ fn at_rest(told: &Value) -> String {
     };
     let mended = told["damage"]["mended_at_start"].as_array().map_or(0, Vec::len);
     format!("{checked}, {} damaged, {} repaired, {mended} mended at the start", t("damage.found"), t("damage.repaired"))
+}
+
+/// What is on its way between partitions.
+fn deliveries(told: &Value) -> String {
+    let t = |path: &str| output::text(told, path);
+    format!(
+        "{} wait, the oldest for {} s; {} undeliverable",
+        t("outbox.waiting"),
+        t("outbox.oldest_seconds"),
+        t("outbox.dead_letters")
+    )
+}
+
+fn clock(told: &Value) -> String {
+    let ahead = told["clock"]["ahead_ms"].as_i64().unwrap_or(0) as f64 / 1000.0;
+    match told["clock"]["standing"].as_str().unwrap_or_default() {
+        "right" => format!("{ahead:+.3} s from the median of all nodes"),
+        "alone" => "no other clock is known".into(),
+        _ => told["clock"]["trouble"].as_str().unwrap_or("-").to_owned(),
+    }
 }
 
 fn certificates(told: &Value) -> String {

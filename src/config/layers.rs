@@ -5,7 +5,10 @@ use super::{
     keys::{self, KEYS, Key},
     value::Value,
 };
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
@@ -33,6 +36,10 @@ impl std::fmt::Display for Origin {
 #[derive(Clone, Debug)]
 pub struct Layers {
     values: BTreeMap<&'static str, (Value, Origin)>,
+    /// The main file, and whether it was there.
+    main: (PathBuf, bool),
+    /// Every `KEY=VALUE` that was laid on top.
+    set: Vec<String>,
 }
 
 impl Layers {
@@ -40,7 +47,8 @@ impl Layers {
     pub fn defaults() -> Self {
         // A default that its kind cannot read fails the test of `keys`.
         let default = |key: &Key| key.kind.from_text(key.default).unwrap_or(Value::Text(key.default.into()));
-        Layers { values: KEYS.iter().map(|key| (key.name, (default(key), Origin::Default))).collect() }
+        let values = KEYS.iter().map(|key| (key.name, (default(key), Origin::Default))).collect();
+        Layers { values, main: (PathBuf::new(), false), set: vec![] }
     }
 
     /// Lays a file's values on top. Stops at the first mistake and names its line.
@@ -64,7 +72,22 @@ impl Layers {
         let bare = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
         let value = key.kind.from_text(bare).map_err(|found| mistyped(place, key, &found))?;
         self.values.insert(key.name, (value, Origin::Set));
+        self.set.push(assignment.to_owned());
         Ok(())
+    }
+
+    /// Notes which file is the main one, and whether it is there.
+    pub fn name_main_file(&mut self, path: &Path, exists: bool) {
+        self.main = (path.to_owned(), exists);
+    }
+
+    pub fn main_file(&self) -> (&Path, bool) {
+        (&self.main.0, self.main.1)
+    }
+
+    /// Every `KEY=VALUE` that was laid on top, in order.
+    pub fn assignments(&self) -> &[String] {
+        &self.set
     }
 
     /// A key's value and origin. `None` only for a name that is no key.

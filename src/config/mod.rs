@@ -6,12 +6,14 @@
 
 pub mod keys;
 pub mod layers;
+pub mod running;
 pub mod sample;
 pub mod settings;
 pub mod units;
 pub mod value;
 
 pub use layers::{Layers, Origin};
+pub use running::Running;
 pub use settings::Settings;
 
 use std::path::{Path, PathBuf};
@@ -42,13 +44,15 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// `KEY=VALUE`, strongest.
     pub set: Vec<String>,
+    /// Whether the main file may be missing although it is named.
+    pub optional: bool,
 }
 
 impl Sources {
     /// The main file, and whether its absence is an error.
     pub fn main_file(&self) -> (PathBuf, bool) {
         if let Some(file) = &self.file {
-            return (file.clone(), true);
+            return (file.clone(), !self.optional);
         }
         match std::env::var_os("SPINE_CONFIG") {
             Some(file) if !file.is_empty() => (file.into(), true),
@@ -60,6 +64,7 @@ impl Sources {
     pub fn read(&self) -> Result<Layers, ConfigError> {
         let (file, must_exist) = self.main_file();
         let mut layers = Layers::defaults();
+        layers.name_main_file(&file, file.exists());
         match std::fs::read_to_string(&file) {
             Ok(text) => layers.add_file(&file, &text)?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && !must_exist => {}

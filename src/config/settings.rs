@@ -1,6 +1,6 @@
 //! What the program uses: typed settings, complete and without contradiction.
 
-use super::{ConfigError, Layers, value::Value};
+use super::{ConfigError, Layers, Running, value::Value};
 use crate::model::Environment;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -17,6 +17,8 @@ pub struct Settings {
     pub mesh: Mesh,
     pub storage: Storage,
     pub raft: Raft,
+    /// Where all this came from, for whoever asks the running node.
+    pub told: Running,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +106,7 @@ impl Settings {
             mesh: from.mesh(),
             storage: from.storage(),
             raft: from.raft(),
+            told: Running::of(layers),
         };
         settings.check(&from)?;
         Ok(settings)

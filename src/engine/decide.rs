@@ -217,6 +217,7 @@ impl Rules {
         let reply = match errand.kind {
             errand::DELIVER => self.deliver(desk, batch, moment, &errand)?,
             errand::DELIVERED => self.delivered(desk, batch, moment, &errand)?,
+            errand::RETRY | errand::DROP => self.dead_letter(desk, batch, moment, &errand, command)?,
             other => return Err(Fault::Other(format!("no errand has number {other}"))),
         };
         Ok(Decision { reply, sent: vec![] })
@@ -282,6 +283,56 @@ impl Rules {
         Ok(Bytes::new())
     }
 
+    /// Decides a dead letter's command again, or drops it; the row goes in the same entry as the effect. One that faults
+    /// again stays, with the new cause. A row that cannot be read can only be dropped.
+    fn dead_letter(
+        &self,
+        desk: &mut Desk,
+        batch: &mut Batch,
+        moment: &Moment<'_>,
+        errand: &Errand,
+        command: &Command,
+    ) -> Result<Bytes, Fault> {
+        let retry = errand.kind == errand::RETRY;
+        let key = rows::dead_key(PartitionId(errand.partition), errand.sequence);
+        let mut work = Work::new(self, desk, moment);
+        let Some(value) = work.draft.get(&key)? else { return Ok(errand::Report::default().encode()) };
+        let letter = match DeadLetter::decode(&value) {
+            Err(e) if retry => return Err(Fault::Row(Table::DeadLetters, e)),
+            read => read.unwrap_or_default(),
+        };
+        let item = letter.item.clone().unwrap_or_default();
+        let fault = match work.nested_again(retry.then_some(&item)) {
+            Err(fault @ Fault::Store(_)) => return Err(fault),
+            outcome => outcome.err().map(|fault| fault.to_string()),
+        };
+        let report = errand::Report { found: true, fault: fault.clone().unwrap_or_default(), ..Default::default() };
+        let mut done = work.done();
+        if errand.trial {
+            return Ok(report.encode());
+        }
+        let outcome = if fault.is_some() { "fault" } else { "ok" };
+        let row = match fault {
+            None => RowOp::Delete { key },
+            Some(fault) => {
+                done = done.nothing();
+                let letter = DeadLetter { at: moment.now, fault, ..letter };
+                RowOp::Put { key, value: letter.encode(), fresh: false }
+            }
+        };
+        done.rows.push(row);
+        let note = AuditNote {
+            interaction: if retry { "outbox.retry" } else { "outbox.drop" }.into(),
+            outcome: outcome.into(),
+            object: format!("{}.{}.{}", self.partition.0, errand.partition, errand.sequence),
+            other: item.correlation_id,
+            ..Default::default()
+        };
+        done.notes.push((command.caller.clone(), command.correlation_id.clone(), note));
+        self.enter_rows(desk, batch, done, "", moment.now);
+        Ok(report.encode())
+    }
+
     #[allow(clippy::too_many_arguments, reason = "one call, and a struct for it would only be taken apart again")]
     fn enter(
         &self,
@@ -297,7 +348,7 @@ impl Rules {
             self.enter_rows(desk, batch, done, &command.request_id, now);
             return Decision { reply: old.reply, sent: old.sent.into_iter().map(unpack_sent).collect() };
         }
-        let sent = number_outbox(&mut desk.mark, &mut done);
+        let sent = number_outbox(&mut desk.mark, &mut done, now);
         if !command.request_id.is_empty() {
             let digest = rows::request_digest(command);
             let row = Remembered {
@@ -318,7 +369,7 @@ impl Rules {
     /// Turns what was done into rows of the batch: changes, outbox, timers, audit records, in this order.
     fn enter_rows(&self, desk: &mut Desk, batch: &mut Batch, mut done: Done, request_id: &str, now: EpochMillis) {
         let from = batch.ops.len();
-        number_outbox(&mut desk.mark, &mut done);
+        number_outbox(&mut desk.mark, &mut done, now);
         desk.mark.sequence = done.sequence;
         desk.mark.time = now;
         batch.decisions += done.decisions;
@@ -372,13 +423,13 @@ impl Rules {
     }
 }
 
-/// Gives outbox items their numbers and turns them into rows; nothing is left for a second call.
-fn number_outbox(mark: &mut Mark, done: &mut Done) -> Vec<(PartitionId, u64)> {
+/// Gives outbox items their numbers and time and turns them into rows; nothing is left for a second call.
+fn number_outbox(mark: &mut Mark, done: &mut Done, now: EpochMillis) -> Vec<(PartitionId, u64)> {
     let items = std::mem::take(&mut done.outbox);
     let mut sent = Vec::with_capacity(items.len());
     for (target, mut item) in items {
         mark.outbox += 1;
-        item.sequence = mark.outbox;
+        (item.sequence, item.at) = (mark.outbox, now);
         sent.push((target, item.sequence));
         done.rows.push(RowOp::Put { key: rows::outbox_key(target, item.sequence), value: item.encode(), fresh: true });
     }
@@ -490,6 +541,11 @@ impl<'a> Work<'a> {
         let reply = service.decide(&mut self.draft, &stamp, command)?;
         self.gather(command, depth)?;
         Ok(reply)
+    }
+
+    /// Decides a delivered command once more, if there is one.
+    fn nested_again(&mut self, item: Option<&OutboxItem>) -> Result<(), Fault> {
+        item.map_or(Ok(()), |item| self.nested(&item.command(), 0).map(drop))
     }
 
     /// Takes notes and sent commands out of the draft, in the name of the command that left them there.

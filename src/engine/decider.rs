@@ -4,6 +4,7 @@
 //! on top of what it has itself proposed, and drops all of that with the reign. Batches are natural: whatever waits
 //! when an entry may go out goes out together.
 
+use super::clocks::Clocks;
 use super::decide::{Base, Batch, Desk, Moment, Rules, TIMERS_A_BATCH};
 use super::draft::{Draft, Fault};
 use super::entry::{Entry, Packer};
@@ -60,6 +61,7 @@ pub(super) struct Decider {
     pub world: World,
     pub signer: Option<Arc<dyn audit::Signer>>,
     pub space: Arc<Space>,
+    pub clocks: Arc<Clocks>,
 }
 
 /// What one stretch of leadership has going.
@@ -118,8 +120,14 @@ impl Decider {
         // Consensus opens a reign when everything proposed before is applied or dropped: what has not landed is lost.
         self.slot.flights.none_done();
         self.slot.flights.take_landed();
-        if self.know_the_site(now, leadership).await.is_err() {
+        let (known, ()) = tokio::join!(self.know_the_site(now, leadership), self.clocks.fresh());
+        if known.is_err() {
             return true;
+        }
+        if !self.clocks.fit() {
+            // The watch over clocks gives leadership to a node whose clock is right.
+            self.clocks.wake();
+            return false;
         }
         let mut reign = match self.ascend(now) {
             Ok(reign) if self.fit() => reign,
@@ -254,9 +262,10 @@ impl Decider {
         if now.leading && now.reign == reign.number { Ok(()) } else { Err(Over) }
     }
 
-    /// The time to stamp with: never before what was stamped, whatever the clocks of past leaders said.
-    fn now(&self, reign: &Reign) -> u64 {
-        self.world.clock.now().0.max(reign.desk.mark.time)
+    /// The time to stamp with: never before what was stamped, whatever the clocks of past leaders said. `None` while
+    /// this node's clock is not to be trusted.
+    fn now(&self, reign: &Reign) -> Option<u64> {
+        self.clocks.stamp().map(|now| now.max(reign.desk.mark.time))
     }
 
     /// Decides what is in the inbox, one entry's worth, and proposes it.
@@ -266,7 +275,10 @@ impl Decider {
             self.unfit(None, reign.inbox.drain(..)).await;
             return Ok(());
         }
-        let now = self.now(reign);
+        let Some(now) = self.now(reign) else {
+            reign.inbox.drain(..).for_each(|queued| queued.refuse(Setback::NotLeader));
+            return Ok(());
+        };
         let count = reign.inbox.len().min(MAX_COMMANDS);
         let mut entropy = vec![0u8; 16 * count];
         self.world.rng.fill(&mut entropy);
@@ -348,7 +360,7 @@ impl Decider {
     /// Fires due timers, forgets old requests, signs the audit chain: whatever is due, in one entry.
     async fn chores(&mut self, reign: &mut Reign) -> Result<(), Over> {
         reign.ticks = reign.ticks.wrapping_add(1);
-        let now = self.now(reign);
+        let Some(now) = self.now(reign) else { return Ok(()) };
         // What is on its way may renew a request that the store still shows as expired.
         let forget = reign.ticks % FORGET_EVERY == 1 && self.slot.flights.len() == 0;
         let head_due = self.head_due(reign, now);

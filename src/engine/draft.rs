@@ -65,6 +65,8 @@ record! {
         4 => payload: Bytes,
         5 => caller: Caller,
         6 => correlation_id: String,
+        /// When it was sent, milliseconds since the epoch; 0 in rows of before this was kept.
+        7 => at: u64,
     }
 }
 

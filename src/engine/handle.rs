@@ -1,6 +1,8 @@
 //! The engine as the node opens it and the rooms above use it.
 
 use super::apply::{Applier, Slot};
+use super::backlog::{self, Backlog, Board};
+use super::clocks::{self, ClockReport, Clocks};
 use super::decide::Rules;
 use super::decider::Decider;
 use super::draft::Decide;
@@ -10,6 +12,7 @@ use super::queue::Queue;
 use super::rows::{self, Mark};
 use super::space::{self, Space};
 use super::submit::Frames;
+use super::survey::Survey;
 use super::view::{Fences, View, fence_task};
 use super::{Outcome, PartitionId, PartitionMap, SITE, Unavailable};
 use crate::audit;
@@ -72,6 +75,9 @@ pub(super) struct Inner {
     pub doors: Vec<Door>,
     pub transport: Arc<dyn Transport>,
     pub space: Arc<Space>,
+    /// What waits in the outboxes delivered here.
+    pub board: Board,
+    pub clocks: Arc<Clocks>,
 }
 
 /// Submits commands, reads at fences. Cheap to clone; the tasks behind it end with [`Engine::stop`].
@@ -82,7 +88,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts deciders, fences, deliverers and the watch over free space, and claims the engine's frame kinds.
+    /// Starts deciders, fences, deliverers and the watches over free space and clocks, and claims the engine's frame kinds.
     /// `groups` are in the order of `applier`'s partitions. Must run inside a tokio runtime.
     #[allow(clippy::too_many_arguments, reason = "one caller, the wiring; each is a room of its own")]
     pub fn start(
@@ -98,6 +104,7 @@ impl Engine {
         let mut tasks = JoinSet::new();
         let map = applier.map();
         let space = Arc::new(Space::new(options.data_dir.clone(), options.spare_bytes));
+        let clocks = Arc::new(Clocks::new(world.clock.clone()));
         let site = applier.slots[usize::from(SITE.0)].clone();
         let mut doors: Vec<Door> = vec![];
         for (slot, group) in applier.slots.iter().zip(&groups) {
@@ -121,13 +128,19 @@ impl Engine {
                 world: world.clone(),
                 signer: signer.clone(),
                 space: space.clone(),
+                clocks: clocks.clone(),
             };
             tasks.spawn(decider.run());
             tasks.spawn(fence_task(slot.id, group.clone(), transport.clone(), options.node, asked));
             doors.push(Door { slot: slot.clone(), group: group.clone(), queue, fences });
         }
-        tasks.spawn(space::watch(space.clone(), world, options.node, groups, transport.clone()));
-        let inner = Arc::new(Inner { options, map, doors, transport, space });
+        if let Some(site) = groups.first().cloned() {
+            let survey = Arc::new(Survey { me: options.node, site, transport: transport.clone() });
+            tasks.spawn(clocks::watch(clocks.clone(), survey.clone(), groups.clone()));
+            tasks.spawn(space::watch(space.clone(), world.clone(), clocks.clone(), survey, groups));
+        }
+        let inner = Arc::new(Inner { options, map, doors, transport, space, clocks, board: Board::default() });
+        tasks.spawn(backlog::tell(inner.clone(), world));
         for kind in [kinds::SUBMIT, kinds::READ_FENCE, kinds::ROOM] {
             router.claim(kind, Arc::new(Frames(inner.clone())));
         }
@@ -165,6 +178,11 @@ impl Engine {
         Arc::new(View::of(self.inner.doors[usize::from(partition.0)].slot.rows.clone()))
     }
 
+    /// What waits here for delivery to another partition, and what was set aside as undeliverable.
+    pub fn backlog(&self) -> Backlog {
+        self.inner.backlog()
+    }
+
     /// End of a partition's audit chain as this node has applied it.
     pub fn audit_chain(&self, partition: PartitionId) -> Result<audit::Chain, rows::RowError> {
         Ok(Mark::load(self.local(partition).as_ref())?.chain())
@@ -190,6 +208,11 @@ impl Engine {
             }
         }
         Ok(true)
+    }
+
+    /// How this node's clock stands to the other voters'.
+    pub fn clock(&self) -> ClockReport {
+        self.inner.clocks.report()
     }
 
     /// Gives away leadership of every partition this node leads, for a planned stop. Returns how many are still led.

@@ -4,7 +4,10 @@
 //! the same entry as the effect). `draft` is the pure half that services see; the rest moves bytes and waits.
 
 mod apply;
+mod backlog;
 pub mod bulk;
+mod clocks;
+mod dead;
 mod decide;
 mod decider;
 pub mod draft;
@@ -19,9 +22,13 @@ mod queue;
 mod rows;
 mod space;
 mod submit;
+mod survey;
 mod view;
 
 pub use apply::Applier;
+pub use backlog::Backlog;
+pub use clocks::{ClockReport, Standing};
+pub use dead::{DeadLetterId, Settle, Settled};
 pub use handle::{Engine, EngineOptions};
 pub use ports::{Agreement, Rows, Wait};
 pub use rows::{DeadLetter, Mark};
@@ -129,4 +136,4 @@ impl Unavailable {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,7 @@
 //! Delivering the outbox: one task per pair of partitions carries items over, in order, while this node leads the
 //! source. At least once on the way; once in effect, by the mark that the target keeps in the same entry.
 
+use super::backlog::{COUNT_PAGE, Line, Waiting};
 use super::errand::{self, DELETE_AT_ONCE, Errand, Report};
 use super::handle::Inner;
 use super::rows::{self, Mark};
@@ -23,6 +24,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Faults of one item before it is set aside as a dead letter, so that those behind it go on.
 const FAULTS: u32 = 5;
 
+/// What one look found.
+struct Load {
+    items: Vec<OutboxItem>,
+    /// Rows found, of which `items` are those that one delivery takes.
+    rows: usize,
+    /// Whether nothing waits beyond those rows.
+    whole: bool,
+    /// The newest item that there may be.
+    to: u64,
+}
+
 /// Carries items of `source` to `target`.
 pub(super) struct Deliverer {
     engine: Arc<Inner>,
@@ -33,11 +45,15 @@ pub(super) struct Deliverer {
     /// Rows up to here are cleared away.
     cleared: u64,
     faulted: (u64, u32),
+    waiting: Waiting,
+    /// The reign that `waiting` was counted in.
+    reign: Option<u64>,
 }
 
 impl Deliverer {
     pub fn new(engine: Arc<Inner>, source: PartitionId, target: PartitionId) -> Self {
-        Deliverer { engine, source, target, upto: 0, cleared: 0, faulted: (0, 0) }
+        let waiting = Waiting::from(0);
+        Deliverer { engine, source, target, upto: 0, cleared: 0, faulted: (0, 0), waiting, reign: None }
     }
 
     pub async fn run(mut self) {
@@ -46,11 +62,16 @@ impl Deliverer {
         let mut rung = door.slot.outbox.subscribe();
         let mut pause = FIRST_PAUSE;
         loop {
-            if !leadership.borrow_and_update().leading {
+            let now = *leadership.borrow_and_update();
+            if !now.leading {
+                self.engine.board.set(self.source, self.target, None);
                 if leadership.changed().await.is_err() {
                     return;
                 }
                 continue;
+            }
+            if self.reign.replace(now.reign) != Some(now.reign) {
+                self.waiting = Waiting::from(self.upto);
             }
             rung.borrow_and_update();
             match self.carry().await {
@@ -78,16 +99,23 @@ impl Deliverer {
 
     /// Delivers one load. `Ok(false)` when there was nothing.
     async fn carry(&mut self) -> Result<bool, ()> {
-        let items = self.load().map_err(|e| {
-            tracing::error!(event = "engine.outbox.unreadable", partition = self.source.0, error = %e);
-        })?;
+        let source = self.source.0;
+        let unreadable = |e: rows::RowError| {
+            tracing::error!(event = "engine.outbox.unreadable", partition = source, error = %e);
+        };
+        let load = self.load().map_err(unreadable)?;
+        self.count(&load).map_err(|e| unreadable(e.into()))?;
+        let items = load.items;
         if items.is_empty() {
             self.clear().await?;
             return Ok(false);
         }
         let set_aside = if self.faulted.1 >= FAULTS { self.faulted.0 } else { 0 };
+        let carried: Vec<(u64, u64)> = items.iter().map(|item| (item.sequence, item.at)).collect();
         let errand = Errand { kind: errand::DELIVER, partition: self.source.0, items, set_aside, ..Default::default() };
         let report = self.give(self.target, errand).await?;
+        self.waiting.delivered(carried.iter().map(|(sequence, _)| *sequence), report.upto);
+        self.tell(carried.iter().find(|(sequence, _)| *sequence > report.upto).map(|(_, at)| *at));
         metrics::counter!(names::DELIVERY_ATTEMPTS, "kind" => "partition", "outcome" => "ok").increment(1);
         self.upto = self.upto.max(report.upto);
         if self.upto >= self.cleared + DELETE_AT_ONCE as u64 / 2 {
@@ -102,11 +130,11 @@ impl Deliverer {
     }
 
     /// The next items, in order. Only up to the mark: rows behind it may still be on their way into the store.
-    fn load(&self) -> Result<Vec<OutboxItem>, rows::RowError> {
+    fn load(&self) -> Result<Load, rows::RowError> {
         let reader = self.engine.doors[usize::from(self.source.0)].slot.rows.as_ref();
         let to = Mark::load(reader)?.outbox;
         let found = reader.scan(rows::outbox_range(self.target, self.upto, to), false, ITEMS)?;
-        let (mut items, mut bytes) = (vec![], 0);
+        let (mut items, mut bytes, rows) = (vec![], 0, found.len());
         for (_, value) in found {
             bytes += value.len();
             items.push(
@@ -116,7 +144,29 @@ impl Deliverer {
                 break;
             }
         }
-        Ok(items)
+        Ok(Load { whole: rows < ITEMS, rows, items, to })
+    }
+
+    /// Counts what waits, as far as it is not counted yet.
+    fn count(&mut self, load: &Load) -> Result<(), StoreError> {
+        if load.whole {
+            self.waiting.all(load.rows, load.to);
+        } else {
+            let (engine, source, target) = (&self.engine, self.source, self.target);
+            let reader = engine.doors[usize::from(source.0)].slot.rows.as_ref();
+            self.waiting.count(load.to, |after| {
+                let page = reader.scan(rows::outbox_range(target, after, load.to), false, COUNT_PAGE)?;
+                Ok((page.len(), page.last().map_or(after, |(key, _)| rows::sequence_of(key))))
+            })?;
+        }
+        self.tell(load.items.first().map(|item| item.at));
+        Ok(())
+    }
+
+    /// Says what waits, and since when.
+    fn tell(&self, oldest: Option<u64>) {
+        let line = Line { rows: self.waiting.rows, oldest: oldest.unwrap_or(0) };
+        self.engine.board.set(self.source, self.target, Some(line));
     }
 
     /// Clears away rows of items that are applied in the target.

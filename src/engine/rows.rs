@@ -140,6 +140,11 @@ pub fn outbox_key(target: PartitionId, sequence: u64) -> Bytes {
     Table::Outbox.key().fixed(&target.0.to_be_bytes()).number(sequence).build()
 }
 
+/// The sequence that an outbox row's key ends with.
+pub fn sequence_of(key: &[u8]) -> u64 {
+    key.last_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n))
+}
+
 /// Items for a target behind `after`, up to and including `to`.
 pub fn outbox_range(target: PartitionId, after: u64, to: u64) -> Range<Bytes> {
     outbox_key(target, after.saturating_add(1))..outbox_key(target, to.saturating_add(1))
@@ -158,6 +163,11 @@ pub fn source_of_inbound(key: &[u8]) -> Option<PartitionId> {
 pub fn inbound(reader: &dyn Reader, source: PartitionId) -> Result<u64, StoreError> {
     let value = reader.get(&inbound_key(source))?;
     Ok(value.and_then(|v| v.as_ref().try_into().ok()).map(u64::from_be_bytes).unwrap_or(0))
+}
+
+/// Every dead letter of a partition.
+pub fn dead_letters() -> Range<Bytes> {
+    Table::DeadLetters.key().prefix()
 }
 
 pub fn dead_key(source: PartitionId, sequence: u64) -> Bytes {

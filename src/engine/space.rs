@@ -1,13 +1,13 @@
 //! Watching free space: writes are refused before the disk is full, reads go on, and leadership moves to a node that
 //! has room (P6, P9). Everything comes back by itself when space does.
 
+use super::clocks::Clocks;
 use super::ports::Agreement;
-use crate::consensus::RaftId;
+use super::survey::{Survey, give_away};
 use crate::ops::metrics as names;
 use crate::record;
 use crate::seam::World;
 use crate::seam::fs::blocking;
-use crate::seam::net::{Lane, NodeNumber, Transport, kinds};
 use crate::wire::record::Record as _;
 use bytes::Bytes;
 use std::{
@@ -19,12 +19,10 @@ use std::{
 
 /// How often free space is looked at: at 1 GB/s a disk loses less than the default spare in between.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a peer may take to say whether it has room.
-const ASK_TIMEOUT: Duration = Duration::from_millis(500);
 /// Writes come back when there is a quarter more than the spare, so that the state does not flap.
 const BACK_AT: (u64, u64) = (5, 4);
 
-const ENOUGH: u8 = 0;
+pub(super) const ENOUGH: u8 = 0;
 const SHORT: u8 = 1;
 const NONE: u8 = 2;
 
@@ -34,6 +32,10 @@ record! {
         /// 0 enough, 1 below the spare, 2 below a quarter of it.
         1 => state: u8,
         2 => free: u64,
+        /// The answerer's clock, in milliseconds since the epoch; 0 from a release that does not tell.
+        3 => now: u64,
+        /// Nothing may be stamped with that clock.
+        4 => clock_off: bool,
     }
 }
 
@@ -85,8 +87,10 @@ impl Space {
     }
 
     /// The answer to a peer that asks.
-    pub fn room(&self) -> Bytes {
-        Room { state: self.state.load(Ordering::Relaxed), ..Default::default() }.encode()
+    pub fn room(&self, clocks: &Clocks) -> Bytes {
+        let mut room = Room { state: self.state.load(Ordering::Relaxed), ..Default::default() };
+        clocks.fill(&mut room);
+        room.encode()
     }
 }
 
@@ -94,32 +98,18 @@ impl Space {
 pub(super) async fn watch(
     space: Arc<Space>,
     world: World,
-    me: NodeNumber,
+    clocks: Arc<Clocks>,
+    survey: Arc<Survey>,
     groups: Vec<Arc<dyn Agreement>>,
-    transport: Arc<dyn Transport>,
 ) {
     loop {
         if space.look(&world).await != ENOUGH {
-            for group in &groups {
-                if group.leadership().borrow().leading
-                    && let Some(to) = with_room(group.as_ref(), me, transport.as_ref()).await
-                {
-                    tracing::warn!(event = "engine.space.hand_over", to = %to, "leadership goes to a node with room");
-                    let _ = group.hand_over(Some(to)).await;
-                }
-            }
+            let said = survey.ask(&clocks).await;
+            give_away(&groups, survey.me, "engine.space.hand_over", &|voter| {
+                said.iter().find(|s| s.node == voter && s.has_room() && !clocks.wrong(s)).map(|_| ())
+            })
+            .await;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-/// A voter that says that it has room.
-async fn with_room(group: &dyn Agreement, me: NodeNumber, transport: &dyn Transport) -> Option<RaftId> {
-    for voter in group.others(me) {
-        let asked = transport.call(voter.node(), Lane::Ask, kinds::ROOM, Bytes::new(), ASK_TIMEOUT).await;
-        if asked.ok().and_then(|bytes| Room::decode(&bytes).ok()).is_some_and(|room| room.state == ENOUGH) {
-            return Some(voter);
-        }
-    }
-    None
 }

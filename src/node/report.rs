@@ -34,6 +34,12 @@ record! {
         3 => ready: bool,
         4 => draining: bool,
         5 => groups: Vec<GroupStatus>,
+        /// What is wrong with its clock, in words for operators; empty while nothing is known to be.
+        6 => clock: String,
+        /// Commands that wait here for another partition, of the partitions that it leads.
+        7 => waiting: u64,
+        /// When the oldest of them was sent, milliseconds since the epoch; 0 where none waits.
+        8 => oldest: u64,
     }
 }
 
@@ -54,12 +60,16 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
         let (group, leading) = (s.group, s.leadership.leading);
         GroupStatus { group, applied: s.applied, last: s.last, leading, committed: s.committed, ..Default::default() }
     };
+    let backlog = rooms.engine.backlog();
     NodeStatus {
         version: VERSION.into(),
         name: node.settings.node.name.clone(),
         ready: node.ready(),
         draining: node.draining(),
         groups: rooms.groups.iter().map(group).collect(),
+        waiting: backlog.waiting,
+        oldest: backlog.oldest,
+        clock: rooms.engine.clock().trouble().unwrap_or_default(),
         ..Default::default()
     }
 }

@@ -1,12 +1,12 @@
 //! Readiness: what `/livez`, `/readyz` and `/startupz` say, and what is told to systemd (operations.md §5).
 //!
 //! Ready means caught up: a read fence of every partition has come back within the last seconds, so leaders are
-//! known, a majority answers, and this node has applied what they have committed.
+//! known, a majority answers, and this node has applied what they have committed. Its clock must be right, too.
 
 use super::Node;
 use crate::{
-    engine::Fence,
-    ops::{health::Probe, systemd::Notify},
+    engine::{ClockReport, Fence},
+    ops::{codes, health::Probe, systemd::Notify},
 };
 use std::{
     sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool, atomic::Ordering::Relaxed},
@@ -58,6 +58,12 @@ impl Node {
     fn has_room(&self) -> Result<(), String> {
         if self.pulse.full.load(Relaxed) { Err("the disk is nearly full: writes are refused".into()) } else { Ok(()) }
     }
+    fn has_right_clock(&self) -> Result<(), String> {
+        let Some(clock) = self.rooms.get().map(|rooms| rooms.engine.clock()).filter(ClockReport::is_off) else {
+            return Ok(());
+        };
+        Err(format!("{} ({})", clock.trouble().unwrap_or_default(), codes::CLOCK.code))
+    }
     /// Out of traffic by an operator's wish, or about to stop.
     pub fn draining(&self) -> bool {
         self.front.get().is_some_and(super::front::Front::draining)
@@ -71,13 +77,14 @@ impl Node {
 /// Registers every check. They hold the node weakly: it owns them.
 pub fn register(node: &Arc<Node>) {
     type Ask = fn(&Node) -> Result<(), String>;
-    let checks: [(Probe, &'static str, Ask); 7] = [
+    let checks: [(Probe, &'static str, Ask); 8] = [
         (Probe::Live, "process", |_| Ok(())),
         (Probe::Startup, "open", Node::is_open),
         (Probe::Ready, "open", Node::is_open),
         (Probe::Ready, "leaders", Node::has_leaders),
         (Probe::Ready, "caught-up", Node::is_caught_up),
         (Probe::Ready, "disk", Node::has_room),
+        (Probe::Ready, "clock", Node::has_right_clock),
         (Probe::Ready, "draining", |node| if node.draining() { Err("the node is draining".into()) } else { Ok(()) }),
     ];
     for (probe, name, ask) in checks {

@@ -32,6 +32,9 @@ pub struct AdminError {
     pub code: String,
     /// Exit code of the command (`operations.md` §1).
     pub exit: u8,
+    /// The command has shown all of it in its own document: scripts get no second one.
+    #[serde(skip)]
+    pub told: bool,
 }
 
 impl AdminError {
@@ -44,7 +47,14 @@ impl AdminError {
             Kind::NotFound | Kind::Gone => 6,
             Kind::Fault => 1,
         };
-        AdminError { what: what.into(), why: why.into(), fix: code.fix.into(), code: code.code.into(), exit }
+        AdminError {
+            what: what.into(),
+            why: why.into(),
+            fix: code.fix.into(),
+            code: code.code.into(),
+            exit,
+            told: false,
+        }
     }
     /// A parameter that is missing or wrong.
     pub fn bad_input(why: impl Into<String>) -> Self {
@@ -52,6 +62,11 @@ impl AdminError {
     }
     pub fn with_fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = fix.into();
+        self
+    }
+    /// See [`AdminError::told`].
+    pub fn after_a_report(mut self) -> Self {
+        self.told = true;
         self
     }
     pub fn with_exit(mut self, exit: u8) -> Self {

@@ -203,6 +203,9 @@ codes! {
     CLI_AUDIT_BROKEN = "SPN-2020" Fault, "The audit chain is broken",
         "A record was changed, is missing or is out of order.",
         "Keep the disks as they are, compare with the other nodes, and treat it as a security incident.";
+    CLI_UNDELIVERED = "SPN-2021" Fault, "A command within the site cannot be delivered",
+        "The partition that it is for met a fault of the program or of stored data with it, and met it again now. It stays set aside; nothing was changed.",
+        "Look for its correlation id in the nodes' logs and mend the cause, or run a release that does; then `spine outbox retry`. `spine outbox drop` gives it up.";
     CLI_TRANSFER = "SPN-2101" Conflict, "Leadership could not be handed over",
         "The node asked for is not a voter, is not seen, or is too far behind. Leadership stays where it is.",
         "See `spine cluster status`, and name a voter that is in step.";
@@ -215,6 +218,9 @@ codes! {
     TLS_FILES = "SPN-3001" Fault, "Certificate files cannot be used",
         "A file is missing, unreadable, expired or does not fit its key. What was loaded before goes on serving.",
         "Correct the file that the log names, then `spine config reload`.";
+    CLOCK = "SPN-3002" Fault, "This node's clock is not to be trusted",
+        "It is more than 5 seconds from the median of the voters' clocks: the node neither leads nor takes traffic until the clock is right. Or only two clocks are known and they differ: then the node goes on, since nobody can tell which of them is wrong.",
+        "Compare `date -u` on all nodes and look at the time service (`chronyc tracking`). Set the clock that is wrong; the node comes back by itself.";
 }
 
 /// All codes, in order.

@@ -106,6 +106,7 @@ pub const BLOB_FETCHES: &str = "spine_blob_fetches_total";
 // Flow.
 pub const OUTBOX_ROWS: &str = "spine_outbox_rows";
 pub const OUTBOX_OLDEST_AGE: &str = "spine_outbox_oldest_age_seconds";
+pub const DEAD_LETTERS: &str = "spine_dead_letters";
 pub const DELIVERY_ATTEMPTS: &str = "spine_delivery_attempts_total";
 pub const MAILBOX_OLDEST_UNREAD_AGE: &str = "spine_mailbox_oldest_unread_age_seconds";
 pub const TIMERS_DUE: &str = "spine_timers_due";
@@ -213,15 +214,19 @@ pub const ALL: &[Metric] = &[
         "Message bodies fetched from another node because this one lacked them, by outcome.",
         &[&[("outcome", "ok")], &[("outcome", "failed")]],
     ),
-    gauge(OUTBOX_ROWS, "Commands waiting to be delivered to another partition or endpoint, by kind."),
+    gauge(OUTBOX_ROWS, "Commands waiting for another partition, by kind, on the node that delivers them."),
     moment(OUTBOX_OLDEST_AGE, "Age of the oldest waiting delivery."),
+    gauge(DEAD_LETTERS, "Commands set aside because they could not be delivered, where their partition is led."),
     counter(DELIVERY_ATTEMPTS, "Deliveries tried, by kind and outcome.", &[]),
     moment(MAILBOX_OLDEST_UNREAD_AGE, "Age of the oldest message that waits in any mailbox."),
     gauge(TIMERS_DUE, "Timers that are due and not yet acted on."),
     counter(AUDIT_RECORDS, "Audit records written.", &[]),
     moment(AUDIT_VERIFIED, "Unix time at which the audit chain was last verified."),
     gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
-    moment(CLOCK_OFFSET, "Largest difference seen between this node's clock and a peer's."),
+    moment(
+        CLOCK_OFFSET,
+        "Seconds by which this node's clock is ahead of the median of all voters'; below zero it is behind.",
+    ),
     counter(PROCESS_CPU, "CPU time the process has used, user and system.", &[]),
     bytes_gauge(PROCESS_RESIDENT, "Resident memory."),
     bytes_gauge(PROCESS_VIRTUAL, "Virtual memory."),

@@ -1,6 +1,7 @@
 //! Bodies too long for the log: files named by the SHA-256 of their content (docs/formats.md).
 //!
-//! A blob is durable when [`Writer::finish`] returns: synced, renamed into place, its folder synced (P1). Each piece of
+//! A blob is durable when [`Writer::finish`] returns: synced, renamed into place, its folder synced, and the folder's own
+//! name too (P1). Each piece of
 //! 64 KiB carries a checksum, so that reading from any offset serves nothing damaged (P7). Nobody holds a whole blob
 //! in memory: writers and readers work in pieces.
 
@@ -15,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -111,9 +112,36 @@ struct Inner {
     world: World,
     dir: PathBuf,
     temporary: AtomicU64,
+    /// Folders, by the first byte of the names in them, whose own names this process has made durable. That a folder is
+    /// there says nothing: another writer may have made it just now, and not synced it yet.
+    settled: [AtomicBool; 256],
     /// Free bytes below which no further blob is begun.
     reserve: u64,
     fatal: Fatal,
+}
+
+impl Inner {
+    /// Stops the process where a sync failed (P7).
+    fn synced(&self, outcome: io::Result<()>) -> io::Result<()> {
+        outcome.inspect_err(|e| (self.fatal)(&format!("the sync of a blob failed: {e}")))
+    }
+
+    /// Sees to it that a blob's folder is there, and durable under its own name. Writers that meet here sync it each:
+    /// none rests on what another may not have finished.
+    fn settle(&self, fs: &dyn Fs, id: BlobId, folder: &Path) -> io::Result<()> {
+        let settled = &self.settled[usize::from(id.0[0])];
+        if settled.load(Ordering::Acquire) && fs.exists(folder) {
+            return Ok(());
+        }
+        match fs.create_dir_all(folder) {
+            // Made, and not known to be durable.
+            Err(e) if fs.exists(folder) => self.synced(Err(e))?,
+            made => made?,
+        }
+        self.synced(fs.sync_dir(&self.dir))?;
+        settled.store(true, Ordering::Release);
+        Ok(())
+    }
 }
 
 /// Called when a sync failed: what was durable is not known any more, and the process must stop (P7).
@@ -130,10 +158,13 @@ impl Blobs {
             for name in fs.list(&unfinished)? {
                 fs.remove_file(&unfinished.join(name))?;
             }
-            fs.sync_dir(&at)
+            fs.sync_dir(&at)?;
+            // The folder itself may be new, or left by a run that ended before it was durable.
+            at.parent().map_or(Ok(()), |above| fs.sync_dir(above))
         });
         opened.await.map_err(failed)?;
-        Ok(Blobs(Arc::new(Inner { world, dir, temporary: AtomicU64::new(0), reserve, fatal })))
+        let settled = std::array::from_fn(|_| AtomicBool::new(false));
+        Ok(Blobs(Arc::new(Inner { world, dir, temporary: AtomicU64::new(0), settled, reserve, fatal })))
     }
 
     fn path(&self, id: &BlobId) -> PathBuf {
@@ -350,24 +381,18 @@ impl Writer {
         if let Some(announced) = announced.filter(|&a| a != id) {
             return Err(BlobError::Mismatch(announced));
         }
-        let (file, from, to, dir) =
-            (self.file.clone(), self.path.clone(), self.blobs.path(&id), self.blobs.0.dir.clone());
-        let (length, fatal) = (self.length, self.blobs.0.fatal.clone());
+        let (file, from, to, length) = (self.file.clone(), self.path.clone(), self.blobs.path(&id), self.length);
+        let inner = self.blobs.0.clone();
         let seal = move |fs: &dyn Fs| {
             let mut header = MAGIC.to_vec();
             header.extend_from_slice(&length.to_le_bytes());
             header.extend_from_slice(&crc32c::crc32c(&header).to_le_bytes());
             file.write_at(0, &header)?;
-            let synced =
-                |outcome: io::Result<()>| outcome.inspect_err(|e| fatal(&format!("the sync of a blob failed: {e}")));
-            synced(file.sync())?;
-            let folder = to.parent().unwrap_or(&dir);
-            if !fs.exists(folder) {
-                fs.create_dir_all(folder)?;
-                synced(fs.sync_dir(&dir))?;
-            }
+            inner.synced(file.sync())?;
+            let folder = to.parent().unwrap_or(&inner.dir);
+            inner.settle(fs, id, folder)?;
             fs.rename(&from, &to)?;
-            synced(fs.sync_dir(folder))
+            inner.synced(fs.sync_dir(folder))
         };
         blocking(&self.blobs.0.world.fs, seal).await.map_err(failed)?;
         self.done = true;
@@ -455,6 +480,56 @@ mod tests {
             assert!(blobs.put(content(9)).await.is_err());
             assert_eq!(told.load(Ordering::Relaxed), 1);
             assert!(!blobs.has(BlobId::of(&content(9))).await);
+        });
+    }
+
+    /// Content whose name begins like that of `like`, so that both lie in one folder.
+    fn beside(like: BlobId) -> Bytes {
+        let bodies = (0u32..).map(|n| Bytes::copy_from_slice(&n.to_be_bytes()));
+        bodies.into_iter().find(|body| BlobId::of(body).0[0] == like.0[0] && BlobId::of(body) != like).unwrap()
+    }
+
+    #[test]
+    fn a_body_in_a_folder_that_another_writer_made_and_did_not_sync_outlives_the_power() {
+        use crate::seam::sim::{SimWorld, fs::Call};
+        runtime().block_on(async {
+            let sim = SimWorld::new(2, 1 << 30);
+            let dir = PathBuf::from("/data/blobs");
+            let open = || Blobs::open(sim.world(), dir.clone(), 0, Arc::new(|_| ()));
+            let blobs = open().await.unwrap();
+            // The first writer makes the folder, and has not got further when the second comes.
+            let first = content(9);
+            sim.fs.fail(Call::SyncDir, "blobs", 0, 1, io::ErrorKind::Other);
+            assert!(blobs.put(first.clone()).await.is_err());
+            let folder = dir.join(&BlobId::of(&first).to_string()[..2]);
+            assert!(sim.world().fs.exists(&folder), "made and not synced");
+            let second = beside(BlobId::of(&first));
+            let id = blobs.put(second.clone()).await.unwrap();
+            sim.fs.crash();
+            assert_eq!(open().await.unwrap().read(id, 0, 99).await, Ok(second));
+        });
+    }
+
+    #[test]
+    fn whatever_was_acknowledged_before_the_power_went_is_there_after_it() {
+        use crate::seam::sim::SimWorld;
+        runtime().block_on(async {
+            for calls in 0..120 {
+                let sim = SimWorld::new(calls, 1 << 30);
+                let open = || Blobs::open(sim.world(), PathBuf::from("/data/blobs"), 0, Arc::new(|_| ()));
+                sim.fs.cut_power_after(calls + 1);
+                let mut kept = vec![];
+                if let Ok(blobs) = open().await {
+                    for n in 0..9 {
+                        kept.extend(blobs.put(content(n)).await);
+                    }
+                }
+                sim.fs.crash();
+                let blobs = open().await.unwrap();
+                for id in kept {
+                    assert!(blobs.verify(id, &Pace::new(u64::MAX)).await.is_ok(), "{id} after {calls} calls");
+                }
+            }
         });
     }
 

@@ -34,6 +34,36 @@ impl Builder {
         self.rows.extend_from_slice(key);
         self.rows.extend_from_slice(value);
     }
+    /// Adds the rows `from..to` of a block as they are packed there. The caller gives keys in rising order.
+    pub fn extend(&mut self, block: &Block, from: usize, to: usize) {
+        if from >= to {
+            return;
+        }
+        let (start, _) = block.bounds(from);
+        let (_, end) = block.bounds(to - 1);
+        let base = self.rows.len();
+        self.offsets.extend((from..to).map(|n| (block.bounds(n).0 - start + base) as u32));
+        self.rows.extend_from_slice(&block.raw[start..end]);
+    }
+    /// Takes the first rows away, as many as fit into `target` bytes but one at least. `None` where nothing would be
+    /// left.
+    pub fn cut(&mut self, target: usize) -> Option<Builder> {
+        let end = |n: usize| self.offsets.get(n + 1).map_or(self.rows.len(), |o| *o as usize) + (n + 1) * 4 + 4;
+        let (mut low, mut high) = (1, self.offsets.len());
+        while low < high {
+            let mid = low + (high - low) / 2;
+            if end(mid) <= target { low = mid + 1 } else { high = mid }
+        }
+        let at = *self.offsets.get(low)?;
+        let rows = self.rows.split_off(at as usize);
+        let offsets = self.offsets.split_off(low).into_iter().map(|o| o - at).collect();
+        Some(std::mem::replace(self, Builder { rows, offsets }))
+    }
+    /// Key of the first row.
+    pub fn first_key(&self) -> Bytes {
+        let (len, used) = varint(&self.rows).unwrap_or((0, 0));
+        Bytes::copy_from_slice(self.rows.get(used..used + len).unwrap_or_default())
+    }
     /// Bytes of the packed rows with their offsets.
     pub fn raw_len(&self) -> usize {
         self.rows.len() + self.offsets.len() * 4 + 4
@@ -194,7 +224,11 @@ impl Block {
 
     /// The first row whose key is at or after `key`; `len()` where there is none.
     pub fn seek(&self, key: &[u8]) -> usize {
-        let (mut low, mut high) = (0, self.count);
+        self.seek_from(0, key)
+    }
+    /// As [`Block::seek`], where the rows before `from` are known to be lower.
+    pub fn seek_from(&self, from: usize, key: &[u8]) -> usize {
+        let (mut low, mut high) = (from, self.count);
         while low < high {
             let mid = low + (high - low) / 2;
             if self.key(mid) < key { low = mid + 1 } else { high = mid }
@@ -248,6 +282,39 @@ mod tests {
             assert_eq!(read.get(b"z"), None);
         }
         assert!(sample(300).1.len() < 4000, "neighbouring rows compress");
+    }
+
+    #[test]
+    fn rows_are_taken_over_and_cut_as_they_are_packed() {
+        let (block, _) = sample(300);
+        let mut builder = Builder::default();
+        builder.extend(&block, 0, 120);
+        builder.extend(&block, 120, 120);
+        builder.push(b"key 00119a", b"between");
+        builder.extend(&block, 130, 300);
+        let mut seen = vec![];
+        loop {
+            let cut = builder.cut(1000);
+            let last = cut.is_none();
+            let piece = cut.unwrap_or_else(|| std::mem::take(&mut builder));
+            assert!(piece.raw_len() <= 1000 && (last || piece.raw_len() > 950), "{}", piece.raw_len());
+            let first = piece.first_key();
+            let (block, _) = piece.seal(1).unwrap();
+            assert_eq!(block.key(0), first);
+            seen.extend((0..block.len()).map(|n| (block.key_bytes(n), block.value(n))));
+            if last {
+                break;
+            }
+        }
+        let mut want: Vec<_> = (0..300).map(|n| (block.key_bytes(n), block.value(n))).collect();
+        want.splice(120..130, [("key 00119a".into(), "between".into())]);
+        assert_eq!(seen, want);
+        let mut long = Builder::default();
+        long.push(b"a", &[0; 3000]);
+        assert!(long.cut(1000).is_none(), "a row alone");
+        long.push(b"b", &[0; 3000]);
+        assert_eq!(long.cut(1000).unwrap().first_key(), "a");
+        assert_eq!(long.first_key(), "b");
     }
 
     #[test]

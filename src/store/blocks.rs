@@ -270,7 +270,7 @@ impl BlockTree {
         let mut from = from.clone();
         let next = loop {
             let Some(first) = table.first_from(&from) else { break None };
-            if piece.changes.len() >= BATCH_CHANGES || piece.bytes >= BATCH_BYTES {
+            if piece.is_full() {
                 break Some(first);
             }
             match piece.merge_at(table, &first)? {
@@ -306,7 +306,7 @@ impl BlockTree {
                 builder.push(key, value);
             }
             piece.write(lower.as_ref(), None, builder)?;
-            if piece.changes.len() >= BATCH_CHANGES || piece.bytes >= BATCH_BYTES {
+            if piece.is_full() {
                 self.tree.batch(std::mem::take(&mut piece.changes))?;
                 piece.bytes = 0;
             }
@@ -366,58 +366,93 @@ struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// Merges the changes that fall into the block of `first`, and into neighbours joined with it. Returns the upper
-    /// bound of what was done, `None` at the end.
+    /// Merges the changes that fall into the block of `first`, and into neighbours joined with it. Returns where to go
+    /// on: the upper bound of what was done, or a key before it where the batch is full; `None` at the end.
     fn merge_at(&mut self, table: &Table, first: &Bytes) -> Result<Option<Bytes>, StoreError> {
         let place = self.tree.floor(first)?;
         let lower = place.as_ref().map_or_else(Bytes::new, |p| p.lower.clone());
-        let mut rows = Merged::default();
-        if let Some(place) = &place {
-            rows.block = Some(self.tree.block(place.id, false)?);
-        }
         let mut next = self.tree.after(&lower)?;
-        let mut joined = false;
-        rows.merge(table, first.clone(), next.as_ref().map(|n| n.lower.clone()));
+        let mut run = Run { id: place.as_ref().map(|p| p.id), ..Run::default() };
+        if place.is_none() {
+            run.lower = Some(lower);
+        }
+        let block = place.as_ref().map(|place| self.tree.block(place.id, false)).transpose()?;
+        let mut rest = self.merge(&mut run, table, block.as_ref(), first, next.as_ref())?;
         // A block left empty goes away instead: its range falls to the block before it.
-        while rows.changed && rows.bytes < SMALL_BYTES && !rows.rows.is_empty() {
+        while rest.is_none() && run.is_small() {
             let Some(neighbour) = next.take() else { break };
-            rows.block = Some(self.tree.block(neighbour.id, false)?);
+            let block = self.tree.block(neighbour.id, false)?;
             next = self.tree.after(&neighbour.lower)?;
-            rows.merge(table, neighbour.lower.clone(), next.as_ref().map(|n| n.lower.clone()));
+            rest = self.merge(&mut run, table, Some(&block), &neighbour.lower, next.as_ref())?;
             self.remove(&neighbour);
-            joined = true;
         }
-        if rows.changed || joined {
-            self.write_all(lower, place, rows.rows)?;
+        match place {
+            _ if !run.changed => {}
+            Some(place) if run.rows.is_empty() => self.remove(&place),
+            _ if run.rows.is_empty() => {}
+            _ => self.emit(&mut run, None)?,
         }
-        Ok(next.map(|n| n.lower))
+        Ok(rest.or_else(|| next.map(|n| n.lower)))
     }
 
-    /// Packs rows into as many blocks as they need; the first takes `place`.
-    fn write_all(&mut self, lower: Bytes, place: Option<Place>, rows: Vec<(Bytes, Bytes)>) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            if let Some(place) = place {
-                self.remove(&place);
+    /// Merges a block with the table's rows from `from` up to the next block, writing blocks as they become full.
+    /// Returns the key of a change that was left for the next batch.
+    fn merge(
+        &mut self,
+        run: &mut Run,
+        table: &Table,
+        block: Option<&Block>,
+        from: &[u8],
+        next: Option<&Place>,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let count = block.map_or(0, Block::len);
+        let mut at = 0;
+        for (key, value) in table.lent(from, next.map(|next| next.lower.as_ref())) {
+            if let Some(block) = block {
+                let to = block.seek_from(at, key);
+                run.rows.extend(block, at, to);
+                at = to;
+                if at < count && block.key(at) == key {
+                    run.changed = true;
+                    at += 1;
+                }
             }
-            return Ok(());
-        }
-        let size = |(k, v): &(Bytes, Bytes)| k.len() + v.len() + 7;
-        let total: usize = rows.iter().map(size).sum();
-        let target = if total <= BLOCK_BYTES { usize::MAX } else { SPLIT_BYTES };
-        let mut id = place.map(|p| p.id);
-        let mut lower = if id.is_some() { None } else { Some(lower) };
-        let mut builder = Builder::default();
-        let mut filled = 0;
-        for row in rows {
-            if !builder.is_empty() && filled + size(&row) > target {
-                self.write(lower.as_ref(), id.take(), std::mem::take(&mut builder))?;
-                lower = Some(row.0.clone());
-                filled = 0;
+            let Some(value) = value else { continue };
+            if at == count && run.written && self.is_full() {
+                return Ok(Some(Bytes::copy_from_slice(key)));
             }
-            filled += size(&row);
-            builder.push(&row.0, &row.1);
+            run.changed = true;
+            run.rows.push(key, value);
+            self.emit_full(run)?;
         }
-        self.write(lower.as_ref(), id, builder)
+        if let Some(block) = block {
+            run.rows.extend(block, at, count);
+            if run.changed {
+                self.emit_full(run)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes what is more than one block holds, and keeps the rest.
+    fn emit_full(&mut self, run: &mut Run) -> Result<(), StoreError> {
+        while run.rows.raw_len() > BLOCK_BYTES {
+            let Some(full) = run.rows.cut(SPLIT_BYTES) else { break };
+            self.emit(run, Some(full))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a block of a run: the first takes the run's place, each other one its own. Without `rows`, what is left.
+    fn emit(&mut self, run: &mut Run, rows: Option<Builder>) -> Result<(), StoreError> {
+        let rows = rows.unwrap_or_else(|| std::mem::take(&mut run.rows));
+        let lower = if run.written { Some(rows.first_key()) } else { run.lower.take() };
+        run.written = true;
+        self.write(lower.as_ref(), run.id.take(), rows)
+    }
+
+    fn is_full(&self) -> bool {
+        self.changes.len() >= BATCH_CHANGES || self.bytes >= BATCH_BYTES
     }
 
     /// Writes one block; a `lower` bound also makes its index entry.
@@ -441,46 +476,21 @@ impl Piece<'_> {
     }
 }
 
-/// Rows of one or more neighbouring blocks with the table's changes on top.
+/// Rows of one or more neighbouring blocks with the table's changes on top, as far as they are not written yet.
 #[derive(Default)]
-struct Merged {
-    block: Option<Block>,
-    rows: Vec<(Bytes, Bytes)>,
-    bytes: usize,
+struct Run {
+    rows: Builder,
+    /// The place that the first block takes: an id that there is, or a bound that is new.
+    id: Option<u64>,
+    lower: Option<Bytes>,
     changed: bool,
+    /// Blocks of this run are written already.
+    written: bool,
 }
 
-impl Merged {
-    fn push(&mut self, key: Bytes, value: Bytes) {
-        self.bytes += key.len() + value.len() + 7;
-        self.rows.push((key, value));
-    }
-
-    /// Merges the block at hand with the table's rows in `[from, upper)`.
-    fn merge(&mut self, table: &Table, from: Bytes, upper: Option<Bytes>) {
-        let block = self.block.take();
-        let count = block.as_ref().map_or(0, Block::len);
-        let mut at = 0;
-        for (key, value) in table.range(&from, upper.as_deref()) {
-            if let Some(block) = &block {
-                while at < count && block.key(at) < key.as_ref() {
-                    self.push(block.key_bytes(at), block.value(at));
-                    at += 1;
-                }
-                if at < count && block.key(at) == key.as_ref() {
-                    self.changed = true;
-                    at += 1;
-                }
-            }
-            if let Some(value) = value {
-                self.changed = true;
-                self.push(key, value);
-            }
-        }
-        if let Some(block) = &block {
-            for n in at..count {
-                self.push(block.key_bytes(n), block.value(n));
-            }
-        }
+impl Run {
+    /// Whether it should be joined with what follows.
+    fn is_small(&self) -> bool {
+        self.changed && !self.written && self.rows.raw_len() < SMALL_BYTES && !self.rows.is_empty()
     }
 }

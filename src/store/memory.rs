@@ -4,7 +4,12 @@
 //! put as fresh and deleted before the flush leaves nothing behind.
 
 use bytes::Bytes;
-use std::{borrow::Borrow, cmp::Ordering, collections::BTreeMap, ops::Bound};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    collections::{BTreeMap, btree_map},
+    ops::Bound,
+};
 
 /// Memory a row takes beyond its key and value: the map's node, the allocation. Measured with the bench.
 const ROW_OVERHEAD: usize = 150;
@@ -191,6 +196,17 @@ impl Table {
         from: &[u8],
         to: Option<&[u8]>,
     ) -> impl DoubleEndedIterator<Item = (Bytes, Option<Bytes>)> + '_ {
+        let rows = self.rows_in(from, to);
+        rows.map(|(row, state)| (row.key_bytes(), (*state != State::Gone).then(|| row.value())))
+    }
+
+    /// As [`Table::range`], lent.
+    pub fn lent(&self, from: &[u8], to: Option<&[u8]>) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> + '_ {
+        let rows = self.rows_in(from, to);
+        rows.map(|(row, state)| (row.key(), (*state != State::Gone).then(|| &row.both[row.key_len..])))
+    }
+
+    fn rows_in(&self, from: &[u8], to: Option<&[u8]>) -> btree_map::Range<'_, Row, State> {
         let (from, to) = (Sought::new(from), to.map(Sought::new));
         let lower = Bound::Included(&from as &dyn Keyed);
         let upper = match &to {
@@ -199,8 +215,7 @@ impl Table {
             Some(to) => Bound::Excluded(to as &dyn Keyed),
             None => Bound::Unbounded,
         };
-        let rows = self.rows.range::<dyn Keyed, _>((lower, upper));
-        rows.map(|(row, state)| (row.key_bytes(), (*state != State::Gone).then(|| row.value())))
+        self.rows.range::<dyn Keyed, _>((lower, upper))
     }
 
     /// The first key at or after `from`.

@@ -325,7 +325,7 @@ async fn flush_when_due(store: Weak<Inner>, wake: Arc<Notify>) {
             None => return,
         };
         while let Some(partition) = most_due(&partitions) {
-            if let Err(e) = partition.flush().await {
+            if let Err(e) = partition.flush_gently().await {
                 tracing::error!(event = "store.flush_failed", partition = partition.number(), error = %e);
                 // Nothing is lost: rows stay in memory and the log. Damage ends it; other causes may pass.
                 tokio::time::sleep(Duration::from_secs(1)).await;

@@ -18,6 +18,7 @@ use std::{
     cmp::Ordering,
     ops::Range,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::Duration,
 };
 use tokio::time::Instant;
 
@@ -213,10 +214,16 @@ impl Partition {
     /// Merges everything applied so far into the blocks, and returns how far that reaches.
     pub async fn flush(self: &Arc<Self>) -> Result<Applied, StoreError> {
         let _turn = self.turn.lock().await;
-        self.flush_in_turn().await
+        self.flush_in_turn(false).await
     }
 
-    pub(super) async fn flush_in_turn(self: &Arc<Self>) -> Result<Applied, StoreError> {
+    /// As [`Partition::flush`], in the background: clients come first.
+    pub(super) async fn flush_gently(self: &Arc<Self>) -> Result<Applied, StoreError> {
+        let _turn = self.turn.lock().await;
+        self.flush_in_turn(true).await
+    }
+
+    async fn flush_in_turn(self: &Arc<Self>, gently: bool) -> Result<Applied, StoreError> {
         let goal = self.applied().index;
         loop {
             let Some(frozen) = self.freeze() else { return Ok(self.durable()) };
@@ -230,8 +237,12 @@ impl Partition {
             let mut from = Some(Bytes::new());
             while let Some(at) = from {
                 self.disk_room(frozen.0.bytes() as u64).await?;
+                let piece = Instant::now();
                 let (blocks, frozen) = (blocks.clone(), frozen.clone());
                 from = self.work(move || blocks.merge(&frozen.0, &at)).await?;
+                if gently {
+                    self.rest(piece.elapsed()).await;
+                }
                 // In a simulation nothing else would run meanwhile.
                 tokio::task::yield_now().await;
             }
@@ -248,6 +259,14 @@ impl Partition {
             if frozen.1.index >= goal {
                 return Ok(frozen.1.clone());
             }
+        }
+    }
+
+    /// Leaves processors and disk to clients for as long as a piece of a flush took, while memory has room for what
+    /// comes in meanwhile: all replicas flush at about the same time.
+    async fn rest(&self, took: Duration) {
+        if self.shared.pool.bytes() < self.shared.options.memory_bytes / 4 * 3 {
+            tokio::time::sleep(took).await;
         }
     }
 

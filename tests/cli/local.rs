@@ -120,7 +120,9 @@ fn init_is_done_once_and_repeating_it_is_no_error() {
 #[test]
 fn where_no_node_answers_commands_exit_4_and_say_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
-    for args in [&["status"][..], &["cluster"], &["mailbox", "list"], &["audit", "verify"], &["node", "drain"]] {
+    for args in
+        [&["status"][..], &["cluster"], &["mailbox", "list"], &["audit", "verify"], &["node", "drain"], &["outbox"]]
+    {
         let socket = dir.path().join("none.sock").display().to_string();
         let [_, why, fix, code] = spine(dir.path(), &[args, &["--socket", &socket]].concat()).failed(4);
         assert!(why.contains("none.sock"), "{why}");

@@ -83,6 +83,7 @@ fn a_node_is_made_filled_looked_at_and_stopped_by_commands_alone() {
     registers(&node);
     imports(&node);
     looking(&node);
+    from_elsewhere(&node);
     let pid = nix::unistd::Pid::from_raw(node.child.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(node.child.wait().unwrap().code(), Some(0), "SIGTERM ends with 0");
@@ -141,6 +142,55 @@ fn imports(node: &Served) {
     assert!(why.contains("line 2"), "{why}");
 }
 
+/// Nothing is undeliverable here; what is asked for anyway is said in words and exit codes.
+fn undelivered(node: &Served) {
+    let status = node.run(&["status", "--output", "json"]).ok().json();
+    assert_eq!(status["outbox"], json!({"waiting": 0, "oldest_seconds": 0, "dead_letters": 0}));
+    assert_eq!(node.run(&["outbox", "--output", "json"]).ok().json()["items"], json!([]));
+    node.run(&["outbox", "retry", "--all"]).ok();
+    let [what, _, fix, _] = node.run(&["outbox", "retry", "1.0.5"]).failed(6);
+    assert!(what.contains("1.0.5") && fix.contains("spine outbox list"), "{what} {fix}");
+    node.run(&["outbox", "drop", "1.0.5", "--yes"]).failed(6);
+    let [_, why, ..] = node.run(&["outbox", "drop", "one"]).failed(2);
+    assert!(why.contains("2.1.17"), "{why}");
+    node.run(&["outbox", "drop"]).failed(2);
+    let [_, why, ..] = node.run(&["outbox", "drop", "--all"]).failed(5);
+    assert!(why.contains("--yes"), "{why}");
+}
+
+/// Who names only the socket is told of the files and folders that the node runs with, not of the machine's own.
+fn from_elsewhere(node: &Served) {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let socket = node.dir.path().join("admin.sock").display().to_string();
+    let run = |args: &[&str]| spine(elsewhere.path(), &[args, &["--socket", &socket, "--output", "json"]].concat());
+    let found = |check: &str| {
+        let told = run(&["doctor"]).json();
+        let items = told["items"].as_array().unwrap().clone();
+        let found = items.into_iter().find(|f| f["check"] == check).unwrap_or_else(|| panic!("{check}: {told}"));
+        (found["result"].as_str().unwrap().to_owned(), found["found"].as_str().unwrap().to_owned())
+    };
+    let file = node.dir.path().join("spine.toml");
+    let said = fs::read_to_string(&file).unwrap();
+    assert_eq!(found("configuration"), ("OK".into(), format!("the node runs with {}", file.display())));
+    assert!(found("data folder").1.contains(node.dir.path().to_str().unwrap()), "{:?}", found("data folder"));
+    // The test wrote that key for everyone to read.
+    assert!(found("file modes").1.contains(node.dir.path().join("shared-key").to_str().unwrap()));
+    for check in ["membership", "peer certificate", "supplier certificate", "node", "deliveries"] {
+        assert_eq!(found(check).0, "OK", "{check}: {}", found(check).1);
+    }
+    let shown = run(&["config", "show", "node.data"]).ok().json();
+    assert!(shown["items"][0]["origin"].as_str().unwrap().starts_with(file.to_str().unwrap()), "{shown}");
+    let listed = run(&["cert", "list"]).ok().json();
+    assert!(listed["items"][0]["file"].as_str().unwrap().starts_with(node.dir.path().to_str().unwrap()), "{listed}");
+    fs::write(&file, format!("{said}[site2]\n")).unwrap();
+    let (result, text) = found("configuration");
+    assert!(result == "FAIL" && text.contains("unknown key site2"), "{text}");
+    fs::write(&file, said.replace("16MiB", "17MiB")).unwrap();
+    let (result, text) = found("configuration");
+    assert!(result == "WARN" && text.contains("disk.reserve"), "{text}");
+    fs::write(&file, said).unwrap();
+}
+
 fn looking(node: &Served) {
     let status = node.run(&["status", "--output", "json"]).ok().json();
     assert_eq!((&status["kind"], &status["node"]["ready"]), (&json!("Status"), &json!(true)));
@@ -156,6 +206,7 @@ fn looking(node: &Served) {
     let hops = node.run(&["trace", first["correlation_id"].as_str().unwrap(), "--output", "json"]).ok().json();
     assert_eq!(hops["hops"].as_array().unwrap().len(), 1);
     node.run(&["trace", "nothing"]).failed(6);
+    undelivered(node);
     let [_, why, ..] = node.run(&["node", "remove", "1", "--yes"]).failed(5);
     assert!(why.contains("no voter"), "{why}");
     let token = node.run(&["cluster", "invite", "--number", "2", "--quiet"]).ok().out;

@@ -170,6 +170,7 @@ fn a_load_sends_collects_and_reports() {
     args.count = Some(200);
     let before = usage::Sample::take(&site);
     let sent = phase::run(&site, &args, Phase::Send).unwrap();
+    usage::settle(&site, Duration::from_millis(600));
     let kept = held.lock().unwrap().messages.len();
     assert_eq!((sent.messages, kept), (197, 197), "{:?}", sent.stats.failures);
     assert_eq!(sent.stats.failures.get("send 503"), Some(&3));

@@ -102,7 +102,7 @@ pub fn settle(site: &Site, patience: Duration) -> Sample {
 
 fn tokio_sleep(time: Duration) {
     if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_time().build() {
-        runtime.block_on(tokio::time::sleep(time));
+        runtime.block_on(async { tokio::time::sleep(time).await });
     }
 }
 

@@ -39,7 +39,7 @@ pub async fn run(globals: &Globals, ask: &Ask) -> Done {
     let address = address(&ask.host)?;
     let ca = match &ask.ca {
         Some(path) => path.clone(),
-        None => globals.settings()?.supplier.ca,
+        None => globals.checked_settings().await?.supplier.ca,
     };
     let config = client(&ca, ask.cert.as_ref())?;
     let host = ask.host.rsplit_once(':').map_or(ask.host.as_str(), |(host, _)| host);

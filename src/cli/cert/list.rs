@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 /// Below this many days a certificate is marked: a working month is left to replace it.
 const SOON: i64 = 30;
 
-pub fn run(globals: &Globals, paths: &[PathBuf]) -> Done {
+pub async fn run(globals: &Globals, paths: &[PathBuf]) -> Done {
     let mut items = vec![];
     if paths.is_empty() {
-        for (used_for, path) in configured(&globals.settings()?) {
+        for (used_for, path) in configured(&globals.checked_settings().await?) {
             match path.exists() {
                 true => items.extend(described(&path, used_for)?),
                 false => items.push(json!({"file": path, "use": used_for, "state": "missing"})),

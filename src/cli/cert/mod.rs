@@ -171,7 +171,7 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
             make::sign(globals, &signer, &request, &wanted, &out, &write)
         }
         Verb::Revoke { what, signer, crl, write } => make::revoke(globals, &signer, &what, &crl, &write),
-        Verb::List { paths } => list::run(globals, &paths),
+        Verb::List { paths } => list::run(globals, &paths).await,
         Verb::Check { host, name, ca, cert, key } => {
             check::run(globals, &check::Ask { host, name, ca, cert: cert.zip(key) }).await
         }

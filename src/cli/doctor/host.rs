@@ -144,7 +144,7 @@ fn membership(settings: &Settings) -> Finding {
     }
 }
 
-/// A clock that is years off is seen here; a small offset needs a time server to compare with.
+/// A clock that is years off is seen here; a running node compares it with the others' as well.
 fn clock() -> Finding {
     let check = "clock";
     let built = option_env!("SOURCE_DATE_EPOCH").and_then(|s| s.parse::<u64>().ok()).unwrap_or(1_760_000_000);

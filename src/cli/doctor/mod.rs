@@ -1,6 +1,7 @@
 //! `spine doctor`: checks of this machine and its node, each OK, WARN or FAIL with the remedy.
 
 mod host;
+mod setup;
 mod site;
 
 use super::{
@@ -12,7 +13,7 @@ use crate::ops::codes;
 use serde_json::json;
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  spine doctor\n  spine doctor --output json")]
+#[command(after_help = "Examples:\n  spine doctor\n  spine doctor --socket /tmp/demo/node-1/admin.sock --output json")]
 pub struct Args {
     /// Show only what is not OK
     #[arg(long)]
@@ -49,8 +50,9 @@ impl Finding {
 }
 
 pub async fn run(globals: &Globals, args: Args) -> Done {
-    let settings = globals.settings()?;
-    let mut findings = host::examine(&settings);
+    let (settings, setup) = setup::settle(globals).await?;
+    let mut findings = vec![setup];
+    findings.extend(host::examine(&settings));
     findings.extend(site::examine(globals, &settings).await);
     let worst = findings.iter().map(|f| f.level).max().unwrap_or(Level::Ok);
     let count = |level: Level| findings.iter().filter(|f| f.level == level).count();
@@ -73,5 +75,5 @@ pub async fn run(globals: &Globals, args: Args) -> Done {
     }
     let why = format!("{failures} checks failed, {warnings} warn");
     let failed = failure(&codes::CLI_DEGRADED, "not everything is well", why, "do what the last column says");
-    Err(failed.with_exit(if worst == Level::Fail { exit::FAILED } else { exit::DEGRADED }))
+    Err(failed.with_exit(if worst == Level::Fail { exit::FAILED } else { exit::DEGRADED }).after_a_report())
 }

@@ -21,6 +21,8 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(ready(&client).await);
             out.push(version(&told));
             out.push(at_rest(&told));
+            out.push(deliveries(&told));
+            out.push(clock(&told));
         }
         Err(e) => {
             out.push(Finding::warn("node", e.why, "start it: `spine serve` or `systemctl start spine`"));
@@ -78,6 +80,33 @@ fn at_rest(told: &serde_json::Value) -> Finding {
         Finding::warn(check, mended.join("; "), fix)
     } else {
         Finding::ok(check, "no damage found since the start")
+    }
+}
+
+/// Commands between partitions that could not be delivered wait for an operator.
+fn deliveries(told: &serde_json::Value) -> Finding {
+    let check = "deliveries";
+    let count = |key: &str| told["outbox"][key].as_u64().unwrap_or(0);
+    match (count("dead_letters"), count("waiting")) {
+        (0, waiting) => Finding::ok(check, format!("none is undeliverable, {waiting} are on their way")),
+        (dead, _) => Finding::warn(
+            check,
+            format!("{dead} commands between partitions could not be delivered"),
+            "see `spine outbox list`; once the cause is gone, `spine outbox retry --all`",
+        ),
+    }
+}
+
+/// The clock beside the other nodes'.
+fn clock(told: &serde_json::Value) -> Finding {
+    let check = "clocks agree";
+    let fix = "compare `date -u` on all nodes, set the wrong clock; see `spine explain SPN-3002`";
+    let clock = &told["clock"];
+    match clock["trouble"].as_str() {
+        Some(trouble) if clock["off"] == true => Finding::fail(check, trouble, fix),
+        Some(trouble) => Finding::warn(check, trouble, fix),
+        None if clock["standing"] == "alone" => Finding::ok(check, "no other node's clock is known"),
+        None => Finding::ok(check, format!("{} ms from the median of all nodes", clock["ahead_ms"])),
     }
 }
 

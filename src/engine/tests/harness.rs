@@ -15,7 +15,7 @@ use std::{io, ops::Range, path::Path, sync::Arc, sync::Mutex, sync::atomic::*, t
 use tokio::sync::watch;
 
 /// A service for tests: payloads are words. `add K` counts a row up and answers the count; `send K` adds in the
-/// partition of K; `at MS K` adds when the time has come; `fault` faults; `refuse` writes and takes it back.
+/// partition of K; `grudge K` adds there once K was counted before, and faults until then; `at MS K` adds when the time has come; `fault` faults; `refuse` writes and takes it back.
 pub struct Counting;
 pub const COUNTING: ServiceId = ServiceId(200);
 
@@ -58,6 +58,13 @@ impl Decide for Counting {
             ["poison", key] => {
                 draft.send(Bytes::copy_from_slice(key.as_bytes()), COUNTING, "fault".into());
                 Ok("sent".into())
+            }
+            ["grudge", key] => {
+                draft.send(Bytes::copy_from_slice(key.as_bytes()), COUNTING, format!("relent {key}").into());
+                Ok("sent".into())
+            }
+            ["relent", key] if count_of(draft.get(&count_key(key).build())?) > 0 => {
+                Ok(Self::add(draft, key)?.to_string().into())
             }
             ["at", after, key] => {
                 let due = stamp.now + after.parse::<u64>().unwrap_or(0);
@@ -207,6 +214,9 @@ impl FakeGroup {
     pub fn watchers_leader(&self) -> Option<u16> {
         self.state.lock().unwrap().leader.map(|n| n as u16)
     }
+    pub fn term(&self) -> u64 {
+        self.state.lock().unwrap().term
+    }
     fn tell(&self) {
         let state = self.state.lock().unwrap();
         let leader = state.leader.map(|n| RaftId::new(NodeNumber(n as u16 + 1), 0));
@@ -261,6 +271,8 @@ pub struct Wires {
     routers: Mutex<Vec<Arc<Router>>>,
     pub lose_answers: AtomicBool,
     pub calls: AtomicU64,
+    /// Milliseconds that an answer takes.
+    pub delay: AtomicU64,
     cut: Mutex<BTreeSet<u16>>,
 }
 
@@ -275,7 +287,13 @@ impl Transport for Wire {
                 return Err(io::ErrorKind::NotConnected.into());
             }
             let router = wires.routers.lock().unwrap()[usize::from(to.0) - 1].clone();
-            let answer = tokio::time::timeout(timeout, router.handle(from, kind, payload));
+            let delay = Duration::from_millis(wires.delay.load(Ordering::SeqCst));
+            let answer = tokio::time::timeout(timeout, async {
+                tokio::time::sleep(delay / 2).await;
+                let answer = router.handle(from, kind, payload).await;
+                tokio::time::sleep(delay / 2).await;
+                answer
+            });
             let answer = answer.await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
             if wires.lose_answers.load(Ordering::SeqCst) {
                 return Err(io::ErrorKind::ConnectionReset.into());
@@ -295,18 +313,20 @@ impl Wires {
     }
 }
 
-/// Wall time that a test moves, and free space that it sets.
+/// Wall time that a test moves, how far each node's clock is from it, and free space that it sets.
 pub struct Outside {
     pub millis: AtomicU64,
+    pub skew: [AtomicI64; 3],
     pub free: [AtomicU64; 3],
 }
 
 struct NodeFs(Arc<Outside>, usize);
-struct OutsideClock(Arc<Outside>);
+struct NodeClock(Arc<Outside>, usize);
 
-impl Clock for OutsideClock {
+impl Clock for NodeClock {
     fn now(&self) -> Millis {
-        Millis(self.0.millis.load(Ordering::SeqCst))
+        let skew = self.0.skew[self.1].load(Ordering::SeqCst);
+        Millis(self.0.millis.load(Ordering::SeqCst).saturating_add_signed(skew))
     }
 }
 
@@ -364,6 +384,11 @@ impl Site {
     }
 
     pub fn with(partitions: u16, tune: impl Fn(&mut EngineOptions)) -> Site {
+        Site::with_clocks(partitions, [0; 3], tune)
+    }
+
+    /// Nodes whose clocks are so many milliseconds ahead from the start.
+    pub fn with_clocks(partitions: u16, skew: [i64; 3], tune: impl Fn(&mut EngineOptions)) -> Site {
         let rows: Vec<Vec<Arc<MapRows>>> =
             (0..3).map(|_| (0..=partitions).map(|_| Arc::new(MapRows::default())).collect()).collect();
         let fatal: crate::consensus::Fatal = Arc::new(|why| panic!("{why}"));
@@ -380,7 +405,7 @@ impl Site {
             .collect();
         let wires = Arc::new(Wires::default());
         let free = std::array::from_fn(|_| AtomicU64::new(1 << 40));
-        let outside = Arc::new(Outside { millis: AtomicU64::new(START), free });
+        let outside = Arc::new(Outside { millis: AtomicU64::new(START), skew: skew.map(AtomicI64::new), free });
         let mut engines = vec![];
         for (node, applier) in appliers.iter().enumerate() {
             let router = Arc::new(Router::default());
@@ -388,7 +413,7 @@ impl Site {
             let number = NodeNumber(node as u16 + 1);
             let world = World {
                 fs: Arc::new(NodeFs(outside.clone(), node)),
-                clock: Arc::new(OutsideClock(outside.clone())),
+                clock: Arc::new(NodeClock(outside.clone(), node)),
                 rng: Arc::new(rng::SystemRng),
             };
             let mut options = EngineOptions::new(number, "/data".into());
@@ -405,6 +430,11 @@ impl Site {
 
     pub fn pass(&self, millis: u64) {
         self.outside.millis.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Sets a node's clock so many milliseconds ahead of the others'.
+    pub fn set_clock(&self, node: usize, ahead: i64) {
+        self.outside.skew[node].store(ahead, Ordering::SeqCst);
     }
 
     /// A key's count on a node.

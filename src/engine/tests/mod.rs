@@ -1,8 +1,11 @@
 //! The engine's promises, attacked over an in-memory site: P1–P4 and the two rules of "decided once".
 
-mod harness;
+mod backlog;
+mod clocks;
+pub(crate) mod dead;
+pub(crate) mod harness;
 mod moving;
-mod once;
+pub(crate) mod once;
 
 use super::*;
 use crate::audit;

@@ -59,13 +59,13 @@ async fn a_request_is_forgotten_after_its_day_and_not_before() {
 }
 
 /// Two keys in different partitions of a site of three.
-fn apart(site: &Site) -> (&'static str, &'static str) {
+pub fn apart(site: &Site) -> (&'static str, &'static str) {
     let keys = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L"];
     let home = site.engines[0].partition_of(keys[0].as_bytes());
     (keys[0], keys.into_iter().find(|k| site.engines[0].partition_of(k.as_bytes()) != home).unwrap())
 }
 
-fn to(home: &str, word: &str, key: &str) -> Command {
+pub fn to(home: &str, word: &str, key: &str) -> Command {
     Command { key: home.to_owned().into(), ..ask(word, key) }
 }
 

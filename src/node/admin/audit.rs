@@ -55,8 +55,21 @@ pub async fn search(node: Arc<Node>, r: AdminRequest) -> Told {
     if id.is_empty() {
         return Err(AdminError::bad_input("object is missing"));
     }
-    let mut found = find(rooms, &Query { id, ..Default::default() }).await?;
-    found.reverse();
+    let mut found = vec![];
+    for partition in rooms.engine.map().all() {
+        let rows = rooms.engine.local(partition);
+        let (mut before, full) = (u64::MAX, found.len() + limit);
+        loop {
+            let page = audit::newest_of(rows.as_ref(), &id, before, PAGE.min(full - found.len())).map_err(fault)?;
+            found.extend(page.records.into_iter().map(|record| (partition.0, record)));
+            match page.next {
+                Some(next) if found.len() < full => before = next,
+                _ => break,
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    found.sort_by_key(|(partition, record)| std::cmp::Reverse((record.at, *partition, record.sequence)));
     found.truncate(limit);
     Ok(json!({"items": found.iter().map(|(p, record)| shown(*p, record)).collect::<Vec<_>>()}))
 }

@@ -1,9 +1,10 @@
-//! What operators can ask a node over its admin socket, by group: status, cluster and node, registers, audit.
+//! What operators can ask a node over its admin socket, by group: status, cluster and node, registers, outbox, audit.
 //!
 //! Who may connect is the socket's file mode; the kernel says who it is, and the audit trail keeps it.
 
 mod audit;
 mod cluster;
+mod outbox;
 mod registers;
 mod status;
 
@@ -26,6 +27,7 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     let mut router = AdminRouter::new();
     let r = &mut router;
     add(r, node, Method::GET, "/v1/status", status::status);
+    add(r, node, Method::GET, "/v1/config", status::config);
     add(r, node, Method::GET, "/v1/cluster", status::cluster);
     add(r, node, Method::GET, "/v1/cluster/hashes", cluster::hashes);
     add(r, node, Method::POST, "/v1/cluster/hand-over", cluster::hand_over);
@@ -35,6 +37,9 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/node/add", cluster::add);
     add(r, node, Method::POST, "/v1/node/remove", cluster::remove);
     add(r, node, Method::POST, "/v1/node/replace", cluster::replace);
+    add(r, node, Method::GET, "/v1/outbox", outbox::list);
+    add(r, node, Method::POST, "/v1/outbox/{id}/retry", outbox::retry);
+    add(r, node, Method::POST, "/v1/outbox/{id}/drop", outbox::give_up);
     add(r, node, Method::GET, "/v1/audit/verify", audit::verify);
     add(r, node, Method::GET, "/v1/audit/search", audit::search);
     add(r, node, Method::GET, "/v1/trace/{id}", audit::trace);

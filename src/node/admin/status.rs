@@ -2,14 +2,14 @@
 
 use super::{Told, fault, moment, rooms};
 use crate::{
-    engine::SITE,
+    engine::{SITE, Standing},
     model::Environment,
     node::{
         Node, pki,
         report::{self, NodeStatus},
         rooms::Rooms,
     },
-    ops::{admin::AdminRequest, recorder::VERSION},
+    ops::{admin::AdminRequest, codes, recorder::VERSION},
     services::directory::rows,
 };
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ use std::{collections::BTreeMap, sync::Arc};
 const LAGGING: u64 = 10_000;
 /// Days left below which a certificate is a trouble.
 const SOON: i64 = 21;
+/// Seconds that a delivery between partitions may wait before it is a trouble: long enough for any election.
+const STALE: u64 = 60;
 
 pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
     let rooms = rooms(&node)?;
@@ -58,10 +60,28 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
             "mended_at_start": rooms.mended, "scrubbed": if scrub.finished > 0 { moment(scrub.finished) } else { String::new() },
             "scrubbed_bytes": scrub.bytes, "found": scrub.damaged, "repaired": scrub.repaired, "left": scrub.open,
         },
+        "outbox": outbox(&node, rooms, &told),
+        "clock": clock(rooms),
         "certificates": certificates,
         "partitions": partitions(rooms, &told),
         "troubles": troubles,
     }))
+}
+
+/// Which files this node runs with, and every value: no secrets, those stay in files that keys only name. Answered from
+/// the first moment on.
+pub async fn config(node: Arc<Node>, _: AdminRequest) -> Told {
+    serde_json::to_value(&node.settings.told).map_err(fault)
+}
+
+/// What is on its way between partitions, of the whole site, and what could not be delivered.
+fn outbox(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Value {
+    let oldest = told.values().map(|s| s.oldest).filter(|at| *at > 0).min();
+    let age = oldest.map_or(0, |at| node.world.clock.now().0.saturating_sub(at));
+    json!({
+        "waiting": told.values().map(|s| s.waiting).sum::<u64>(), "oldest_seconds": age / 1000,
+        "dead_letters": rooms.engine.backlog().dead,
+    })
 }
 
 pub async fn cluster(node: Arc<Node>, _: AdminRequest) -> Told {
@@ -134,6 +154,9 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
             out.push(format!("node {number} is learning and has no vote yet"));
         }
     }
+    for (number, seen) in told.iter().filter(|(_, seen)| !seen.clock.is_empty()) {
+        out.push(format!("node {number}: {} ({})", seen.clock, codes::CLOCK.code));
+    }
     for partition in partitions(rooms, told) {
         let number = &partition["partition"];
         if number != 0 && partition["learners"].as_array().is_some_and(|all| !all.is_empty()) {
@@ -146,6 +169,16 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
             out.push(format!("a node is {} entries behind in partition {number}", partition["lag"]));
         }
     }
+    let outbox = outbox(node, rooms, told);
+    if outbox["dead_letters"] != 0 {
+        out.push(format!(
+            "{} commands within the site could not be delivered: see `spine outbox`",
+            outbox["dead_letters"]
+        ));
+    }
+    if outbox["oldest_seconds"].as_u64().unwrap_or(0) > STALE {
+        out.push(format!("a delivery within the site has waited for {} s", outbox["oldest_seconds"]));
+    }
     if !node.ready() && !node.draining() {
         out.push("this node is not ready: see /readyz".into());
     }
@@ -153,6 +186,19 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
         out.push("nodes run different releases".into());
     }
     out
+}
+
+/// This node's clock beside the other voters'.
+fn clock(rooms: &Rooms) -> Value {
+    let told = rooms.engine.clock();
+    let standing = match told.standing {
+        Standing::Alone => "alone",
+        Standing::Right => "right",
+        Standing::Doubt => "doubt",
+        Standing::Off => "off",
+        Standing::Jumped => "jumped",
+    };
+    json!({"standing": standing, "ahead_ms": told.ahead, "off": told.is_off(), "trouble": told.trouble()})
 }
 
 fn certificates(node: &Node) -> Vec<Value> {

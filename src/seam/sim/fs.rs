@@ -292,7 +292,9 @@ impl Fs for SimFs {
         for dir in missing.into_iter().rev() {
             disk.gate(Call::Name, dir)?;
             disk.names.now.insert(dir.into(), Node::Dir);
+            // The name is there before it is durable: whoever else looks in between must not rest on it.
             if let Some(parent) = dir.parent() {
+                disk.gate(Call::SyncDir, parent)?;
                 disk.names.sync(parent);
             }
         }

@@ -140,6 +140,9 @@ pub fn release(cx: &mut Cx<'_, '_>, header: &[u8], mailbox: &str, attempt: u64) 
         && attempt != 0
         && !used.released
     {
+        if !used.message.is_empty() {
+            super::send::unsaid(cx, mailbox, &used.message, used.content)?;
+        }
         cx.draft.put(token_key(window, &token), UsedToken { released: true, ..used }.encode());
     }
     Ok(())

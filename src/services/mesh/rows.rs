@@ -114,6 +114,9 @@ record! {
         19 => error: Event,
         /// For a report, the id of the message it is about.
         20 => linked: Bytes,
+        /// CRC32C over the chunk that completed it, where the site could not say that it had (503): the same chunk again
+        /// hears it then. 0 where it was said.
+        21 => unsaid: u32,
     }
 }
 

@@ -193,6 +193,16 @@ fn report_unroutable(cx: &mut Cx<'_, '_>, sender: &str, id: MessageId, message: 
     cx.tell(sender, settle);
 }
 
+/// Notes that the sender was told to come again with the chunk that `content` is of, though it had completed the message.
+pub fn unsaid(cx: &mut Cx<'_, '_>, sender: &str, message: &Bytes, content: u32) -> Result<(), Fault> {
+    let Some(id) = MessageId::from_bytes(message) else { return Ok(()) };
+    if let Some(row) = rows::sent(cx.draft, sender, id)?.filter(|m| m.chunks > 1 && m.status() != Status::Uploading) {
+        let row = Message { unsaid: content, ..row };
+        cx.draft.put(message_key(Table::Sent, sender, id), row.encode());
+    }
+    Ok(())
+}
+
 /// Takes a later chunk, or one again.
 pub fn chunk(cx: &mut Cx<'_, '_>, request: &Request) -> Answer {
     let sender = &request.mailbox;
@@ -202,7 +212,11 @@ pub fn chunk(cx: &mut Cx<'_, '_>, request: &Request) -> Answer {
         return Err(cx.not_here(id)?.into());
     };
     let upload: Option<Upload> = read(cx.draft, Table::Uploads, message_key(Table::Uploads, sender, id))?;
+    let taken = || Reply { message: Bytes::copy_from_slice(&id.to_bytes()), deliveries: true, ..Default::default() };
     let (Some(upload), Status::Uploading) = (upload, message.status()) else {
+        if message.unsaid != 0 && message.unsaid == chunk_content(request) {
+            return Ok(taken());
+        }
         return Err(about(refusal::already_complete()).into());
     };
     if request.chunk > message.chunks {
@@ -220,7 +234,7 @@ pub fn chunk(cx: &mut Cx<'_, '_>, request: &Request) -> Answer {
     } else {
         cx.draft.put(message_key(Table::Uploads, sender, id), upload.encode());
     }
-    Ok(Reply { message: Bytes::copy_from_slice(&id.to_bytes()), deliveries: true, ..Default::default() })
+    Ok(taken())
 }
 
 /// Passes a chunk on and counts it; the same one again replaces the first (last write wins, mesh.md §8).

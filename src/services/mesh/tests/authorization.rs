@@ -212,6 +212,42 @@ fn the_last_chunk_again_after_an_unknown_outcome_gets_its_answer_again() {
     }
 }
 
+/// With a token of its own a chunk is a new request: once the message is complete it is refused (mesh.md §8), but where
+/// the site itself said that it does not know, and to come again.
+#[test]
+fn the_last_chunk_with_a_fresh_token_is_refused_unless_the_site_said_to_come_again() {
+    for mut site in sites() {
+        let id = site.send(b"one", &[("mex-chunk-range", "1:2")]);
+        let path = format!("/messageexchange/X26ABC1/outbox/{id}/2");
+        let mut count = 0;
+        let mut chunk = |site: &mut Site, body: &[u8]| {
+            count += 1;
+            let token = token(A, "n", &count.to_string(), "password", NOW);
+            let headers = header_map(&[("authorization", token.as_str()), ("mex-chunk-range", "2:2")]);
+            let attempt = Attempt { number: count, forgiven: vec![] };
+            let ask =
+                site.mesh.ask(&route("POST", &path, ""), &headers, inline(body), &site.registry, attempt).unwrap();
+            let reply = site.command(A.as_bytes(), ask.calls[0].payload.clone());
+            (ask, reply)
+        };
+        let (ask, first) = chunk(&mut site, b"two");
+        assert_eq!(first.problem, None);
+        let refused = chunk(&mut site, b"two").1.problem.unwrap();
+        assert_eq!((refused.status, refused.message_id.to_string()), (423, id.clone()), "it names what is complete");
+        let release = site.mesh.release(&ask).unwrap();
+        site.command(&release.key, release.payload);
+        for _ in 0..2 {
+            let (_, again) = chunk(&mut site, b"two");
+            assert_eq!((again.problem, &again.message), (None, &first.message));
+        }
+        assert_eq!(chunk(&mut site, b"TWO").1.problem.unwrap().status, 423, "another chunk is no repeat");
+        assert_eq!(site.inbox(B).len(), 1);
+        assert_eq!(text(&site.get(B, &format!("inbox/{id}/2"))), b"two");
+        site.acknowledge(B, &id);
+        assert_eq!(chunk(&mut site, b"two").1.problem, None, "also when it was collected meanwhile");
+    }
+}
+
 #[test]
 fn a_released_token_with_another_body_is_another_send() {
     let mut site = Site::new(1, MeshOptions::default());

@@ -37,18 +37,20 @@ fn io(e: io::Error) -> StoreError {
 }
 
 /// Opens the engine. Files that do not open, or should not be trusted, are set aside first; then the reason is told.
+/// `found` is damage that was found in them just now.
 pub fn open_engine(
     fs: &dyn Fs,
     dir: &Path,
     options: &StoreOptions,
     now: Millis,
+    found: Option<String>,
 ) -> Result<(Arc<dyn Kv>, Option<String>), StoreError> {
     fs.create_dir_all(dir).map_err(io)?;
     if fs.inline() {
         // A simulation's engine dies with the process: like an engine whose files were all set aside.
-        return Ok((Arc::new(MemoryKv::default()), None));
+        return Ok((Arc::new(MemoryKv::default()), found));
     }
-    let mut why = distrust(fs, dir, options);
+    let mut why = found.or_else(|| distrust(fs, dir, options));
     if why.is_some() {
         set_aside(fs, dir, now)?;
     }

@@ -123,6 +123,9 @@ impl Shared {
     }
 }
 
+/// An engine, and why its files were set aside before, if they were.
+type Opened = Result<(Arc<dyn Kv>, Option<String>), StoreError>;
+
 /// A node's store. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>);
@@ -145,8 +148,28 @@ impl Store {
     /// the background flush.
     pub async fn open(world: World, dir: PathBuf, options: StoreOptions) -> Result<Store, StoreError> {
         let (at, with, now) = (dir.clone(), options.clone(), world.clock.now());
-        let (kv, why) = blocking(&world.fs, move |fs| heal::open_engine(fs, &at, &with, now)).await?;
-        Store::over(world, dir, options, kv, why).await
+        let engine = move |fs: &dyn Fs, found| heal::open_engine(fs, &at, &with, now, found);
+        Store::healing(world, dir, options, engine).await
+    }
+
+    /// A store over the engine that `engine` opens. Where that opens and what it holds cannot be read, its files go, and
+    /// every partition begins again: from a snapshot, and from there on from the log.
+    pub(super) async fn healing(
+        world: World,
+        dir: PathBuf,
+        options: StoreOptions,
+        engine: impl Fn(&dyn Fs, Option<String>) -> Opened + Clone + Send + 'static,
+    ) -> Result<Store, StoreError> {
+        let open = engine.clone();
+        let (kv, why) = blocking(&world.fs, move |fs| open(fs, None)).await?;
+        match Store::over(world.clone(), dir.clone(), options.clone(), kv, why).await {
+            Err(StoreError::Corrupt(what)) => {
+                tracing::error!(event = "store.engine_damaged", what, "the engine's files are set aside");
+                let (kv, why) = blocking(&world.fs, move |fs| engine(fs, Some(what))).await?;
+                Store::over(world, dir, options, kv, why).await
+            }
+            other => other,
+        }
     }
 
     /// A store over an engine that is open. `why` is the reason if the engine's files were set aside before.

@@ -1,8 +1,11 @@
 //! The store over the real engine and real files: restarts, damage, power cuts, set-aside and rebuild (P7, P9).
 
+use super::heal::open_engine;
+use super::kv::{Change, Kv, Tree};
+use super::kv_memory::MemoryKv;
 use super::testing::{at, key};
 use super::*;
-use crate::seam::{World, clock::SystemClock, fs_real::RealFs, pace::Pace, rng::SystemRng};
+use crate::seam::{World, clock::SystemClock, fs::Fs, fs_real::RealFs, pace::Pace, rng::SystemRng};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -126,6 +129,78 @@ fn files_that_the_engine_cannot_open_or_died_on_are_set_aside() {
             store.close().await.unwrap();
             assert_eq!(std::fs::read_dir(dir.path().join("set-aside")).unwrap().count(), 1);
         }
+    });
+}
+
+/// An engine that opens, and of whose trees nothing can be read.
+#[derive(Default)]
+struct Unreadable(MemoryKv);
+struct UnreadableTree;
+
+fn rotten<T>() -> Result<T, StoreError> {
+    Err(StoreError::Corrupt("the catalogue".into()))
+}
+
+impl Tree for UnreadableTree {
+    fn get(&self, _: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        rotten()
+    }
+    fn range(&self, _: &[u8], _: Option<&[u8]>, _: bool, _: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        rotten()
+    }
+    fn batch(&self, _: Vec<Change>) -> Result<(), StoreError> {
+        rotten()
+    }
+}
+
+impl Kv for Unreadable {
+    fn tree(&self, _: &str) -> Result<Arc<dyn Tree>, StoreError> {
+        Ok(Arc::new(UnreadableTree))
+    }
+    fn names(&self) -> Vec<String> {
+        self.0.names()
+    }
+    fn drop_tree(&self, name: &str) -> Result<(), StoreError> {
+        self.0.drop_tree(name)
+    }
+    fn sync(&self) -> Result<(), StoreError> {
+        self.0.sync()
+    }
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+}
+
+#[test]
+fn an_engine_that_opens_and_cannot_be_read_is_set_aside_and_rows_come_from_snapshot_and_log() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let store = open(dir.path(), "").await;
+        let partition = store.partition(1).unwrap();
+        fill(&partition, 1, 50);
+        partition.snapshot().await.unwrap();
+        fill(&partition, 51, 60);
+        drop(partition);
+        store.close().await.unwrap();
+        let at = dir.path().to_path_buf();
+        let engine = move |fs: &dyn Fs, found: Option<String>| match found {
+            None => Ok((Arc::new(Unreadable::default()) as Arc<dyn Kv>, None)),
+            found => open_engine(fs, &at, &StoreOptions::default(), world().clock.now(), found),
+        };
+        let store = Store::healing(world(), dir.path().to_path_buf(), StoreOptions::default(), engine).await.unwrap();
+        let healed = store.healed();
+        assert_eq!((healed[0].partition, healed[0].from.is_some()), (1, true));
+        assert!(healed[0].why.contains("the catalogue"), "{}", healed[0].why);
+        assert_eq!(std::fs::read_dir(dir.path().join("set-aside")).unwrap().count(), 1);
+        let partition = store.partition(1).unwrap();
+        assert_eq!((partition.applied().index, count(&partition)), (50, 50));
+        fill(&partition, 51, 60);
+        assert_eq!(count(&partition), 60, "the log brings the rest");
+        drop(partition);
+        store.close().await.unwrap();
+        // What was made anew is a store like any other.
+        let store = open(dir.path(), "").await;
+        assert_eq!((store.healed().len(), count(&store.partition(1).unwrap())), (0, 60));
     });
 }
 

@@ -106,6 +106,8 @@ pub struct Status {
     pub applied: u64,
     /// Last index covered by this node's own sealed snapshot.
     pub snapshot: u64,
+    /// Last index that was cut off this node's log; 0 while it reaches back to the beginning.
+    pub cut: u64,
     pub members: Vec<Member>,
     /// For each other member its last acknowledged index; known to the leader only.
     pub matched: Vec<(RaftId, u64)>,

@@ -175,6 +175,7 @@ impl Group {
             committed: index(&metrics.local_committed),
             applied: *self.inner.progress.applied.borrow(),
             snapshot: index(&metrics.snapshot),
+            cut: index(&metrics.purged),
             members: members(metrics.membership_config.membership()),
             matched: matched.map(|(id, at)| (RaftId(*id), index(at))).collect(),
             quorum_age_ms: metrics.last_quorum_acked.map(|at| at.elapsed().as_millis() as u64),

@@ -340,7 +340,7 @@ impl Partition {
     }
 
     /// Passes a result on; damage stops this partition from serving anything.
-    fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(StoreError::Corrupt(what)) = &result {
             let first = !std::mem::replace(&mut self.write().damaged, true);
             if first {

@@ -290,6 +290,12 @@ impl Demo {
         !partitions.is_empty() && partitions.iter().all(votes)
     }
 
+    /// Up to which index a node has cut its own log of a partition.
+    pub fn cut(&self, id: u64, partition: u64) -> Option<u64> {
+        let told = self.try_ask(id, &["cluster", "status"])?;
+        told["partitions"].as_array()?.iter().find(|p| p["partition"] == partition)?["cut"].as_u64()
+    }
+
     /// The rows' hash of every partition on a node, with the index at which it was taken.
     pub fn hashes(&self, id: u64) -> Option<Vec<(u64, u64, String)>> {
         let told = self.try_ask(id, &["cluster", "hashes"])?;

@@ -133,7 +133,7 @@ fn partitions(rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec<Value> {
             "partition": status.group, "leader": status.leadership.leader.map(|l| l.node().0),
             "leader_id": status.leadership.leader.map(|l| l.to_string()),
             "term": status.leadership.term, "committed": committed, "applied": status.applied, "last": status.last,
-            "snapshot": status.snapshot, "voters": ids(true), "learners": ids(false),
+            "snapshot": status.snapshot, "cut": status.cut, "voters": ids(true), "learners": ids(false),
             "lag": lags.values().max().copied().unwrap_or(0), "lags": lags,
             "quorum_age_ms": status.quorum_age_ms,
         })

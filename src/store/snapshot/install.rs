@@ -11,14 +11,15 @@ use crate::store::{Applied, StoreError, partition::Partition};
 use std::sync::Arc;
 
 impl Partition {
-    /// Replaces all rows with those of a sealed snapshot, and returns the position to apply the log from.
-    /// The caller must hold off applies.
+    /// Replaces all rows with those of a sealed snapshot, and returns the position to apply the log from. One that turns
+    /// out to be rotten is noted as damage of the partition: consensus would ask for the same file at every start, so
+    /// the next start goes without it. The caller must hold off applies.
     pub async fn install_snapshot(self: &Arc<Self>, id: &str) -> Result<Applied, StoreError> {
         let _one = self.snapshot_turn.lock().await;
         let _turn = self.turn.lock().await;
         let info = self.snapshots().into_iter().find(|s| s.id == id);
         let info = info.ok_or_else(|| StoreError::Io("no such snapshot".into()))?;
-        self.replace_rows(Some(&info)).await
+        self.noted(self.replace_rows(Some(&info)).await)
     }
 
     /// Rebuilds the partition from its newest snapshot that is whole, or empties it where there is none. Rows are as

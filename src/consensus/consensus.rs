@@ -129,6 +129,12 @@ impl Consensus {
         super::refill::gaps(&self.shared)
     }
 
+    /// Rebuilds groups that are in [`Consensus::gaps`] from their own newest snapshots that are whole; rotten ones are removed, so
+    /// that no start rests on them. Returns the groups that are not behind any more.
+    pub async fn rebuild(&self, behind: &[GroupNumber]) -> Vec<GroupNumber> {
+        super::refill::rebuild(&self.shared, behind).await
+    }
+
     /// Fetches the rows of groups with such a gap from other members, before any group is opened. Returns the groups
     /// for which nobody had them.
     pub async fn refill(&self, groups: Vec<GroupNumber>, peers: &[(NodeNumber, SocketAddr)]) -> Vec<GroupNumber> {

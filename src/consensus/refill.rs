@@ -75,6 +75,18 @@ pub fn gaps(shared: &Arc<Shared>) -> Vec<GroupNumber> {
     shared.parts.log.groups().into_iter().filter(behind).collect()
 }
 
+/// See [`super::Consensus::rebuild`].
+pub async fn rebuild(shared: &Arc<Shared>, behind: &[GroupNumber]) -> Vec<GroupNumber> {
+    for group in behind {
+        let Ok(partition) = shared.parts.store.partition(*group) else { continue };
+        if let Err(e) = partition.rebuild().await {
+            tracing::warn!(event = "store.rebuild_failed", group, why = %e, "own snapshots are of no use");
+        }
+    }
+    let still = gaps(shared);
+    behind.iter().filter(|group| !still.contains(group)).copied().collect()
+}
+
 /// See [`super::Consensus::refill`].
 pub async fn refill(
     shared: &Arc<Shared>,

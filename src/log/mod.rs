@@ -252,8 +252,8 @@ impl GroupLog {
             .await
     }
 
-    /// A snapshot up to `at` was installed. Where the log holds that very entry, what follows it stays; otherwise the
-    /// log is emptied and restarts behind it. Ordered with appends, durable with the next batch.
+    /// A snapshot up to `at` was installed. Where the log holds that very entry, or was cut at it or behind it, what follows
+    /// stays; otherwise the log is emptied and restarts behind it. Ordered with appends, durable with the next batch.
     pub fn install(&self, at: Position) {
         let group = self.group;
         self.handle.0.install(group, at);

@@ -204,6 +204,10 @@ impl Shared {
             return;
         }
         let g = state.groups.entry(group).or_default();
+        // The log begins there, or behind it: what follows was acknowledged and stays (P1).
+        if g.purged.as_ref().is_some_and(|p| (p.index, p.term) == (at.0, at.1) || p.index > at.0) {
+            return;
+        }
         let mark = mark_of(g, group, at);
         let op = if g.slot(at.0).is_some_and(|s| s.term == at.1) {
             g.purge(mark.clone());

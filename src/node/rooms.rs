@@ -215,7 +215,13 @@ async fn mend(
             tracing::warn!(event = "log.damaged", stretches = left.len(), "the log is damaged; asking peers");
             left = consensus.repair(left, peers).await;
         }
-        let gaps = consensus.gaps();
+        let mut gaps = consensus.gaps();
+        if !gaps.is_empty() {
+            let own = consensus.rebuild(&gaps).await;
+            gaps.retain(|group| !own.contains(group));
+            mended
+                .extend(own.iter().map(|g| format!("rows of partition {g} were rebuilt: the engine held older ones")));
+        }
         if !gaps.is_empty() {
             tracing::warn!(event = "store.gap", partitions = ?gaps, "the log begins behind the rows; asking peers for them");
         }

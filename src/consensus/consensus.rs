@@ -5,6 +5,7 @@ use super::group::Group;
 use super::handler::{KINDS, RaftHandler};
 use crate::log::Log;
 use crate::seam::net::{NodeNumber, Router, Transport};
+use crate::seam::rng::Rng;
 use crate::store::Store;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -23,6 +24,8 @@ pub struct Parts {
     pub store: Store,
     pub transport: Arc<dyn Transport>,
     pub router: Arc<Router>,
+    /// Where the library's election timeouts come from.
+    pub rng: Arc<dyn Rng>,
 }
 
 /// This node's part in all groups. Cheap to clone.

@@ -7,6 +7,7 @@ use super::group::{Group, Reader};
 use super::reign::Reign;
 use super::types::{Types, inside, members, outside};
 use crate::ops::metrics as names;
+use crate::seam::trouble::late;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::metrics::RaftServerMetrics;
@@ -26,6 +27,8 @@ const SEAL_AGAIN: Duration = Duration::from_secs(5);
 const MARK_BYTES: u64 = 1 << 20;
 /// How long a change of the library's view may stay unseen when nothing wakes us.
 const GLANCE: Duration = Duration::from_millis(100);
+/// How late a simulation may make this node see that it does not lead any more.
+const LATE: Duration = Duration::from_millis(2_000);
 
 /// The library's settings.
 pub fn config(options: &Options) -> Result<Arc<Config>, openraft::ConfigError> {
@@ -73,6 +76,7 @@ async fn reigns(shared: Weak<Shared>, group: Group) {
     let (mut reign, mut active, mut number) = (group.reign(), false, 0);
     let mut seen_term = 0;
     loop {
+        late(LATE).await;
         let view = views.borrow_and_update().clone();
         if let Some(shared) = shared.upgrade() {
             shared.learn(group.number(), &members(view.membership_config.membership()));
@@ -100,6 +104,7 @@ async fn reigns(shared: Weak<Shared>, group: Group) {
         }
         group.publish(Leadership { term, leader, leading: active, reign: number });
         tokio::select! {
+            biased;
             changed = views.changed() => if changed.is_err() { break },
             _ = applied_term.changed() => {}
             _ = reign.wait(Reign::broken), if active => {}

@@ -8,9 +8,10 @@ use super::network::Network;
 use super::reign::{Outcome, Reign, Ticket};
 use super::snapshot::Receiving;
 use super::storage::LogStorage;
-use super::types::{MEMBERSHIP_TAG, Peer, Proposal, Types, members, outside};
+use super::types::{MEMBERSHIP_TAG, Peer, Proposal, Runtime, Types, members, outside};
 use crate::log::GroupLog;
 use crate::ops::metrics as names;
+use crate::seam::trouble::{Planted, late, planted};
 use crate::store::{Partition, SnapshotInfo, StoreError};
 use bytes::Bytes;
 use openraft::Instant;
@@ -32,6 +33,8 @@ const CHANGE: Duration = Duration::from_secs(10);
 const CHANGE_PAUSE: Duration = Duration::from_millis(20);
 /// How long a hand-over waits for proposals under way: a few disk syncs.
 const DRAIN: Duration = Duration::from_millis(250);
+/// How late a simulation may make a proposal.
+const LATE: Duration = Duration::from_millis(2_000);
 
 /// One group's handle. Cheap to clone. Its tasks run until consensus is shut down.
 #[derive(Clone)]
@@ -83,9 +86,11 @@ impl Group {
         };
         let storage = LogStorage::new(log.clone(), options.fatal.clone());
         let config = driver::config(options).map_err(|e| ConsensusError::Raft(e.to_string()))?;
-        let raft = Raft::new(options.id.0, config, network, storage, machine)
-            .await
-            .map_err(|e| ConsensusError::Storage(e.to_string()))?;
+        let mut seed = [0; 8];
+        parts.rng.fill(&mut seed);
+        let raft = Raft::new(options.id.0, config, network, storage, machine);
+        let raft = Runtime::scope(u64::from_le_bytes(seed), raft).await;
+        let raft = raft.map_err(|e| ConsensusError::Storage(e.to_string()))?;
         let (readers, waiting) = mpsc::channel(READERS);
         let group = Group {
             inner: Arc::new(Inner {
@@ -140,6 +145,7 @@ impl Group {
         }
         self.inner.log.room().await;
         self.inner.partition.room().await;
+        late(LATE).await;
         let ticket = current.enter().ok_or_else(|| self.not_leader())?;
         self.write(ticket, payload).await
     }
@@ -148,7 +154,8 @@ impl Group {
         let reign = ticket.reign().clone();
         let term = CommittedLeaderId::new(reign.term());
         let proposal = Proposal { payload, reign: Some(reign) };
-        let request = self.inner.raft.write(proposal).with_leader(term).responder(Outcome::of(ticket));
+        let request = self.inner.raft.write(proposal).responder(Outcome::of(ticket));
+        let request = if planted(Planted::AnyTerm) { request } else { request.with_leader(term) };
         request.await.map_err(|_| self.not_leader())
     }
 

@@ -123,6 +123,7 @@ impl RaftNetworkV2<Types> for Client {
         _: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         tokio::select! {
+            biased;
             sent = send(self, vote, snapshot) => sent,
             closed = cancel => Err(closed.into()),
         }

@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+/// Tokio, with luck that comes from the seed given where a group is opened, so that a simulation can repeat it.
+pub type Runtime = openraft::rt::deterministic_rng::DeterministicRng<openraft::TokioRuntime>;
+
 /// What the library is made of here: one leader per term, bytes as entries.
 #[derive(Debug, Clone, Copy, Default, Eq, PartialEq, Ord, PartialOrd)]
 pub struct Types;
@@ -30,7 +33,7 @@ impl RaftTypeConfig for Types {
     type Vote = openraft::Vote<Self::LeaderId>;
     type Payload = EntryPayload<Proposal, u64, Peer>;
     type Entry = openraft::Entry<CommittedLeaderId<u64>, Self::Payload>;
-    type AsyncRuntime = openraft::TokioRuntime;
+    type AsyncRuntime = Runtime;
     type Responder<T>
         = Outcome<T>
     where

@@ -6,6 +6,7 @@ use super::ports::Rows;
 use super::rows;
 use super::{PartitionId, PartitionMap};
 use crate::consensus::{self, Fatal, GroupNumber, StateMachine};
+use crate::seam::trouble::{Planted, planted};
 use crate::store::tables::Table;
 use crate::store::{Position, RowOp};
 use std::{
@@ -25,6 +26,8 @@ pub(super) struct Slot {
     pub outbox: watch::Sender<u64>,
     /// By source partition: how much of its outbox is applied here, and who waits for more.
     pub inbound: Vec<Readers>,
+    /// What a simulation plants: rows to be applied again.
+    planted: Mutex<Vec<RowOp>>,
 }
 
 /// The engine's half of consensus: made first, given to consensus, then to [`super::Engine::start`].
@@ -43,7 +46,8 @@ impl Applier {
             let (flights, readers) = (Flights::default(), Readers::new(rows.applied_index()));
             // Zero is no more than the truth; who waits looks at the row too.
             let inbound = (0..count).map(|_| Readers::new(0)).collect();
-            Arc::new(Slot { id, rows, flights, readers, outbox: watch::Sender::new(0), inbound })
+            let (outbox, planted) = (watch::Sender::new(0), Mutex::default());
+            Arc::new(Slot { id, rows, flights, readers, outbox, inbound, planted })
         });
         Arc::new(Applier { slots: slots.collect(), fatal })
     }
@@ -66,18 +70,19 @@ impl Applier {
         };
         let flight = slot.flights.arriving(entry.term, decided.reign, decided.batch);
         if let Some(flight) = flight {
-            if decided.term != entry.term {
+            if decided.term != entry.term && !planted(Planted::AnyTerm) {
                 slot.rows.apply(at, &[]);
                 return flight.not_done();
             }
             // This node decided it: the rows are at hand as they were, without unpacking.
-            slot.rows.apply(at, &flight.ops);
+            slot.apply(at, &flight.ops);
             slot.noticed(&flight.ops);
             return slot.flights.arrived(flight, slot.id, entry.index);
         }
-        match decided.rows_in(entry.term) {
+        let term = if planted(Planted::AnyTerm) { decided.term } else { entry.term };
+        match decided.rows_in(term) {
             Ok(rows) => {
-                slot.rows.apply(at, &rows);
+                slot.apply(at, &rows);
                 slot.noticed(&rows);
             }
             Err(e) => (self.fatal)(&format!("entry {} of partition {}: {e}", entry.index, slot.id.0)),
@@ -113,6 +118,16 @@ impl StateMachine for Applier {
 }
 
 impl Slot {
+    fn apply(&self, at: Position, rows: &[RowOp]) {
+        if !planted(Planted::ApplyTwice) {
+            return self.rows.apply(at, rows);
+        }
+        let mut earlier = self.planted.lock().unwrap_or_else(PoisonError::into_inner);
+        let earlier = std::mem::replace(&mut *earlier, rows.to_vec());
+        let again = if at.index.is_multiple_of(8) { earlier } else { vec![] };
+        self.rows.apply(at, &[rows, &again].concat());
+    }
+
     /// Rings where rows concern the outbox.
     fn noticed(&self, rows: &[RowOp]) {
         let mut sent = false;

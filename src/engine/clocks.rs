@@ -293,6 +293,7 @@ pub(super) async fn watch(clocks: Arc<Clocks>, survey: Arc<Survey>, groups: Vec<
             .await;
         }
         tokio::select! {
+            biased;
             _ = tokio::time::sleep(COMPARE_EVERY) => {}
             _ = clocks.wake.notified() => {}
         }

@@ -12,6 +12,7 @@ use crate::audit;
 use crate::engine::draft::AuditNote;
 use crate::engine::entry::row_size;
 use crate::model::EpochMillis;
+use crate::seam::trouble::{Planted, planted};
 use crate::store::tables::Table;
 use crate::store::{Reader, RowOp};
 use crate::wire::record::Record as _;
@@ -236,7 +237,7 @@ impl Rules {
         let before = rows::inbound(&Work::new(self, desk, moment).draft, source)?;
         let mut report = errand::Report { upto: before, ..Default::default() };
         for item in &errand.items {
-            if item.sequence <= report.upto {
+            if item.sequence <= report.upto && !planted(Planted::DeliverTwice) {
                 continue;
             }
             let mut work = Work::new(self, desk, moment);
@@ -383,6 +384,9 @@ impl Rules {
         let mut chain = desk.mark.chain();
         batch.audit_records += done.notes.len() as u64;
         for (caller, correlation_id, note) in done.notes {
+            if planted(Planted::NoAudit) && desk.mark.sequence.is_multiple_of(16) {
+                continue;
+            }
             let record = self.audit_record(caller, correlation_id, note, request_id, now);
             chain.push(record, &mut batch.ops);
         }

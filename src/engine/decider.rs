@@ -20,6 +20,7 @@ use crate::consensus::Leadership;
 use crate::engine::apply::Slot;
 use crate::ops::metrics as names;
 use crate::seam::World;
+use crate::seam::trouble::{Planted, planted};
 use crate::store::Reader;
 use crate::store::tables::Table;
 use crate::wire::record::Record as _;
@@ -62,6 +63,8 @@ pub(super) struct Decider {
     pub signer: Option<Arc<dyn audit::Signer>>,
     pub space: Arc<Space>,
     pub clocks: Arc<Clocks>,
+    /// What a simulation plants: the desk of an earlier reign.
+    pub planted: Option<Desk>,
 }
 
 /// What one stretch of leadership has going.
@@ -100,6 +103,7 @@ impl Decider {
                 continue;
             }
             tokio::select! {
+                biased;
                 changed = leadership.changed() => if changed.is_err() {
                     return self.slot.flights.unknown();
                 },
@@ -145,6 +149,7 @@ impl Decider {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while self.step(&mut reign, leadership, &mut tick).await.is_ok() {}
+        self.planted = planted(Planted::KeepOverlay).then(|| std::mem::take(&mut reign.desk));
         reign.inbox.into_iter().for_each(|queued| queued.refuse(Setback::NotLeader));
         tracing::info!(
             event = "engine.reign.ends",
@@ -185,13 +190,15 @@ impl Decider {
             }
         };
         tokio::select! {
+            biased;
             _ = known => Ok(()),
             _ = leadership.wait_for(|l| !l.leading || l.reign != now.reign) => Err(Over),
         }
     }
 
     /// Starts from what is applied: the mark, the first timer, the newest signed head.
-    fn ascend(&self, now: Leadership) -> Result<Reign, rows::RowError> {
+    fn ascend(&mut self, now: Leadership) -> Result<Reign, rows::RowError> {
+        let planted = self.planted.take();
         let rows = self.slot.rows.as_ref();
         let mark = Mark::load(rows)?;
         let first = rows.scan(rows::due(u64::MAX - 1), false, 1)?;
@@ -204,7 +211,7 @@ impl Decider {
             term: now.term,
             name: u64::from_le_bytes(name),
             batches: 0,
-            desk: Desk { mark, ..Desk::default() },
+            desk: planted.unwrap_or(Desk { mark, ..Desk::default() }),
             inbox: VecDeque::new(),
             packer: Packer::default(),
             next_timer: first.first().map_or(u64::MAX, |(key, _)| rows::due_of(key)),

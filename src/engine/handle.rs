@@ -129,6 +129,7 @@ impl Engine {
                 signer: signer.clone(),
                 space: space.clone(),
                 clocks: clocks.clone(),
+                planted: None,
             };
             tasks.spawn(decider.run());
             tasks.spawn(fence_task(slot.id, group.clone(), transport.clone(), options.node, asked));

@@ -19,7 +19,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use crate::seam::{World, fs::blocking, pace::Pace};
+use crate::seam::{
+    World,
+    fs::blocking,
+    pace::Pace,
+    trouble::{Planted, planted},
+};
 use bytes::Bytes;
 use format::{HEADER_BYTES, MAX_RECORD, Mark};
 use group::position;
@@ -208,6 +213,9 @@ impl GroupLog {
             .0
             .wait(group, move |g| {
                 g.vote = Some(vote.clone());
+                if planted(Planted::VoteBeforeSync) {
+                    return Ok(Vec::new());
+                }
                 Ok(vec![Op::Vote { group, vote }])
             })
             .await

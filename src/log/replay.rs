@@ -8,7 +8,11 @@ use super::{
     format::{ALIGN, Checkpoint, HEAD_BYTES, HEADER_BYTES, Head, Kind, Mark, PAGE, Spot},
     group::{Group, Place, Slot},
 };
-use crate::{seam::fs::File, wire::record::Record};
+use crate::{
+    seam::fs::File,
+    seam::trouble::{Planted, planted},
+    wire::record::Record,
+};
 use bytes::Bytes;
 use std::{collections::BTreeMap, io};
 
@@ -152,6 +156,9 @@ impl Replay {
 
     /// What comes behind an unreadable record at `bad`.
     fn after(&self, window: &mut Window<'_>, sequence: u32, bad: u64, end: End) -> io::Result<Next> {
+        if planted(Planted::BadMiddleIsTail) {
+            return Ok(Next::Nothing { wipe_to: window.bytes });
+        }
         let limit = if let End::At(end) = end { end } else { window.bytes };
         let mut first = None;
         let mut wipe_to = 0;

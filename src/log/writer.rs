@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     ops::metrics::{LOG_BATCH_ENTRIES, LOG_BYTES, LOG_SYNC_DURATION},
-    seam::fs::Fs,
+    seam::fs::{Fs, dawdle},
+    seam::trouble::{Planted, planted},
     wire::record::Record,
 };
 use std::{
@@ -165,6 +166,7 @@ impl Writer {
             }
             // Lets callers that are ready now join the batch, as they would while a real disk syncs.
             tokio::task::yield_now().await;
+            dawdle(&shared.fs).await;
             if !self.turn(shared.lock()) {
                 return;
             }
@@ -418,7 +420,9 @@ impl Writer {
         let whole = (self.offset.next_multiple_of(PAGE)).min(self.active.bytes) - self.base;
         self.buffer.resize(whole as usize, 0);
         self.active.file.write_at(self.base, &self.buffer)?;
-        self.active.file.sync()?;
+        if !planted(Planted::AcknowledgeBeforeSync) {
+            self.active.file.sync()?;
+        }
         metrics::histogram!(LOG_SYNC_DURATION).record(started.elapsed().as_secs_f64());
         self.synced = self.offset;
         let base = self.offset - self.offset % PAGE;

@@ -3,6 +3,7 @@
 //! | file | duty |
 //! |---|---|
 //! | `identity` `settle` | who this node is; how it comes back without its data |
+//! | `data` | log and store opened, and what they lack fetched from peers |
 //! | `rooms` | opens world, log, store, peers, consensus, engine, in this order, and closes them in reverse |
 //! | `front` | the suppliers' listener, drained and taken up again |
 //! | `door` `token` | how a new machine joins; changes of members between nodes; who is kept out |
@@ -13,6 +14,7 @@
 //! | `pki` `signer` | certificates; signatures under the audit chain |
 
 pub mod admin;
+pub mod data;
 mod door;
 mod front;
 pub mod identity;

@@ -1,12 +1,19 @@
 //! Opens the rooms below the listeners in their order, and closes them in reverse.
 
-use super::{Node, NodeError, door, identity::Identity, report, settle, signer::NodeSigner};
+use super::{
+    Node, NodeError,
+    data::{self, Data, DataOptions},
+    door,
+    identity::Identity,
+    report, settle,
+    signer::NodeSigner,
+};
 use crate::{
     audit::Ca,
     config::Settings,
     consensus::{self, Consensus, Group, Member, RaftId, StateMachine},
     engine::{Agreement, Applier, Engine, EngineOptions, Rows, bulk::Bulk},
-    log::{Damage, Log, LogError, LogOptions},
+    log::{Log, LogOptions},
     peer::{Peers, Tls},
     seam::net::{NodeNumber, Router, Transport},
     services::{directory::Directory, mesh::Mesh},
@@ -14,14 +21,7 @@ use crate::{
 };
 use bytes::Bytes;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
-use tokio::time::Instant;
-
-/// How long a node asks its peers for what it lost before it gives up its past and comes back as its next incarnation:
-/// after a power cut the whole rack starts at once, and two nodes without a past would leave the site without a majority.
-const MEND_PATIENCE: Duration = Duration::from_secs(60);
-/// Between two such rounds.
-const MEND_PAUSE: Duration = Duration::from_millis(500);
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 /// Everything that runs below the listeners.
 pub struct Rooms {
@@ -43,11 +43,8 @@ pub struct Rooms {
 /// What is open before it is certain that the data can be used.
 struct Base {
     identity: Identity,
-    log: Log,
-    store: Store,
-    consensus: Consensus,
+    data: Data,
     router: Arc<Router>,
-    mended: Vec<String>,
 }
 
 impl Rooms {
@@ -74,7 +71,7 @@ impl Rooms {
         door::bar(&engine_parts.1, &peers);
         peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
         let (groups, engine, bulk, mesh) = engine_parts;
-        let Base { mut identity, log, store, consensus, router, mended } = base;
+        let Base { mut identity, data: Data { log, store, consensus, mended }, router } = base;
         if !identity.settled || identity.founder {
             (identity.settled, identity.founder) = (true, false);
             identity.write(&settings.node.data)?;
@@ -125,7 +122,7 @@ impl Rooms {
     }
 }
 
-/// Log, store and agreement. `None`: the data is damaged beyond what peers can repair.
+/// Log, store and agreement under this node's identity. `None`: the data is damaged beyond what peers can repair.
 async fn open_base(
     node: &Arc<Node>,
     cluster: &str,
@@ -134,110 +131,21 @@ async fn open_base(
 ) -> Result<Option<Base>, NodeError> {
     let settings = &node.settings;
     let identity = settle::settle(settings, cluster, transport).await?;
-    let data = &settings.node.data;
-    let log_options = LogOptions { segment_bytes: settings.storage.log_segment, fatal: fatal(), ..Default::default() };
-    let peers = settle::peers(settings);
-    let log = Log::open(node.world.clone(), data.join("log"), log_options).await;
-    let Some((log, damage)) = usable("log", log, |e| matches!(e, LogError::StateLost { .. }), &peers)? else {
-        return Ok(None);
-    };
-    let store = Store::open(node.world.clone(), data.join("store"), store_options(settings)).await;
-    let Some(store) = usable("store", store, |e| matches!(e, StoreError::Corrupt(_)), &peers)? else {
-        log.close().await;
-        return Ok(None);
-    };
     let id = RaftId::new(NodeNumber(identity.node), identity.incarnation);
-    let mut options = consensus::Options::new(cluster, id, settings.peer.advertise);
-    options.heartbeat = settings.raft.heartbeat;
-    options.election = (settings.raft.election_min, settings.raft.election_max);
-    options.keep_bytes = settings.storage.log_keep;
-    options.snapshot_after_bytes = settings.storage.snapshot_after;
-    options.fatal = fatal();
-    let parts = consensus::Parts {
-        log: log.clone(),
-        store: store.clone(),
-        transport: transport.clone(),
-        router: router.clone(),
+    let mut consensus = consensus::Options::new(cluster, id, settings.peer.advertise);
+    consensus.heartbeat = settings.raft.heartbeat;
+    consensus.election = (settings.raft.election_min, settings.raft.election_max);
+    consensus.keep_bytes = settings.storage.log_keep;
+    consensus.snapshot_after_bytes = settings.storage.snapshot_after;
+    consensus.fatal = fatal();
+    let options = DataOptions {
+        dir: settings.node.data.clone(),
+        log: LogOptions { segment_bytes: settings.storage.log_segment, fatal: fatal(), ..Default::default() },
+        store: store_options(settings),
+        consensus,
     };
-    let consensus = Consensus::new(parts, options);
-    let mut mended: Vec<String> = vec![];
-    for healed in store.healed() {
-        mended.push(format!("rows of partition {} were rebuilt: {}", healed.partition, healed.why));
-    }
-    if !mend(&consensus, damage, &peers, &mut mended).await {
-        drop(consensus);
-        let _ = store.close().await;
-        log.close().await;
-        return if peers.is_empty() {
-            let why = "log or rows are damaged, and this node has no peers that could have them whole";
-            Err(NodeError::Room { room: "data", why: why.into() })
-        } else {
-            Ok(None)
-        };
-    }
-    Ok(Some(Base { identity, log, store, consensus, router: router.clone(), mended }))
-}
-
-/// What was opened; `None` where it is `lost` in a way that it cannot heal from by itself, and there are peers from whom
-/// the node gets everything anew. Alone, that is an error: an operator must see what is left.
-fn usable<T, E: std::fmt::Display>(
-    room: &'static str,
-    opened: Result<T, E>,
-    lost: impl Fn(&E) -> bool,
-    peers: &[(NodeNumber, SocketAddr)],
-) -> Result<Option<T>, NodeError> {
-    match opened {
-        Ok(opened) => Ok(Some(opened)),
-        Err(e) if lost(&e) && !peers.is_empty() => {
-            tracing::error!(event = "node.data.lost", room, error = %e, "the node comes back as its next incarnation");
-            Ok(None)
-        }
-        Err(e) => Err(NodeError::Room { room, why: e.to_string() }),
-    }
-}
-
-/// Has what log and store lack fetched from peers. False: nobody has it.
-async fn mend(
-    consensus: &Consensus,
-    damage: Vec<Damage>,
-    peers: &[(NodeNumber, SocketAddr)],
-    mended: &mut Vec<String>,
-) -> bool {
-    let whole = |d: &Damage| {
-        format!("log entries {} to {} of partition {} were repaired", d.range.start, d.range.end - 1, d.group)
-    };
-    let lines: Vec<String> = damage.iter().map(whole).collect();
-    // After a power cut of the whole site the others may be starting too.
-    let deadline = Instant::now() + if peers.is_empty() { Duration::ZERO } else { MEND_PATIENCE };
-    let mut left = damage;
-    loop {
-        if !left.is_empty() {
-            tracing::warn!(event = "log.damaged", stretches = left.len(), "the log is damaged; asking peers");
-            left = consensus.repair(left, peers).await;
-        }
-        let mut gaps = consensus.gaps();
-        if !gaps.is_empty() {
-            let own = consensus.rebuild(&gaps).await;
-            gaps.retain(|group| !own.contains(group));
-            mended
-                .extend(own.iter().map(|g| format!("rows of partition {g} were rebuilt: the engine held older ones")));
-        }
-        if !gaps.is_empty() {
-            tracing::warn!(event = "store.gap", partitions = ?gaps, "the log begins behind the rows; asking peers for them");
-        }
-        let missing = consensus.refill(gaps.clone(), peers).await;
-        let here = gaps.iter().filter(|g| !missing.contains(g));
-        mended.extend(here.map(|g| format!("rows of partition {g} were fetched from another node")));
-        if left.is_empty() && missing.is_empty() {
-            mended.extend(lines);
-            return true;
-        }
-        if Instant::now() >= deadline {
-            tracing::error!(event = "log.lost", stretches = left.len(), partitions = ?missing, "no peer has what is lost here");
-            return false;
-        }
-        tokio::time::sleep(MEND_PAUSE).await;
-    }
+    let opened = data::open(&node.world, options, &settle::peers(settings), transport, router).await?;
+    Ok(opened.map(|data| Base { identity, data, router: router.clone() }))
 }
 
 type EngineParts = (Vec<Group>, Engine, Bulk, Arc<Mesh>);
@@ -253,12 +161,12 @@ async fn engine(
     let failed = |room: &'static str| move |e: String| NodeError::Room { room, why: e };
     let mut rows: Vec<Arc<dyn Rows>> = vec![];
     for number in 0..=base.identity.partitions {
-        rows.push(base.store.partition(number).map_err(|e| failed("store")(e.to_string()))?);
+        rows.push(base.data.store.partition(number).map_err(|e| failed("store")(e.to_string()))?);
     }
     let applier = Applier::new(rows, fatal());
     let mut groups = vec![];
     for number in 0..=base.identity.partitions {
-        let group = base.consensus.open(number, applier.clone() as Arc<dyn StateMachine>).await;
+        let group = base.data.consensus.open(number, applier.clone() as Arc<dyn StateMachine>).await;
         let group = group.map_err(|e| failed("consensus")(e.to_string()))?;
         if base.identity.founder && group.members().is_empty() {
             let first = Member { id: group.id(), address: settings.peer.advertise, voter: true };

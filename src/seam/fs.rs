@@ -3,7 +3,7 @@
 //! Calls block. Async rooms call them through [`blocking`], which a simulation runs inline. Promise P1 rests on
 //! `sync` and `sync_dir`: an `Ok` from them is the only thing that counts as durable.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 /// An open file. All methods take `&self`; positions are explicit, so handles can be shared.
 #[allow(clippy::len_without_is_empty, reason = "nobody asks whether a file is empty")]
@@ -50,11 +50,24 @@ pub trait Fs: Send + Sync + 'static {
     fn inline(&self) -> bool {
         false
     }
+    /// How long the next piece of work takes on a simulated disk; a real one takes its time by itself.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// Waits as long as a simulated disk takes.
+pub async fn dawdle(fs: &Arc<dyn Fs>) {
+    let delay = fs.delay();
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
 }
 
 /// Runs blocking file work away from the async threads; inline in a simulation.
 pub async fn blocking<T: Send + 'static>(fs: &Arc<dyn Fs>, work: impl FnOnce(&dyn Fs) -> T + Send + 'static) -> T {
     if fs.inline() {
+        dawdle(fs).await;
         return work(fs.as_ref());
     }
     let fs = fs.clone();

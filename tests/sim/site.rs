@@ -1,206 +1,404 @@
-//! Three nodes over a simulated world: started, cut from power, restarted, compared.
+//! A simulated site: machines whose processes are started, killed and started again as systemd would, on disks, wires
+//! and clocks that can be broken. The rooms are the product's own, from log to engine.
 
-use crate::service::{ONCE, Once, told};
-use bytes::Bytes;
-use spine::audit;
-use spine::consensus::{Consensus, Member, Options, Parts, RaftId};
+use crate::service::Once;
+use crate::trace::Trace;
+use spine::consensus::{Consensus, Member, Options, RaftId, rejoin};
 use spine::engine::draft::Decide;
-use spine::engine::{Agreement, Applier, Engine, EngineOptions, Fence, PartitionId, Rows};
+use spine::engine::{Agreement, Applier, Engine, EngineOptions, PartitionId, Rows};
 use spine::log::{Log, LogOptions};
+use spine::node::data::{self, Data, DataOptions};
 use spine::seam::net::{NodeNumber, Router};
 use spine::seam::sim::{SimWorld, net::SimNet};
-use spine::store::{Reader, Store, StoreOptions};
-use std::collections::{BTreeMap, BTreeSet};
+use spine::store::{Store, StoreOptions};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 
-/// A partition's number.
-#[derive(Clone, Copy)]
-pub struct P(pub u16);
+pub const DISK: u64 = 256 << 20;
+/// Small segments, snapshots and logs, so that a run of some seconds goes through many.
+const SEGMENT: u64 = 128 << 10;
+const SNAPSHOT_AFTER: u64 = 48 << 10;
+const KEEP: u64 = 24 << 10;
+/// Free space below which writes are refused.
+pub const SPARE: u64 = 8 << 20;
+/// How long a wiped node asks for its next incarnation before it tries anew.
+const REJOIN: Duration = Duration::from_secs(10);
+/// What a supervisor waits before it starts a process again that could not start.
+const AGAIN: Duration = Duration::from_millis(500);
 
-const DISK: u64 = 256 << 20;
-/// Small segments, so that a run goes through several.
-const SEGMENT: u64 = 1 << 20;
+/// A process's time from start to end.
+pub struct Life {
+    over: watch::Sender<bool>,
+}
 
-/// Engines of the nodes that are up, as clients find them.
-#[derive(Clone, Default)]
-pub struct Doors(Arc<Mutex<BTreeMap<NodeNumber, Engine>>>);
-
-impl Doors {
-    pub fn open(&self, node: NodeNumber) -> Option<Engine> {
-        self.0.lock().unwrap().get(&node).cloned()
+impl Life {
+    pub fn alive(&self) -> bool {
+        !*self.over.borrow()
+    }
+    async fn ended(&self) {
+        // The sender is in this very struct.
+        let _ = self.over.subscribe().wait_for(|over| *over).await;
     }
 }
 
-struct Running {
-    consensus: Consensus,
-    engine: Engine,
-    log: Log,
+/// The rooms of a process that is up.
+#[derive(Clone)]
+pub struct Running {
+    pub life: Arc<Life>,
+    pub consensus: Consensus,
+    pub engine: Engine,
+    pub log: Log,
+    pub store: Store,
 }
 
-pub struct Site {
-    net: SimNet,
-    worlds: BTreeMap<NodeNumber, SimWorld>,
-    running: BTreeMap<NodeNumber, Running>,
-    doors: Doors,
-    partitions: u16,
+/// What a machine knows of itself besides its data: `identity.json` in the product.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    pub id: Option<RaftId>,
+    settled: bool,
+    /// Taken out of the site: it must not ask for an incarnation by itself.
+    pub expelled: bool,
 }
 
-pub fn numbers() -> impl Iterator<Item = NodeNumber> {
-    (1..=3).map(NodeNumber)
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The power goes: what was not synced is lost.
+    Power,
+    /// As [`End::Power`], and the disk is exchanged for an empty one.
+    Wiped,
+    /// As an operator stops it.
+    Stopped,
 }
 
-fn address(node: NodeNumber) -> SocketAddr {
+pub struct Machine {
+    pub number: NodeNumber,
+    pub world: SimWorld,
+    pub identity: Mutex<Identity>,
+    life: Mutex<Arc<Life>>,
+    running: Mutex<Option<Running>>,
+    end: Mutex<(End, Duration)>,
+    /// Its disk was broken on purpose: it may stop by itself.
+    pub excused: AtomicBool,
+}
+
+pub struct Inner {
+    pub net: SimNet,
+    pub machines: BTreeMap<NodeNumber, Machine>,
+    pub partitions: u16,
+    pub trace: Trace,
+}
+
+/// Clones are the same site.
+#[derive(Clone)]
+pub struct Site(Arc<Inner>);
+
+impl std::ops::Deref for Site {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+pub fn address(node: NodeNumber) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, node.0 as u8], 7000))
 }
 
+fn new_life() -> Arc<Life> {
+    Arc::new(Life { over: watch::Sender::new(false) })
+}
+
 impl Site {
-    pub async fn start(seed: u64, partitions: u16) -> Site {
-        let worlds = numbers().map(|n| (n, SimWorld::new(seed << 8 | u64::from(n.0), DISK))).collect();
-        let net = SimNet::new(seed);
-        let mut site = Site { net, worlds, running: BTreeMap::new(), doors: Doors::default(), partitions };
-        for node in numbers() {
-            site.restart(node).await;
+    /// A site of `nodes` machines that has agreed on its members. Must run on a paused single-threaded runtime.
+    pub async fn start(seed: u64, nodes: u16, partitions: u16, trace: Trace) -> Site {
+        let machine = |n: u16| Machine {
+            number: NodeNumber(n),
+            world: SimWorld::new(seed << 8 | u64::from(n), DISK),
+            identity: Mutex::new(Identity { id: Some(RaftId::new(NodeNumber(n), 0)), settled: false, expelled: false }),
+            life: Mutex::new(new_life()),
+            running: Mutex::default(),
+            end: Mutex::new((End::Stopped, Duration::ZERO)),
+            excused: AtomicBool::new(false),
+        };
+        let machines = (1..=nodes).map(|n| (NodeNumber(n), machine(n))).collect();
+        let site = Site(Arc::new(Inner { net: SimNet::new(seed), machines, partitions, trace }));
+        for node in site.numbers() {
+            tokio::spawn(site.clone().supervise(node));
         }
-        let members: Vec<_> =
-            numbers().map(|n| Member { id: RaftId::new(n, 0), address: address(n), voter: true }).collect();
-        for group in site.running[&NodeNumber(1)].consensus.groups() {
+        while site.up().len() < usize::from(nodes) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let members: Vec<_> = site
+            .numbers()
+            .into_iter()
+            .map(|n| Member { id: RaftId::new(n, 0), address: address(n), voter: true })
+            .collect();
+        for group in site.up()[0].1.consensus.groups() {
             group.initialise(&members).await.unwrap();
         }
         site
     }
 
-    /// Starts a node on whatever its disk holds.
-    pub async fn restart(&mut self, node: NodeNumber) {
-        let sim = &self.worlds[&node];
-        let world = sim.world();
-        let fs = sim.fs.clone();
-        // A node whose power is gone stops by itself; one that is up has no reason to.
-        let fatal: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |why: &str| assert!(fs.is_off(), "{why}"));
-        let options = LogOptions { segment_bytes: SEGMENT, fatal: fatal.clone(), ..LogOptions::default() };
-        let (log, damage) = Log::open(world.clone(), "/data/log".into(), options).await.unwrap();
-        assert!(damage.is_empty(), "a torn tail is not damage");
-        let store = Store::open(world.clone(), "/data/store".into(), StoreOptions::default()).await.unwrap();
-        let (router, transport) = (Arc::new(Router::default()), self.net.transport(node));
-        let mut options = Options::new("sim", RaftId::new(node, 0), address(node));
-        options.fatal = fatal.clone();
-        let parts =
-            Parts { log: log.clone(), store: store.clone(), transport: transport.clone(), router: router.clone() };
-        let consensus = Consensus::new(parts, options);
-        let rows = (0..=self.partitions).map(|p| store.partition(p).unwrap() as Arc<dyn Rows>).collect();
-        let applier = Applier::new(rows, fatal);
+    pub fn numbers(&self) -> Vec<NodeNumber> {
+        self.machines.keys().copied().collect()
+    }
+
+    /// The processes that are up, in the order of their nodes.
+    pub fn up(&self) -> Vec<(NodeNumber, Running)> {
+        let running = |m: &Machine| Some((m.number, lock(&m.running).clone().filter(|r| r.life.alive())?));
+        self.machines.values().filter_map(running).collect()
+    }
+
+    pub fn running(&self, node: NodeNumber) -> Option<Running> {
+        lock(&self.machines[&node].running).clone().filter(|r| r.life.alive())
+    }
+
+    /// Ends a node's process now, and has it started again after `down`.
+    pub fn end(&self, node: NodeNumber, how: End, down: Duration) {
+        let machine = &self.machines[&node];
+        let life = lock(&machine.life).clone();
+        if !life.alive() {
+            return;
+        }
+        *lock(&machine.end) = (how, down);
+        if lock(&machine.running).is_some() {
+            self.trace.say(format!("node {} ends: {how:?}, down for {} ms", node.0, down.as_millis()));
+        }
+        if how != End::Stopped {
+            machine.world.fs.cut_power_after(0);
+            self.net.stop(node);
+        }
+        life.over.send_replace(true);
+    }
+
+    /// Starts a node's process again whenever it has ended.
+    async fn supervise(self, node: NodeNumber) {
+        let machine = &self.machines[&node];
+        loop {
+            let life = new_life();
+            *lock(&machine.life) = life.clone();
+            if !self.run(machine, &life).await && life.alive() {
+                // It could not start: as when a process ends with an error.
+                self.end(node, End::Power, AGAIN);
+            }
+            life.ended().await;
+            let running = lock(&machine.running).take();
+            let (how, down) = *lock(&machine.end);
+            if let Some(running) = running {
+                self.take_down(machine, running, how).await;
+            }
+            match how {
+                End::Power => machine.world.fs.crash(),
+                End::Wiped => {
+                    machine.world.fs.wipe();
+                    lock(&machine.identity).id = None;
+                }
+                End::Stopped => {}
+            }
+            tokio::time::sleep(down).await;
+        }
+    }
+
+    async fn take_down(&self, machine: &Machine, running: Running, how: End) {
+        if how == End::Stopped {
+            running.engine.hand_over_all().await;
+        }
+        running.engine.stop().await;
+        running.consensus.shutdown().await;
+        if how == End::Stopped {
+            self.net.stop(machine.number);
+            let _ = running.store.close().await;
+            running.log.close().await;
+        }
+    }
+
+    /// Starts a process. `false`: it could not start.
+    async fn run(&self, machine: &Machine, life: &Arc<Life>) -> bool {
+        if lock(&machine.identity).expelled {
+            return false;
+        }
+        let started = tokio::select! {
+            biased;
+            () = life.ended() => return false,
+            opened = self.open(machine, life) => opened,
+        };
+        let Some((router, applier, data)) = started else { return false };
         let mut groups: Vec<Arc<dyn Agreement>> = vec![];
         for partition in 0..=self.partitions {
-            groups.push(Arc::new(consensus.open(partition, applier.clone()).await.unwrap()));
-        }
-        let mut options = EngineOptions::new(node, "/data".into());
-        options.spare_bytes = 8 << 20;
-        let services: Vec<Arc<dyn Decide>> = vec![Arc::new(Once)];
-        let engine = Engine::start(world, options, &applier, groups, transport, &router, services, None);
-        self.net.serve(node, router);
-        self.doors.0.lock().unwrap().insert(node, engine.clone());
-        self.running.insert(node, Running { consensus, engine, log });
-    }
-
-    /// The power of these nodes goes at one moment: they say nothing more, and what they had not synced is lost.
-    pub async fn crash(&mut self, nodes: &[NodeNumber]) {
-        for node in nodes {
-            self.worlds[node].fs.cut_power_after(0);
-            self.net.isolate(*node, numbers());
-            self.net.stop(*node);
-            self.doors.0.lock().unwrap().remove(node);
-        }
-        for node in nodes {
-            let running = self.running.remove(node).unwrap();
-            running.engine.stop().await;
-            running.consensus.shutdown().await;
-            drop(running.log);
-            self.worlds[node].fs.crash();
-        }
-        self.net.heal();
-    }
-
-    pub async fn stop(self) {
-        for (_, running) in self.running {
-            running.engine.stop().await;
-            running.consensus.shutdown().await;
-        }
-    }
-
-    pub fn doors(&self) -> Doors {
-        self.doors.clone()
-    }
-
-    /// The node that leads a partition.
-    pub async fn leader(&self, partition: P) -> NodeNumber {
-        loop {
-            for (node, running) in &self.running {
-                let group = running.consensus.group(partition.0).unwrap();
-                if group.leadership().borrow().leading {
-                    return *node;
+            match data.consensus.open(partition, applier.clone()).await {
+                Ok(group) => groups.push(Arc::new(group)),
+                Err(_) => {
+                    data.consensus.shutdown().await;
+                    return false;
                 }
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let mut options = EngineOptions::new(machine.number, "/data".into());
+        options.spare_bytes = SPARE;
+        let services: Vec<Arc<dyn Decide>> = vec![Arc::new(Once)];
+        let (world, transport) = (machine.world.process(), self.net.transport(machine.number));
+        let engine = Engine::start(world, options, &applier, groups, transport, &router, services, None);
+        let Data { log, store, consensus, .. } = data;
+        if life.alive() {
+            self.net.serve(machine.number, router);
+            lock(&machine.identity).settled = true;
+        }
+        *lock(&machine.running) = Some(Running { life: life.clone(), consensus, engine, log, store });
+        self.trace.say(format!("node {} is up as {:?}", machine.number.0, lock(&machine.identity).id));
+        true
+    }
+
+    /// Identity, log and store, as the product's `node` opens them: what cannot be mended is set aside.
+    async fn open(&self, machine: &Machine, life: &Arc<Life>) -> Option<(Arc<Router>, Arc<Applier>, Data)> {
+        let world = machine.world.process();
+        let transport = self.net.transport(machine.number);
+        let peers: Vec<_> = self.numbers().into_iter().filter(|n| *n != machine.number).map(|n| (n, address(n))).collect();
+        loop {
+            let mut identity = *lock(&machine.identity);
+            let empty = world.fs.list(Path::new("/data/log")).map_or(true, |files| files.is_empty());
+            if identity.settled && empty {
+                identity.id = None;
+            }
+            let id = match identity.id {
+                Some(id) => id,
+                None => {
+                    let deadline = Instant::now() + REJOIN;
+                    let given = rejoin(&transport, &peers, address(machine.number), deadline).await.ok()?;
+                    self.trace.say(format!("node {} was given {}", machine.number.0, given.id));
+                    *lock(&machine.identity) = Identity { id: Some(given.id), settled: false, expelled: false };
+                    given.id
+                }
+            };
+            let router = Arc::new(Router::default());
+            let options = self.options(machine, life, id);
+            let fatal = options.consensus.fatal.clone();
+            match data::open(&world, options, &peers, &transport, &router).await {
+                Ok(Some(data)) => {
+                    let rows = (0..=self.partitions).map(|p| data.store.partition(p).unwrap() as Arc<dyn Rows>);
+                    return Some((router, Applier::new(rows.collect(), fatal), data));
+                }
+                Ok(None) => {
+                    self.trace.say(format!("node {} sets its data aside", machine.number.0));
+                    for folder in ["/data/log", "/data/store"] {
+                        let _ = world.fs.remove_dir_all(Path::new(folder));
+                    }
+                    world.fs.sync_dir(Path::new("/data")).ok()?;
+                    *lock(&machine.identity) = Identity { id: None, settled: false, expelled: false };
+                }
+                Err(e) => {
+                    self.trace.say(format!("node {} does not open: {e}", machine.number.0));
+                    if !machine.excused.load(Ordering::Relaxed) && life.alive() {
+                        self.trace.fail(format!("node {} does not open: {e}", machine.number.0));
+                    }
+                    return None;
+                }
+            }
         }
     }
 
-    /// A node that does not.
-    pub async fn follower(&self, partition: P) -> NodeNumber {
-        let leader = self.leader(partition).await;
-        numbers().find(|n| *n != leader).unwrap()
+    fn options(&self, machine: &Machine, life: &Arc<Life>, id: RaftId) -> DataOptions {
+        let (site, life, node) = (self.clone(), life.clone(), machine.number);
+        let fatal: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |why: &str| {
+            if !life.alive() {
+                return;
+            }
+            site.trace.say(format!("node {} stops itself: {why}", node.0));
+            if !site.machines[&node].excused.load(Ordering::Relaxed) {
+                site.trace.fail(format!("node {} stopped itself without a reason: {why}", node.0));
+            }
+            site.end(node, End::Power, AGAIN);
+        });
+        let mut consensus = Options::new("sim", id, address(node));
+        consensus.snapshot_after_bytes = SNAPSHOT_AFTER;
+        consensus.keep_bytes = KEEP;
+        consensus.fatal = fatal.clone();
+        let log = LogOptions { segment_bytes: SEGMENT, cache_bytes: 64 << 10, fatal, ..LogOptions::default() };
+        let store = StoreOptions { flush_interval: Duration::from_secs(5), ..StoreOptions::default() };
+        DataOptions { dir: "/data".into(), log, store, consensus }
     }
 
-    fn partitions(&self) -> impl Iterator<Item = PartitionId> + use<> {
+    pub fn partitions(&self) -> impl Iterator<Item = PartitionId> + use<> {
         (0..=self.partitions).map(PartitionId)
     }
 
-    /// Waits until every outbox is empty and every node has applied everything.
-    pub async fn settle(&self) {
-        let outbox = spine::store::tables::Table::Outbox.key().prefix();
-        for _ in 0..6_000 {
-            let empty = |engine: &Engine, p| engine.local(p).scan(outbox.clone(), false, 1).unwrap().is_empty();
-            let waiting = self.running.values().any(|r| self.partitions().any(|p| !empty(&r.engine, p)));
-            let applied = |r: &Running, p: PartitionId| r.consensus.group(p.0).unwrap().status().applied;
-            let first = &self.running[&NodeNumber(1)];
-            let apart = |r: &Running| self.partitions().any(|p| applied(r, p) != applied(first, p));
-            if !waiting && !self.running.values().any(apart) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the nodes do not come together");
+    /// The node that leads a partition now, as it says itself.
+    pub fn leader(&self, partition: u16) -> Option<NodeNumber> {
+        let leads = |r: &Running| r.consensus.group(partition).is_some_and(|g| g.leadership().borrow().leading);
+        self.up().into_iter().find(|(_, r)| leads(r)).map(|(n, _)| n)
     }
 
-    /// The service's rows, once all replicas are seen to hold the same rows, read at a fence on each node.
-    pub async fn rows_of_all_equal(&self) -> BTreeSet<String> {
-        let mut all: Vec<Vec<(Bytes, Bytes)>> = vec![];
-        for running in self.running.values() {
-            let mut rows = vec![];
-            for partition in self.partitions() {
-                let view = running.engine.view(partition, Fence::Linearizable).await.unwrap();
-                let end = Bytes::from_static(&[0xff]);
-                rows.extend(view.scan(Bytes::new()..end, false, 1_000_000).unwrap());
-            }
-            all.push(rows);
+    /// Takes a node out of the site and gives it back to it as a new member, as an operator replaces a machine.
+    pub async fn replace(&self, node: NodeNumber) -> bool {
+        let Some(leader) = self.leader(0).filter(|l| *l != node).and_then(|l| self.running(l)) else { return false };
+        self.trace.say(format!("node {} is taken out", node.0));
+        let out = timeout(Duration::from_secs(10), leader.consensus.expel(node)).await;
+        if !matches!(out, Ok(Ok(()))) {
+            self.trace.say(format!("node {} could not be taken out: {out:?}", node.0));
+            return false;
         }
-        assert_eq!(all.len(), 3);
-        assert!(all.iter().all(|rows| rows == &all[0]), "replicas part ways");
-        all[0].iter().filter_map(|(key, value)| told(key, value)).collect()
+        lock(&self.machines[&node].identity).expelled = true;
+        self.end(node, End::Wiped, Duration::from_millis(100));
+        true
     }
 
-    /// Every node's audit chains are whole and hold a record of each write.
-    pub async fn assert_audit_whole(&self) {
-        for running in self.running.values() {
-            let mut records = 0;
-            for partition in self.partitions() {
-                let end = running.engine.audit_chain(partition).unwrap();
-                let verifier = audit::Verifier::new(partition.0, 1, u64::MAX - 1, Some(end), audit::Ca::default());
-                let verdict = audit::verify(running.engine.local(partition).as_ref(), verifier).unwrap();
-                assert_eq!(verdict.findings, []);
-                records += verdict.records;
+    /// Takes a node that was taken out into the site again, whoever leads it.
+    pub async fn admit(&self, node: NodeNumber) -> bool {
+        let Some(leader) = self.leader(0).and_then(|l| self.running(l)) else { return false };
+        match timeout(Duration::from_secs(10), leader.consensus.admit(node, address(node))).await {
+            Ok(Ok(id)) => {
+                self.trace.say(format!("node {} is taken in as {id}", node.0));
+                *lock(&self.machines[&node].identity) = Identity { id: Some(id), settled: false, expelled: false };
+                true
             }
-            assert!(records > 0, "service {} leaves records", ONCE.0);
+            _ => false,
         }
+    }
+
+    /// Has a node that was taken out, or whose taking out was left without an answer, taken in again.
+    pub async fn make_sure_of(&self, node: NodeNumber) {
+        loop {
+            let id = lock(&self.machines[&node].identity).id;
+            let site = self.leader(0).and_then(|l| self.running(l)).and_then(|r| r.consensus.group(0));
+            let Some(site) = site else {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            };
+            let is_member = site.members().iter().any(|m| m.id.node() == node && id.is_none_or(|id| id == m.id));
+            match (is_member, self.is_out(node)) {
+                (true, false) => return,
+                (_, true) => drop(self.admit(node).await),
+                (false, false) => {
+                    lock(&self.machines[&node].identity).expelled = true;
+                    self.end(node, End::Wiped, Duration::ZERO);
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    pub fn is_out(&self, node: NodeNumber) -> bool {
+        lock(&self.machines[&node].identity).expelled
+    }
+
+    /// Whether a node is up, votes in every group under its own id, and has applied what the others have committed.
+    pub fn is_whole(&self, node: NodeNumber) -> bool {
+        let Some(running) = self.running(node) else { return false };
+        let up = self.up();
+        self.partitions().all(|p| {
+            let Some(own) = running.consensus.group(p.0) else { return false };
+            let votes = own.members().iter().any(|m| m.id == own.id() && m.voter);
+            let ahead = up.iter().filter_map(|(_, r)| r.consensus.group(p.0)).map(|g| g.status().applied).max();
+            votes && own.status().applied >= ahead.unwrap_or(0)
+        })
     }
 }

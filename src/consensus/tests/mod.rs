@@ -169,7 +169,7 @@ pub async fn start(
         fatal: Arc::new(move |why| told.lock().unwrap().push(why.to_owned())),
         ..Options::new("test", id, listens)
     };
-    let parts = Parts { log: log.clone(), store: store.clone(), transport, router };
+    let parts = Parts { log: log.clone(), store: store.clone(), transport, router, rng: Arc::new(SystemRng) };
     let consensus = Consensus::new(parts, options);
     assert_eq!(consensus.repair(damage, &how.mend).await, vec![]);
     assert!(consensus.refill(consensus.gaps(), &how.mend).await.is_empty());

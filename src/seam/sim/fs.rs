@@ -9,8 +9,10 @@ use crate::seam::fs::{File, Fs, Open};
 use std::{
     collections::BTreeMap,
     io::{self, ErrorKind},
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 /// What a fault strikes.
@@ -46,12 +48,17 @@ struct Disk {
     calls: u64,
     power: Option<u64>,
     faults: Vec<Fault>,
+    slow: Range<Duration>,
     rng: SimRng,
 }
 
 /// The simulated file system of one machine. Clones are the same disk.
 #[derive(Clone)]
-pub struct SimFs(Arc<Mutex<Disk>>);
+pub struct SimFs {
+    disk: Arc<Mutex<Disk>>,
+    /// The power cuts before this handle was made for a process, which ends with the next one; `None`: the test's own.
+    boot: Option<u64>,
+}
 
 struct SimFile {
     fs: SimFs,
@@ -64,7 +71,7 @@ struct SimFile {
 impl SimFs {
     /// An empty disk of `capacity` bytes.
     pub fn new(seed: u64, capacity: u64) -> SimFs {
-        SimFs(Arc::new(Mutex::new(Disk {
+        let disk = Disk {
             files: BTreeMap::new(),
             names: Names::default(),
             next: 1,
@@ -73,8 +80,43 @@ impl SimFs {
             calls: 0,
             power: None,
             faults: Vec::new(),
+            slow: Duration::ZERO..Duration::ZERO,
             rng: SimRng::new(seed),
-        })))
+        };
+        SimFs { disk: Arc::new(Mutex::new(disk)), boot: None }
+    }
+
+    /// The disk for a process that is started now: after the next power cut nothing can be done through it.
+    pub fn mount(&self) -> SimFs {
+        SimFs { disk: self.disk.clone(), boot: Some(self.lock().boots) }
+    }
+
+    /// From now on each piece of work takes this long, drawn anew.
+    pub fn set_slow(&self, slow: Range<Duration>) {
+        self.lock().slow = slow;
+    }
+
+    /// Paths of all files, and their lengths.
+    pub fn files(&self) -> Vec<(PathBuf, u64)> {
+        let disk = self.lock();
+        let file = |(path, node): (&PathBuf, &Node)| match node {
+            Node::File(inode) => Some((path.clone(), disk.files.get(inode).map_or(0, Inode::len))),
+            Node::Dir => None,
+        };
+        disk.names.now.iter().filter_map(file).collect()
+    }
+
+    /// Bytes in files.
+    pub fn used(&self) -> u64 {
+        self.lock().used()
+    }
+
+    /// The disk is exchanged for an empty one.
+    pub fn wipe(&self) {
+        let mut disk = self.lock();
+        disk.files.clear();
+        disk.names = Names::default();
+        disk.boots += 1;
     }
 
     /// Power is cut and comes back: what was not synced is gone, in whole or in part; handles opened before fail.
@@ -140,7 +182,16 @@ impl SimFs {
     }
 
     fn lock(&self) -> MutexGuard<'_, Disk> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner())
+        self.disk.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The disk, if this handle's process is still there.
+    fn mounted(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let disk = self.lock();
+        if self.boot.is_some_and(|boot| boot != disk.boots) {
+            return Err(io::Error::other("the machine was restarted"));
+        }
+        Ok(disk)
     }
 }
 
@@ -266,7 +317,7 @@ impl File for SimFile {
 
 impl Fs for SimFs {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        let mut disk = self.lock();
+        let mut disk = self.mounted()?;
         disk.gate(if how == Open::Create { Call::Name } else { Call::Read }, path)?;
         let inode = match (how, disk.names.now.get(path).copied()) {
             (Open::Create, Some(_)) => return Err(ErrorKind::AlreadyExists.into()),
@@ -287,7 +338,7 @@ impl Fs for SimFs {
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.lock();
+        let mut disk = self.mounted()?;
         let missing: Vec<_> = path.ancestors().filter(|p| !disk.names.now.contains_key(*p)).collect();
         for dir in missing.into_iter().rev() {
             disk.gate(Call::Name, dir)?;
@@ -305,7 +356,7 @@ impl Fs for SimFs {
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        let mut disk = self.lock();
+        let mut disk = self.mounted()?;
         disk.gate(Call::Read, path)?;
         if disk.names.now.get(path) != Some(&Node::Dir) {
             return Err(ErrorKind::NotFound.into());
@@ -314,14 +365,14 @@ impl Fs for SimFs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.lock();
+        let mut disk = self.mounted()?;
         disk.gate(Call::Name, to)?;
         disk.parent_is_dir(to)?;
         if disk.names.rename(from, to) { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.lock();
+        let mut disk = self.mounted()?;
         disk.gate(Call::Name, path)?;
         match disk.names.now.get(path) {
             Some(Node::File(_)) => {
@@ -334,7 +385,7 @@ impl Fs for SimFs {
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.lock();
+        let mut disk = self.mounted()?;
         disk.gate(Call::Name, path)?;
         if disk.names.now.get(path) != Some(&Node::Dir) {
             return Err(ErrorKind::NotFound.into());
@@ -348,7 +399,7 @@ impl Fs for SimFs {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.lock();
+        let mut disk = self.mounted()?;
         disk.gate(Call::SyncDir, path)?;
         if disk.names.now.get(path) != Some(&Node::Dir) {
             return Err(ErrorKind::NotFound.into());
@@ -358,13 +409,19 @@ impl Fs for SimFs {
     }
 
     fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
-        let mut disk = self.lock();
+        let mut disk = self.mounted()?;
         disk.gate(Call::Read, path)?;
         Ok((disk.capacity.saturating_sub(disk.used()), disk.capacity))
     }
 
     fn inline(&self) -> bool {
         true
+    }
+
+    fn delay(&self) -> Duration {
+        let disk = self.lock();
+        let span = disk.slow.end.saturating_sub(disk.slow.start).as_micros() as u64;
+        disk.slow.start + Duration::from_micros(if span == 0 { 0 } else { disk.rng.below(span) })
     }
 }
 

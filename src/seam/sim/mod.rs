@@ -58,17 +58,26 @@ pub struct SimClock {
     started: tokio::time::Instant,
     /// Milliseconds at `started`, changed by [`SimClock::shift`].
     base: AtomicI64,
+    /// Milliseconds gained in a million, below zero lost.
+    drift: AtomicI64,
 }
 
 impl SimClock {
     /// Shows `start` now.
     pub fn new(start: Millis) -> SimClock {
-        SimClock { started: tokio::time::Instant::now(), base: AtomicI64::new(start.0 as i64) }
+        SimClock { started: tokio::time::Instant::now(), base: AtomicI64::new(start.0 as i64), drift: AtomicI64::new(0) }
     }
 
     /// Jumps by so many milliseconds.
     pub fn shift(&self, millis: i64) {
         self.base.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    /// Runs fast or slow from here on, by so many millionths.
+    pub fn drift(&self, millionths: i64) {
+        let now = self.now();
+        self.drift.store(millionths, Ordering::Relaxed);
+        self.set(now);
     }
 
     /// Shows `now` from here on.
@@ -80,7 +89,8 @@ impl SimClock {
 impl Clock for SimClock {
     fn now(&self) -> Millis {
         let since = self.started.elapsed().as_millis() as i64;
-        Millis((self.base.load(Ordering::Relaxed) + since).max(0) as u64)
+        let gained = since * self.drift.load(Ordering::Relaxed) / 1_000_000;
+        Millis((self.base.load(Ordering::Relaxed) + since + gained).max(0) as u64)
     }
 }
 
@@ -99,6 +109,11 @@ impl SimWorld {
             clock: Arc::new(SimClock::new(Millis(1_735_689_600_000))),
             rng: Arc::new(SimRng::new(seed)),
         }
+    }
+
+    /// What the rooms of a process get that is started now: its disk is gone with the next power cut.
+    pub fn process(&self) -> World {
+        World { fs: Arc::new(self.fs.mount()), clock: self.clock.clone(), rng: self.rng.clone() }
     }
 
     /// What rooms get.

@@ -22,11 +22,13 @@ pub struct Link {
     pub delay: Range<Duration>,
     /// Chance in 1,000 that a message is lost.
     pub loss: u32,
+    /// Chance in 1,000 that a question arrives a second time; that answer goes nowhere.
+    pub twice: u32,
 }
 
 impl Default for Link {
     fn default() -> Self {
-        Link { delay: Duration::from_micros(50)..Duration::from_micros(500), loss: 0 }
+        Link { delay: Duration::from_micros(50)..Duration::from_micros(500), loss: 0, twice: 0 }
     }
 }
 
@@ -40,6 +42,8 @@ struct Net {
     rng: SimRng,
     nodes: BTreeMap<NodeNumber, Served>,
     lives: u64,
+    /// Stops of each node so far: who speaks for a process that is gone is not heard.
+    stops: BTreeMap<NodeNumber, u64>,
     /// Directions in which nothing gets through.
     cut: BTreeSet<(NodeNumber, NodeNumber)>,
     links: BTreeMap<(NodeNumber, NodeNumber), Link>,
@@ -55,6 +59,8 @@ pub struct SimNet(Arc<Mutex<Net>>);
 struct SimTransport {
     net: SimNet,
     from: NodeNumber,
+    /// Stops of the node when this was made.
+    stops: u64,
 }
 
 impl SimNet {
@@ -63,6 +69,7 @@ impl SimNet {
             rng: SimRng::new(seed),
             nodes: BTreeMap::new(),
             lives: 0,
+            stops: BTreeMap::new(),
             cut: BTreeSet::new(),
             links: BTreeMap::new(),
             usual: Link::default(),
@@ -71,9 +78,9 @@ impl SimNet {
         })))
     }
 
-    /// How node `from` calls others.
+    /// How node `from` calls others, until it is stopped.
     pub fn transport(&self, from: NodeNumber) -> Arc<dyn Transport> {
-        Arc::new(SimTransport { net: self.clone(), from })
+        Arc::new(SimTransport { net: self.clone(), from, stops: self.stops(from) })
     }
 
     /// Starts a node: calls to it are answered by `handler`.
@@ -84,9 +91,15 @@ impl SimNet {
         net.nodes.insert(node, Served { handler, life });
     }
 
-    /// Stops a node: calls to it are refused, answers it still owes are lost.
+    /// Stops a node: calls to it are refused, answers it still owes are lost, and its own calls get nowhere.
     pub fn stop(&self, node: NodeNumber) {
-        self.lock().nodes.remove(&node);
+        let mut net = self.lock();
+        net.nodes.remove(&node);
+        *net.stops.entry(node).or_default() += 1;
+    }
+
+    fn stops(&self, node: NodeNumber) -> u64 {
+        self.lock().stops.get(&node).copied().unwrap_or(0)
     }
 
     /// Cuts the link between two nodes in both directions.
@@ -107,6 +120,13 @@ impl SimNet {
     /// Joins all links again; delays and losses stay.
     pub fn heal(&self) {
         self.lock().cut.clear();
+    }
+
+    /// Gives every link the usual behaviour again.
+    pub fn calm(&self) {
+        let mut net = self.lock();
+        net.links.clear();
+        net.usual = Link::default();
     }
 
     /// How links behave that have no rule of their own.
@@ -142,6 +162,12 @@ impl SimNet {
         Some(delay)
     }
 
+    fn comes_twice(&self, from: NodeNumber, to: NodeNumber) -> bool {
+        let net = self.lock();
+        let twice = net.links.get(&(from, to)).unwrap_or(&net.usual).twice;
+        twice > 0 && net.rng.chance(twice)
+    }
+
     fn is_cut(&self, from: NodeNumber, to: NodeNumber) -> bool {
         self.lock().cut.contains(&(from, to))
     }
@@ -153,6 +179,13 @@ impl SimNet {
     async fn carry(&self, from: NodeNumber, to: NodeNumber, kind: Kind, payload: Bytes) -> io::Result<Bytes> {
         self.pass(from, to).await;
         let Some((handler, life)) = self.served(to) else { return Err(ErrorKind::ConnectionRefused.into()) };
+        if self.comes_twice(from, to) {
+            let (net, handler, payload) = (self.clone(), handler.clone(), payload.clone());
+            tokio::spawn(async move {
+                net.pass(from, to).await;
+                drop(handler.handle(from, kind, payload).await);
+            });
+        }
         // The work goes on if the caller gives up, as it would in another process.
         let answer = tokio::spawn(handler.handle(from, kind, payload)).await;
         let answer = answer.unwrap_or_else(|_| Err(ErrorKind::ConnectionReset.into()));
@@ -177,9 +210,12 @@ impl SimNet {
 
 impl Transport for SimTransport {
     fn call(&self, to: NodeNumber, _lane: Lane, kind: Kind, payload: Bytes, timeout: Duration) -> Answer {
-        let (net, from) = (self.net.clone(), self.from);
+        let (net, from, gone) = (self.net.clone(), self.from, self.stops != self.net.stops(self.from));
         net.lock().calls += 1;
         Box::pin(async move {
+            if gone {
+                return Err(ErrorKind::NotConnected.into());
+            }
             if payload.len() > MAX_PAYLOAD {
                 return Err(ErrorKind::InvalidInput.into());
             }

@@ -1,0 +1,146 @@
+//! A node's data, opened and mended: log and store from the disk, what they lack from peers (P7, P9).
+//!
+//! Everything outside comes in, so that a simulated site (`tests/sim`) opens its nodes as a real one does.
+
+use super::NodeError;
+use crate::{
+    consensus::{self, Consensus},
+    log::{Damage, Log, LogError, LogOptions},
+    seam::{
+        World,
+        net::{NodeNumber, Router, Transport},
+    },
+    store::{Store, StoreError, StoreOptions},
+};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// How long a node asks its peers for what it lost before it gives up its past and comes back as its next incarnation:
+/// after a power cut the whole rack starts at once, and two nodes without a past would leave the site without a majority.
+const MEND_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two such rounds.
+const MEND_PAUSE: Duration = Duration::from_millis(500);
+
+/// How a node's data are kept.
+pub struct DataOptions {
+    /// The folder that holds `log` and `store`.
+    pub dir: PathBuf,
+    pub log: LogOptions,
+    pub store: StoreOptions,
+    pub consensus: consensus::Options,
+}
+
+/// Log and store, whole, and agreement over them: no group is open yet.
+pub struct Data {
+    pub log: Log,
+    pub store: Store,
+    pub consensus: Consensus,
+    /// What was damaged and is whole again: for operators.
+    pub mended: Vec<String>,
+}
+
+/// Opens log and store and has mended what is damaged. `None`: it is damaged beyond what anyone can repair, or nobody
+/// answered in time; the node must begin again as its next incarnation. Without peers that is an error: an operator must
+/// see what is left.
+pub async fn open(
+    world: &World,
+    options: DataOptions,
+    peers: &[(NodeNumber, SocketAddr)],
+    transport: &Arc<dyn Transport>,
+    router: &Arc<Router>,
+) -> Result<Option<Data>, NodeError> {
+    let log = Log::open(world.clone(), options.dir.join("log"), options.log).await;
+    let Some((log, damage)) = usable("log", log, |e| matches!(e, LogError::StateLost { .. }), peers)? else {
+        return Ok(None);
+    };
+    let store = Store::open(world.clone(), options.dir.join("store"), options.store).await;
+    let Some(store) = usable("store", store, |e| matches!(e, StoreError::Corrupt(_)), peers)? else {
+        log.close().await;
+        return Ok(None);
+    };
+    let parts = consensus::Parts {
+        log: log.clone(),
+        store: store.clone(),
+        transport: transport.clone(),
+        router: router.clone(),
+        rng: world.rng.clone(),
+    };
+    let consensus = Consensus::new(parts, options.consensus);
+    let mut mended: Vec<String> = vec![];
+    for healed in store.healed() {
+        mended.push(format!("rows of partition {} were rebuilt: {}", healed.partition, healed.why));
+    }
+    if mend(&consensus, damage, peers, &mut mended).await {
+        return Ok(Some(Data { log, store, consensus, mended }));
+    }
+    drop(consensus);
+    let _ = store.close().await;
+    log.close().await;
+    if peers.is_empty() {
+        let why = "log or rows are damaged, and this node has no peers that could have them whole";
+        return Err(NodeError::Room { room: "data", why: why.into() });
+    }
+    Ok(None)
+}
+
+/// What was opened; `None` where it is `lost` in a way that it cannot heal from by itself, and there are peers from whom
+/// the node gets everything anew. Alone, that is an error: an operator must see what is left.
+fn usable<T, E: std::fmt::Display>(
+    room: &'static str,
+    opened: Result<T, E>,
+    lost: impl Fn(&E) -> bool,
+    peers: &[(NodeNumber, SocketAddr)],
+) -> Result<Option<T>, NodeError> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(e) if lost(&e) && !peers.is_empty() => {
+            tracing::error!(event = "node.data.lost", room, error = %e, "the node comes back as its next incarnation");
+            Ok(None)
+        }
+        Err(e) => Err(NodeError::Room { room, why: e.to_string() }),
+    }
+}
+
+/// Has what log and store lack fetched from peers. False: nobody has it.
+async fn mend(
+    consensus: &Consensus,
+    damage: Vec<Damage>,
+    peers: &[(NodeNumber, SocketAddr)],
+    mended: &mut Vec<String>,
+) -> bool {
+    let whole = |d: &Damage| {
+        format!("log entries {} to {} of partition {} were repaired", d.range.start, d.range.end - 1, d.group)
+    };
+    let lines: Vec<String> = damage.iter().map(whole).collect();
+    // After a power cut of the whole site the others may be starting too.
+    let deadline = Instant::now() + if peers.is_empty() { Duration::ZERO } else { MEND_PATIENCE };
+    let mut left = damage;
+    loop {
+        if !left.is_empty() {
+            tracing::warn!(event = "log.damaged", stretches = left.len(), "the log is damaged; asking peers");
+            left = consensus.repair(left, peers).await;
+        }
+        let mut gaps = consensus.gaps();
+        if !gaps.is_empty() {
+            let own = consensus.rebuild(&gaps).await;
+            gaps.retain(|group| !own.contains(group));
+            mended
+                .extend(own.iter().map(|g| format!("rows of partition {g} were rebuilt: the engine held older ones")));
+        }
+        if !gaps.is_empty() {
+            tracing::warn!(event = "store.gap", partitions = ?gaps, "the log begins behind the rows; asking peers for them");
+        }
+        let missing = consensus.refill(gaps.clone(), peers).await;
+        let here = gaps.iter().filter(|g| !missing.contains(g));
+        mended.extend(here.map(|g| format!("rows of partition {g} were fetched from another node")));
+        if left.is_empty() && missing.is_empty() {
+            mended.extend(lines);
+            return true;
+        }
+        if Instant::now() >= deadline {
+            tracing::error!(event = "log.lost", stretches = left.len(), partitions = ?missing, "no peer has what is lost here");
+            return false;
+        }
+        tokio::time::sleep(MEND_PAUSE).await;
+    }
+}

@@ -12,7 +12,7 @@ SPINE := $(abspath $(TARGET))/$(TRIPLE)/release/spine
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: demo build test bench check static unit clients cluster tree
+.PHONY: demo build test bench check static unit sim clients cluster tree
 
 ## demo: builds and starts a three-node site on this machine; Ctrl-C stops it.  make demo ARGS="--nodes 5"
 demo: build
@@ -22,7 +22,7 @@ build:
 	$(CARGO) build --release $(LOCKED)
 
 ## test: installs what the tests need and runs all of them.
-test: check unit build static clients cluster
+test: check unit sim build static clients cluster
 
 ## check: format, lints, dependency rules. Warnings are errors in CI only.
 check: tree
@@ -30,12 +30,17 @@ check: tree
 	$(CARGO) clippy $(LOCKED) --all-targets $(if $(CI),-- -D warnings)
 	@bash tests/advisories
 
-## unit: everything that needs only cargo, but the cluster of real processes (that is `make cluster`).
-TESTS := $(filter-out cluster,$(sort $(basename $(notdir $(wildcard tests/*.rs))) \
+## unit: everything that needs only cargo, but the cluster of real processes and the simulated one (see below).
+TESTS := $(filter-out cluster sim,$(sort $(basename $(notdir $(wildcard tests/*.rs))) \
 	$(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))))
 unit:
 	$(CARGO) test $(LOCKED) --lib --bins $(addprefix --test ,$(TESTS))
 	$(CARGO) test $(LOCKED) --doc
+
+## sim: a simulated site under every sort of trouble, and planted faults that it must find.  make sim SEEDS=10000
+SEEDS ?= 300
+sim:
+	CARGO_PROFILE_DEV_OPT_LEVEL=1 SPINE_SIM_SEEDS=1..$$(( $(SEEDS) + 1 )) $(CARGO) test $(LOCKED) --test sim -- --nocapture --test-threads=1
 
 ## static: proves that the release binary asks nothing of the host but a kernel.
 static: build

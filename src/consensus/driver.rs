@@ -23,8 +23,8 @@ use tokio::time::Instant;
 const UPKEEP: Duration = Duration::from_millis(500);
 /// How long after a snapshot could not be made it is tried again.
 const SEAL_AGAIN: Duration = Duration::from_secs(5);
-/// Log positions are remembered once in so many bytes, to find where to cut.
-const MARK_BYTES: u64 = 1 << 20;
+/// Log positions are remembered so many times in the bytes that are kept, to find where to cut.
+const MARKS: u64 = 64;
 /// How long a change of the library's view may stay unseen when nothing wakes us.
 const GLANCE: Duration = Duration::from_millis(100);
 /// How late a simulation may make this node see that it does not lead any more.
@@ -141,27 +141,34 @@ async fn fences(group: Group, mut readers: mpsc::Receiver<Reader>) {
 }
 
 /// Where the log stood when so many bytes had been applied; for finding where to cut.
-struct Marks(VecDeque<(u64, u64)>);
+struct Marks {
+    marks: VecDeque<(u64, u64)>,
+    /// Bytes that must stay behind a cut.
+    keep: u64,
+}
 
 impl Marks {
+    fn new(keep: u64) -> Marks {
+        Marks { marks: VecDeque::new(), keep }
+    }
     fn note(&mut self, index: u64, bytes: u64) {
-        if self.0.back().is_none_or(|(_, last)| bytes - last >= MARK_BYTES) {
-            self.0.push_back((index, bytes));
+        if self.marks.back().is_none_or(|(_, last)| bytes - last >= (self.keep / MARKS).max(1)) {
+            self.marks.push_back((index, bytes));
         }
     }
-    /// The highest index with at least `keep` bytes behind it. Lower marks are forgotten.
-    fn behind(&mut self, bytes: u64, keep: u64) -> Option<u64> {
-        let far = |(_, at): &(u64, u64)| bytes - at >= keep;
-        while self.0.len() > 1 && self.0.get(1).is_some_and(far) {
-            self.0.pop_front();
+    /// The highest index with enough bytes behind it. Lower marks are forgotten.
+    fn behind(&mut self, bytes: u64) -> Option<u64> {
+        let far = |(_, at): &(u64, u64)| bytes - at >= self.keep;
+        while self.marks.len() > 1 && self.marks.get(1).is_some_and(far) {
+            self.marks.pop_front();
         }
-        self.0.front().filter(|m| far(m)).map(|(index, _)| *index)
+        self.marks.front().filter(|m| far(m)).map(|(index, _)| *index)
     }
 }
 
 /// Seals snapshots when they are worth it, cuts the log below them, publishes numbers.
 async fn upkeep(options: Options, group: Group) {
-    let mut marks = Marks(VecDeque::new());
+    let mut marks = Marks::new(options.keep_bytes);
     let (mut sealed, mut bytes_at_seal, mut cut) = (0, 0, 0);
     let mut not_before = Instant::now();
     let mut tick = tokio::time::interval(UPKEEP);
@@ -182,7 +189,7 @@ async fn upkeep(options: Options, group: Group) {
                 }
             }
         }
-        let upto = marks.behind(bytes, options.keep_bytes).unwrap_or(0).min(group.partition().log_floor());
+        let upto = marks.behind(bytes).unwrap_or(0).min(group.partition().log_floor());
         if let Some(upto) = inside(upto).filter(|_| upto > cut) {
             cut = outside(upto);
             if group.raft().trigger().purge_log(upto).await.is_err() {
@@ -227,12 +234,13 @@ mod tests {
 
     #[test]
     fn the_log_is_cut_only_where_enough_lies_behind() {
-        let mut marks = Marks(VecDeque::new());
+        let mut marks = Marks::new(6_400);
         for n in 0..10u64 {
-            marks.note(n * 10, n * MARK_BYTES);
+            marks.note(n * 10, n * 1_600);
+            marks.note(n * 10 + 1, n * 1_600 + 99);
         }
-        assert_eq!(marks.behind(9 * MARK_BYTES, 100 * MARK_BYTES), None);
-        assert_eq!(marks.behind(9 * MARK_BYTES, 4 * MARK_BYTES), Some(50));
-        assert_eq!(marks.0.len(), 5);
+        assert_eq!(marks.behind(6_000), None);
+        assert_eq!(marks.behind(9 * 1_600), Some(50));
+        assert_eq!(marks.marks.len(), 5);
     }
 }

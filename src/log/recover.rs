@@ -123,11 +123,13 @@ fn sort(found: Vec<Found>) -> Result<Sorted, LogError> {
             sorted.used.push(f);
             continue;
         }
-        // An empty header block is what a spare or a cleared segment has; a bad one is either damaged or was torn when
-        // the segment was begun.
+        // An empty header block is what a spare or a cleared segment has, but also one that rotted to zeroes or cannot be
+        // read; a bad one is damaged, or was torn when the segment was begun. Behind the last segment nothing was cleared
+        // under its own number: records that were durable there prove that it is the last one.
         let replay = Replay::new(epoch);
         let mut window = Window::new(f.segment.file.as_ref(), f.segment.bytes);
-        if f.header != HeaderBlock::Empty && replay.in_use(&mut window, sequence)? {
+        let asked = f.header != HeaderBlock::Empty || sequence > last;
+        if asked && replay.in_use(&mut window, sequence)? {
             sorted.used.push(f);
         } else if f.header == HeaderBlock::Empty && sequence > last {
             sorted.spares.push(f.segment);

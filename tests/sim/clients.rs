@@ -163,6 +163,7 @@ impl Client {
             view.get(&key).map_err(|_| Unavailable::NoLeader)
         };
         let value = value_of(self.ask(read).await?.ok()?);
+        self.site.trace.note(name);
         Some(Op { called, answered: Some(self.site.trace.now()), act: Act::Saw(value) })
     }
 }

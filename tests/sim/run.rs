@@ -55,7 +55,8 @@ pub struct Verdict {
     /// Promises that were broken.
     pub broken: Vec<String>,
     pub lines: Vec<String>,
-    pub digest: u64,
+    /// Lines and everything that was answered, with the microsecond.
+    pub steps: Vec<String>,
 }
 
 impl Verdict {
@@ -70,10 +71,22 @@ impl Verdict {
     }
 }
 
+/// `SPINE_SIM_LOG=info` prints what the rooms say, on stderr, beside the trace.
+fn listen() {
+    if let Ok(filter) = std::env::var("SPINE_SIM_LOG") {
+        let filter = tracing_subscriber::EnvFilter::new(filter);
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
+    }
+}
+
 pub fn run(plan: Plan) -> Verdict {
+    listen();
     asked::ask(plan.planted, plan.late.then_some(plan.seed));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let seed = plan.seed;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // In which order tasks wake that wait for one thing.
+    runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_be_bytes()));
+    let runtime = runtime.enable_all().start_paused(true).build().unwrap();
     let trace = runtime.block_on(async {
         let trace = Trace::new();
         // The watch sees promises broken at once; a run that is lost need not be ended.
@@ -92,7 +105,7 @@ pub fn run(plan: Plan) -> Verdict {
     });
     runtime.shutdown_background();
     asked::ask(None, None);
-    Verdict { seed, broken: trace.failures(), lines: trace.lines(), digest: trace.digest() }
+    Verdict { seed, broken: trace.failures(), lines: trace.lines(), steps: trace.steps() }
 }
 
 async fn scenario(plan: Plan, trace: Trace) {

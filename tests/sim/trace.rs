@@ -1,5 +1,4 @@
-//! What happened in a run, in order: printed when it fails, and folded into one number, so that two runs of a seed can be
-//! compared.
+//! What happened in a run, in order: left behind when it fails, and compared where a seed is run twice.
 
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
@@ -7,8 +6,9 @@ use tokio::time::Instant;
 #[derive(Default)]
 struct Events {
     lines: Vec<String>,
+    /// Lines and what happens thousands of times.
+    steps: Vec<String>,
     failures: Vec<String>,
-    digest: u64,
 }
 
 /// Clones write into the same trace.
@@ -37,19 +37,17 @@ impl Trace {
 
     pub fn say(&self, what: String) {
         let line = format!("{:>9.3} {what}", self.now() as f64 / 1e6);
-        self.note(&line);
+        self.events().steps.push(line.clone());
         if self.aloud {
             eprintln!("{line}");
         }
         self.events().lines.push(line);
     }
 
-    /// As [`Trace::say`], without a line: what happens thousands of times.
+    /// As [`Trace::say`], for what happens thousands of times: only compared.
     pub fn note(&self, what: &str) {
-        let mut events = self.events();
-        for byte in what.bytes() {
-            events.digest = (events.digest ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        }
+        let step = format!("{} {what}", self.now());
+        self.events().steps.push(step);
     }
 
     /// A promise was broken.
@@ -67,7 +65,7 @@ impl Trace {
         self.events().lines.clone()
     }
 
-    pub fn digest(&self) -> u64 {
-        self.events().digest
+    pub fn steps(&self) -> Vec<String> {
+        self.events().steps.clone()
     }
 }

@@ -117,6 +117,7 @@ impl SimFs {
         disk.files.clear();
         disk.names = Names::default();
         disk.boots += 1;
+        disk.power = None;
     }
 
     /// Power is cut and comes back: what was not synced is gone, in whole or in part; handles opened before fail.

@@ -120,10 +120,7 @@ async fn welcome(node: &Node, rooms: &Rooms, ask: &JoinAsk) -> Result<JoinAnswer
     if !reply.is_done() {
         return Err(reply.text);
     }
-    let mut id = admit(rooms, NodeNumber(reply.node), address).await?;
-    while id.incarnation() <= taken {
-        id = admit(rooms, NodeNumber(reply.node), address).await?;
-    }
+    let id = admit(rooms, NodeNumber(reply.node), address, taken).await?;
     let cluster = &rooms.identity.cluster;
     let cert = ca.sign(&ask.request, &pki::node_wanted(reply.node, cluster)).map_err(|e| e.to_string())?;
     let members = rooms.groups[0].members();
@@ -159,10 +156,16 @@ pub fn authority(node: &Node) -> Result<Authority, String> {
     Authority::load(&cert, &key).map_err(|e| e.to_string())
 }
 
-/// Gives a node a new incarnation in the site, whoever leads.
-pub async fn admit(rooms: &Rooms, node: NodeNumber, address: SocketAddr) -> Result<RaftId, String> {
+/// Gives a node a new incarnation in the site, whoever leads: one above `taken`, the highest it ever had. A group that
+/// has not heard yet that an incarnation was taken out would else believe that the new one has what the old one had (P1).
+pub async fn admit(rooms: &Rooms, node: NodeNumber, address: SocketAddr, taken: u16) -> Result<RaftId, String> {
     let change = Change { what: ADMIT, node: node.0, address: address.to_string(), ..Default::default() };
-    ask_leader(rooms, &change).await.map(RaftId)
+    loop {
+        let id = ask_leader(rooms, &change).await.map(RaftId)?;
+        if id.incarnation() > taken {
+            return Ok(id);
+        }
+    }
 }
 
 /// Takes a node out of the site, whoever leads.

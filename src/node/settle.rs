@@ -51,25 +51,30 @@ pub fn peers(settings: &Settings) -> Vec<(NodeNumber, SocketAddr)> {
 /// This node's identity: as stored, else as its peers give it anew. Asks them until one answers.
 pub async fn settle(settings: &Settings, cluster: &str, transport: &Arc<dyn Transport>) -> Result<Identity, NodeError> {
     let data = &settings.node.data;
+    let unreadable = |error| IdentityError::Io { path: data.clone(), error };
     match Identity::read(data)? {
         Some(found) if found.cluster != cluster || found.node != settings.node.number => {
             let why = format!("it is of node {} of site {}", found.node, found.cluster);
             return Err(IdentityError::Malformed { path: Identity::path(data), why }.into());
         }
-        Some(found) if !hollow(&found, data) => return Ok(found),
+        Some(found) if !hollow(&found, data).map_err(unreadable)? => return Ok(found),
         _ => {}
     }
-    set_aside(data).map_err(|error| IdentityError::Io { path: data.clone(), error })?;
+    set_aside(data).map_err(unreadable)?;
     let identity = rejoin(settings, cluster, transport).await?;
     identity.write(data)?;
     Ok(identity)
 }
 
-/// A node whose log is gone while its identity is there must not vote again under the same incarnation.
-fn hollow(identity: &Identity, data: &Path) -> bool {
-    let log = data.join("log");
-    let empty = fs::read_dir(&log).map_or(true, |mut entries| entries.next().is_none());
-    identity.settled && empty
+/// A node whose log is gone while its identity is there must not vote again under the same incarnation. A log that cannot
+/// be looked at is not gone: the node does not start, and what it has acknowledged stays (P1).
+fn hollow(identity: &Identity, data: &Path) -> io::Result<bool> {
+    let empty = match fs::read_dir(data.join("log")) {
+        Ok(mut entries) => entries.next().transpose()?.is_none(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => true,
+        Err(e) => return Err(e),
+    };
+    Ok(identity.settled && empty)
 }
 
 /// Moves what is left of an earlier incarnation out of the way; only the newest is kept.
@@ -151,11 +156,14 @@ mod tests {
             settled: true,
         };
         identity.write(data).unwrap();
-        assert!(hollow(&identity, data));
+        assert!(hollow(&identity, data).unwrap());
+        fs::write(data.join("log"), b"no folder").unwrap();
+        assert!(hollow(&identity, data).is_err(), "what cannot be looked at is not gone");
+        fs::remove_file(data.join("log")).unwrap();
         fs::create_dir_all(data.join("log")).unwrap();
         fs::write(data.join("log/1"), b"x").unwrap();
         fs::create_dir_all(data.join("blobs")).unwrap();
-        assert!(!hollow(&identity, data));
+        assert!(!hollow(&identity, data).unwrap());
         set_aside(data).unwrap();
         assert!(data.join("set-aside/log/1").exists() && data.join("blobs").exists());
         assert_eq!(Identity::read(data).unwrap(), None);

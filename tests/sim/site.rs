@@ -12,6 +12,7 @@ use spine::seam::net::{NodeNumber, Router};
 use spine::seam::sim::{SimWorld, net::SimNet};
 use spine::store::{Store, StoreOptions};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +65,8 @@ pub struct Identity {
     settled: bool,
     /// Taken out of the site: it must not ask for an incarnation by itself.
     pub expelled: bool,
+    /// The highest incarnation it ever had: the registry's row of members in the product.
+    taken: u16,
 }
 
 /// How a process ends.
@@ -86,6 +89,13 @@ pub struct Machine {
     end: Mutex<(End, Duration)>,
     /// Its disk was broken on purpose: it may stop by itself.
     pub excused: AtomicBool,
+}
+
+impl Machine {
+    fn is_now(&self, id: RaftId) {
+        let taken = lock(&self.identity).taken.max(id.incarnation());
+        *lock(&self.identity) = Identity { id: Some(id), settled: false, expelled: false, taken };
+    }
 }
 
 pub struct Inner {
@@ -124,7 +134,7 @@ impl Site {
         let machine = |n: u16| Machine {
             number: NodeNumber(n),
             world: SimWorld::new(seed << 8 | u64::from(n), DISK),
-            identity: Mutex::new(Identity { id: Some(RaftId::new(NodeNumber(n), 0)), settled: false, expelled: false }),
+            identity: Mutex::new(Identity { id: Some(RaftId::new(NodeNumber(n), 0)), settled: false, expelled: false, taken: 0 }),
             life: Mutex::new(new_life()),
             running: Mutex::default(),
             end: Mutex::new((End::Stopped, Duration::ZERO)),
@@ -265,9 +275,11 @@ impl Site {
         let peers: Vec<_> = self.numbers().into_iter().filter(|n| *n != machine.number).map(|n| (n, address(n))).collect();
         loop {
             let mut identity = *lock(&machine.identity);
-            let empty = world.fs.list(Path::new("/data/log")).map_or(true, |files| files.is_empty());
-            if identity.settled && empty {
-                identity.id = None;
+            match world.fs.list(Path::new("/data/log")) {
+                Ok(files) if !files.is_empty() => {}
+                Err(e) if e.kind() != ErrorKind::NotFound => return None,
+                _ if identity.settled => identity.id = None,
+                _ => {}
             }
             let id = match identity.id {
                 Some(id) => id,
@@ -275,7 +287,7 @@ impl Site {
                     let deadline = Instant::now() + REJOIN;
                     let given = rejoin(&transport, &peers, address(machine.number), deadline).await.ok()?;
                     self.trace.say(format!("node {} was given {}", machine.number.0, given.id));
-                    *lock(&machine.identity) = Identity { id: Some(given.id), settled: false, expelled: false };
+                    machine.is_now(given.id);
                     given.id
                 }
             };
@@ -293,7 +305,8 @@ impl Site {
                         let _ = world.fs.remove_dir_all(Path::new(folder));
                     }
                     world.fs.sync_dir(Path::new("/data")).ok()?;
-                    *lock(&machine.identity) = Identity { id: None, settled: false, expelled: false };
+                    let mut identity = lock(&machine.identity);
+                    (identity.id, identity.settled) = (None, false);
                 }
                 Err(e) => {
                     self.trace.say(format!("node {} does not open: {e}", machine.number.0));
@@ -355,9 +368,10 @@ impl Site {
     pub async fn admit(&self, node: NodeNumber) -> bool {
         let Some(leader) = self.leader(0).and_then(|l| self.running(l)) else { return false };
         match timeout(Duration::from_secs(10), leader.consensus.admit(node, address(node))).await {
-            Ok(Ok(id)) => {
+            // The incarnations of a machine that was taken out must never come again.
+            Ok(Ok(id)) if id.incarnation() > lock(&self.machines[&node].identity).taken => {
                 self.trace.say(format!("node {} is taken in as {id}", node.0));
-                *lock(&self.machines[&node].identity) = Identity { id: Some(id), settled: false, expelled: false };
+                self.machines[&node].is_now(id);
                 true
             }
             _ => false,

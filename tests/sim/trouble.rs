@@ -315,7 +315,9 @@ impl Maker {
         self.lost = Some(node);
         if self.site.replace(node).await {
             sleep(millis(self.rng.below(2000))).await;
-            self.site.admit(node).await;
+            while self.rng.chance(900) && !self.site.admit(node).await {
+                sleep(millis(100)).await;
+            }
         }
     }
 

@@ -150,8 +150,10 @@ pub async fn add(node: Arc<Node>, r: AdminRequest) -> Told {
     }
     let mut steps = vec![format!("node {} at {} learns, and votes once it has caught up", ask.number, ask.address)];
     if !ask.dry_run {
+        let taken = rows::member(rooms.engine.local(SITE).as_ref(), ask.number).map_err(fault)?;
         readmit(rooms, &r, &ask).await?;
-        let id = door::admit(rooms, NodeNumber(ask.number), ask.address).await;
+        let taken = taken.map_or(0, |row| row.incarnation);
+        let id = door::admit(rooms, NodeNumber(ask.number), ask.address, taken).await;
         let id = id.map_err(|why| AdminError::of(&codes::CLI_MEMBERSHIP, "the node cannot be added", why))?;
         steps.push(format!("admitted as {id}"));
     }

@@ -378,25 +378,19 @@ impl Site {
         }
     }
 
-    /// Has a node that was taken out, or whose taking out was left without an answer, taken in again.
+    /// Has a node taken in again that is no member, as far as the site's leader knows: as an operator does who finds one
+    /// that was taken out.
     pub async fn make_sure_of(&self, node: NodeNumber) {
-        loop {
-            let id = lock(&self.machines[&node].identity).id;
-            let site = self.leader(0).and_then(|l| self.running(l)).and_then(|r| r.consensus.group(0));
-            let Some(site) = site else {
-                tokio::time::sleep(AGAIN).await;
-                continue;
-            };
-            let is_member = site.members().iter().any(|m| m.id.node() == node && id.is_none_or(|id| id == m.id));
-            match (is_member, self.is_out(node)) {
-                (true, false) => return,
-                (_, true) => drop(self.admit(node).await),
-                (false, false) => {
-                    lock(&self.machines[&node].identity).expelled = true;
-                    self.end(node, End::Wiped, Duration::ZERO);
-                }
-            }
-            tokio::time::sleep(AGAIN).await;
+        if self.is_out(node) {
+            self.admit(node).await;
+            return;
+        }
+        let id = lock(&self.machines[&node].identity).id;
+        let site = self.leader(0).and_then(|l| self.running(l)).and_then(|r| r.consensus.group(0));
+        let Some((site, id)) = site.zip(id) else { return };
+        if !site.members().iter().any(|m| m.id == id) {
+            lock(&self.machines[&node].identity).expelled = true;
+            self.end(node, End::Wiped, Duration::ZERO);
         }
     }
 

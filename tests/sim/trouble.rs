@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 /// A sort of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +73,6 @@ pub struct Maker {
 /// How far a clock jumps, in milliseconds. Where only two nodes are up nobody can tell which is wrong, and a stamp once given
 /// is never taken back: timers then wait until the site's time has caught up, which must be within the bound for healing.
 const FARTHEST: u64 = 40_000;
-/// How long taking everyone in may take.
-const TAKE_IN: Duration = Duration::from_secs(60);
 
 fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -135,18 +133,16 @@ impl Maker {
             use spine::seam::clock::Clock as _;
             self.site.machines[&self.late].world.clock.set(sound.world.clock.now());
         }
-        self.take_in_everyone().await;
-    }
-
-    /// Who was taken out, for certain or perhaps, becomes a member again.
-    async fn take_in_everyone(&self) {
-        let everyone = async {
-            for node in self.site.numbers() {
-                self.site.make_sure_of(node).await;
+        // A taking out that was left without an answer may come to be later.
+        let site = self.site.clone();
+        tokio::spawn(async move {
+            loop {
+                for node in site.numbers() {
+                    site.make_sure_of(node).await;
+                }
+                sleep(millis(500)).await;
             }
-        };
-        // A site that cannot do this does not heal, and that is judged.
-        let _ = timeout(TAKE_IN, everyone).await;
+        });
     }
 
     async fn make(&mut self, sort: Sort) {

@@ -76,6 +76,7 @@ pub async fn judge(site: &Site, known: &Known) {
     p4_audit::check(site, &end);
     outbox::check(site, &end);
     timers::check(site, &end);
-    logs::check(site).await;
+    // Finds and mends what rotted, so that the logs can be read.
     p7_disks::check(site).await;
+    logs::check(site).await;
 }

@@ -1,6 +1,6 @@
 //! Opens the rooms below the listeners in their order, and closes them in reverse.
 
-use super::{Node, NodeError, door, identity::Identity, report, settle, signer::NodeSigner};
+use super::{Node, NodeError, door, examine, identity::Identity, report, settle, signer::NodeSigner};
 use crate::{
     audit::Ca,
     config::Settings,
@@ -62,6 +62,7 @@ impl Rooms {
         for (number, address) in settle::peers(settings) {
             transport.set_address(number, address);
         }
+        examine::alone(settings, &peers).await?;
         let base = loop {
             match open_base(node, &cluster, &transport, &router).await? {
                 Some(base) => break base,

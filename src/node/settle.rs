@@ -2,7 +2,7 @@
 
 use super::{
     NodeError,
-    identity::{Identity, IdentityError},
+    identity::{FORMAT, Identity, IdentityError},
 };
 use crate::{
     config::Settings,
@@ -36,7 +36,8 @@ pub fn lock(data: &Path) -> Result<File, NodeError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
-            Err(NodeError::Room { room: "data", why: format!("another process uses {}", data.display()) })
+            let why = format!("another process uses {}", data.display());
+            Err(NodeError::Refused { code: &crate::ops::codes::TWIN, why })
         }
         Err(fs::TryLockError::Error(error)) => Err(wrap(error).into()),
     }
@@ -53,6 +54,7 @@ pub async fn settle(settings: &Settings, cluster: &str, transport: &Arc<dyn Tran
     let data = &settings.node.data;
     match Identity::read(data)? {
         Some(found) if found.cluster != cluster || found.node != settings.node.number => {
+            // Looked at before anything was opened, too: this is for data that came in between.
             let why = format!("it is of node {} of site {}", found.node, found.cluster);
             return Err(IdentityError::Malformed { path: Identity::path(data), why }.into());
         }
@@ -107,7 +109,7 @@ async fn rejoin(settings: &Settings, cluster: &str, transport: &Arc<dyn Transpor
                     "a new incarnation was given"
                 );
                 return Ok(Identity {
-                    format: 1,
+                    format: FORMAT,
                     cluster: cluster.into(),
                     node: settings.node.number,
                     incarnation: given.id.incarnation(),
@@ -142,7 +144,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path();
         let identity = Identity {
-            format: 1,
+            format: FORMAT,
             cluster: "c".into(),
             node: 1,
             incarnation: 1,

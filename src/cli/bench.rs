@@ -57,6 +57,9 @@ pub struct MeshArgs {
     /// Without --demo: mailboxes as JSON lines with mailbox_id and password (at least two)
     #[arg(long, value_name = "FILE")]
     pub mailboxes: Option<PathBuf>,
+    /// With --demo: the client to connect as, by its name in demo.json; the default is the first
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<String>,
     /// Which nodes to load: all, leader, or a node's number (or several: 1,3)
     #[arg(long, default_value = "all")]
     pub nodes: String,
@@ -69,6 +72,9 @@ pub struct MeshArgs {
     /// Open loop: messages a second, with latency counted from the moment each should have started
     #[arg(long)]
     pub rate: Option<f64>,
+    /// Goes on at once after a refusal, as a client that knows no Retry-After does
+    #[arg(long)]
+    pub relentless: bool,
     /// How long each phase lasts (collect ends sooner when the inboxes are empty)
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub duration: Duration,

@@ -28,8 +28,9 @@ use std::{
     time::Duration,
 };
 
-/// How long a peer may take to say whether it hears another process; one that is down must not hold up a start.
-const ASK: Duration = Duration::from_secs(1);
+/// How long a peer may take to say whether it hears another process: as long as a connection may take on a busy machine.
+/// One that refuses connections says so at once; only a machine that is gone holds up a start for so long.
+const ASK: Duration = Duration::from_secs(3);
 /// Between two rounds of asking, while a peer refuses.
 const PAUSE: Duration = Duration::from_millis(500);
 

@@ -50,6 +50,30 @@ struct Base {
     mended: Vec<String>,
 }
 
+impl Base {
+    /// Whether this node has acknowledged more than its data hold.
+    async fn forgot(&self, peers: &[(NodeNumber, SocketAddr)], transport: &Arc<dyn Transport>) -> bool {
+        let id = RaftId::new(NodeNumber(self.identity.node), self.identity.incarnation);
+        let partitions = settle::forgotten(id, &self.log, &self.store, peers, transport).await;
+        if !partitions.is_empty() {
+            tracing::error!(
+                event = "node.data.old",
+                ?partitions,
+                "this node has acknowledged more than its disk holds: \
+                an older state was put back; it comes back as its next incarnation"
+            );
+        }
+        !partitions.is_empty()
+    }
+
+    async fn close(self) {
+        let Base { log, store, consensus, .. } = self;
+        drop(consensus);
+        let _ = store.close().await;
+        log.close().await;
+    }
+}
+
 impl Rooms {
     /// Opens everything; a node without usable data gets its next incarnation from its peers first.
     pub async fn open(node: &Arc<Node>, cluster: String) -> Result<Rooms, NodeError> {
@@ -65,10 +89,12 @@ impl Rooms {
         examine::alone(settings, &peers).await?;
         let base = loop {
             match open_base(node, &cluster, &transport, &router).await? {
+                Some(base) if base.forgot(&settle::peers(settings), &transport).await => base.close().await,
                 Some(base) => break base,
-                // Damage that nobody could repair: begin again as the next incarnation.
-                None => set_aside(&settings.node.data)?,
+                None => {}
             }
+            // Damage that nobody could repair, or data of the past: begin again as the next incarnation.
+            set_aside(&settings.node.data)?;
         };
         let engine_parts = engine(node, &base, &transport, &tls).await?;
         let address = settings.peer.listen;

@@ -6,9 +6,14 @@ use super::{
 };
 use crate::{
     config::Settings,
-    consensus::{self, ConsensusError},
-    seam::net::{NodeNumber, Transport},
+    consensus::{self, ConsensusError, RaftId},
+    log::Log,
+    node::report::NodeStatus,
+    seam::net::{Lane, NodeNumber, Transport, kinds},
+    store::Store,
+    wire::record::Record,
 };
+use bytes::Bytes;
 use std::{
     fs::{self, File},
     io,
@@ -22,6 +27,8 @@ use tokio::time::Instant;
 
 /// One round of asking the peers; then it is said in the log that nobody answered, and asked again.
 const ROUND: Duration = Duration::from_secs(10);
+/// How long a peer may take to say what it knows, a connection included.
+const ASK: Duration = Duration::from_secs(3);
 /// What a node's data folder holds of the past, other than blobs: those are checked by their names.
 const PAST: [&str; 3] = ["log", "store", "identity.json"];
 const SET_ASIDE: &str = "set-aside";
@@ -90,6 +97,34 @@ pub fn set_aside(data: &Path) -> io::Result<()> {
         fs::rename(&path, aside.join(path.file_name().unwrap_or_default()))?;
     }
     File::open(data)?.sync_all()
+}
+
+/// Groups in which this node once acknowledged more than it has: its disk was put back to an older state, as by a backup of
+/// the machine. What it promised is lost with that, so it must not go on under its Raft id (P1). Known to leaders only, and
+/// only since they lead.
+pub async fn forgotten(
+    id: RaftId,
+    log: &Log,
+    store: &Store,
+    peers: &[(NodeNumber, SocketAddr)],
+    transport: &Arc<dyn Transport>,
+) -> Vec<u16> {
+    let ask = |to: NodeNumber| async move {
+        let told = transport.call(to, Lane::Ask, kinds::STATUS, Bytes::new(), ASK).await.ok()?;
+        NodeStatus::decode(&told).ok()
+    };
+    let told = futures_util::future::join_all(peers.iter().map(|(to, _)| ask(*to))).await;
+    let acknowledged = told.into_iter().flatten().flat_map(|status| status.acknowledged);
+    let lost = acknowledged.filter(|a| a.id == id.0 && a.index > reached(log, store, a.group));
+    lost.map(|a| a.group).collect()
+}
+
+/// How far this node's data of a group go: by its log, its rows, or a snapshot that it has not taken its rows from yet.
+fn reached(log: &Log, store: &Store, group: u16) -> u64 {
+    let last = log.group(group).state().last.map_or(0, |(index, ..)| index);
+    let Ok(partition) = store.partition(group) else { return last };
+    let sealed = partition.snapshots().last().map_or(0, |snapshot| snapshot.before.index);
+    last.max(sealed).max(partition.applied().index)
 }
 
 async fn rejoin(settings: &Settings, cluster: &str, transport: &Arc<dyn Transport>) -> Result<Identity, NodeError> {

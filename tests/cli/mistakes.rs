@@ -134,6 +134,23 @@ fn a_second_process_on_the_same_data_is_refused_and_the_first_goes_on() {
     node.stop();
 }
 
+#[test]
+fn a_node_that_is_told_to_call_another_site_says_so_once_and_neither_is_harmed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut node, mut other) = (one(&dir.path().join("a")), one(&dir.path().join("b")));
+    other.start_ready();
+    let address = other.status().unwrap()["node"]["peer"].as_str().unwrap().to_owned();
+    node.edit("[peer]\n", &format!("[peer]\nnodes = [\"2={address}\"]\n"));
+    node.start_ready();
+    let log = node.log();
+    let said: Vec<&str> = log.lines().filter(|line| line.contains("peer.stranger")).collect();
+    assert!(said.len() == 1 && said[0].contains(&address), "{log}");
+    assert!(other.ready());
+    node.stop();
+    node.edit(&format!("nodes = [\"2={address}\"]\n"), "");
+    works(&mut node);
+}
+
 /// A copy of a node's folder, as of a machine's disk, with addresses of its own.
 fn copy_of(node: &Node, dir: &Path) -> Node {
     let copied = Command::new("cp").arg("-a").arg(&node.dir).arg(dir).status().unwrap();
@@ -159,8 +176,13 @@ fn of_two_machines_with_one_number_the_later_is_refused() {
     copy.start();
     until("the copy to be taken for the node", || copy.ready());
     refused(&nodes[1], "SPN-2026", "another process as node 2");
+    nodes[0].run(&["party", "add", "X26", "--name", "Clinic"]).ok();
+    assert_eq!(copy.run(&["party", "show", "X26", "--output", "json"]).ok().json()["name"], "Clinic");
     copy.stop();
+    // The machine's own disk is now older than what was acknowledged in its name: it does not go on with that.
     nodes[1].start_ready();
+    assert!(nodes[1].log().contains("node.data.old"), "{}", nodes[1].log());
+    assert_eq!(nodes[1].status().unwrap()["node"]["incarnation"], 2);
     nodes.iter_mut().for_each(Node::stop);
 }
 

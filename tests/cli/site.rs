@@ -1,6 +1,6 @@
 //! Sites whose nodes are set up and started by hand, each in a folder of its own: what operators do, and get wrong.
 
-use crate::support::{Ran, command, spine, spine_with};
+use crate::support::{Ran, command, spine};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -114,6 +114,7 @@ impl Node {
         self.child = Some(serve.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().unwrap());
     }
 
+    #[track_caller]
     pub fn start_ready(&mut self) {
         self.start();
         until("the node to be ready", || {
@@ -126,8 +127,15 @@ impl Node {
     /// Starts a node that must not start; what it said.
     #[track_caller]
     pub fn refused(&self) -> [String; 4] {
-        // A node that starts all the same stops at once, and so fails the test instead of hanging it.
-        spine_with(&self.dir, &["serve", "--until-stdin-closes"], "").failed(5)
+        let mut serve = command(&self.dir, &["serve", "--until-stdin-closes"]);
+        let serve = serve.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = serve.spawn().unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        // One that has started all the same stops when its stdin is closed.
+        Ran::of(child.wait_with_output().unwrap()).failed(5)
     }
 
     pub fn log(&self) -> String {

@@ -223,3 +223,11 @@ fn sizes_and_durations_are_read_with_their_units() {
     assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
     assert!(duration("10").is_err() && duration("s").is_err());
 }
+
+#[test]
+fn a_rate_is_above_nothing() {
+    assert_eq!((super::rate("0.5"), super::rate("2000")), (Ok(0.5), Ok(2_000.0)));
+    for none in ["0", "-1", "NaN", "inf", "fast"] {
+        assert!(super::rate(none).is_err(), "{none}");
+    }
+}

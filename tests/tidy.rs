@@ -1,5 +1,5 @@
 //! The house rules, held by reading the tree: walls between rooms, purity, openings, lengths, leftovers, panics,
-//! paths of one machine, private keys. Each breach is told as `file:line: what — how to mend it`.
+//! paths of one machine, private keys, metrics that nothing sets, records that no page describes. Each breach is told as `file:line: what — how to mend it`.
 //!
 //! The walls are those of docs/architecture.md. To change a rule, change the tables at the top, with the reason.
 
@@ -449,6 +449,49 @@ fn no_machine_and_no_secret_is_in_the_tree() {
         }
     }
     tell("secrets", &breaches);
+}
+
+#[test]
+fn every_metric_that_is_declared_is_measured() {
+    let all = sources();
+    let list = all.iter().find(|s| s.path == "src/ops/metrics.rs").expect("the list of metrics");
+    let constant = |line: &String| Some(line.strip_prefix("pub const ")?.split_once(": &str = ")?.0.to_owned());
+    let declared: Vec<(usize, String)> =
+        list.code.iter().enumerate().filter_map(|(n, line)| Some((n, constant(line)?))).collect();
+    assert!(declared.len() > 50, "{}", declared.len());
+    let tests = test_files(&all);
+    let users = all.iter().filter(|s| in_src(s) && s.path != list.path && !tests.contains(&s.path));
+    let used: HashSet<&str> =
+        users.flat_map(|s| s.tokens.iter().filter(|t| !s.test[t.line])).map(|t| t.text.as_str()).collect();
+    let unused = declared.iter().filter(|(_, name)| !used.contains(name.as_str()));
+    let breaches = unused.map(|(n, name)| {
+        format!("{}:{}: nothing sets {name} — measure it, or take it out of the list", list.path, n + 1)
+    });
+    tell("metrics", &breaches.collect());
+}
+
+#[test]
+fn every_stored_and_sent_record_is_in_the_formats() {
+    let text = fs::read_to_string(root().join("docs/formats.md")).expect("docs/formats.md");
+    // Names stand in code spans, alone or with others.
+    let spans = text.split('`').skip(1).step_by(2);
+    let named: HashSet<&str> = spans.flat_map(|span| span.split(|c: char| !c.is_alphanumeric())).collect();
+    let (mut breaches, mut found) = (BTreeSet::new(), 0);
+    for source in sources().iter().filter(|s| in_src(s)) {
+        let words: Vec<&str> = source.tokens.iter().map(|t| t.text.as_str()).collect();
+        for (i, _) in words.windows(3).enumerate().filter(|(_, w)| *w == ["record", "!", "{"]) {
+            let Some(at) = (i..words.len()).find(|at| words[*at] == "struct").map(|at| at + 1) else { continue };
+            let (name, line) = (words[at], source.tokens[at].line);
+            found += 1;
+            if !source.test[line] && !named.contains(name) {
+                let at = format!("{}:{}", source.path, line + 1);
+                breaches
+                    .insert(format!("{at}: `{name}` is stored or sent — name it with its fields in docs/formats.md"));
+            }
+        }
+    }
+    assert!(found > 80, "{found} records were found");
+    tell("formats", &breaches);
 }
 
 #[test]

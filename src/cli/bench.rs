@@ -57,6 +57,9 @@ pub struct MeshArgs {
     /// Without --demo: mailboxes as JSON lines with mailbox_id and password (at least two)
     #[arg(long, value_name = "FILE")]
     pub mailboxes: Option<PathBuf>,
+    /// With --demo: the client to connect as, by its name in demo.json; the default is the first
+    #[arg(long, value_name = "NAME")]
+    pub client: Option<String>,
     /// Which nodes to load: all, leader, or a node's number (or several: 1,3)
     #[arg(long, default_value = "all")]
     pub nodes: String,
@@ -67,8 +70,11 @@ pub struct MeshArgs {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub in_flight: u32,
     /// Open loop: messages a second, with latency counted from the moment each should have started
-    #[arg(long)]
+    #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
+    /// Goes on at once after a refusal, as a client that knows no Retry-After does
+    #[arg(long)]
+    pub relentless: bool,
     /// How long each phase lasts (collect ends sooner when the inboxes are empty)
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub duration: Duration,
@@ -172,6 +178,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("`{text}` has no unit; write 250ms, 10s, 2m")),
     };
     Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+}
+
+/// Messages a second; half a message is one every two seconds.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| format!("`{text}` is no rate; write messages a second, above 0"))
 }
 
 /// `512`, `1KiB`, `64KiB`, `1MiB`.

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::Settings,
     node::{
-        identity::{self, Identity, IdentityError},
+        identity::{self, FORMAT, Identity, IdentityError},
         pki::{self, Authority},
     },
     ops::codes,
@@ -94,7 +94,7 @@ fn make(settings: &Settings, args: &Args) -> Result<String, Failure> {
     write_private(&settings.peer.ca_key, ca.key())?;
     write_private(&settings.peer.ca, ca.cert())?;
     let identity = Identity {
-        format: 1,
+        format: FORMAT,
         cluster: cluster.clone(),
         node: settings.node.number,
         incarnation: 1,

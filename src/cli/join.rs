@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::Settings,
     node::{
-        identity::{self, Identity},
+        identity::{self, FORMAT, Identity},
         pki,
         token::{JoinAnswer, JoinAsk, Token},
     },
@@ -51,7 +51,7 @@ pub async fn run(globals: &Globals, args: Args) -> Done {
         return Err(failure(&codes::CLI_TOKEN, "the token is for another node", why, fix));
     }
     let identity = Identity {
-        format: 1,
+        format: FORMAT,
         cluster: answer.cluster.clone(),
         node: answer.number,
         incarnation: answer.incarnation,

@@ -13,6 +13,8 @@ use std::{future::Future, io::IsTerminal};
 /// The consensus library tells every vote at info; what matters of it our own rooms say.
 const DEFAULT_LOG: &str = "info,openraft=error";
 
+const STAYS_DOWN: &str = "the node cannot start";
+
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  spine serve\n  SPINE_LOG=debug spine serve --config ./spine.toml")]
 pub struct Args {
@@ -49,9 +51,13 @@ fn explained(error: NodeError) -> Failure {
         NodeError::Identity(node::identity::IdentityError::NoCertificate(_)) => {
             Failure::of(&codes::CLI_NOT_INITIALISED, codes::CLI_NOT_INITIALISED.words, text)
         }
-        NodeError::Listen { .. } => Failure::of(&codes::CLI_PORT, "the node cannot start", text),
-        NodeError::Tls(_) => Failure::of(&codes::TLS_FILES, "the node cannot start", text),
-        _ => Failure::of(&codes::CLI_FILE, "the node cannot start", text).with_exit(exit::FAILED),
+        NodeError::Identity(node::identity::IdentityError::OtherNode { .. }) => {
+            Failure::of(&codes::OTHER_NODES_DATA, STAYS_DOWN, text).with_exit(exit::REFUSED)
+        }
+        NodeError::Refused { code, .. } => Failure::of(code, STAYS_DOWN, text).with_exit(exit::REFUSED),
+        NodeError::Listen { .. } => Failure::of(&codes::CLI_PORT, STAYS_DOWN, text),
+        NodeError::Tls(_) => Failure::of(&codes::TLS_FILES, STAYS_DOWN, text),
+        _ => Failure::of(&codes::CLI_FILE, STAYS_DOWN, text).with_exit(exit::FAILED),
     }
 }
 

@@ -11,6 +11,7 @@ use super::storage::LogStorage;
 use super::types::{MEMBERSHIP_TAG, Peer, Proposal, Runtime, Types, members, outside};
 use crate::log::GroupLog;
 use crate::ops::metrics as names;
+use crate::seam::net::NodeNumber;
 use crate::seam::trouble::{Planted, late, planted};
 use crate::store::{Partition, SnapshotInfo, StoreError};
 use bytes::Bytes;
@@ -57,6 +58,8 @@ struct Inner {
     receiving: tokio::sync::Mutex<Option<Receiving>>,
     election: Duration,
     fatal: Fatal,
+    /// Nodes that should not lead now.
+    avoided: Mutex<BTreeSet<NodeNumber>>,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
@@ -106,6 +109,7 @@ impl Group {
                 receiving: tokio::sync::Mutex::default(),
                 election: options.election.1,
                 fatal: options.fatal.clone(),
+                avoided: Mutex::default(),
                 tasks: Mutex::default(),
             }),
         };
@@ -221,14 +225,25 @@ impl Group {
         outcome.map(drop).map_err(|_| ConsensusError::Timeout)
     }
 
-    /// The other voter with the longest log that answered last.
+    /// Says which nodes should not lead now, as far as is known above: leadership goes to none of them for balance, and
+    /// at a hand-over only where there is no other.
+    pub fn avoid(&self, nodes: BTreeSet<NodeNumber>) {
+        *lock(&self.inner.avoided) = nodes;
+    }
+
+    pub(super) fn avoids(&self, node: NodeNumber) -> bool {
+        lock(&self.inner.avoided).contains(&node)
+    }
+
+    /// The other voter with the longest log that answered last, if it can be one that may lead.
     fn successor(&self) -> Option<RaftId> {
         let metrics = self.metrics();
         let acknowledged = |id: &u64| metrics.heartbeat.as_ref()?.get(id).copied().flatten();
         let matched = metrics.replication.as_ref()?;
         let voters = metrics.membership_config.voter_ids().filter(|id| *id != self.inner.id.0);
         let fresh = voters.filter(|id| acknowledged(id).is_some_and(|at| at.elapsed() < self.inner.election));
-        fresh.max_by_key(|id| matched.get(id).copied().flatten().map(|at| at.index)).map(RaftId)
+        let rank = |id: &u64| (!self.avoids(RaftId(*id).node()), matched.get(id).copied().flatten().map(|at| at.index));
+        fresh.max_by_key(rank).map(RaftId)
     }
 
     /// Adds a member without a vote, or changes a member's address. Leader only.

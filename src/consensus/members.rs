@@ -119,7 +119,9 @@ fn turn(group: &Group) -> Option<Step> {
     let mut voters: Vec<RaftId> = metrics.membership_config.voter_ids().map(RaftId).collect();
     voters.sort();
     let whose = *voters.get(usize::from(group.number()) % voters.len().max(1))?;
-    (whose != group.id() && caught_up(&metrics, whose)).then_some(Step::HandOver(whose))
+    // One that should not lead would give it back at once, and clients would wait for two elections.
+    let fit = caught_up(&metrics, whose) && !group.avoids(whose.node());
+    (whose != group.id() && fit).then_some(Step::HandOver(whose))
 }
 
 /// Decides on values alone.

@@ -1,9 +1,11 @@
-//! What waits in the outboxes that this node delivers, and what was set aside as undeliverable: for metrics and status.
+//! What waits in the outboxes that this node delivers, what was set aside as undeliverable, and which timers are late: for
+//! metrics and status.
 //!
 //! Keeps P6: a waiting row is counted once, when a delivery first sees it, and taken off when it is delivered; nothing
 //! ever walks over all that waits. A partition counts on the node that leads it, so that a sum over the nodes is the site's.
 
-use super::handle::Inner;
+use super::handle::{Door, Inner};
+use super::rows::Mark;
 use super::{PartitionId, rows};
 use crate::ops::metrics as names;
 use crate::seam::World;
@@ -19,6 +21,8 @@ pub(super) const COUNT_AT_ONCE: usize = 65_536;
 pub(super) const COUNT_PAGE: usize = 1_024;
 /// Dead letters counted of one partition at most; an operator is needed long before.
 const DEAD_AT_MOST: usize = 1_000;
+/// Due timers counted of one partition at most: many more than one batch fires, so that a backlog shows.
+const DUE_AT_MOST: usize = 1_000;
 /// Between two settings of the gauges.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
@@ -131,21 +135,40 @@ impl Inner {
     }
 }
 
+impl Inner {
+    pub(super) fn stamps_ahead(&self, door: &Door) -> u64 {
+        let reader: &dyn Reader = door.slot.rows.as_ref();
+        Mark::load(reader).map_or(0, |mark| self.clocks.ahead(mark.time))
+    }
+}
+
 fn dead_letters(rows: &dyn Reader) -> Result<u64, StoreError> {
     Ok(rows.scan(rows::dead_letters(), false, DEAD_AT_MOST)?.len() as u64)
 }
 
-/// Keeps the gauges true for as long as the engine runs. Dead letters count where their partition is led.
+fn due_timers(rows: &dyn Reader, now: u64) -> Result<u64, StoreError> {
+    Ok(rows.scan(rows::due(now), false, DUE_AT_MOST)?.len() as u64)
+}
+
+/// Keeps the gauges true for as long as the engine runs. Dead letters and timers count where their partition is led.
 pub(super) async fn tell(engine: Arc<Inner>, world: World) {
     loop {
         let Line { rows, oldest } = engine.waiting();
-        let age = if oldest == 0 { 0 } else { world.clock.now().0.saturating_sub(oldest) };
+        let now = world.clock.now().0;
+        let age = if oldest == 0 { 0 } else { now.saturating_sub(oldest) };
         let led = engine.doors.iter().filter(|door| engine.leads(door.slot.id.0));
         // Rows that cannot be read now are counted by whoever leads next.
-        let dead: u64 = led.filter_map(|door| dead_letters(door.slot.rows.as_ref()).ok()).sum();
+        let (mut dead, mut due, mut ahead) = (0, 0, 0);
+        for door in led {
+            ahead = ahead.max(engine.stamps_ahead(door));
+            dead += dead_letters(door.slot.rows.as_ref()).unwrap_or(0);
+            due += due_timers(door.slot.rows.as_ref(), now).unwrap_or(0);
+        }
         metrics::gauge!(names::OUTBOX_ROWS, "kind" => "partition").set(rows as f64);
         metrics::gauge!(names::OUTBOX_OLDEST_AGE).set(age as f64 / 1000.0);
         metrics::gauge!(names::DEAD_LETTERS).set(dead as f64);
+        metrics::gauge!(names::TIMERS_DUE).set(due as f64);
+        metrics::gauge!(names::STAMPS_AHEAD).set(ahead as f64 / 1000.0);
         tokio::time::sleep(TOLD_EVERY).await;
     }
 }

@@ -168,6 +168,14 @@ impl Clocks {
         None
     }
 
+    /// By how many milliseconds a time is ahead of the site's, as far as that is known here; 0 within what the clocks of
+    /// leaders that took turns may differ by.
+    pub fn ahead(&self, time: u64) -> u64 {
+        let site = self.zero.load(Ordering::Relaxed).saturating_add(self.steady());
+        let ahead = time.saturating_sub(u64::try_from(site).unwrap_or(0));
+        if ahead > 2 * BOUND { ahead } else { 0 }
+    }
+
     /// Whether stamps may be made now.
     pub fn fit(&self) -> bool {
         self.stamp().is_some()
@@ -278,17 +286,20 @@ fn millis(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Compares clocks for ever, and gives leadership away while this node's is off and another voter's is not.
+/// Compares clocks for ever, says which nodes should not be given leadership, and gives it away while this node's clock is
+/// off and another voter's is not.
 pub(super) async fn watch(clocks: Arc<Clocks>, survey: Arc<Survey>, groups: Vec<Arc<dyn Agreement>>) {
     loop {
         let own = clocks.own();
         let said = survey.ask(&clocks).await;
         let zeros: Vec<i64> = said.iter().filter_map(|s| s.zero).collect();
         clocks.compare(own, &zeros, survey.asks());
+        let unfit = survey.unfit(&said, &clocks);
+        groups.iter().for_each(|group| group.avoid(unfit.clone()));
         if !clocks.fit() {
             give_away(&groups, survey.me, "engine.clock.hand_over", &|voter| {
                 let said = said.iter().find(|s| s.node == voter && !clocks.wrong(s))?;
-                Some(!said.has_room())
+                Some(!said.may_lead())
             })
             .await;
         }

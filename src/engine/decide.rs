@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// How deep a command may send commands within its own partition: more is a loop.
 const MAX_DEPTH: u32 = 8;
 /// Timers fired in one batch, so that a flood of due ones does not hold up callers.
-pub(super) const TIMERS_A_BATCH: usize = 128;
+const TIMERS_A_BATCH: usize = 128;
 /// Remembered requests forgotten in one batch.
 pub(super) const FORGET_A_BATCH: usize = 256;
 /// A timer whose service faulted comes again after this long, in milliseconds.

@@ -5,7 +5,7 @@
 //! when an entry may go out goes out together.
 
 use super::clocks::Clocks;
-use super::decide::{Base, Batch, Desk, Moment, Rules, TIMERS_A_BATCH};
+use super::decide::{Base, Batch, Desk, Moment, Rules};
 use super::draft::{Draft, Fault};
 use super::entry::{Entry, Packer};
 use super::flights::{Flight, Setback, Waiting};
@@ -140,6 +140,11 @@ impl Decider {
                 return false;
             }
         };
+        let ahead = self.clocks.ahead(reign.desk.mark.time);
+        if ahead > 0 {
+            let partition = self.slot.id.0;
+            tracing::error!(event = "engine.stamps.ahead", partition, millis = ahead, "a clock was wrong in the past");
+        }
         tracing::info!(
             event = "engine.reign.begins",
             partition = self.slot.id.0,
@@ -400,13 +405,9 @@ impl Decider {
     }
 
     fn fire(&self, reign: &mut Reign, batch: &mut Batch, moment: &Moment<'_>) {
-        match self.rules.timers(&mut reign.desk, batch, moment) {
-            Ok(fired) if fired == TIMERS_A_BATCH => metrics::gauge!(names::TIMERS_DUE).set(fired as f64),
-            Ok(_) => metrics::gauge!(names::TIMERS_DUE).set(0.0),
-            Err(fault) => {
-                tracing::error!(event = "engine.timers.fault", partition = self.slot.id.0, %fault);
-                return;
-            }
+        if let Err(fault) = self.rules.timers(&mut reign.desk, batch, moment) {
+            tracing::error!(event = "engine.timers.fault", partition = self.slot.id.0, %fault);
+            return;
         }
         let draft = Draft::new(moment.base.rows, &reign.desk.overlay, moment.base.site);
         let next = draft.scan(rows::due(u64::MAX - 1), false, 1);

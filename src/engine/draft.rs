@@ -25,24 +25,23 @@ pub struct Stamp {
     pub entropy: [u8; 16],
 }
 
-record! {
-    /// What the audit trail says of one interaction (P4, `operations.md` §8). Chained and stored by the engine.
-    pub struct AuditNote v1 {
-        /// Stable dotted name: `mesh.send`, `mesh.list`, `directory.party.set`.
-        1 => interaction: String,
-        /// `ok`, or the refusal's code.
-        2 => outcome: String,
-        /// What was touched: mailbox id, message id, ODS code…
-        3 => object: String,
-        /// Second object where there is one, such as the recipient.
-        4 => other: String,
-        /// Patient concerned, in audit form; empty where there is none.
-        5 => subject: String,
-        /// Purpose of use, relationship or override reason.
-        6 => purpose: String,
-        /// Client software and host as announced, or other remarks of bounded length.
-        7 => detail: String,
-    }
+/// What the audit trail says of one interaction (P4, `operations.md` §8). Chained and stored by the engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditNote {
+    /// Stable dotted name: `mesh.send`, `mesh.list`, `directory.party.set`.
+    pub interaction: String,
+    /// `ok`, or the refusal's code.
+    pub outcome: String,
+    /// What was touched: mailbox id, message id, ODS code…
+    pub object: String,
+    /// Second object where there is one, such as the recipient.
+    pub other: String,
+    /// Patient concerned, in audit form; empty where there is none.
+    pub subject: String,
+    /// Purpose of use, relationship or override reason.
+    pub purpose: String,
+    /// Client software and host as announced, or other remarks of bounded length.
+    pub detail: String,
 }
 
 record! {

@@ -216,6 +216,18 @@ impl Engine {
         self.inner.clocks.report()
     }
 
+    /// By how many milliseconds a partition's newest stamp is ahead of the site's clocks: a leader's was wrong once. Stamps
+    /// never go back, so the partition's time stands still until the clocks are there. 0 where all is well, or the row
+    /// cannot be read now.
+    pub fn stamps_ahead(&self, partition: PartitionId) -> u64 {
+        self.inner.stamps_ahead(&self.inner.doors[usize::from(partition.0)])
+    }
+
+    /// Says whether this node is being taken out of traffic: then the others give it no leadership.
+    pub fn leave(&self, leaving: bool) {
+        self.inner.space.leave(leaving);
+    }
+
     /// Gives away leadership of every partition this node leads, for a planned stop. Returns how many are still led.
     pub async fn hand_over_all(&self) -> usize {
         let mut left = 0;

@@ -5,7 +5,7 @@ use crate::consensus::{Group, Leadership, NotLeader, RaftId};
 use crate::seam::net::NodeNumber;
 use crate::store::{Partition, Position, Reader, RowOp};
 use bytes::Bytes;
-use std::{future::Future, pin::Pin};
+use std::{collections::BTreeSet, future::Future, pin::Pin};
 use tokio::sync::watch;
 
 pub type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -18,6 +18,8 @@ pub trait Agreement: Send + Sync {
     /// Voters other than this node.
     fn others(&self, me: NodeNumber) -> Vec<RaftId>;
     fn hand_over(&self, to: Option<RaftId>) -> Wait<'_, Result<(), String>>;
+    /// Nodes that should not be given leadership now.
+    fn avoid(&self, nodes: BTreeSet<NodeNumber>);
 }
 
 impl Agreement for Group {
@@ -35,6 +37,9 @@ impl Agreement for Group {
     }
     fn hand_over(&self, to: Option<RaftId>) -> Wait<'_, Result<(), String>> {
         Box::pin(async move { Group::hand_over(self, to).await.map_err(|e| e.to_string()) })
+    }
+    fn avoid(&self, nodes: BTreeSet<NodeNumber>) {
+        Group::avoid(self, nodes);
     }
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::{
     path::PathBuf,
     sync::Arc,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicBool, AtomicU8, Ordering},
     time::Duration,
 };
 
@@ -36,6 +36,8 @@ record! {
         3 => now: u64,
         /// Nothing may be stamped with that clock.
         4 => clock_off: bool,
+        /// It is being taken out of traffic, and gives leadership away.
+        5 => leaving: bool,
     }
 }
 
@@ -44,11 +46,17 @@ pub(super) struct Space {
     state: AtomicU8,
     dir: PathBuf,
     spare: u64,
+    leaving: AtomicBool,
 }
 
 impl Space {
     pub fn new(dir: PathBuf, spare: u64) -> Self {
-        Space { state: AtomicU8::new(ENOUGH), dir, spare }
+        Space { state: AtomicU8::new(ENOUGH), dir, spare, leaving: AtomicBool::new(false) }
+    }
+
+    /// Has peers told that this node is being taken out of traffic, or that it is not any more.
+    pub fn leave(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::Relaxed);
     }
 
     /// Whether a command may be decided. `frees` says whether it only reads or frees space: such go on until a quarter
@@ -88,7 +96,8 @@ impl Space {
 
     /// The answer to a peer that asks.
     pub fn room(&self, clocks: &Clocks) -> Bytes {
-        let mut room = Room { state: self.state.load(Ordering::Relaxed), ..Default::default() };
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        let mut room = Room { state: self.state.load(Ordering::Relaxed), leaving, ..Default::default() };
         clocks.fill(&mut room);
         room.encode()
     }
@@ -106,7 +115,7 @@ pub(super) async fn watch(
         if space.look(&world).await != ENOUGH {
             let said = survey.ask(&clocks).await;
             give_away(&groups, survey.me, "engine.space.hand_over", &|voter| {
-                said.iter().find(|s| s.node == voter && s.has_room() && !clocks.wrong(s)).map(|_| ())
+                said.iter().find(|s| s.node == voter && s.may_lead() && !clocks.wrong(s)).map(|_| ())
             })
             .await;
         }

@@ -23,9 +23,9 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Whether it has room for writes.
-    pub fn has_room(&self) -> bool {
-        self.room.state == space::ENOUGH
+    /// Whether it has room for writes, and is not being taken out of traffic.
+    pub fn may_lead(&self) -> bool {
+        self.room.state == space::ENOUGH && !self.room.leaving
     }
 }
 
@@ -45,6 +45,16 @@ impl Survey {
     /// How many are asked.
     pub fn asks(&self) -> usize {
         self.others().len()
+    }
+
+    /// The others that should not lead, by what they said: those whose clock is wrong or whose disk is nearly full, those
+    /// that are being taken out of traffic, and silent ones.
+    pub fn unfit(&self, said: &[Said], clocks: &Clocks) -> BTreeSet<NodeNumber> {
+        let mut unfit = self.others();
+        for fit in said.iter().filter(|s| s.may_lead() && !clocks.wrong(s)) {
+            unfit.remove(&fit.node);
+        }
+        unfit
     }
 
     /// What the others say; silent ones are missing.

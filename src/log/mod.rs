@@ -21,7 +21,7 @@ mod tests;
 
 use crate::seam::{
     World,
-    fs::blocking,
+    fs::{Fs, blocking},
     pace::Pace,
     trouble::{Planted, planted},
 };
@@ -29,7 +29,13 @@ use bytes::Bytes;
 use format::{HEADER_BYTES, MAX_RECORD, Mark};
 use group::position;
 use shared::{Done, Handle, Op};
-use std::{io, ops::Range, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// A Raft group: the partition's number.
 pub type GroupId = u16;
@@ -105,6 +111,12 @@ pub enum LogError {
     /// Written by a newer release than this one and its neighbours.
     #[error("the log was written in format {0}, which this program does not read")]
     Newer(u32),
+}
+
+/// What a newer release than this one wrote in the log's folder, in words; reads only.
+pub fn newer(fs: &dyn Fs, dir: &Path) -> io::Result<Option<String>> {
+    let version = recover::newer(fs, dir)?;
+    Ok(version.map(|version| format!("{}: {}", dir.display(), LogError::Newer(version))))
 }
 
 /// What a group's log holds.

@@ -27,6 +27,22 @@ pub struct Opened {
     pub damage: Vec<Damage>,
 }
 
+/// The format of the log in `path`, if a newer release than this one wrote it. Reads only.
+pub fn newer(fs: &dyn Fs, path: &Path) -> io::Result<Option<u32>> {
+    if !fs.exists(path) {
+        return Ok(None);
+    }
+    for name in fs.list(path)?.into_iter().filter(|name| sequence_of(name).is_some()) {
+        let file = fs.open(&path.join(name), Open::Read)?;
+        let mut block = vec![0; HEADER_BYTES.min(file.len()?) as usize];
+        file.read_at(0, &mut block)?;
+        if let HeaderBlock::Newer(version) = SegmentHeader::decode(&block) {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
+}
+
 struct Found {
     segment: Segment,
     header: HeaderBlock,
@@ -34,6 +50,9 @@ struct Found {
 
 /// Reads the log in `path`. `fresh` becomes the epoch of a new log.
 pub fn open(fs: Arc<dyn Fs>, path: PathBuf, options: &LogOptions, fresh: u64) -> Result<Opened, LogError> {
+    if let Some(version) = newer(fs.as_ref(), &path)? {
+        return Err(LogError::Newer(version));
+    }
     fs.create_dir_all(&path)?;
     let found = list(fs.as_ref(), &path)?;
     let next = found.last().map_or(1, |f| f.segment.sequence + 1);

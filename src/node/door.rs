@@ -150,8 +150,9 @@ async fn taken(rooms: &Rooms, token_hash: &str) -> Result<u16, String> {
 /// The site's authority, where this node holds its key.
 pub fn authority(node: &Node) -> Result<Authority, String> {
     let peer = &node.settings.peer;
-    let key = std::fs::read_to_string(&peer.ca_key)
-        .map_err(|e| format!("node {} cannot sign: {}: {e}", node.settings.node.number, peer.ca_key.display()))?;
+    let key = std::fs::read_to_string(&peer.ca_key).map_err(|e| {
+        format!("node {} lacks the authority's key: {}: {e}", node.settings.node.number, peer.ca_key.display())
+    })?;
     let cert = std::fs::read_to_string(&peer.ca).map_err(|e| format!("{}: {e}", peer.ca.display()))?;
     Authority::load(&cert, &key).map_err(|e| e.to_string())
 }

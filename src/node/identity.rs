@@ -12,10 +12,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The format of everything in the data folder. A release that writes any file there in a form that releases before it
+/// cannot read says a higher number here first, so that those leave the folder alone (P8).
+pub const FORMAT: u32 = 1;
+
 /// What `node.data/identity.json` holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Version of this file's shape.
+    /// See [`FORMAT`].
     pub format: u32,
     pub cluster: String,
     pub node: u16,
@@ -35,6 +39,9 @@ pub enum IdentityError {
     Io { path: PathBuf, error: io::Error },
     #[error("{path}: {why}")]
     Malformed { path: PathBuf, why: String },
+    /// Written by a newer release.
+    #[error("{path}: format {format} is newer than this program reads")]
+    Newer { path: PathBuf, format: u64 },
     /// No certificate of a site: neither `init` nor `join` was run.
     #[error("{0} does not exist")]
     NoCertificate(PathBuf),
@@ -55,14 +62,13 @@ impl Identity {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(IdentityError::Io { path, error }),
         };
-        match serde_json::from_str::<Identity>(&text) {
-            Ok(identity) if identity.format == 1 => Ok(Some(identity)),
-            Ok(identity) => {
-                let why = format!("format {} is newer than this program reads", identity.format);
-                Err(IdentityError::Malformed { path, why })
-            }
-            Err(e) => Err(IdentityError::Malformed { path, why: e.to_string() }),
+        // The format alone first: a newer one may hold other things.
+        let format = serde_json::from_str::<serde_json::Value>(&text).ok().and_then(|all| all["format"].as_u64());
+        if let Some(format) = format.filter(|format| *format > FORMAT.into()) {
+            return Err(IdentityError::Newer { path, format });
         }
+        let identity = serde_json::from_str::<Identity>(&text);
+        identity.map(Some).map_err(|e| IdentityError::Malformed { path, why: e.to_string() })
     }
 
     /// Durable when it returns: file synced, renamed, folder synced.
@@ -114,7 +120,7 @@ mod tests {
         let data = dir.path().join("data");
         assert_eq!(Identity::read(&data).unwrap(), None);
         let identity = Identity {
-            format: 1,
+            format: FORMAT,
             cluster: "c".into(),
             node: 2,
             incarnation: 3,
@@ -126,5 +132,7 @@ mod tests {
         assert_eq!(Identity::read(&data).unwrap(), Some(identity.clone()));
         Identity { format: 9, ..identity }.write(&data).unwrap();
         assert!(Identity::read(&data).unwrap_err().to_string().contains("newer"));
+        std::fs::write(Identity::path(&data), "{\"format\": 2, \"site\": {}}").unwrap();
+        assert!(matches!(Identity::read(&data), Err(IdentityError::Newer { format: 2, .. })), "whatever else it holds");
     }
 }

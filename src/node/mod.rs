@@ -3,11 +3,13 @@
 //! | file | duty |
 //! |---|---|
 //! | `identity` `settle` | who this node is; how it comes back without its data |
+//! | `examine` | what must hold before anything is opened: the data is this node's, and nobody else runs as it |
 //! | `data` | log and store opened, and what they lack fetched from peers |
 //! | `rooms` | opens world, log, store, peers, consensus, engine, in this order, and closes them in reverse |
 //! | `front` | the suppliers' listener, drained and taken up again |
 //! | `door` `token` | how a new machine joins; changes of members between nodes; who is kept out |
 //! | `watch` | readiness: what `/readyz` says and what is told to systemd |
+//! | `gauges` | what is measured of the node now and then |
 //! | `scrub` | the slow walk over everything at rest |
 //! | `report` | what this node knows of itself and of the others, for status and its peers |
 //! | `admin` | operators' requests over the admin socket |
@@ -16,7 +18,9 @@
 pub mod admin;
 pub mod data;
 mod door;
+mod examine;
 mod front;
+mod gauges;
 pub mod identity;
 pub mod pki;
 mod report;
@@ -58,6 +62,9 @@ pub enum NodeError {
     Tls(String),
     #[error("{room}: {why}")]
     Room { room: &'static str, why: String },
+    /// A safety check: nothing was touched.
+    #[error("{why}")]
+    Refused { code: &'static ops::codes::Code, why: String },
 }
 
 /// What operators' requests and probes reach: the rooms, once they are open.
@@ -80,6 +87,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     let started = world.clock.now().0;
     ops::recorder::install(started as f64 / 1000.0);
     let cluster = identity::cluster_of(&settings)?;
+    examine::data(&settings, &cluster, &world.fs).await?;
     let _lock = settle::lock(&settings.node.data)?;
     let (rooms, front) = (OnceLock::new(), OnceLock::new());
     let (health, pulse, scrub) = (Health::default(), watch::Pulse::default(), scrub::Scrub::default());
@@ -108,6 +116,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
             let (why, done) = tokio::select! {
                 why = &mut stop => (why.to_owned(), Ok(())),
                 why = damaged(&node) => (why.clone(), Err(NodeError::Room { room: "store", why })),
+                refused = displaced(&node) => (refused.to_string(), Err(refused)),
             };
             tracing::info!(event = "node.stopping", why, "the node is stopping");
             Notify.stopping("draining", STOPPING);
@@ -138,6 +147,7 @@ async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     tasks.push(tokio::spawn(door::keep_out(node.clone())));
     tasks.push(tokio::spawn(tend_bodies(node.clone())));
     tasks.push(tokio::spawn(scrub::run(node.clone())));
+    tasks.push(tokio::spawn(gauges::run(node.clone())));
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
     node.front.get_or_init(|| front);
@@ -163,6 +173,13 @@ async fn tend_bodies(node: Arc<Node>) {
 async fn damaged(node: &Node) -> String {
     match node.rooms.get() {
         Some(rooms) => rooms.damaged().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn displaced(node: &Node) -> NodeError {
+    match node.rooms.get() {
+        Some(rooms) => examine::displaced(&node.settings, &rooms.peers).await,
         None => std::future::pending().await,
     }
 }

@@ -40,6 +40,18 @@ record! {
         7 => waiting: u64,
         /// When the oldest of them was sent, milliseconds since the epoch; 0 where none waits.
         8 => oldest: u64,
+        /// What the asking node has acknowledged, in groups that this node leads.
+        9 => acknowledged: Vec<Acknowledged>,
+    }
+}
+
+record! {
+    /// The last entry that a member of a group has acknowledged to its leader.
+    pub struct Acknowledged v1 {
+        1 => group: u16,
+        /// The member's Raft id.
+        2 => id: u64,
+        3 => index: u64,
     }
 }
 
@@ -74,6 +86,17 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
     }
 }
 
+/// What a node has acknowledged, of the groups led here: only a leader knows, and only since it leads.
+fn acknowledged(rooms: &Rooms, by: NodeNumber) -> Vec<Acknowledged> {
+    let led = rooms.groups.iter().map(crate::consensus::Group::status).filter(|status| status.leadership.leading);
+    let of = |status: crate::consensus::Status| {
+        let group = status.group;
+        let own = status.matched.into_iter().filter(move |(id, _)| id.node() == by);
+        own.map(move |(id, index)| Acknowledged { group, id: id.0, index, ..Default::default() })
+    };
+    led.flat_map(of).collect()
+}
+
 /// What every member says of itself now; silent ones are missing.
 pub async fn gather(node: &Node, rooms: &Rooms) -> BTreeMap<u16, NodeStatus> {
     let me = node.settings.node.number;
@@ -93,13 +116,13 @@ pub async fn gather(node: &Node, rooms: &Rooms) -> BTreeMap<u16, NodeStatus> {
 struct Status(Weak<Node>);
 
 impl Handler for Status {
-    fn handle(&self, _: NodeNumber, _: Kind, _: Bytes) -> Answer {
+    fn handle(&self, from: NodeNumber, _: Kind, _: Bytes) -> Answer {
         let node = self.0.clone();
         Box::pin(async move {
             let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
             let node = node.upgrade().ok_or_else(gone)?;
             let rooms = node.rooms.get().ok_or_else(gone)?;
-            Ok(own(&node, rooms).encode())
+            Ok(NodeStatus { acknowledged: acknowledged(rooms, from), ..own(&node, rooms) }.encode())
         })
     }
 }

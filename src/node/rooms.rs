@@ -3,7 +3,7 @@
 use super::{
     Node, NodeError,
     data::{self, Data, DataOptions},
-    door,
+    door, examine,
     identity::Identity,
     report, settle,
     signer::NodeSigner,
@@ -47,6 +47,30 @@ struct Base {
     router: Arc<Router>,
 }
 
+impl Base {
+    /// Whether this node has acknowledged more than its data hold.
+    async fn forgot(&self, peers: &[(NodeNumber, SocketAddr)], transport: &Arc<dyn Transport>) -> bool {
+        let id = RaftId::new(NodeNumber(self.identity.node), self.identity.incarnation);
+        let partitions = settle::forgotten(id, &self.data.log, &self.data.store, peers, transport).await;
+        if !partitions.is_empty() {
+            tracing::error!(
+                event = "node.data.old",
+                ?partitions,
+                "this node has acknowledged more than its disk holds: \
+                an older state was put back; it comes back as its next incarnation"
+            );
+        }
+        !partitions.is_empty()
+    }
+
+    async fn close(self) {
+        let Data { log, store, consensus, .. } = self.data;
+        drop(consensus);
+        let _ = store.close().await;
+        log.close().await;
+    }
+}
+
 impl Rooms {
     /// Opens everything; a node without usable data gets its next incarnation from its peers first.
     pub async fn open(node: &Arc<Node>, cluster: String) -> Result<Rooms, NodeError> {
@@ -59,12 +83,15 @@ impl Rooms {
         for (number, address) in settle::peers(settings) {
             transport.set_address(number, address);
         }
+        examine::alone(settings, &peers).await?;
         let base = loop {
             match open_base(node, &cluster, &transport, &router).await? {
+                Some(base) if base.forgot(&settle::peers(settings), &transport).await => base.close().await,
                 Some(base) => break base,
-                // Damage that nobody could repair: begin again as the next incarnation.
-                None => set_aside(&settings.node.data)?,
+                None => {}
             }
+            // Damage that nobody could repair, or data of the past: begin again as the next incarnation.
+            set_aside(&settings.node.data)?;
         };
         let engine_parts = engine(node, &base, &transport, &tls).await?;
         let address = settings.peer.listen;

@@ -2,13 +2,18 @@
 
 use super::{
     NodeError,
-    identity::{Identity, IdentityError},
+    identity::{FORMAT, Identity, IdentityError},
 };
 use crate::{
     config::Settings,
-    consensus::{self, ConsensusError},
-    seam::net::{NodeNumber, Transport},
+    consensus::{self, ConsensusError, RaftId},
+    log::Log,
+    node::report::NodeStatus,
+    seam::net::{Lane, NodeNumber, Transport, kinds},
+    store::Store,
+    wire::record::Record,
 };
+use bytes::Bytes;
 use std::{
     fs::{self, File},
     io,
@@ -22,6 +27,8 @@ use tokio::time::Instant;
 
 /// One round of asking the peers; then it is said in the log that nobody answered, and asked again.
 const ROUND: Duration = Duration::from_secs(10);
+/// How long a peer may take to say what it knows, a connection included.
+const ASK: Duration = Duration::from_secs(3);
 /// What a node's data folder holds of the past, other than blobs: those are checked by their names.
 const PAST: [&str; 3] = ["log", "store", "identity.json"];
 const SET_ASIDE: &str = "set-aside";
@@ -36,7 +43,8 @@ pub fn lock(data: &Path) -> Result<File, NodeError> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
-            Err(NodeError::Room { room: "data", why: format!("another process uses {}", data.display()) })
+            let why = format!("another process uses {}", data.display());
+            Err(NodeError::Refused { code: &crate::ops::codes::TWIN, why })
         }
         Err(fs::TryLockError::Error(error)) => Err(wrap(error).into()),
     }
@@ -54,6 +62,7 @@ pub async fn settle(settings: &Settings, cluster: &str, transport: &Arc<dyn Tran
     let unreadable = |error| IdentityError::Io { path: data.clone(), error };
     match Identity::read(data)? {
         Some(found) if found.cluster != cluster || found.node != settings.node.number => {
+            // Looked at before anything was opened, too: this is for data that came in between.
             let why = format!("it is of node {} of site {}", found.node, found.cluster);
             return Err(IdentityError::Malformed { path: Identity::path(data), why }.into());
         }
@@ -95,6 +104,34 @@ pub fn set_aside(data: &Path) -> io::Result<()> {
     File::open(data)?.sync_all()
 }
 
+/// Groups in which this node once acknowledged more than it has: its disk was put back to an older state, as by a backup of
+/// the machine. What it promised is lost with that, so it must not go on under its Raft id (P1). Known to leaders only, and
+/// only since they lead.
+pub async fn forgotten(
+    id: RaftId,
+    log: &Log,
+    store: &Store,
+    peers: &[(NodeNumber, SocketAddr)],
+    transport: &Arc<dyn Transport>,
+) -> Vec<u16> {
+    let ask = |to: NodeNumber| async move {
+        let told = transport.call(to, Lane::Ask, kinds::STATUS, Bytes::new(), ASK).await.ok()?;
+        NodeStatus::decode(&told).ok()
+    };
+    let told = futures_util::future::join_all(peers.iter().map(|(to, _)| ask(*to))).await;
+    let acknowledged = told.into_iter().flatten().flat_map(|status| status.acknowledged);
+    let lost = acknowledged.filter(|a| a.id == id.0 && a.index > reached(log, store, a.group));
+    lost.map(|a| a.group).collect()
+}
+
+/// How far this node's data of a group go: by its log, its rows, or a snapshot that it has not taken its rows from yet.
+fn reached(log: &Log, store: &Store, group: u16) -> u64 {
+    let last = log.group(group).state().last.map_or(0, |(index, ..)| index);
+    let Ok(partition) = store.partition(group) else { return last };
+    let sealed = partition.snapshots().last().map_or(0, |snapshot| snapshot.before.index);
+    last.max(sealed).max(partition.applied().index)
+}
+
 async fn rejoin(settings: &Settings, cluster: &str, transport: &Arc<dyn Transport>) -> Result<Identity, NodeError> {
     let peers = peers(settings);
     if peers.is_empty() {
@@ -112,7 +149,7 @@ async fn rejoin(settings: &Settings, cluster: &str, transport: &Arc<dyn Transpor
                     "a new incarnation was given"
                 );
                 return Ok(Identity {
-                    format: 1,
+                    format: FORMAT,
                     cluster: cluster.into(),
                     node: settings.node.number,
                     incarnation: given.id.incarnation(),
@@ -147,7 +184,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path();
         let identity = Identity {
-            format: 1,
+            format: FORMAT,
             cluster: "c".into(),
             node: 1,
             incarnation: 1,

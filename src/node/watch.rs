@@ -122,6 +122,7 @@ async fn beat(node: &Arc<Node>) {
     }
     let free = node.world.fs.space(&node.settings.node.data).map(|(free, _)| free);
     node.pulse.full.store(free.is_ok_and(|free| free < node.settings.storage.disk_reserve), Relaxed);
+    rooms.engine.leave(node.draining());
     if node.draining() {
         // An election may have given it leadership again.
         rooms.engine.hand_over_all().await;

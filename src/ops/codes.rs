@@ -206,6 +206,21 @@ codes! {
     CLI_UNDELIVERED = "SPN-2021" Fault, "A command within the site cannot be delivered",
         "The partition that it is for met a fault of the program or of stored data with it, and met it again now. It stays set aside; nothing was changed.",
         "Look for its correlation id in the nodes' logs and mend the cause, or run a release that does; then `spine outbox retry`. `spine outbox drop` gives it up.";
+    CLI_NO_AUTHORITY = "SPN-2022" Conflict, "This node cannot invite others",
+        "A new machine's certificate is signed with the key of the site's authority. `spine init` leaves it on the first node (peer.ca_key); nodes that join do not get it, so that one stolen machine cannot make others.",
+        "Run the command on the node that holds the key. If that machine is lost, put the copy that you keep elsewhere under peer.ca_key of another node (mode 0640, readable for the user that runs spine); no restart is needed. Without any copy nobody can join this site any more: make a new one.";
+    OTHER_NODES_DATA = "SPN-2023" Conflict, "Data, certificate and configuration are not of one node",
+        "The data folder or the peer certificate names another node or another site than the configuration: a wrong disk or folder, files copied from another machine, or a changed node.number. Nothing was touched.",
+        "Put the right disk, folder or certificate in place, or take node.number back. A machine that is to become another node starts with an empty data folder: move this one away, ask for a token with `spine cluster invite` or `spine node replace`, and run `spine join TOKEN`.";
+    NEWER_DATA = "SPN-2024" Conflict, "The data was written by a newer release",
+        "The message names the file. This program is older than the one that ran here last, and would take what it cannot read for damage. Nothing was touched.",
+        "Install the newer release again. To go back for good, move the data folder away and let the node come back from its peers, one node at a time.";
+    DATA_ACCESS = "SPN-2025" Fault, "The data folder cannot be used",
+        "It belongs to another user than this process runs as (spine serve was started by hand as root, or files were copied as root), or it cannot be written: a read-only mount is often a disk that fails. Nothing was touched.",
+        "Start the node as its own user (`systemctl start spine`), or give the folder to it: `chown -R spine: FOLDER`. Of a read-only mount `dmesg` tells the cause.";
+    TWIN = "SPN-2026" Conflict, "Another process runs as this node",
+        "On this machine another process uses the data folder; or the peers hear a process elsewhere under the same number and certificate, such as a copy of this machine's disk. Two must never promise in one name, so the later one stops. Nothing was touched where it had not begun.",
+        "Find out which is the right one (`spine status` on the others shows the addresses) and keep the other off. A copy becomes a node of its own with an empty data folder, a token and `spine join`. After a machine was lost, a copy of an old disk must not take its place: start with an empty data folder.";
     CLI_TRANSFER = "SPN-2101" Conflict, "Leadership could not be handed over",
         "The node asked for is not a voter, is not seen, or is too far behind. Leadership stays where it is.",
         "See `spine cluster status`, and name a voter that is in step.";
@@ -221,6 +236,9 @@ codes! {
     CLOCK = "SPN-3002" Fault, "This node's clock is not to be trusted",
         "It is more than 5 seconds from the median of the voters' clocks: the node neither leads nor takes traffic until the clock is right. Or only two clocks are known and they differ: then the node goes on, since nobody can tell which of them is wrong.",
         "Compare `date -u` on all nodes and look at the time service (`chronyc tracking`). Set the clock that is wrong; the node comes back by itself.";
+    STAMPS = "SPN-3003" Fault, "A partition's time stamps are ahead of the clocks",
+        "While a clock was wrong, and no other could tell (a node alone, or most clocks wrong together), a leader stamped with it. Stamps never go back, since what was told in one order must not be told in another. Until the clocks have reached the newest stamp everything in the partition gets that same time: timers and expiries that are set now wait, what the wrong clock let expire stays expired, and from two hours on senders' tokens are refused, because their time is compared with the stamp's.",
+        "First see that all clocks are right now (`spine doctor`); do not turn them forward to meet the stamp. Up to two hours: wait, it ends by itself, and `spine status` counts down. Beyond: the partition's mailboxes are out of service until then; if that is too long, make a new site with `spine init`, import the registers there (`spine party import`, `spine mailbox import`), and have senders send again what `spine audit search` shows as not collected.";
 }
 
 /// All codes, in order.

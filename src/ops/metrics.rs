@@ -78,7 +78,6 @@ pub const RAFT_APPLIED_INDEX: &str = "spine_raft_applied_index";
 pub const RAFT_PEER_LAG: &str = "spine_raft_peer_lag_entries";
 pub const RAFT_ELECTIONS: &str = "spine_raft_elections_total";
 pub const RAFT_PROPOSE_DURATION: &str = "spine_raft_propose_duration_seconds";
-pub const RAFT_LEVEL: &str = "spine_raft_level";
 // Engine.
 pub const ENGINE_COMMANDS: &str = "spine_engine_commands_total";
 pub const ENGINE_BATCH_COMMANDS: &str = "spine_engine_batch_commands";
@@ -115,6 +114,7 @@ pub const AUDIT_RECORDS: &str = "spine_audit_records_total";
 pub const AUDIT_VERIFIED: &str = "spine_audit_verified_timestamp_seconds";
 pub const AUDIT_CHAIN_OK: &str = "spine_audit_chain_ok";
 pub const CLOCK_OFFSET: &str = "spine_clock_offset_seconds";
+pub const STAMPS_AHEAD: &str = "spine_stamps_ahead_seconds";
 // Process, by the names every exporter uses.
 pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
 pub const PROCESS_RESIDENT: &str = "process_resident_memory_bytes";
@@ -187,7 +187,6 @@ pub const ALL: &[Metric] = &[
     gauge(RAFT_PEER_LAG, "Entries by which a peer is behind, as the leader sees it."),
     counter(RAFT_ELECTIONS, "Times this node saw leadership change.", &[]),
     seconds(RAFT_PROPOSE_DURATION, "Time from proposing an entry to applying it, on the leader."),
-    gauge(RAFT_LEVEL, "Level of formats that the site writes."),
     counter(ENGINE_COMMANDS, "Commands decided on this node.", &[&[]]),
     sizes(ENGINE_BATCH_COMMANDS, "Commands that one log entry carried."),
     seconds(ENGINE_DECIDE_DURATION, "Time that deciding one batch took."),
@@ -218,14 +217,21 @@ pub const ALL: &[Metric] = &[
     moment(OUTBOX_OLDEST_AGE, "Age of the oldest waiting delivery."),
     gauge(DEAD_LETTERS, "Commands set aside because they could not be delivered, where their partition is led."),
     counter(DELIVERY_ATTEMPTS, "Deliveries tried, by kind and outcome.", &[]),
-    moment(MAILBOX_OLDEST_UNREAD_AGE, "Age of the oldest message that waits in any mailbox."),
-    gauge(TIMERS_DUE, "Timers that are due and not yet acted on."),
+    moment(
+        MAILBOX_OLDEST_UNREAD_AGE,
+        "Age of the message that waits longest in any mailbox, of the partitions that this node leads.",
+    ),
+    gauge(TIMERS_DUE, "Timers that are due and not yet acted on, of the partitions that this node leads."),
     counter(AUDIT_RECORDS, "Audit records written.", &[]),
     moment(AUDIT_VERIFIED, "Unix time at which the audit chain was last verified."),
     gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
     moment(
         CLOCK_OFFSET,
         "Seconds by which this node's clock is ahead of the median of all voters'; below zero it is behind.",
+    ),
+    moment(
+        STAMPS_AHEAD,
+        "Seconds by which the newest stamp of a partition led here is ahead of the clocks, the worst; 0 when all is well.",
     ),
     counter(PROCESS_CPU, "CPU time the process has used, user and system.", &[]),
     bytes_gauge(PROCESS_RESIDENT, "Resident memory."),

@@ -38,13 +38,16 @@ record! {
         5 => lane: u64,
         /// Release of the program, for `spine status`.
         6 => program: String,
+        /// Random name of the process; 0 from a release that does not tell.
+        7 => process: u64,
     }
 }
 
 record! {
     /// Why a call failed on the other side.
     pub struct Failure v1 {
-        /// 1 no handler, 2 not found, 3 refused, 4 timed out, 5 invalid, 6 busy; anything else: other.
+        /// 1 no handler, 2 not found, 3 refused, 4 timed out, 5 invalid, 6 busy, 7 another process runs as this node; anything
+        /// else: other.
         1 => reason: u64,
         /// For logs. Carries no payload content (P10).
         2 => text: String,
@@ -60,6 +63,7 @@ impl Failure {
             io::ErrorKind::TimedOut => 4,
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => 5,
             io::ErrorKind::WouldBlock => 6,
+            io::ErrorKind::AlreadyExists => 7,
             _ => 0,
         };
         Failure { reason, text: e.to_string(), ..Default::default() }
@@ -73,6 +77,7 @@ impl Failure {
             4 => io::ErrorKind::TimedOut,
             5 => io::ErrorKind::InvalidData,
             6 => io::ErrorKind::WouldBlock,
+            7 => io::ErrorKind::AlreadyExists,
             _ => io::ErrorKind::Other,
         };
         io::Error::new(kind, self.text)

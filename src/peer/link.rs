@@ -107,6 +107,7 @@ impl Task {
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut backoff = BACKOFF_FIRST;
         let mut not_before = Instant::now();
+        let mut told = false;
         while let Some(first) = requests.recv().await {
             if first.waiting.answer.is_closed() {
                 continue;
@@ -118,12 +119,22 @@ impl Task {
             }
             match tokio::time::timeout(CONNECT, self.connect()).await.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {
+                    self.shared.refusals.note(self.to, Ok(()));
+                    told = false;
                     backoff = BACKOFF_FIRST;
                     let ended = self.pump(stream, first, &mut requests).await;
                     lock(&self.pending).clear();
                     tracing::info!(event = "peer.lost", node = self.to.0, lane = ?self.lane, why = %ended, "connection ended");
                 }
                 Err(e) => {
+                    self.shared.refusals.note(self.to, Err(&e));
+                    // Said once, not at each try: somebody answers there, and it will not mend itself.
+                    if matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied) && !told {
+                        told = true;
+                        let address = self.address.borrow().to_string();
+                        tracing::warn!(event = "peer.stranger", node = self.to.0, address, why = %e,
+                            "what answers there is not this site's node, or does not take this one for it");
+                    }
                     tracing::debug!(event = "peer.unreachable", node = self.to.0, lane = ?self.lane, why = %e, "no connection");
                     let _ = first.waiting.answer.send(Err(e));
                     not_before = Instant::now() + backoff;

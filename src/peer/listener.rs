@@ -1,7 +1,7 @@
 //! The answering side: accepts connections, proves who calls, runs handlers, writes answers.
 
 use super::frame::{self, FLAG_ANSWER, FLAG_FAILED, Failure, Frame, Hello};
-use super::{AbortOnDrop, Shared, prepare, tls};
+use super::{AbortOnDrop, Shared, lives::Presence, prepare, tls};
 use crate::seam::net::{Handler, MAX_PAYLOAD, NodeNumber, kinds};
 use crate::wire::record::Record;
 use std::sync::Arc;
@@ -57,18 +57,19 @@ pub async fn run(shared: Arc<Shared>, socket: TcpListener) {
 async fn connection(shared: Arc<Shared>, socket: TcpStream) -> io::Result<()> {
     prepare(&socket)?;
     let greeting = tokio::time::timeout(GREETING, greet(&shared, socket));
-    let (stream, from, fingerprint) = greeting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    let Caller { stream, from, fingerprint, presence } =
+        greeting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if from == NodeNumber(0) {
         let Ok(_place) = shared.joining.try_acquire() else {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, "too many machines are joining"));
         };
         let shared = shared.clone();
-        let served = tokio::time::timeout(JOINING_TIME, serve(shared, stream, from));
+        let served = tokio::time::timeout(JOINING_TIME, serve(shared, stream, from, presence));
         return served.await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
     }
     let mut barred = shared.barred.subscribe();
     tokio::select! {
-        served = serve(shared, stream, from) => served,
+        served = serve(shared, stream, from, presence) => served,
         Ok(_) = barred.wait_for(|barred| barred.holds(from, &fingerprint)) => Err(expelled()),
     }
 }
@@ -77,9 +78,17 @@ fn expelled() -> io::Error {
     io::Error::new(io::ErrorKind::PermissionDenied, "this node was taken out of the site")
 }
 
-/// TLS, then hellos. The caller's number comes from its certificate, whose fingerprint is given too; without one it
-/// is 0.
-async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<(TlsStream<TcpStream>, NodeNumber, String)> {
+/// Who has called.
+struct Caller {
+    stream: TlsStream<TcpStream>,
+    /// From its certificate; 0 without one.
+    from: NodeNumber,
+    fingerprint: String,
+    presence: Presence,
+}
+
+/// TLS, then hellos.
+async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<Caller> {
     let config = shared.configs.load().server.clone();
     let mut stream = tokio_rustls::TlsAcceptor::from(config).accept(socket).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).cloned();
@@ -95,10 +104,14 @@ async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<(TlsStream<TcpS
         true => Err(expelled()),
         false => agree(shared, &theirs, from).map(|()| from),
     });
+    // Machines that join have no number yet.
+    let process = |from: NodeNumber| if from == NodeNumber(0) { 0 } else { theirs.process };
+    let verdict =
+        verdict.and_then(|from| Ok((from, shared.lives.enter(from, process(from)).ok_or_else(super::lives::taken)?)));
     match verdict {
-        Ok(from) => {
+        Ok((from, presence)) => {
             frame::send_hello(&mut stream, &shared.hello(theirs.lane)).await?;
-            Ok((stream, from, fingerprint))
+            Ok(Caller { stream, from, fingerprint, presence })
         }
         Err(e) => {
             tracing::warn!(event = "peer.refused", node = theirs.node, why = %e, "peer connection refused");
@@ -130,7 +143,12 @@ fn agree(shared: &Shared, theirs: &Hello, from: NodeNumber) -> io::Result<()> {
     Ok(())
 }
 
-async fn serve(shared: Arc<Shared>, stream: TlsStream<TcpStream>, from: NodeNumber) -> io::Result<()> {
+async fn serve(
+    shared: Arc<Shared>,
+    stream: TlsStream<TcpStream>,
+    from: NodeNumber,
+    presence: Presence,
+) -> io::Result<()> {
     let joining = from == NodeNumber(0);
     let permits = Arc::new(Semaphore::new(if joining { IN_FLIGHT_JOINING } else { IN_FLIGHT }));
     let max = if joining { MAX_JOIN } else { MAX_PAYLOAD };
@@ -142,6 +160,7 @@ async fn serve(shared: Arc<Shared>, stream: TlsStream<TcpStream>, from: NodeNumb
         }
     }));
     while let Some(call) = frame::read(&mut read, max).await? {
+        presence.heard()?;
         if call.flags != 0 || (joining && call.kind != kinds::JOIN) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the caller may not send this frame"));
         }

@@ -1,15 +1,17 @@
 //! Node-to-node connections: mutual TLS, one connection for each peer and lane, calls and answers in frames.
 //!
 //! Promises held here: P5 (who calls is proven by certificate), P6 (calls in flight, queues and frames are bounded),
-//! P8 (the hello agrees on a frame version). Delivery is at most once: an error says nothing about the other side.
+//! P8 (the hello agrees on a frame version), P1 (one process speaks for a node). Delivery is at most once: an error says nothing about the other side.
 
 mod frame;
 mod join;
 mod link;
 mod listener;
+mod lives;
 mod tls;
 
 pub use join::join_call;
+pub use lives::PATIENCE as TWIN_PATIENCE;
 pub use tls::{Tls, fingerprint, node_name};
 
 use crate::seam::net::{Answer, Kind, Lane, NodeNumber, Router, Transport};
@@ -37,6 +39,10 @@ struct Shared {
     /// Connections without a certificate that may be open at once.
     joining: tokio::sync::Semaphore,
     barred: watch::Sender<Barred>,
+    /// This process, by a random name.
+    process: u64,
+    lives: Arc<lives::Lives>,
+    refusals: lives::Refusals,
     known: Mutex<Known>,
     /// Tasks of listeners; dropping them closes listeners and accepted connections.
     listeners: Mutex<Vec<AbortOnDrop>>,
@@ -84,6 +90,9 @@ impl Peers {
                 router,
                 joining: tokio::sync::Semaphore::new(listener::JOINING),
                 barred: watch::Sender::new(Barred::default()),
+                process: uuid::Uuid::new_v4().as_u64_pair().1,
+                lives: Arc::default(),
+                refusals: lives::Refusals::default(),
                 known: Mutex::default(),
                 listeners: Mutex::default(),
             }),
@@ -107,6 +116,11 @@ impl Peers {
     /// Says who may not call from now on; what they have open is closed.
     pub fn bar(&self, barred: Barred) {
         self.shared.barred.send_if_modified(|old| std::mem::replace(old, barred.clone()) != barred);
+    }
+
+    /// The peer that refuses this process because another one runs as this node, and since when; the longest.
+    pub fn twin(&self) -> Option<(NodeNumber, Duration)> {
+        self.shared.refusals.longest()
     }
 
     /// Listens for peers at `address` until closed; returns the address, for port 0.
@@ -147,6 +161,7 @@ impl Shared {
             newest_version: frame::NEWEST_VERSION,
             lane,
             program: env!("CARGO_PKG_VERSION").to_owned(),
+            process: self.process,
             ..Default::default()
         }
     }

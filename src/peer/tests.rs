@@ -161,3 +161,36 @@ async fn nobody_is_called_whose_address_is_not_known() {
     let answer = one.call(NodeNumber(9), Lane::Ask, kinds::SUBMIT, Bytes::new(), SOON).await;
     assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn a_copy_of_a_node_is_refused_while_the_node_lives_and_told_why() {
+    let authority = Authority::new();
+    let two = peers(&authority, 2, CLUSTER);
+    let at = two.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let tls = authority.node(&node_name(NodeNumber(1), CLUSTER));
+    let process = || {
+        let one = Peers::new(NodeNumber(1), CLUSTER, &tls, Arc::default()).unwrap();
+        one.set_address(NodeNumber(2), at);
+        one
+    };
+    let (one, copy) = (process(), process());
+    call(&one, kinds::SUBMIT, b"x").await.unwrap();
+    let refused = call(&copy, kinds::SUBMIT, b"x").await.unwrap_err();
+    assert_eq!(
+        (refused.kind(), refused.to_string().as_str()),
+        (io::ErrorKind::AlreadyExists, "another process runs as this node")
+    );
+    assert_eq!(copy.twin().unwrap().0, NodeNumber(2));
+    call(&one, kinds::SUBMIT, b"x").await.unwrap();
+    assert!(one.twin().is_none());
+    one.close();
+    let deadline = tokio::time::Instant::now() + SOON;
+    while call(&copy, kinds::SUBMIT, b"x").await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "the first is gone");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(copy.twin().is_none());
+    // The first comes again, and is the second now.
+    let again = process();
+    assert_eq!(call(&again, kinds::SUBMIT, b"x").await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+}

@@ -21,7 +21,7 @@ pub mod tables;
 pub use heal::Healed;
 pub use open::{Store, StoreOptions};
 pub use partition::Partition;
-pub use snapshot::{Incoming, SnapshotInfo};
+pub use snapshot::{Incoming, SnapshotInfo, newer};
 
 use crate::record;
 use bytes::Bytes;

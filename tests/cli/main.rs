@@ -4,5 +4,7 @@
 
 mod help;
 mod local;
+mod mistakes;
 mod node;
+mod site;
 mod support;

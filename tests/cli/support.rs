@@ -14,6 +14,11 @@ pub struct Ran {
 }
 
 impl Ran {
+    pub fn of(output: std::process::Output) -> Ran {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    }
+
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {}\n{}", self.out, self.err))
     }
@@ -53,9 +58,7 @@ pub fn spine_with(dir: &Path, args: &[&str], stdin: &str) -> Ran {
         .expect("the program starts");
     // A program that does not read its stdin closes it: no failure of the test.
     let _ = child.stdin.take().expect("piped").write_all(stdin.as_bytes());
-    let output = child.wait_with_output().expect("the program ends");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+    Ran::of(child.wait_with_output().expect("the program ends"))
 }
 
 pub fn command(dir: &Path, args: &[&str]) -> Command {

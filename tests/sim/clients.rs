@@ -70,7 +70,10 @@ impl Client {
     }
 
     /// Asks one node. `None`: nobody is there, or nobody was there any more when the answer came.
-    async fn ask<T>(&self, what: impl AsyncFnOnce(&Engine) -> Result<T, Unavailable>) -> Option<Result<T, Unavailable>> {
+    async fn ask<T>(
+        &self,
+        what: impl AsyncFnOnce(&Engine) -> Result<T, Unavailable>,
+    ) -> Option<Result<T, Unavailable>> {
         let running = self.site.running(self.node())?;
         let answer = timeout(PATIENCE, what(&running.engine)).await.unwrap_or(Err(Unavailable::Unknown));
         match running.life.alive() {

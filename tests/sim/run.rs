@@ -75,7 +75,8 @@ impl Verdict {
 fn listen() {
     if let Ok(filter) = std::env::var("SPINE_SIM_LOG") {
         let filter = tracing_subscriber::EnvFilter::new(filter);
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
+        let _ =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().try_init();
     }
 }
 
@@ -161,10 +162,17 @@ fn state(site: &Site) -> String {
         };
         for group in running.consensus.groups() {
             let s = group.status();
-            let members: Vec<_> = s.members.iter().map(|m| format!("{}{}", m.id, if m.voter { "" } else { "?" })).collect();
+            let members: Vec<_> =
+                s.members.iter().map(|m| format!("{}{}", m.id, if m.voter { "" } else { "?" })).collect();
             lines.push(format!(
                 "{} group {}: {:?} last {} committed {} applied {} of {}",
-                group.id(), s.group, s.leadership, s.last, s.committed, s.applied, members.join(" ")
+                group.id(),
+                s.group,
+                s.leadership,
+                s.last,
+                s.committed,
+                s.applied,
+                members.join(" ")
             ));
         }
     }

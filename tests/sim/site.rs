@@ -134,7 +134,12 @@ impl Site {
         let machine = |n: u16| Machine {
             number: NodeNumber(n),
             world: SimWorld::new(seed << 8 | u64::from(n), DISK),
-            identity: Mutex::new(Identity { id: Some(RaftId::new(NodeNumber(n), 0)), settled: false, expelled: false, taken: 0 }),
+            identity: Mutex::new(Identity {
+                id: Some(RaftId::new(NodeNumber(n), 0)),
+                settled: false,
+                expelled: false,
+                taken: 0,
+            }),
             life: Mutex::new(new_life()),
             running: Mutex::default(),
             end: Mutex::new((End::Stopped, Duration::ZERO)),
@@ -272,7 +277,8 @@ impl Site {
     async fn open(&self, machine: &Machine, life: &Arc<Life>) -> Option<(Arc<Router>, Arc<Applier>, Data)> {
         let world = machine.world.process();
         let transport = self.net.transport(machine.number);
-        let peers: Vec<_> = self.numbers().into_iter().filter(|n| *n != machine.number).map(|n| (n, address(n))).collect();
+        let peers: Vec<_> =
+            self.numbers().into_iter().filter(|n| *n != machine.number).map(|n| (n, address(n))).collect();
         loop {
             let mut identity = *lock(&machine.identity);
             match world.fs.list(Path::new("/data/log")) {

@@ -69,6 +69,16 @@ impl Report {
             for (what, n) in &phase.stats.failures {
                 let _ = writeln!(out, "failed: {what}: {n}");
             }
+            if !phase.stats.refusals.is_empty() {
+                let _ = writeln!(
+                    out,
+                    "refused with 429 or 503: {}, p50 {:.2} ms, p99 {:.2} ms; {} without Retry-After",
+                    phase.stats.refusals.len(),
+                    phase.stats.refusals.value_at_quantile(0.5) as f64 / 1000.0,
+                    phase.stats.refusals.value_at_quantile(0.99) as f64 / 1000.0,
+                    phase.stats.without_retry_after,
+                );
+            }
             if !phase.after.nodes.is_empty() {
                 let _ = writeln!(out, "{}", nodes_table(phase));
             }
@@ -165,6 +175,12 @@ fn phase_json(phase: &PhaseReport) -> Value {
         "longest_silence_ms": phase.silence.as_secs_f64() * 1000.0,
         "operations": operations,
         "failures": phase.stats.failures,
+        "refusals": {
+            "count": phase.stats.refusals.len(),
+            "p50_ms": phase.stats.refusals.value_at_quantile(0.5) as f64 / 1000.0,
+            "p99_ms": phase.stats.refusals.value_at_quantile(0.99) as f64 / 1000.0,
+            "without_retry_after": phase.stats.without_retry_after,
+        },
         "nodes": phase.after.nodes.iter().map(node).collect::<Vec<_>>(),
     })
 }

@@ -67,6 +67,8 @@ struct DemoNode {
 
 #[derive(Deserialize)]
 struct DemoClient {
+    #[serde(default)]
+    name: String,
     cert: PathBuf,
     key: PathBuf,
 }
@@ -74,15 +76,21 @@ struct DemoClient {
 impl Site {
     pub fn find(args: &MeshArgs) -> anyhow::Result<Site> {
         match &args.demo {
-            Some(dir) => Site::of_demo(dir, &args.nodes),
+            Some(dir) => Site::of_client(dir, &args.nodes, args.client.as_deref()),
             None => Site::of_flags(args),
         }
     }
 
     /// A running demo below `dir`; `which` nodes are spoken to, as in `--nodes`.
     pub fn of_demo(dir: &Path, which: &str) -> anyhow::Result<Site> {
+        Site::of_client(dir, which, None)
+    }
+
+    /// The same, as the client of that name.
+    fn of_client(dir: &Path, which: &str, name: Option<&str>) -> anyhow::Result<Site> {
         let demo = read_demo(dir)?;
-        let client = demo.clients.first().context("demo.json names no client")?;
+        let client = demo.clients.iter().find(|client| name.is_none_or(|name| client.name == name));
+        let client = client.with_context(|| format!("demo.json names no client {}", name.unwrap_or_default()))?;
         let tls = tls(&dir.join(&demo.ca), &dir.join(&client.cert), &dir.join(&client.key))?;
         let chosen = choose(&demo.nodes, which)?;
         let targets = chosen.iter().map(|n| target(&n.supplier)).collect::<anyhow::Result<_>>()?;

@@ -36,6 +36,10 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// One thread's counts. Microseconds, three significant digits.
 pub struct Stats {
     latencies: [Histogram<u64>; 4],
+    /// Answers 429 and 503, from the moment the request was sent.
+    pub refusals: Histogram<u64>,
+    /// Those of them that do not say when to come again.
+    pub without_retry_after: u64,
     pub failures: BTreeMap<String, u64>,
     pub messages: u64,
 }
@@ -43,12 +47,22 @@ pub struct Stats {
 impl Stats {
     pub fn new() -> anyhow::Result<Stats> {
         let one = || Histogram::new_with_bounds(1, LONGEST.as_micros() as u64, 3);
-        Ok(Stats { latencies: [one()?, one()?, one()?, one()?], failures: BTreeMap::new(), messages: 0 })
+        Ok(Stats {
+            latencies: [one()?, one()?, one()?, one()?],
+            refusals: one()?,
+            without_retry_after: 0,
+            failures: BTreeMap::new(),
+            messages: 0,
+        })
     }
     pub fn success(&mut self, op: Op, took: Duration) {
         self.latencies[op as usize].saturating_record(took.as_micros() as u64);
     }
-    pub fn refused(&mut self, op: Op, status: StatusCode) {
+    pub fn refused(&mut self, op: Op, status: StatusCode, retry_after: bool, took: Duration) {
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            self.refusals.saturating_record(took.as_micros() as u64);
+            self.without_retry_after += u64::from(!retry_after);
+        }
         self.fail(format!("{} {}", op.name(), status.as_u16()));
     }
     pub fn failed(&mut self, op: Op, failure: Failure) {
@@ -64,6 +78,8 @@ impl Stats {
         for (mine, theirs) in self.latencies.iter_mut().zip(&other.latencies) {
             mine.add(theirs)?;
         }
+        self.refusals.add(&other.refusals)?;
+        self.without_retry_after += other.without_retry_after;
         for (what, n) in &other.failures {
             *self.failures.entry(what.clone()).or_default() += n;
         }
@@ -106,11 +122,16 @@ mod tests {
         let (mut one, mut two) = (Stats::new().unwrap(), Stats::new().unwrap());
         one.success(Op::Send, Duration::from_millis(1));
         two.success(Op::Send, Duration::from_millis(3));
-        two.refused(Op::Send, StatusCode::SERVICE_UNAVAILABLE);
+        two.refused(Op::Send, StatusCode::SERVICE_UNAVAILABLE, false, Duration::from_millis(2));
+        two.refused(Op::Send, StatusCode::TOO_MANY_REQUESTS, true, Duration::from_millis(2));
         two.failed(Op::List, Failure::Closed);
         one.add(&two).unwrap();
         assert_eq!(one.latency(Op::Send).len(), 2);
-        assert_eq!(one.failures.into_iter().collect::<Vec<_>>(), [("list closed".into(), 1), ("send 503".into(), 1)]);
+        assert_eq!(
+            one.failures.into_iter().collect::<Vec<_>>(),
+            [("list closed".into(), 1), ("send 429".into(), 1), ("send 503".into(), 1)]
+        );
+        assert_eq!((one.refusals.len(), one.without_retry_after), (2, 1));
     }
 
     #[test]

@@ -142,10 +142,12 @@ fn demo(dir: &Path, address: SocketAddr) -> MeshArgs {
         key: None,
         shared_key: None,
         mailboxes: None,
+        client: None,
         nodes: "all".into(),
         phase: vec![],
         in_flight: 8,
         rate: None,
+        relentless: false,
         duration: Duration::from_secs(20),
         count: None,
         warm_up: Duration::ZERO,
@@ -220,4 +222,12 @@ fn sizes_and_durations_are_read_with_their_units() {
     assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
     assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
     assert!(duration("10").is_err() && duration("s").is_err());
+}
+
+#[test]
+fn a_rate_is_above_nothing() {
+    assert_eq!((super::rate("0.5"), super::rate("2000")), (Ok(0.5), Ok(2_000.0)));
+    for none in ["0", "-1", "NaN", "inf", "fast"] {
+        assert!(super::rate(none).is_err(), "{none}");
+    }
 }

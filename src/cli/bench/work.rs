@@ -136,7 +136,7 @@ impl Worker {
             };
             if good {
                 empty = 0;
-            } else {
+            } else if !self.args.relentless {
                 tokio::time::sleep(REST).await;
             }
         }
@@ -219,6 +219,7 @@ impl Worker {
 
     /// Asks, counts the answer, and gives the body of an answer with the wanted status.
     async fn ask(&mut self, op: Op, due: Instant, request: Request<Full<Bytes>>, want: StatusCode) -> Option<Bytes> {
+        let sent = Instant::now();
         let answer = self.client.ask(request).await;
         let now = Instant::now();
         let good = matches!(&answer, Ok(answer) if answer.status() == want);
@@ -229,7 +230,10 @@ impl Worker {
         match answer {
             // Failures of the warm-up count: they are never to be expected.
             Err(failure) => stats.failed(op, failure),
-            Ok(answer) if !good => stats.refused(op, answer.status()),
+            Ok(answer) if !good => {
+                let retry_after = answer.headers().contains_key(header::RETRY_AFTER);
+                stats.refused(op, answer.status(), retry_after, now.saturating_duration_since(sent));
+            }
             Ok(answer) => {
                 if self.plan.counts(due) {
                     stats.success(op, now.saturating_duration_since(due));

@@ -25,6 +25,7 @@ pub fn examine(settings: &Settings) -> Vec<Finding> {
     out.extend(secrets(settings));
     out.extend(certificates(settings));
     out.push(membership(settings));
+    out.push(invitations(settings));
     out.push(clock());
     out.push(descriptors(settings));
     out
@@ -141,6 +142,26 @@ fn membership(settings: &Settings) -> Finding {
     match identity::cluster_of(settings) {
         Ok(cluster) => Finding::ok(check, format!("node {} of site {cluster}", settings.node.number)),
         Err(e) => Finding::fail(check, e.to_string(), "run `spine init` on the first node, `spine join` on others"),
+    }
+}
+
+/// Machines are let in by a node that holds the authority's key; without the key nobody can, ever.
+fn invitations(settings: &Settings) -> Finding {
+    let check = "invitations";
+    let key = &settings.peer.ca_key;
+    match fs::metadata(key) {
+        Ok(_) => Finding::ok(
+            check,
+            format!("this node can invite others; keep a copy of {} away from the site's machines", key.display()),
+        ),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Finding::ok(
+            check,
+            "this node cannot invite others: `spine cluster invite` and `spine node replace` run on the node that holds peer.ca_key",
+        ),
+        Err(e) => {
+            let fix = "let the user that runs spine read it";
+            Finding::warn(check, format!("this node cannot invite others: {}: {e}", key.display()), fix)
+        }
     }
 }
 

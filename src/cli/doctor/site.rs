@@ -23,6 +23,7 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(at_rest(&told));
             out.push(deliveries(&told));
             out.push(clock(&told));
+            out.push(stamps(&told));
         }
         Err(e) => {
             out.push(Finding::warn("node", e.why, "start it: `spine serve` or `systemctl start spine`"));
@@ -107,6 +108,24 @@ fn clock(told: &serde_json::Value) -> Finding {
         Some(trouble) => Finding::warn(check, trouble, fix),
         None if clock["standing"] == "alone" => Finding::ok(check, "no other node's clock is known"),
         None => Finding::ok(check, format!("{} ms from the median of all nodes", clock["ahead_ms"])),
+    }
+}
+
+/// Time stamps that a wrong clock has left ahead of the clocks.
+fn stamps(told: &serde_json::Value) -> Finding {
+    let check = "time stamps";
+    let all = told["partitions"].as_array().into_iter().flatten();
+    let ahead = |p: &serde_json::Value| (p["stamps_ahead_ms"].as_u64().unwrap_or(0), p["partition"].to_string());
+    match all.map(ahead).max().filter(|(millis, _)| *millis > 0) {
+        None => Finding::ok(check, "none is ahead of the clocks"),
+        Some((millis, partition)) => Finding::fail(
+            check,
+            format!(
+                "partition {partition} is {} s ahead of the clocks: its time stands still until then",
+                millis / 1000
+            ),
+            "see that all clocks are right now, then `spine explain SPN-3003`",
+        ),
     }
 }
 

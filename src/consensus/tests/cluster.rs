@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::seam::net::kinds;
+use std::collections::BTreeSet;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_agree_on_one_order() {
@@ -222,6 +223,32 @@ async fn leaderships_are_spread_over_the_members() {
         .await;
     }
     cluster.write(2, "data").await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_goes_to_no_member_that_should_not_lead_while_there_is_another() {
+    let cluster = Cluster::balanced(3, 3, Duration::from_millis(500)).await;
+    let avoid = |nodes: &[u16]| {
+        let nodes: BTreeSet<NodeNumber> = nodes.iter().map(|n| NodeNumber(*n)).collect();
+        cluster.running().for_each(|n| n.groups[1].avoid(nodes.clone()));
+    };
+    let leads = |node: u16, group: usize| cluster.node(node).groups[group].leadership().borrow().leading;
+    // The second group is the second member's, which should not lead, as all know.
+    avoid(&[2]);
+    until("the other groups are led by whose turn it is", || leads(1, 0) && leads(3, 2)).await;
+    let leader = cluster.leader(1).await;
+    assert_ne!(leader.id.node(), NodeNumber(2));
+    leader.groups[1].hand_over(None).await.unwrap();
+    let next = leader.groups[1].leadership().borrow().leader.unwrap();
+    assert_eq!(next.node().0, 4 - leader.id.node().0, "the third member rather than the second");
+    cluster.write(1, "data").await;
+    avoid(&[]);
+    until("it leads its group", || leads(2, 1)).await;
+    // Where no other may lead, one of them is better than none.
+    avoid(&[1, 3]);
+    cluster.node(2).groups[1].hand_over(None).await.unwrap();
+    cluster.write(1, "data").await;
     cluster.end().await;
 }
 

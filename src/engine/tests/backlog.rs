@@ -47,3 +47,28 @@ async fn what_waits_is_counted_with_its_age_and_falls_to_nothing_when_it_is_deli
     until("it is set aside", || gauge("spine_dead_letters") == Some(1.0)).await;
     assert_eq!((site.engines[2].backlog().dead, gauge(rows)), (1, Some(0.0)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn timers_that_are_due_are_counted_over_all_partitions_until_they_are_acted_on() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let due = || shown(&handle.render(), "spine_timers_due");
+    let site = Site::start(3);
+    let (here, there) = apart(&site);
+    for silent in &site.engines[1..] {
+        silent.stop().await;
+    }
+    for key in [here, there, there] {
+        let payload = format!("at 60000 {key}").into();
+        site.engines[0].submit(Command { payload, ..ask("", key) }).await.unwrap();
+    }
+    until("none is due", || due() == Some(0.0)).await;
+    // Nothing commits, so nothing is acted on.
+    [here, there].iter().for_each(|key| site.group_of(key).hold());
+    site.pass(60_000);
+    until("those of both partitions are counted", || due() == Some(3.0)).await;
+    [here, there].iter().for_each(|key| site.group_of(key).release());
+    until("all are acted on", || due() == Some(0.0)).await;
+    assert_eq!((site.count(0, here), site.count(0, there)), (1, 2));
+}

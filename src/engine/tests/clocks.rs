@@ -152,3 +152,58 @@ async fn a_slow_wire_is_no_wrong_clock_and_a_leader_that_is_gone_is_followed_wit
     site.engines[1].submit(ask("add", "A")).await.unwrap();
     assert!(before.elapsed() < Duration::from_millis(10), "on the comparison that is there");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_should_not_lead_is_known_to_all_others_and_who_may_again_too() {
+    let site = Site::with_clocks(2, [0, YEAR, 0], |_| {});
+    let known = |node: usize, wanted: &[u16]| site.groups.iter().all(|group| group.avoided_by(node) == wanted);
+    until("a wrong clock is known", || known(0, &[2]) && known(2, &[2])).await;
+    site.set_clock(1, 0);
+    until("it may lead", || known(0, &[]) && known(2, &[])).await;
+    site.outside.free[2].store(1 << 29, Ordering::SeqCst);
+    until("a full disk is known", || known(0, &[3]) && known(1, &[3])).await;
+    site.outside.free[2].store(1 << 40, Ordering::SeqCst);
+    site.engines[0].leave(true);
+    until("one that leaves is known, and one that has room", || known(1, &[1]) && known(2, &[1])).await;
+    site.engines[0].leave(false);
+    site.wires.cut(3);
+    until("a silent one is not asked to lead", || known(0, &[3]) && known(1, &[3])).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stamps_that_a_wrong_clock_left_ahead_are_told_until_the_clocks_are_there() {
+    const HOUR: i64 = 3_600_000;
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _here = metrics::set_default_local_recorder(&recorder);
+    let gauge = || {
+        let text = handle.render();
+        let line = text.lines().find_map(|l| l.strip_prefix("spine_stamps_ahead_seconds "));
+        line.and_then(|value| value.parse::<f64>().ok())
+    };
+    // Clocks here stand still between comparisons, a second apart.
+    let near = |found: f64, wanted: f64| (wanted - 2.0..=wanted).contains(&found);
+    let site = Site::with_clocks(2, [HOUR; 3], |_| {});
+    site.engines[0].submit(ask("add", "A")).await.unwrap();
+    let (partition, other) = (site.engines[0].partition_of(b"A"), SITE);
+    seconds(2).await;
+    assert_eq!(site.engines[0].stamps_ahead(partition), 0, "nobody can tell yet");
+    // All clocks are set right.
+    (0..3).for_each(|node| site.set_clock(node, 0));
+    let ahead = |node: usize| site.engines[node].stamps_ahead(partition) as f64 / 1000.0;
+    until("it is known", || (0..3).all(|node| near(ahead(node), 3_600.0))).await;
+    // The nodes share this process's metrics: only the leader is left to tell.
+    for silent in &site.engines[1..] {
+        silent.stop().await;
+    }
+    assert_eq!(site.engines[0].stamps_ahead(other), 0);
+    until("the gauge tells", || gauge().is_some_and(|seconds| near(seconds, 3_600.0))).await;
+    site.engines[0].submit(ask("add", "A")).await.unwrap();
+    assert_eq!(newest_stamp(&site), START + HOUR as u64, "the site goes on, and its time stands still");
+    site.pass(HOUR as u64 - 60_000);
+    until("less is left", || gauge().is_some_and(|seconds| near(seconds, 60.0))).await;
+    site.pass(60_000);
+    until("the clocks are there", || gauge() == Some(0.0)).await;
+    site.engines[0].submit(ask("add", "A")).await.unwrap();
+    assert_eq!(site.engines[0].stamps_ahead(partition), 0);
+}

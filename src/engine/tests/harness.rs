@@ -139,6 +139,8 @@ pub struct FakeGroup {
     appliers: Vec<Arc<Applier>>,
     number: u16,
     watchers: Vec<watch::Sender<Leadership>>,
+    /// Whom each node would not give leadership to.
+    avoided: Mutex<[Vec<u16>; 3]>,
 }
 
 #[derive(Default)]
@@ -214,6 +216,10 @@ impl FakeGroup {
     pub fn watchers_leader(&self) -> Option<u16> {
         self.state.lock().unwrap().leader.map(|n| n as u16)
     }
+    /// Whom a node, by place, would not give leadership to.
+    pub fn avoided_by(&self, node: usize) -> Vec<u16> {
+        self.avoided.lock().unwrap()[node].clone()
+    }
     pub fn term(&self) -> u64 {
         self.state.lock().unwrap().term
     }
@@ -262,6 +268,9 @@ impl Agreement for Handle {
             self.0.elect(usize::from(to.node().0) - 1);
             Ok(())
         })
+    }
+    fn avoid(&self, nodes: BTreeSet<NodeNumber>) {
+        self.0.avoided.lock().unwrap()[self.1] = nodes.into_iter().map(|node| node.0).collect();
     }
 }
 
@@ -400,7 +409,7 @@ impl Site {
             .map(|number| {
                 let watchers = (0..3).map(|_| watch::Sender::new(Leadership::default())).collect();
                 let state = Mutex::default();
-                Arc::new(FakeGroup { state, appliers: appliers.clone(), number, watchers })
+                Arc::new(FakeGroup { state, appliers: appliers.clone(), number, watchers, avoided: Mutex::default() })
             })
             .collect();
         let wires = Arc::new(Wires::default());

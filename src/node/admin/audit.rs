@@ -5,7 +5,10 @@ use crate::{
     audit::{self, Query, Record, Verifier},
     engine::PartitionId,
     node::{Node, rooms::Rooms},
-    ops::admin::{AdminError, AdminRequest},
+    ops::{
+        admin::{AdminError, AdminRequest},
+        metrics as names,
+    },
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -29,6 +32,10 @@ pub async fn verify(node: Arc<Node>, r: AdminRequest) -> Told {
         return Err(AdminError::bad_input("this site has no such partition"));
     }
     let ok = partitions.iter().all(|p| p["ok"] == true);
+    if only.is_none() {
+        metrics::gauge!(names::AUDIT_VERIFIED).set(node.world.clock.now().0 as f64 / 1000.0);
+        metrics::gauge!(names::AUDIT_CHAIN_OK).set(f64::from(u8::from(ok)));
+    }
     Ok(json!({"ok": ok, "partitions": partitions}))
 }
 

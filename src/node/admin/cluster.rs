@@ -86,7 +86,7 @@ pub async fn invite(node: Arc<Node>, r: AdminRequest) -> Told {
 
 async fn invitation(node: &Node, rooms: &Rooms, r: &AdminRequest, number: Option<u16>, minutes: u16) -> Told {
     let no_key = |why| {
-        let error = AdminError::of(&codes::CLI_MEMBERSHIP, "this node cannot invite", why);
+        let error = AdminError::of(&codes::CLI_NO_AUTHORITY, "this node cannot invite others", why);
         error.with_fix("run it on the node that holds the site's authority key (peer.ca_key)")
     };
     let ca = door::authority(node).map_err(no_key)?;
@@ -118,6 +118,7 @@ pub async fn drain(node: Arc<Node>, _: AdminRequest) -> Told {
     let rooms = rooms(&node)?;
     let Some(front) = node.front.get() else { return Err(fault("the listener is not open")) };
     front.set_draining(true);
+    rooms.engine.leave(true);
     let left = rooms.engine.hand_over_all().await;
     front.pause().await;
     Ok(json!({"number": node.settings.node.number, "draining": true, "still_leading": left}))

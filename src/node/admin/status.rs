@@ -2,7 +2,7 @@
 
 use super::{Told, fault, moment, rooms};
 use crate::{
-    engine::{SITE, Standing},
+    engine::{PartitionId, SITE, Standing},
     model::Environment,
     node::{
         Node, pki,
@@ -136,6 +136,7 @@ fn partitions(rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec<Value> {
             "snapshot": status.snapshot, "cut": status.cut, "voters": ids(true), "learners": ids(false),
             "lag": lags.values().max().copied().unwrap_or(0), "lags": lags,
             "quorum_age_ms": status.quorum_age_ms,
+            "stamps_ahead_ms": rooms.engine.stamps_ahead(PartitionId(status.group)),
         })
     };
     rooms.groups.iter().map(one).collect()
@@ -167,6 +168,12 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
         }
         if partition["lag"].as_u64().unwrap_or(0) > LAGGING {
             out.push(format!("a node is {} entries behind in partition {number}", partition["lag"]));
+        }
+        if let Some(millis) = partition["stamps_ahead_ms"].as_u64().filter(|millis| *millis > 0) {
+            let (seconds, code) = (millis / 1000, codes::STAMPS.code);
+            out.push(format!(
+                "time stands still in partition {number}: its stamps are {seconds} s ahead of the clocks ({code})"
+            ));
         }
     }
     let outbox = outbox(node, rooms, told);

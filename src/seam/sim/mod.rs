@@ -65,7 +65,11 @@ pub struct SimClock {
 impl SimClock {
     /// Shows `start` now.
     pub fn new(start: Millis) -> SimClock {
-        SimClock { started: tokio::time::Instant::now(), base: AtomicI64::new(start.0 as i64), drift: AtomicI64::new(0) }
+        SimClock {
+            started: tokio::time::Instant::now(),
+            base: AtomicI64::new(start.0 as i64),
+            drift: AtomicI64::new(0),
+        }
     }
 
     /// Jumps by so many milliseconds.

@@ -25,6 +25,7 @@
 //! | `timers` | expiry, reports, removal, sweeping |
 //! | `rows` | the records that are stored, their keys, and the helpers that keep indexes in step |
 //! | `answer`, `download`, `track`, `rich`, `lookup` | reply and view → response of version 1 or 2 |
+//! | `unread` | since when messages wait, for a metric |
 //! | `refusal` | every error of the specification, once |
 //!
 //! Invariants:
@@ -54,6 +55,7 @@ mod send;
 mod tests;
 mod timers;
 mod track;
+pub mod unread;
 pub mod wire;
 mod wire_test_mode;
 

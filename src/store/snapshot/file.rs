@@ -64,6 +64,11 @@ struct Part {
     sum: u32,
 }
 
+/// Whether the first bytes of a file are those of a snapshot of a newer release.
+pub fn is_newer(start: &[u8; 8]) -> bool {
+    start[..7] == MAGIC[..7] && start[7].is_ascii_alphanumeric() && start[7] > MAGIC[7]
+}
+
 /// Rows in key order.
 pub type Rows = Vec<(Bytes, Bytes)>;
 
@@ -182,6 +187,10 @@ impl Reader {
         }
         let start = read(&*file, 0, 12)?;
         let head_len = u32_at(&start, 8) as usize;
+        if start.first_chunk().is_some_and(is_newer) {
+            // No damage: who takes it for that would remove it.
+            return Err(StoreError::Io(format!("{} is of a newer release", path.display())));
+        }
         if &start[..8] != MAGIC || head_len > MAX_PART || head_len as u64 + 16 > bytes {
             return Err(damaged("header"));
         }

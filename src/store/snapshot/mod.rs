@@ -59,6 +59,27 @@ pub(super) fn folder(dir: &Path, partition: u16) -> PathBuf {
     dir.join("snapshots").join(format!("p{partition}"))
 }
 
+/// A snapshot under the store's folder `dir` that a newer release than this one wrote. Reads only.
+pub fn newer(fs: &dyn Fs, dir: &Path) -> std::io::Result<Option<PathBuf>> {
+    let all = dir.join("snapshots");
+    let partitions = if fs.exists(&all) { fs.list(&all)? } else { vec![] };
+    for partition in partitions.iter().filter(|name| name.starts_with('p')) {
+        let folder = all.join(partition);
+        for name in fs.list(&folder)?.iter().filter(|name| name.ends_with(".snap")) {
+            let (path, mut start) = (folder.join(name), [0; 8]);
+            let file = fs.open(&path, Open::Read)?;
+            // One that is too short is damaged, which is found elsewhere.
+            if file.len()? >= 8 {
+                file.read_at(0, &mut start)?;
+            }
+            if file::is_newer(&start) {
+                return Ok(Some(path));
+            }
+        }
+    }
+    Ok(None)
+}
+
 fn id(before: u64, after: u64) -> String {
     format!("s{before:020}-{after:020}")
 }

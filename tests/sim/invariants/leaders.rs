@@ -19,7 +19,8 @@ impl Leaders {
                 let known = *self.0.entry((group.number(), now.term)).or_insert(group.id());
                 if known != group.id() {
                     let (number, term) = (group.number(), now.term);
-                    site.trace.fail(format!("group {number} has two leaders in term {term}: {known} and {}", group.id()));
+                    site.trace
+                        .fail(format!("group {number} has two leaders in term {term}: {known} and {}", group.id()));
                     self.0.insert((number, term), group.id());
                 }
                 if now.leader.is_some_and(|leader| leader != group.id()) {

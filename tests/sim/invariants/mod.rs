@@ -64,11 +64,8 @@ pub async fn judge(site: &Site, known: &Known) {
             Err(e) => site.trace.fail(format!("partition {} cannot be read in the end: {e}", partition.0)),
         }
     }
-    let end = End {
-        counts,
-        answered: known.answered.lock().unwrap().clone(),
-        asked: known.asked.lock().unwrap().clone(),
-    };
+    let end =
+        End { counts, answered: known.answered.lock().unwrap().clone(), asked: known.asked.lock().unwrap().clone() };
     replicas::look(site);
     p1_answered::check(site, &end);
     p2_registers::check(site, known);

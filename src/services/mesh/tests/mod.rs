@@ -15,6 +15,7 @@ mod lookups;
 mod routing;
 mod sending;
 mod tracking;
+mod unread;
 
 use super::{
     Attempt, Body, BodyInfo, Mesh, MeshOptions, Reply, Response, Transfer,

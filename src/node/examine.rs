@@ -1,0 +1,171 @@
+//! What a node looks at before it opens or makes anything: whether its data, certificate and configuration are of one node,
+//! whether this program can read what is there, and whether it is the only process that runs as this node. An operator's
+//! mistake so ends in one clear line, with every byte as it was (P1, P7, P8).
+
+use super::{
+    NodeError,
+    identity::{FORMAT, Identity, IdentityError},
+    settle,
+};
+use crate::{
+    config::Settings,
+    log,
+    ops::codes,
+    peer::{Peers, TWIN_PATIENCE},
+    seam::{
+        fs::{Fs, blocking},
+        net::{Lane, Transport, kinds},
+    },
+    store,
+};
+use bytes::Bytes;
+use std::{
+    fs,
+    io::ErrorKind,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// How long a peer may take to say whether it hears another process: as long as a connection may take on a busy machine.
+/// One that refuses connections says so at once; only a machine that is gone holds up a start for so long.
+const ASK: Duration = Duration::from_secs(3);
+/// Between two rounds of asking, while a peer refuses.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Examines the data folder, reading only. `cluster` is the site that the certificate names.
+pub async fn data(settings: &Settings, cluster: &str, fs: &Arc<dyn Fs>) -> Result<(), NodeError> {
+    let folder = settings.node.data.clone();
+    let (uid, node, cluster) = (nix::unistd::geteuid().as_raw(), settings.node.number, cluster.to_owned());
+    blocking(fs, move |fs| {
+        usable(&folder, uid)?;
+        own(&folder, node, &cluster)?;
+        readable(&folder, fs)
+    })
+    .await
+}
+
+fn refused(code: &'static codes::Code, why: String) -> NodeError {
+    NodeError::Refused { code, why }
+}
+
+/// A folder that another user owns, or that cannot be written, is another's or on a broken disk; what this process made
+/// there would be in the owner's way.
+fn usable(data: &Path, uid: u32) -> Result<(), NodeError> {
+    let no = |why: String| Err(refused(&codes::DATA_ACCESS, why));
+    let mut paths = vec![data.to_owned()];
+    match fs::metadata(data) {
+        // It is made later, and closed to others.
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return no(format!("{}: {e}", data.display())),
+        Ok(meta) if !meta.is_dir() => return no(format!("{} is no folder", data.display())),
+        Ok(_) => {}
+    }
+    match fs::read_dir(data) {
+        Ok(entries) => paths.extend(entries.flatten().map(|entry| entry.path())),
+        Err(e) => return no(format!("{}: {e}", data.display())),
+    }
+    for path in paths {
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        if meta.uid() != uid && path.file_name().is_some_and(|name| name != "lost+found") {
+            let owner = meta.uid();
+            return no(format!("{} belongs to user {owner}, this process runs as user {uid}", path.display()));
+        }
+    }
+    use nix::unistd::{AccessFlags, access};
+    match access(data, AccessFlags::R_OK | AccessFlags::W_OK | AccessFlags::X_OK) {
+        Ok(()) => Ok(()),
+        Err(e) => no(format!("{} cannot be written: {}", data.display(), e.desc())),
+    }
+}
+
+/// Data of another node or site is left alone, whatever the reason it came here for.
+fn own(data: &Path, node: u16, cluster: &str) -> Result<(), NodeError> {
+    match Identity::read(data) {
+        Ok(Some(found)) if found.cluster != cluster || found.node != node => {
+            let path = Identity::path(data);
+            let why = format!(
+                "{} is of node {} of site {}, certificate and configuration say node {node} of site {cluster}",
+                path.display(),
+                found.node,
+                found.cluster
+            );
+            Err(refused(&codes::OTHER_NODES_DATA, why))
+        }
+        Err(IdentityError::Newer { path, format }) => {
+            let why = format!("{} has format {format}, this program reads up to {FORMAT}", path.display());
+            Err(refused(&codes::NEWER_DATA, why))
+        }
+        Err(e) => Err(e.into()),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// A file of a newer release is not taken for a damaged one: that would be set aside, or overwritten.
+fn readable(data: &Path, fs: &dyn Fs) -> Result<(), NodeError> {
+    let unread = |path: PathBuf| {
+        move |e: std::io::Error| refused(&codes::DATA_ACCESS, format!("{} cannot be read: {e}", path.display()))
+    };
+    let (log, store) = (data.join("log"), data.join("store"));
+    let in_log = log::newer(fs, &log).map_err(unread(log.clone()))?;
+    let in_store = store::newer(fs, &store).map_err(unread(store.clone()))?;
+    let found = in_log.or(in_store.map(|path| format!("{} is of a newer release", path.display())));
+    found.map_or(Ok(()), |found| Err(refused(&codes::NEWER_DATA, found)))
+}
+
+/// Asks the peers whether they hear another process as this node. One that was gone without a word is forgotten in
+/// seconds; peers that do not answer do not count.
+pub async fn alone(settings: &Settings, peers: &Peers) -> Result<(), NodeError> {
+    loop {
+        let asked = settle::peers(settings).into_iter();
+        let calls = asked.map(|(number, _)| peers.call(number, Lane::Ask, kinds::ROOM, Bytes::new(), ASK));
+        futures_util::future::join_all(calls).await;
+        match peers.twin() {
+            None => return Ok(()),
+            Some(_) => twin(settings, peers)?,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// An error where a peer refuses this process for good, because another one runs as this node.
+fn twin(settings: &Settings, peers: &Peers) -> Result<(), NodeError> {
+    match peers.twin().filter(|(_, refuses)| *refuses >= TWIN_PATIENCE) {
+        None => Ok(()),
+        Some((peer, _)) => {
+            let why = format!("node {peer} hears another process as node {}", settings.node.number);
+            Err(refused(&codes::TWIN, why))
+        }
+    }
+}
+
+/// Ends when another process has come to speak for this node, as when this machine was cut off and its copy started.
+pub async fn displaced(settings: &Settings, peers: &Peers) -> NodeError {
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        if let Err(e) = twin(settings, peers) {
+            return e;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seam::fs_real::RealFs;
+
+    #[test]
+    fn files_of_a_newer_release_are_told_and_none_is_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path();
+        assert!(readable(data, &RealFs).is_ok(), "a folder that was never used");
+        let snapshots = data.join("store/snapshots/p1");
+        fs::create_dir_all(&snapshots).unwrap();
+        fs::write(snapshots.join("s00000000000000000001-00000000000000000002.snap"), b"SPNSNAP2 and so on").unwrap();
+        let told = readable(data, &RealFs).unwrap_err().to_string();
+        assert!(told.contains("p1") && told.contains("newer"), "{told}");
+        fs::write(snapshots.join("s00000000000000000001-00000000000000000002.snap"), b"rotten").unwrap();
+        assert!(readable(data, &RealFs).is_ok(), "damage is mended, not refused");
+    }
+}

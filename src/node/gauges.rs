@@ -1,0 +1,71 @@
+//! What is measured of the node now and then, each time with bounded work (P6): since when the oldest message waits
+//! unread, and whether a changed setting waits for a restart.
+
+use super::{Node, rooms::Rooms};
+use crate::{
+    engine::{PartitionId, draft::Fault},
+    model::EpochMillis,
+    ops::metrics as names,
+    services::mesh::unread,
+};
+use std::{sync::Arc, time::Duration};
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(5);
+/// Mailboxes looked at in one step of the walk over the inboxes: some milliseconds.
+const MAILBOXES: usize = 256;
+/// Between two steps: 28,000 mailboxes in ten seconds.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Measures for as long as the node runs.
+pub async fn run(node: Arc<Node>) {
+    loop {
+        if let Some(rooms) = node.rooms.get() {
+            let since = oldest_unread(rooms).await;
+            let age = since.map_or(0, |at| node.world.clock.now().0.saturating_sub(at));
+            metrics::gauge!(names::MAILBOX_OLDEST_UNREAD_AGE).set(age as f64 / 1000.0);
+        }
+        if let Some(pending) = restart_pending(&node).await {
+            metrics::gauge!(names::RESTART_PENDING).set(f64::from(u8::from(pending)));
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// When the message was accepted that waits longest, of the partitions that this node leads: the worst of all nodes is
+/// the site's. What cannot be read now is found by whoever leads next.
+async fn oldest_unread(rooms: &Rooms) -> Option<EpochMillis> {
+    let mut oldest = None::<EpochMillis>;
+    for group in rooms.groups.iter().skip(1) {
+        let partition = PartitionId(group.number());
+        let mut from = None;
+        while group.leadership().borrow().leading {
+            let rows = rooms.engine.local(partition);
+            let step = tokio::task::spawn_blocking(move || unread::step(rows.as_ref(), from, MAILBOXES)).await;
+            let step = match step.unwrap_or_else(|e| Err(Fault::Other(e.to_string()))) {
+                Ok(step) => step,
+                Err(fault) => {
+                    tracing::debug!(event = "node.unread.unmeasured", partition = partition.0, %fault);
+                    break;
+                }
+            };
+            oldest = oldest.into_iter().chain(step.since).min();
+            from = step.next;
+            if from.is_none() {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    oldest
+}
+
+/// Whether the files say otherwise than the node runs with; `None` while they cannot be used.
+async fn restart_pending(node: &Arc<Node>) -> Option<bool> {
+    let node = node.clone();
+    let look = move || {
+        let told = &node.settings.told;
+        told.sources().read().ok().map(|layers| !told.differing(&layers).is_empty())
+    };
+    tokio::task::spawn_blocking(look).await.ok().flatten()
+}

@@ -12,7 +12,7 @@ SPINE := $(abspath $(TARGET))/$(TRIPLE)/release/spine
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: demo build test bench check static unit sim clients cluster tree
+.PHONY: demo build test bench check static unit sim clients cluster tree fuzz
 
 ## demo: builds and starts a three-node site on this machine; Ctrl-C stops it.  make demo ARGS="--nodes 5"
 demo: build
@@ -34,6 +34,7 @@ check: tree
 TESTS := $(filter-out cluster sim,$(sort $(basename $(notdir $(wildcard tests/*.rs))) \
 	$(notdir $(patsubst %/main.rs,%,$(wildcard tests/*/main.rs)))))
 unit:
+	@command -v openssl >/dev/null || apt-get install -y --no-install-recommends openssl
 	$(CARGO) test $(LOCKED) --lib --bins $(addprefix --test ,$(TESTS))
 	$(CARGO) test $(LOCKED) --doc
 
@@ -53,6 +54,11 @@ clients: build
 ## cluster: real processes killed, wiped, joined and replaced under load, judged by a history checker.
 cluster: build
 	SPINE_BIN=$(SPINE) $(CARGO) test $(LOCKED) --test cluster -- --nocapture --test-threads=1
+
+## fuzz: each parser under hostile input, with the corpora of fuzz/corpus.  make fuzz SECONDS=3600
+SECONDS ?= 60
+fuzz:
+	bash fuzz/run $(SECONDS)
 
 ## tree: what must never enter the build.
 tree:

@@ -10,6 +10,9 @@ pub mod config;
 pub mod consensus;
 pub mod edge;
 pub mod engine;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod log;
 pub mod model;
 pub mod node;

@@ -16,6 +16,7 @@ use std::{
 /// The rooms from top to bottom. A room may name rooms of a lower number only.
 const ROOMS: &[(&str, u8)] = &[
     ("main", 14),
+    ("fuzz", 14),
     ("cli", 13),
     ("node", 12),
     ("edge", 11),

@@ -10,6 +10,12 @@ mod record;
 mod search;
 mod verify;
 
+/// The room's parsers, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::{head::*, record::*};
+}
+
 pub use head::{Ca, Head, HeadError, Signer, head_key};
 pub use record::{Chain, HASH_LEN, Indexed, Record, index_keys, record_key};
 pub use search::{Page, Query, newest_of, search};

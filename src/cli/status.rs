@@ -39,6 +39,7 @@ fn screen(told: &Value) -> String {
         ("deliveries", deliveries(told)),
         ("clock", clock(told)),
         ("certificates", certificates(told)),
+        ("revocations", revocations(told)),
     ]);
     out.push('\n');
     out.push_str(&partitions(told));
@@ -93,6 +94,17 @@ fn certificates(told: &Value) -> String {
     soonest.map_or("-".into(), |c| {
         format!("first to run out: {} in {} days", output::text(c, "use"), output::text(c, "days_left"))
     })
+}
+
+fn revocations(told: &Value) -> String {
+    let t = |path: &str| output::text(told, path);
+    match told["revocations"]["state"].as_str().unwrap_or_default() {
+        "fresh" => format!("list good until {}", t("revocations.next_update")),
+        "stale" => format!("list OUT OF DATE, believed until {}", t("revocations.believed_until")),
+        "refusing" => format!("list OUT OF DATE, clients are refused since {}", t("revocations.believed_until")),
+        "unreadable" => "list cannot be read".into(),
+        _ => "no list".into(),
+    }
 }
 
 /// The table of partitions, shared with `cluster status`.

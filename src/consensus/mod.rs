@@ -31,3 +31,9 @@ pub use rejoin::{Rejoined, rejoin};
 
 #[cfg(test)]
 mod tests;
+
+/// The room's parsers, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::{refill::*, rejoin::*, repair::*, snapshot::*, types::*, wire::*};
+}

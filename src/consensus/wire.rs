@@ -133,9 +133,10 @@ impl AppendCall {
     }
 
     pub fn request(self) -> io::Result<AppendEntriesRequest<Types>> {
-        let first = self.previous.index + 1;
+        let before = self.previous.index;
         let entry = |(n, packed): (usize, Packed)| -> Result<Entry, Malformed> {
-            let at = log_id(first + n as u64, packed.term).ok_or(Malformed::Range(4))?;
+            let index = before.checked_add(1 + n as u64).ok_or(Malformed::Range(4))?;
+            let at = log_id(index, packed.term).ok_or(Malformed::Range(4))?;
             Ok(Entry { log_id: at, payload: payload(packed.content)? })
         };
         let entries: Result<Vec<_>, _> = self.entries.into_iter().enumerate().map(entry).collect();
@@ -302,6 +303,9 @@ mod tests {
     fn broken_calls_are_refused() {
         assert_eq!(addressee(&Bytes::new()), None);
         assert_eq!(addressee(&Bytes::from_static(&[1, 0xff])), None);
+        let last = PositionRecord { index: u64::MAX, term: 1, ..Default::default() };
+        let behind = AppendCall { previous: last, entries: vec![Packed::default()], ..Default::default() };
+        assert!(behind.request().is_err(), "nothing follows the last index that can be counted");
         let odd = AppendAnswer { result: 9, ..Default::default() };
         assert!(odd.response().is_err());
     }

@@ -9,8 +9,11 @@ use flate2::{Compression, write::GzEncoder, write::MultiGzDecoder};
 use std::io::{self, Write};
 use tokio::sync::mpsc;
 
-/// Compressed bytes inflated at a time: gzip grows data at most some thousandfold, so 1 KiB becomes 1 MiB.
+/// Compressed bytes inflated at a time: gzip grows data at most some thousandfold, so 1 KiB becomes 1 MiB at the very most.
 const INFLATE_AT_ONCE: usize = 1 << 10;
+/// The same where the data turns out dense: 64 KiB. A thousand clients that ask for a bomb and do not read must not hold
+/// a MiB for each step.
+const INFLATE_DENSE: usize = 1 << 6;
 /// Plain bytes zipped at a time: a fraction of a millisecond, after which other requests get their turn.
 const ZIP_AT_ONCE: usize = 32 << 10;
 /// What is ready is sent in pieces of at least this, so that each is worth a write.
@@ -33,16 +36,23 @@ pub fn inflated(first: Bytes, mut rest: Pieces) -> Pieces {
     let (out, inflated) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let mut decoder = MultiGzDecoder::new(Vec::new());
+        let mut step = INFLATE_AT_ONCE;
         let mut next = Some(Ok(first));
         while let Some(piece) = next {
             let piece = match piece {
                 Ok(piece) => piece,
                 Err(e) => return drop(out.send(Err(e)).await),
             };
-            for part in piece.chunks(INFLATE_AT_ONCE) {
+            let mut piece = piece.as_ref();
+            while !piece.is_empty() {
+                let (part, later) = piece.split_at(step.min(piece.len()));
+                let before = decoder.get_ref().len();
                 if let Err(e) = decoder.write_all(part) {
                     return drop(out.send(Err(e)).await);
                 }
+                let dense = decoder.get_ref().len() - before > WORTH_SENDING / 2;
+                step = if dense { INFLATE_DENSE } else { INFLATE_AT_ONCE.min(step * 2) };
+                piece = later;
                 if !ready(decoder.get_mut(), &out).await {
                     return;
                 }

@@ -11,6 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -45,6 +46,18 @@ pub async fn serve(
     phases: watch::Receiver<Phase>,
 ) {
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    speak(edge, stream, h2, peer, place, phases).await;
+}
+
+/// HTTP over any stream, once it is known who is at its other end.
+pub async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    edge: Arc<Edge>,
+    stream: S,
+    h2: bool,
+    peer: Peer,
+    place: Place,
+    phases: watch::Receiver<Phase>,
+) {
     let active = Arc::<Active>::default();
     let io = TokioIo::new(Paced::new(stream, active.clone(), &edge.options, !h2));
     let conn = Arc::new(Conn { edge, peer, place, active, opened: Instant::now(), phases: phases.clone() });
@@ -55,9 +68,11 @@ pub async fn serve(
     }
 }
 
-type Io = TokioIo<Paced<TlsStream<TcpStream>>>;
-
-async fn serve_http1(conn: Arc<Conn>, io: Io, mut phases: watch::Receiver<Phase>) -> hyper::Result<()> {
+async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    conn: Arc<Conn>,
+    io: TokioIo<Paced<S>>,
+    mut phases: watch::Receiver<Phase>,
+) -> hyper::Result<()> {
     let options = &conn.edge.options;
     let mut builder = http1::Builder::new();
     builder
@@ -76,7 +91,11 @@ async fn serve_http1(conn: Arc<Conn>, io: Io, mut phases: watch::Receiver<Phase>
     connection.await
 }
 
-async fn serve_http2(conn: Arc<Conn>, io: Io, mut phases: watch::Receiver<Phase>) -> hyper::Result<()> {
+async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    conn: Arc<Conn>,
+    io: TokioIo<Paced<S>>,
+    mut phases: watch::Receiver<Phase>,
+) -> hyper::Result<()> {
     let options = &conn.edge.options;
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder

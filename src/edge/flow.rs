@@ -7,6 +7,7 @@
 use super::body::{self, Reader};
 use super::connection::Conn;
 use super::payload::{Held, Payload};
+use super::peer::Judgement;
 use super::problem::Refusal;
 use super::problem::kind_of;
 use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
@@ -72,8 +73,10 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
 /// Certificate, share, form, permit: all that can be said without the body.
 fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Permit, Held), Refusal> {
     let edge = &conn.edge;
-    if !conn.peer.still_good(&edge.tls.current(), edge.clock.now().0) {
-        return Err(Refusal::new(&codes::CERTIFICATE_REFUSED));
+    match conn.peer.judge(&edge.tls.current(), edge.clock.now().0) {
+        Judgement::Good => {}
+        Judgement::Refused => return Err(Refusal::new(&codes::CERTIFICATE_REFUSED)),
+        Judgement::Unknown => return Err(Refusal::new(&codes::REVOCATIONS_STALE)),
     }
     let tenant = &conn.place.0;
     let limited = |wait| {

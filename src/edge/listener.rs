@@ -155,7 +155,7 @@ async fn shake(
     outcome(if resumed { "resumed" } else { "full" });
     metrics::histogram!(TLS_HANDSHAKE_DURATION, "listener" => LABEL).record(begun.elapsed());
     let peer = Peer::new(tls.peer_certificates()?, address)?;
-    let Some(place) = edge.tenants.join(peer.hash, &edge.options) else {
+    let Some(place) = edge.place(&peer) else {
         metrics::counter!(CONNECTIONS_REFUSED, "listener" => LABEL).increment(1);
         tracing::info!(
             event = "edge.connections.full",

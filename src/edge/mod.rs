@@ -3,7 +3,7 @@
 //! | file | duty |
 //! |---|---|
 //! | `listener` | accepts, bounds, shakes hands, drains |
-//! | `tls` | certificates and revocation lists, exchanged under load |
+//! | `tls` `revocation` | certificates and revocation lists, exchanged under load; how long a list is believed |
 //! | `connection` | one connection as HTTP/1.1 or 2 |
 //! | `pace` | gives up on slow clients |
 //! | `peer` `tenant` | who is there; its share of the node |
@@ -34,6 +34,7 @@ pub mod peer;
 pub mod problem;
 pub mod protocol;
 pub mod render;
+pub mod revocation;
 pub mod tenant;
 pub mod tls;
 
@@ -119,6 +120,11 @@ impl Edge {
     /// Open connections, handshakes included.
     pub fn connections(&self) -> usize {
         self.open.load(Relaxed)
+    }
+
+    /// A place for one more connection of this system; `None` where it has as many as it may.
+    pub fn place(&self, peer: &peer::Peer) -> Option<tenant::Place> {
+        self.tenants.join(peer.hash, &self.options)
     }
 
     /// A number for one request, unique over the site but for a chance of 2^-64 each: a random start, counted on and

@@ -4,9 +4,13 @@
 use super::tenant::CertificateHash;
 use super::tls::Loaded;
 use crate::access::caller::Caller;
+use rustls::CertificateError;
 use rustls_pki_types::CertificateDer;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// A client certificate as one connection proved it.
 pub struct Peer {
@@ -18,6 +22,17 @@ pub struct Peer {
     not_after: u64,
     /// [`Loaded::generation`] under which the chain was last found good.
     verified: AtomicU64,
+    /// Unix milliseconds up to which the revocation lists of then are believed.
+    believed_until: AtomicU64,
+}
+
+/// What is thought of a certificate now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    Good,
+    Refused,
+    /// Its authority's revocation list is too old to say.
+    Unknown,
 }
 
 impl Peer {
@@ -42,25 +57,29 @@ impl Peer {
             chain: chain.iter().map(|c| c.clone().into_owned()).collect(),
             not_after: u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0).saturating_mul(1000),
             verified: AtomicU64::new(0),
+            believed_until: AtomicU64::new(0),
         })
     }
 
     /// Is the certificate still good? Checked whole once per connection and per reload of authorities and revocation
     /// lists; a resumed session brings a certificate that this handshake did not check.
-    pub fn still_good(&self, loaded: &Loaded, now_ms: u64) -> bool {
+    pub fn judge(&self, loaded: &Loaded, now_ms: u64) -> Judgement {
         if now_ms > self.not_after {
-            return false;
+            return Judgement::Refused;
         }
-        if self.verified.load(Relaxed) == loaded.generation {
-            return true;
-        }
-        match loaded.verify(&self.chain, now_ms) {
-            Ok(()) => {
-                self.verified.store(loaded.generation, Relaxed);
-                true
+        if self.verified.load(Acquire) != loaded.generation {
+            match loaded.verify(&self.chain, now_ms) {
+                Ok(believed_until) => {
+                    self.believed_until.store(believed_until, Relaxed);
+                    self.verified.store(loaded.generation, Release);
+                }
+                Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredRevocationListContext { .. })) => {
+                    return Judgement::Unknown;
+                }
+                Err(_) => return Judgement::Refused,
             }
-            Err(_) => false,
         }
+        if now_ms > self.believed_until.load(Relaxed) { Judgement::Unknown } else { Judgement::Good }
     }
 
     pub fn certificate(&self) -> &str {

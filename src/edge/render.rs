@@ -69,7 +69,7 @@ pub fn refuse(exchange: &dyn Exchange, refusal: &Refusal, interaction: &'static 
     if let Some(seconds) = refusal.retry_after {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if refusal.code.code == codes::CERTIFICATE_REFUSED.code {
+    if [codes::CERTIFICATE_REFUSED.code, codes::REVOCATIONS_STALE.code].contains(&refusal.code.code) {
         response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

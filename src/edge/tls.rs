@@ -1,14 +1,15 @@
 //! The suppliers' TLS: which certificates we show, which we take, and how both are exchanged under load (P5).
 //!
 //! TLS 1.2 with ECDHE and AEAD, and 1.3; a client certificate is required and checked against our authorities and
-//! their revocation lists. Files are read into a fresh configuration, which each new handshake picks up; files that
+//! their revocation lists, which must not be older than they may be (`revocation`). Files are read into a fresh configuration, which each new handshake picks up; files that
 //! cannot be used leave the old configuration serving. A fresh configuration has fresh ticket keys, so that a session
 //! of a revoked certificate does not resume; connections that were open check themselves again ([`Loaded::verify`]).
 
+use super::revocation::{Dated, Lists};
 use crate::ops::metrics::{CERTIFICATE_EXPIRY, CRL_NEXT_UPDATE, RELOAD_SUCCESS, RELOAD_TIME};
 use crate::seam::clock::Clock;
 use arc_swap::ArcSwap;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::server::danger::ClientCertVerifier as _;
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto::aws_lc_rs as provider};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime, pem::PemObject};
@@ -27,8 +28,11 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Authorities of clients.
     pub client_authorities: Vec<PathBuf>,
-    /// Revocation lists of those authorities. A file that does not exist counts as no list.
+    /// Revocation lists of those authorities. A file that is named must be there: one that went missing would let the
+    /// revoked in again.
     pub revocations: Vec<PathBuf>,
+    /// How long a list is believed behind the date at which the next one was due.
+    pub revocation_grace: Duration,
 }
 
 /// Why files cannot be used. For the operator.
@@ -40,6 +44,8 @@ pub enum TlsError {
     Pem(PathBuf, String),
     #[error("{0}: no certificate in it")]
     Empty(PathBuf),
+    #[error("{0}: no revocation list in it")]
+    NoList(PathBuf),
     #[error("certificate and key: {0}")]
     Key(rustls::Error),
     #[error("client authorities: {0}")]
@@ -51,17 +57,17 @@ pub struct Loaded {
     pub config: Arc<ServerConfig>,
     /// Rises with each reload; a connection remembers under which it was last verified.
     pub generation: u64,
-    verifier: Arc<dyn ClientCertVerifier>,
+    verifier: Arc<Dated>,
     certificate_expiry: i64,
-    next_update: Option<i64>,
 }
 
 impl Loaded {
-    /// Checks a client's chain as of now: signature chain, dates, revocation.
-    pub fn verify(&self, chain: &[CertificateDer<'_>], now_ms: u64) -> Result<(), rustls::Error> {
+    /// Checks a client's chain as of now: signature chain, dates, revocation. Says until when, in Unix milliseconds, its
+    /// authorities' revocation lists are believed.
+    pub fn verify(&self, chain: &[CertificateDer<'_>], now_ms: u64) -> Result<u64, rustls::Error> {
         let [leaf, rest @ ..] = chain else { return Err(rustls::Error::NoCertificatesPresented) };
         let now = UnixTime::since_unix_epoch(Duration::from_millis(now_ms));
-        self.verifier.verify_client_cert(leaf, rest, now).map(|_| ())
+        self.verifier.verify_client_cert(leaf, rest, now).map(|_| self.verifier.lists.believed_until(chain))
     }
 }
 
@@ -107,8 +113,12 @@ impl Tls {
         let loaded = self.current.load();
         let now = self.clock.now().0 as f64 / 1000.0;
         metrics::gauge!(CERTIFICATE_EXPIRY, "use" => "suppliers").set(loaded.certificate_expiry as f64);
-        if let Some(next) = loaded.next_update {
+        if let Some(next) = loaded.verifier.lists.next_update() {
             metrics::gauge!(CRL_NEXT_UPDATE).set(next as f64);
+            if (next as f64) < now {
+                tracing::warn!(event = "tls.revocations.stale", grace = ?self.files.revocation_grace,
+                    "a revocation list is past its date; clients of its authority are refused when its grace is over");
+            }
         }
         metrics::gauge!(RELOAD_SUCCESS).set(f64::from(u8::from(taken)));
         metrics::gauge!(RELOAD_TIME).set(now);
@@ -129,32 +139,29 @@ fn load(files: &TlsFiles, generation: u64) -> Result<Loaded, TlsError> {
             roots.add(authority).map_err(|e| TlsError::Authorities(format!("{}: {e}", file.display())))?;
         }
     }
-    let mut lists = vec![];
-    for file in files.revocations.iter().filter(|f| f.exists()) {
-        for list in CertificateRevocationListDer::pem_slice_iter(&read(file)?) {
-            lists.push(list.map_err(|e| TlsError::Pem(file.clone(), e.to_string()))?);
-        }
-    }
-    let next_update = lists.iter().filter_map(|l| next_update(l)).min();
+    let (lists, dates) = revocations(files)?;
     let certificate_expiry = chain.first().map(|c| expiry(c)).unwrap_or_default();
-    // An authority without a list is taken at its word; one with a list refuses what the list names. A stale list
-    // goes on holding what it holds, and a metric and an alert say that it is stale.
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider::default_provider().into())
+    // An authority without a list is taken at its word; one with a list refuses what the list names, and everyone once
+    // the list is past its date and its grace. The library's own check of that date knows no grace.
+    let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider::default_provider().into())
         .with_crls(lists)
         .allow_unknown_revocation_status()
         .build()
         .map_err(|e| TlsError::Authorities(e.to_string()))?;
+    let verifier = Arc::new(Dated { inner, lists: dates });
     let mut config = ServerConfig::builder_with_provider(provider::default_provider().into())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(TlsError::Key)?
         .with_client_cert_verifier(verifier.clone())
         .with_single_cert(chain, key)
         .map_err(TlsError::Key)?;
+    // Our order of suites, strongest first, whatever a client would rather have.
+    config.ignore_client_order = true;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Sessions live in tickets that the client keeps: memory here does not grow with clients.
     config.ticketer = provider::Ticketer::new().map_err(TlsError::Key)?;
     config.send_tls13_tickets = 1;
-    Ok(Loaded { config: Arc::new(config), generation, verifier, certificate_expiry, next_update })
+    Ok(Loaded { config: Arc::new(config), generation, verifier, certificate_expiry })
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
@@ -177,9 +184,20 @@ fn expiry(certificate: &CertificateDer<'_>) -> i64 {
     x509_parser::parse_x509_certificate(certificate).map(|(_, c)| c.validity().not_after.timestamp()).unwrap_or(0)
 }
 
-fn next_update(list: &CertificateRevocationListDer<'_>) -> Option<i64> {
-    let (_, list) = x509_parser::parse_x509_crl(list).ok()?;
-    list.next_update().map(|t| t.timestamp())
+fn revocations(files: &TlsFiles) -> Result<(Vec<CertificateRevocationListDer<'static>>, Lists), TlsError> {
+    let (mut lists, mut dates) = (vec![], Lists::new(files.revocation_grace));
+    for file in &files.revocations {
+        let before = lists.len();
+        for list in CertificateRevocationListDer::pem_slice_iter(&read(file)?) {
+            let list = list.map_err(|e| TlsError::Pem(file.clone(), e.to_string()))?;
+            dates.add(&list).map_err(|why| TlsError::Pem(file.clone(), why))?;
+            lists.push(list);
+        }
+        if lists.len() == before {
+            return Err(TlsError::NoList(file.clone()));
+        }
+    }
+    Ok((lists, dates))
 }
 
 /// How a failed handshake is counted; the set is closed (`ops::metrics`).

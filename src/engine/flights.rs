@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot};
 
 /// Why the leader's queue gives no outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Setback {
+pub enum Setback {
     /// This node does not lead, or no longer; nothing was done.
     NotLeader,
     Unavailable(Unavailable),

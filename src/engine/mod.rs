@@ -137,3 +137,9 @@ impl Unavailable {
 
 #[cfg(test)]
 pub(crate) mod tests;
+
+/// The room's parsers, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::{entry::*, errand::*, frames::*, rows::*, space::*};
+}

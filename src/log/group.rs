@@ -258,6 +258,21 @@ impl Group {
         }
     }
 
+    /// How many entries a checkpoint tells of that were not read.
+    pub fn lost_by(known: Option<&Group>, mark: &GroupMark) -> u64 {
+        let Some(last) = &mark.last else { return 0 };
+        let end = last.index.saturating_add(1);
+        match known.filter(|g| !g.slots.is_empty()) {
+            None => end.saturating_sub(mark.first),
+            Some(held) => {
+                let purged = mark.purged.as_ref().map_or(0, |p| p.index.saturating_add(1));
+                // What is purged first may leave nothing: then all is to be made up.
+                let from = if purged >= held.range().end { purged } else { held.range().end };
+                held.first.saturating_sub(mark.first) + end.saturating_sub(from)
+            }
+        }
+    }
+
     /// A checkpoint read at start: what it says holds, whatever was or was not read before.
     pub fn replay_mark(&mut self, mark: &GroupMark) {
         self.vote = mark.vote.clone();

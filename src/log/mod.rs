@@ -19,6 +19,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+/// The room's parsers, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::{format::*, recover::*};
+}
+
 use crate::seam::{
     World,
     fs::{Fs, blocking},

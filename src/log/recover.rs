@@ -21,7 +21,8 @@ pub struct Opened {
     pub groups: BTreeMap<GroupId, Group>,
     /// Segments in use, in order. The last is written on.
     pub used: Vec<Segment>,
-    /// Where to write on in the last segment; `None` in a new log.
+    /// Where to write on in the last segment, and up to where remains of a torn write are to be wiped; `None` in a new log.
+    /// Nothing is wiped here: a torn record may be the proof that one before it, which is damaged, was durable once.
     pub tail: Option<Tail>,
     pub dir: Arc<Dir>,
     pub damage: Vec<Damage>,
@@ -195,13 +196,6 @@ fn read_all(replay: &mut Replay, used: &[Found]) -> Result<Option<Tail>, LogErro
         let chain = header.map(|h| h.chain).or(tail.map(|t| t.chain));
         let mut window = Window::new(f.segment.file.as_ref(), f.segment.bytes);
         tail = Some(replay.segment(&mut window, sequence, chain, end)?);
-    }
-    if let (Some(tail), Some(last)) = (&tail, used.last())
-        && tail.wipe_to > tail.offset
-    {
-        // Remains of a torn write must not line up with what is written next.
-        last.segment.file.write_at(tail.offset, &vec![0; (tail.wipe_to - tail.offset) as usize])?;
-        last.segment.file.sync()?;
     }
     Ok(tail)
 }

@@ -20,6 +20,11 @@ use std::{collections::BTreeMap, io};
 const WINDOW: usize = 1 << 20;
 /// Lost records of an unknown number.
 const MANY: u64 = 1 << 40;
+/// Entries that may be missing in one stretch: what a lost segment can have held, and some. More than that is no log of
+/// ours, and would only fill memory (P6).
+const MOST_LOST: u64 = 1 << 20;
+/// No log gets here: at a million entries a second it takes a hundred thousand years.
+const LAST_INDEX: u64 = 1 << 62;
 
 /// What is known about where a segment's records end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +187,11 @@ impl Replay {
 
     fn apply(&mut self, segment: u32, offset: u64, head: &Head, payload: Option<Bytes>) -> Result<(), LogError> {
         let Some(kind) = Kind::of(head.kind) else { return Err(LogError::Newer(u32::from(head.kind))) };
+        let lost = LogError::StateLost { segment, offset };
+        let next = self.groups.get(&head.group).and_then(Group::next);
+        if head.index > LAST_INDEX || (kind == Kind::Entry && next.is_some_and(|n| head.index > n + MOST_LOST)) {
+            return Err(lost);
+        }
         let mark =
             Mark { index: head.index, term: head.term, leader: head.leader, chain: head.chain, ..Mark::default() };
         let place = match &payload {
@@ -212,12 +222,22 @@ impl Replay {
             (Kind::Vote, Some(vote)) => self.groups.entry(group()).or_default().vote = Some(vote),
             (Kind::Committed, Some(at)) => self.groups.entry(group()).or_default().committed = Some(at),
             (Kind::Checkpoint, Some(payload)) => match Checkpoint::decode(&payload) {
-                Ok(checkpoint) => self.checkpoint(checkpoint),
+                Ok(checkpoint) if self.believable(&checkpoint) => self.checkpoint(checkpoint),
+                Ok(_) => return Err(lost),
                 Err(e) => return Err(io::Error::new(io::ErrorKind::InvalidData, e.to_string()).into()),
             },
             (Kind::Fill | Kind::Vote | Kind::Committed | Kind::Checkpoint, None) => {}
         }
         Ok(())
+    }
+
+    /// Whether a checkpoint's places can be those of a log, and do not leave more missing than a log can lose.
+    fn believable(&self, checkpoint: &Checkpoint) -> bool {
+        checkpoint.groups.iter().all(|mark| {
+            let places = mark.purged.iter().chain(&mark.last).map(|m| m.index).chain([mark.first]);
+            let known = self.groups.get(&mark.group);
+            places.max().is_none_or(|index| index <= LAST_INDEX) && Group::lost_by(known, mark) <= MOST_LOST
+        })
     }
 
     fn checkpoint(&mut self, checkpoint: Checkpoint) {
@@ -301,5 +321,37 @@ impl<'a> Window<'a> {
             return Ok(None);
         }
         Ok(Some(if keep { Bytes::copy_from_slice(bytes) } else { Bytes::new() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::format::GroupMark;
+
+    fn read(records: &[(Kind, u64, Bytes)]) -> Result<(), LogError> {
+        let mut replay = Replay::new(1);
+        records.iter().try_for_each(|(kind, index, payload)| {
+            let head = Head { kind: *kind as u8, group: 1, index: *index, term: 1, ..Head::default() };
+            replay.apply(1, HEADER_BYTES, &head, Some(payload.clone()))
+        })
+    }
+
+    #[test]
+    fn places_that_no_log_of_ours_has_are_refused_and_not_filled_up() {
+        let entry = |index| (Kind::Entry, index, Bytes::new());
+        assert!(read(&[entry(1), entry(1000)]).is_ok());
+        assert!(matches!(read(&[entry(1), entry(MOST_LOST + 9)]), Err(LogError::StateLost { .. })));
+        assert!(matches!(read(&[entry(u64::MAX)]), Err(LogError::StateLost { .. })));
+        assert!(matches!(read(&[(Kind::Purge, u64::MAX, Bytes::new())]), Err(LogError::StateLost { .. })));
+        let checkpoint = |first, last| {
+            let last = Some(Mark { index: last, term: 1, ..Mark::default() });
+            let groups = vec![GroupMark { group: 1, first, last, ..GroupMark::default() }];
+            (Kind::Checkpoint, 0, Checkpoint { groups, ..Checkpoint::default() }.encode())
+        };
+        assert!(read(&[checkpoint(7, 900)]).is_ok());
+        assert!(read(&[entry(5), checkpoint(5, 900)]).is_ok());
+        assert!(matches!(read(&[checkpoint(7, MOST_LOST + 9)]), Err(LogError::StateLost { .. })));
+        assert!(matches!(read(&[entry(9), checkpoint(9, u64::MAX)]), Err(LogError::StateLost { .. })));
     }
 }

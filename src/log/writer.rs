@@ -9,6 +9,7 @@ use super::{
     group::Place,
     ledger::Ledger,
     recover::Opened,
+    replay::Tail,
     segment::Segment,
     shared::{Done, EntryOp, Item, Op, Shared, State},
 };
@@ -74,7 +75,7 @@ pub(super) struct Writer {
 
 /// Starts the writer of a log just opened: on return its first checkpoint is durable.
 pub fn start(opened: Opened, options: LogOptions, fs: Arc<dyn Fs>) -> io::Result<Arc<Shared>> {
-    let Opened { epoch, groups, used, tail, dir, damage: _ } = opened;
+    let Opened { epoch, groups, used, tail, dir, damage } = opened;
     let ledger = Ledger::of(&groups);
     let begun = match (used.last(), tail) {
         (Some(active), Some(tail)) => Some((active.clone(), tail)),
@@ -107,7 +108,14 @@ pub fn start(opened: Opened, options: LogOptions, fs: Arc<dyn Fs>) -> io::Result
             writer.base = tail.offset - tail.offset % PAGE;
             writer.buffer.resize((tail.offset - writer.base) as usize, 0);
             active.file.read_at(writer.base, &mut writer.buffer)?;
-            writer.checkpoint()?;
+            if tail.wipe_to > tail.offset && !damage.is_empty() {
+                // What is torn may prove that a damaged record before it was durable once. It stays until the next
+                // segment's header proves the same: a crash in between must not turn damage into the end of the log.
+                writer.roll(0)?;
+            } else {
+                wipe(&active, &tail)?;
+                writer.checkpoint()?;
+            }
         }
         None => {
             let first = writer.active.clone();
@@ -129,6 +137,15 @@ pub fn start(opened: Opened, options: LogOptions, fs: Arc<dyn Fs>) -> io::Result
         std::thread::Builder::new().name("spine-log".into()).spawn(move || writer.run_thread())?;
     }
     Ok(shared)
+}
+
+/// Clears the remains of a torn write, which must not line up with what is written next.
+fn wipe(active: &Segment, tail: &Tail) -> io::Result<()> {
+    if tail.wipe_to <= tail.offset {
+        return Ok(());
+    }
+    active.file.write_at(tail.offset, &vec![0; (tail.wipe_to - tail.offset) as usize])?;
+    active.file.sync()
 }
 
 impl Writer {

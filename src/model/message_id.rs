@@ -28,7 +28,8 @@ impl MessageId {
     /// Reads an id in any case. `None` where the text cannot be an id of this site.
     pub fn parse(text: &str) -> Option<Self> {
         let (digits, hex) = text.split_once('_')?;
-        if digits.len() != 20 || hex.len() != 6 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let decimal = digits.bytes().all(|b| b.is_ascii_digit());
+        if digits.len() != 20 || !decimal || hex.len() != 6 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
         let millis = time::parse_compact(digits.get(..14)?)?;
@@ -89,9 +90,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_an_id_is_not_one() {
-        for text in
-            ["", "20221122005933579041", "2022112200593357904_ABCDEF", "20221322005933579041_ABCDEF", "X_ABCDEF"]
-        {
+        for text in [
+            "",
+            "20221122005933579041",
+            "2022112200593357904_ABCDEF",
+            "20221322005933579041_ABCDEF",
+            "20221122005933+79041_ABCDEF",
+            "X_ABCDEF",
+        ] {
             assert_eq!(MessageId::parse(text), None, "{text}");
         }
     }

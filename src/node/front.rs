@@ -125,6 +125,7 @@ fn files(settings: &Settings) -> TlsFiles {
         key: settings.supplier.key.clone(),
         client_authorities: vec![settings.supplier.ca.clone()],
         revocations: settings.supplier.crl.clone().into_iter().collect(),
+        revocation_grace: settings.supplier.crl_grace,
     }
 }
 

@@ -31,6 +31,12 @@ mod signer;
 pub mod token;
 mod watch;
 
+/// The room's parsers, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::{door::*, report::*};
+}
+
 use crate::{
     config::Settings,
     ops::{self, health::Health, systemd::Notify},

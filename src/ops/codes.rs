@@ -143,6 +143,9 @@ codes! {
     BODY_UNAVAILABLE = "SPN-1018" Busy, "The stored body cannot be read now",
         "No reachable node holds an intact copy at this moment.",
         "Repeat after Retry-After.";
+    REVOCATIONS_STALE = "SPN-1019" Busy, "Client certificates cannot be checked now",
+        "The revocation list of the certificate's authority is older than this site may believe. Nothing was done.",
+        "Repeat after Retry-After; on the site, put a fresh list where supplier.crl says.";
     ADMIN_NO_ROUTE = "SPN-2001" NotFound, "The node does not know this operation",
         "The command line and the running node are of different releases.",
         "Compare `spine --version` with `spine status`, and restart the older one.";

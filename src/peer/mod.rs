@@ -211,3 +211,9 @@ fn prepare(socket: &tokio::net::TcpStream) -> io::Result<()> {
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+
+/// The room's parsers, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::frame::*;
+}

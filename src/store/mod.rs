@@ -107,3 +107,9 @@ mod real_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+
+/// The room's parsers, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::{block::*, snapshot::file::*};
+}

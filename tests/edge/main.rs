@@ -3,10 +3,15 @@
 //! A small protocol and a backend in memory stand behind the edge here, so that each test says exactly what the site
 //! does; the services' own routes are attacked in `mesh.rs`.
 
+mod bombs;
 mod certificates;
 mod drain;
 mod hostile;
+mod idle;
 mod mesh;
+mod refusals;
 mod requests;
+mod revocations;
 mod slow;
+mod smuggling;
 mod support;

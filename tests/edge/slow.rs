@@ -5,7 +5,6 @@ use crate::support::trial::Memory;
 use crate::support::{Client, Server};
 use rustls::version::TLS13;
 use spine::edge::options::Options;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -153,33 +152,4 @@ async fn connections_are_bounded_in_all_and_for_each_system() {
         open.push(client);
     }
     assert!(Client::with(&server, theirs).await.is_err(), "a seventh connection of the listener");
-}
-
-/// Resident memory of this process, which holds both ends.
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_idle_connections_cost_bounded_memory() {
-    const CONNECTIONS: usize = 2_000;
-    let server =
-        Server::start(Options { max_handshakes: 64, max_connections_per_system: 3_000, ..Options::default() }).await;
-    let tls = Arc::new(config(&server, Some(&server.approved), &[&TLS13]));
-    let before = resident();
-    let mut open = Vec::with_capacity(CONNECTIONS);
-    while open.len() < CONNECTIONS {
-        let some = (0..50).map(|_| Client::with(&server, tls.as_ref().clone()));
-        for client in futures_util::future::join_all(some).await {
-            open.push(client.unwrap());
-        }
-    }
-    for client in open.iter_mut().step_by(100) {
-        assert_eq!(client.get("/open").await.status, 200);
-    }
-    let each = resident().saturating_sub(before) / CONNECTIONS as u64;
-    println!("{each} bytes for both ends of an idle connection");
-    assert!(each < 150 << 10, "{each} bytes for both ends of an idle connection");
-    assert_eq!(Client::connect(&server).await.post("/write", "", b"x").await.status, 202);
 }

@@ -3,6 +3,7 @@
 use super::Finding;
 use crate::{
     config::{Settings, units},
+    edge::revocation::{Lists, State},
     node::{identity, pki},
 };
 use std::{
@@ -120,7 +121,33 @@ fn certificates(settings: &Settings) -> Vec<Finding> {
         ("peer authority", &settings.peer.ca),
         ("peer certificate", &settings.peer.cert),
     ];
-    files.into_iter().map(|(check, path)| certificate(check, path)).collect()
+    let mut out: Vec<Finding> = files.into_iter().map(|(check, path)| certificate(check, path)).collect();
+    out.extend(settings.supplier.crl.as_deref().map(|path| revocations(path, settings.supplier.crl_grace)));
+    out
+}
+
+fn revocations(path: &Path, grace: Duration) -> Finding {
+    let check = "revocation list";
+    let fix = format!("put a fresh list at {}; the node takes it up by itself", path.display());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let told = fs::read(path).map_err(|e| e.to_string()).and_then(|pem| Lists::examine(&pem, grace, now));
+    match told {
+        Err(e) => Finding::fail(check, format!("{}: {e}", path.display()), fix),
+        Ok(told) => {
+            let days = |to: u64| to.abs_diff(now) / 86_400;
+            match told.state {
+                State::Refusing => {
+                    let found = format!("out of date for {} days: its clients are refused", days(told.next_update));
+                    Finding::fail(check, found, fix)
+                }
+                State::Stale => {
+                    let found = format!("out of date; its clients are refused in {} days", days(told.believed_until));
+                    Finding::warn(check, found, fix)
+                }
+                State::Fresh => Finding::ok(check, format!("{} days left", days(told.next_update))),
+            }
+        }
+    }
 }
 
 fn certificate(check: &'static str, path: &Path) -> Finding {

@@ -2,6 +2,7 @@
 
 use super::{Told, fault, moment, rooms};
 use crate::{
+    edge::revocation::{Lists, State},
     engine::{PartitionId, SITE, Standing},
     model::Environment,
     node::{
@@ -35,6 +36,8 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
             troubles.push(format!("{} runs out in {} days", certificate["use"], certificate["days_left"]));
         }
     }
+    let (revocations, trouble) = revocations(&node);
+    troubles.extend(trouble);
     let scrub = node.scrub.report();
     troubles.extend(scrub.open.iter().map(|line| format!("damage at rest: {line}")));
     let environment = match settings.environment {
@@ -63,6 +66,7 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
         "outbox": outbox(&node, rooms, &told),
         "clock": clock(rooms),
         "certificates": certificates,
+        "revocations": revocations,
         "partitions": partitions(rooms, &told),
         "troubles": troubles,
     }))
@@ -226,6 +230,32 @@ fn certificates(node: &Node) -> Vec<Value> {
         }
     }
     out
+}
+
+/// The revocation lists of suppliers' authorities, and what is to be said of them.
+fn revocations(node: &Node) -> (Value, Option<String>) {
+    let supplier = &node.settings.supplier;
+    let Some(path) = &supplier.crl else { return (json!({"state": "none"}), None) };
+    let now = node.world.clock.now().0 / 1000;
+    let read = std::fs::read(path).map_err(|e| e.to_string());
+    match read.and_then(|pem| Lists::examine(&pem, supplier.crl_grace, now)) {
+        Err(e) => (json!({"state": "unreadable"}), Some(format!("revocation list {}: {e}", path.display()))),
+        Ok(told) => {
+            let until = moment(told.believed_until * 1000);
+            let (state, trouble) = match told.state {
+                State::Fresh => ("fresh", None),
+                State::Stale => {
+                    ("stale", Some(format!("a revocation list is out of date and is believed until {until}")))
+                }
+                State::Refusing => (
+                    "refusing",
+                    Some(format!("clients are refused since {until}: their revocation list is out of date")),
+                ),
+            };
+            let next = moment(told.next_update * 1000);
+            (json!({"state": state, "next_update": next, "believed_until": until}), trouble)
+        }
+    }
 }
 
 fn mib(bytes: u64) -> String {

@@ -59,6 +59,12 @@ pub mod unread;
 pub mod wire;
 mod wire_test_mode;
 
+/// The room's parsers, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::{auth::*, timers::*};
+}
+
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 use std::time::Duration;

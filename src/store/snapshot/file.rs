@@ -27,6 +27,8 @@ const MAX_PART: usize = 16 << 20;
 /// A run is closed at this many bytes before compression: with one more row (a value of 64 KiB, or an old one of a few
 /// MiB at most) it stays far below [`MAX_PART`].
 const RUN_BYTES: usize = 1 << 20;
+/// Rows of a run that are believed: each takes two bytes at least, and a run is closed at [`RUN_BYTES`].
+const MAX_ROWS: usize = RUN_BYTES / 2;
 /// Bytes read at once while a digest is made.
 const READ_BYTES: usize = 1 << 20;
 
@@ -298,6 +300,9 @@ fn unpack(mut raw: Bytes) -> Option<Rows> {
             let len = get_varint(&mut raw).ok()? as usize;
             (len <= raw.len()).then(|| raw.split_to(len))
         };
+        if rows.len() == MAX_ROWS {
+            return None;
+        }
         rows.push((part()?, part()?));
     }
     Some(rows)
@@ -311,4 +316,15 @@ fn read(file: &dyn File, at: u64, len: usize) -> Result<Vec<u8>, StoreError> {
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..).and_then(|b| b.first_chunk::<4>()).map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_more_rows_than_a_writer_puts_into_one_is_none() {
+        assert_eq!(unpack(vec![0; 2 * MAX_ROWS].into()).map(|rows| rows.len()), Some(MAX_ROWS));
+        assert_eq!(unpack(vec![0; 2 * MAX_ROWS + 2].into()), None);
+    }
 }

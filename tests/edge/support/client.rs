@@ -5,6 +5,7 @@ use super::server::Server;
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs as provider};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,8 +45,17 @@ pub fn config(
     identity: Option<&Identity>,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> ClientConfig {
+    config_for(&server.pki.authority_pem, identity, versions)
+}
+
+/// The same for a server that only its authority is known of.
+pub fn config_for(
+    authority: &str,
+    identity: Option<&Identity>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(server.pki.authority_pem.as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(provider::default_provider().into())
         .with_protocol_versions(versions)
         .unwrap()
@@ -63,7 +73,11 @@ impl Client {
     }
 
     pub async fn with(server: &Server, config: ClientConfig) -> io::Result<Client> {
-        let stream = TcpStream::connect(server.address).await?;
+        Self::at(server.address, config).await
+    }
+
+    pub async fn at(address: SocketAddr, config: ClientConfig) -> io::Result<Client> {
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;

@@ -62,6 +62,13 @@ impl Site {
         MapStore(self.state.lock().unwrap().rows.0.clone())
     }
 
+    /// Forgets all messages, tokens and notes.
+    #[allow(dead_code, reason = "the fuzz targets start each input on an empty site")]
+    pub fn clear(&self) {
+        *self.state.lock().unwrap() = State::default();
+        self.memory.bodies.lock().unwrap().clear();
+    }
+
     /// Interactions that left an audit note.
     pub fn notes(&self) -> usize {
         self.state.lock().unwrap().notes

@@ -1,0 +1,178 @@
+//! What fuzzing reaches of the program's parsers (feature `fuzz`; nothing of this is in the product's build).
+//!
+//! The targets and their assertions are in `fuzz/`. They call the very functions that the program calls; where these
+//! are private to a room, the room's own `parsers` opens them to this module alone.
+
+pub use crate::consensus::parsers::{AppendAnswer, AppendCall, TransferCall, VoteAnswer, VoteCall, addressee};
+pub use crate::engine::parsers::Entry;
+
+/// Segments of the log.
+pub mod log {
+    pub use crate::log::parsers::*;
+}
+/// Blocks and snapshots.
+pub mod store {
+    pub use crate::store::parsers::*;
+}
+/// Frames between nodes.
+pub mod frame {
+    pub use crate::peer::parsers::*;
+}
+
+use crate::wire::record::Record;
+use crate::{access, audit, consensus, engine, node, peer, services};
+
+/// Something to do with every record that the program stores or sends.
+pub trait Visit {
+    fn record<R: Record + PartialEq + std::fmt::Debug>(&mut self, name: &'static str);
+}
+
+/// Visits all records, always in this order: seeds name them by their place, so that new ones go to the end.
+pub fn every_record(visit: &mut impl Visit) {
+    of_the_rooms_below(visit);
+    of_the_services(visit);
+}
+
+fn of_the_rooms_below(visit: &mut impl Visit) {
+    visit.record::<access::caller::Caller>("access::caller::Caller");
+    visit.record::<audit::parsers::Head>("audit::Head");
+    visit.record::<audit::parsers::Record>("audit::Record");
+    visit.record::<consensus::parsers::SnapshotCall>("consensus::SnapshotCall");
+    visit.record::<consensus::parsers::SnapshotAnswer>("consensus::SnapshotAnswer");
+    visit.record::<consensus::parsers::RejoinCall>("consensus::RejoinCall");
+    visit.record::<consensus::parsers::RejoinAnswer>("consensus::RejoinAnswer");
+    visit.record::<consensus::parsers::FetchCall>("consensus::FetchCall");
+    visit.record::<consensus::parsers::FetchedRecord>("consensus::FetchedRecord");
+    visit.record::<consensus::parsers::FetchAnswer>("consensus::FetchAnswer");
+    visit.record::<consensus::parsers::PieceCall>("consensus::PieceCall");
+    visit.record::<consensus::parsers::PieceAnswer>("consensus::PieceAnswer");
+    visit.record::<consensus::parsers::PositionRecord>("consensus::PositionRecord");
+    visit.record::<consensus::parsers::VoteRecord>("consensus::VoteRecord");
+    visit.record::<consensus::parsers::VotersRecord>("consensus::VotersRecord");
+    visit.record::<consensus::parsers::MemberRecord>("consensus::MemberRecord");
+    visit.record::<consensus::parsers::MembershipRecord>("consensus::MembershipRecord");
+    visit.record::<consensus::parsers::AppendCall>("consensus::AppendCall");
+    visit.record::<consensus::parsers::EntryRecord>("consensus::EntryRecord");
+    visit.record::<consensus::parsers::AppendAnswer>("consensus::AppendAnswer");
+    visit.record::<consensus::parsers::VoteCall>("consensus::VoteCall");
+    visit.record::<consensus::parsers::VoteAnswer>("consensus::VoteAnswer");
+    visit.record::<consensus::parsers::TransferCall>("consensus::TransferCall");
+    visit.record::<consensus::parsers::TransferAnswer>("consensus::TransferAnswer");
+    visit.record::<engine::bulk::Put>("engine::bulk::Put");
+    visit.record::<engine::bulk::Get>("engine::bulk::Get");
+    visit.record::<engine::bulk::Got>("engine::bulk::Got");
+    visit.record::<engine::draft::AuditNote>("engine::draft::AuditNote");
+    visit.record::<engine::draft::Timer>("engine::draft::Timer");
+    visit.record::<engine::draft::OutboxItem>("engine::draft::OutboxItem");
+    visit.record::<engine::parsers::Entry>("engine::Entry");
+    visit.record::<engine::parsers::Errand>("engine::Errand");
+    visit.record::<engine::parsers::Report>("engine::Report");
+    visit.record::<engine::parsers::Ask>("engine::Ask");
+    visit.record::<engine::parsers::Told>("engine::Told");
+    visit.record::<engine::parsers::FenceAsk>("engine::FenceAsk");
+    visit.record::<engine::parsers::FenceTold>("engine::FenceTold");
+    visit.record::<engine::Command>("engine::Command");
+    visit.record::<engine::parsers::Mark>("engine::Mark");
+    visit.record::<engine::parsers::Remembered>("engine::Remembered");
+    visit.record::<engine::parsers::DeadLetter>("engine::DeadLetter");
+    visit.record::<engine::parsers::Room>("engine::Room");
+    visit.record::<crate::log::parsers::Mark>("log::Mark");
+    visit.record::<crate::log::parsers::GroupMark>("log::GroupMark");
+    visit.record::<crate::log::parsers::Checkpoint>("log::Checkpoint");
+    visit.record::<node::parsers::Change>("node::Change");
+    visit.record::<node::parsers::Changed>("node::Changed");
+    visit.record::<node::parsers::NodeStatus>("node::NodeStatus");
+    visit.record::<node::parsers::GroupStatus>("node::GroupStatus");
+    visit.record::<node::token::Token>("node::token::Token");
+    visit.record::<node::token::JoinAsk>("node::token::JoinAsk");
+    visit.record::<node::token::JoinAnswer>("node::token::JoinAnswer");
+    visit.record::<peer::parsers::Hello>("peer::Hello");
+    visit.record::<peer::parsers::Failure>("peer::Failure");
+    visit.record::<crate::store::Applied>("store::Applied");
+    visit.record::<crate::store::parsers::Head>("store::Head");
+    visit.record::<crate::store::parsers::Foot>("store::Foot");
+}
+
+fn of_the_services(visit: &mut impl Visit) {
+    visit.record::<services::directory::command::SetOrganisation>("services::directory::command::SetOrganisation");
+    visit.record::<services::directory::command::SetSystem>("services::directory::command::SetSystem");
+    visit.record::<services::directory::command::SetMailbox>("services::directory::command::SetMailbox");
+    visit.record::<services::directory::command::SetWorkflow>("services::directory::command::SetWorkflow");
+    visit.record::<services::directory::command::Disable>("services::directory::command::Disable");
+    visit.record::<services::directory::command::SetNode>("services::directory::command::SetNode");
+    visit.record::<services::directory::command::RemoveNode>("services::directory::command::RemoveNode");
+    visit.record::<services::directory::command::SetInvitation>("services::directory::command::SetInvitation");
+    visit.record::<services::directory::command::UseInvitation>("services::directory::command::UseInvitation");
+    visit.record::<services::directory::command::DirectoryReply>("services::directory::command::DirectoryReply");
+    visit.record::<services::directory::notice::MailboxClosed>("services::directory::notice::MailboxClosed");
+    visit.record::<services::directory::rows::Organisation>("services::directory::rows::Organisation");
+    visit.record::<services::directory::rows::System>("services::directory::rows::System");
+    visit.record::<services::directory::rows::Mailbox>("services::directory::rows::Mailbox");
+    visit.record::<services::directory::rows::Workflow>("services::directory::rows::Workflow");
+    visit.record::<services::directory::rows::Member>("services::directory::rows::Member");
+    visit.record::<services::directory::rows::Invitation>("services::directory::rows::Invitation");
+    visit.record::<services::mesh::parsers::Sweep>("services::mesh::Sweep");
+    visit.record::<services::mesh::command::Request>("services::mesh::command::Request");
+    visit.record::<services::mesh::command::Page>("services::mesh::command::Page");
+    visit.record::<services::mesh::command::SendHeaders>("services::mesh::command::SendHeaders");
+    visit.record::<services::mesh::command::Deliver>("services::mesh::command::Deliver");
+    visit.record::<services::mesh::command::DeliverPart>("services::mesh::command::DeliverPart");
+    visit.record::<services::mesh::command::Complete>("services::mesh::command::Complete");
+    visit.record::<services::mesh::command::Settle>("services::mesh::command::Settle");
+    visit.record::<services::mesh::command::Release>("services::mesh::command::Release");
+    visit.record::<services::mesh::command::Enquiry>("services::mesh::command::Enquiry");
+    visit.record::<services::mesh::command::Requeue>("services::mesh::command::Requeue");
+    visit.record::<services::mesh::command::Reset>("services::mesh::command::Reset");
+    visit.record::<services::mesh::command::MakeReport>("services::mesh::command::MakeReport");
+    visit.record::<services::mesh::command::AddEvent>("services::mesh::command::AddEvent");
+    visit.record::<services::mesh::command::Reply>("services::mesh::command::Reply");
+    visit.record::<services::mesh::refusal::Problem>("services::mesh::refusal::Problem");
+    visit.record::<services::mesh::rows::Party>("services::mesh::rows::Party");
+    visit.record::<services::mesh::rows::Event>("services::mesh::rows::Event");
+    visit.record::<services::mesh::rows::Message>("services::mesh::rows::Message");
+    visit.record::<services::mesh::rows::Part>("services::mesh::rows::Part");
+    visit.record::<services::mesh::rows::InboxEntry>("services::mesh::rows::InboxEntry");
+    visit.record::<services::mesh::rows::MailboxState>("services::mesh::rows::MailboxState");
+    visit.record::<services::mesh::rows::Handshake>("services::mesh::rows::Handshake");
+    visit.record::<services::mesh::rows::UsedToken>("services::mesh::rows::UsedToken");
+    visit.record::<services::mesh::rows::Upload>("services::mesh::rows::Upload");
+    visit.record::<services::mesh::rows::UploadPart>("services::mesh::rows::UploadPart");
+    visit.record::<services::mesh::parsers::Housekeeping>("services::mesh::Housekeeping");
+    visit.record::<services::mesh::parsers::Job>("services::mesh::Job");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    struct Names(BTreeSet<&'static str>);
+
+    impl Visit for Names {
+        fn record<R: Record + PartialEq + std::fmt::Debug>(&mut self, name: &'static str) {
+            assert!(self.0.insert(name), "{name} is visited twice");
+        }
+    }
+
+    fn count(dir: &std::path::Path) -> usize {
+        let entries = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+        let of = |path: std::path::PathBuf| match path.is_dir() {
+            true => count(&path),
+            // The macro's own tests.
+            false if path.ends_with("wire/record.rs") => 0,
+            false => {
+                let text = std::fs::read_to_string(&path).unwrap();
+                text.lines().filter(|l| l.trim_start().starts_with("pub struct ") && l.contains(" v1 {")).count()
+            }
+        };
+        entries.map(of).sum()
+    }
+
+    #[test]
+    fn no_record_is_left_out() {
+        let mut names = Names(BTreeSet::new());
+        every_record(&mut names);
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        assert_eq!(names.0.len(), count(&source), "a record is missing in `every_record`");
+    }
+}

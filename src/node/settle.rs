@@ -51,7 +51,15 @@ pub fn peers(settings: &Settings) -> Vec<(NodeNumber, SocketAddr)> {
 /// This node's identity: as stored, else as its peers give it anew. Asks them until one answers.
 pub async fn settle(settings: &Settings, cluster: &str, transport: &Arc<dyn Transport>) -> Result<Identity, NodeError> {
     let data = &settings.node.data;
-    match Identity::read(data)? {
+    let read = match Identity::read(data) {
+        // Who it was cannot be told; its peers tell who it is next. Alone it stops: an operator must see what is left.
+        Err(why @ IdentityError::Damaged { .. }) if !peers(settings).is_empty() => {
+            tracing::error!(event = "node.identity.damaged", error = %why, "the node comes back as its next incarnation");
+            None
+        }
+        read => read?,
+    };
+    match read {
         Some(found) if found.cluster != cluster || found.node != settings.node.number => {
             let why = format!("it is of node {} of site {}", found.node, found.cluster);
             return Err(IdentityError::Malformed { path: Identity::path(data), why }.into());

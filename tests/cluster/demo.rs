@@ -468,16 +468,17 @@ fn gone(pid: nix::unistd::Pid) -> bool {
     stat.is_empty() || stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
 }
 
-/// A port whose neighbours are free too: nodes lie ten apart and need a few each, and two more may join.
+/// A port whose neighbours are free too: nodes lie ten apart and need a few each, and two more may join. Below those that
+/// the kernel gives to connections, which would be taken by the time a node wants its own.
 fn free_ports() -> u16 {
     const ROW: u16 = 50;
-    let mut port = 30_000 + (std::process::id() % 500) as u16 * ROW;
+    let mut port = 15_000 + (std::process::id() % 340) as u16 * ROW;
     for _ in 0..500 {
         let held: Vec<_> = (port..port + ROW).map_while(|p| TcpListener::bind(("127.0.0.1", p)).ok()).collect();
         if held.len() == usize::from(ROW) {
             return port;
         }
-        port = if port > 58_000 { 20_000 } else { port + ROW };
+        port = if port > 32_000 { 15_000 } else { port + ROW };
     }
     panic!("no {ROW} free ports in a row");
 }

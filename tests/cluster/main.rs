@@ -7,7 +7,7 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `kill` `freeze` `network` `members` `mixed` `disk` `full` `slow` `trace` | the scenarios, by family |
+//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `full` `slow` `trace` | the scenarios, by family |
 //! | `scene` | the shape that all of them have |
 //! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
 //! | `load` `clerk` | clients of mailboxes, operators of the registry |
@@ -15,6 +15,7 @@
 
 mod ballast;
 mod clerk;
+mod decay;
 mod demo;
 mod disk;
 mod freeze;

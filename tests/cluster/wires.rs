@@ -54,7 +54,8 @@ pub enum Wire {
 type Pair = (u64, u64);
 
 struct Shared {
-    states: watch::Sender<HashMap<Pair, Wire>>,
+    /// How each direction is, and since when.
+    states: watch::Sender<HashMap<Pair, (Wire, Instant)>>,
     /// The folder of the site, by which its processes are known.
     folder: PathBuf,
     first_port: u16,
@@ -116,7 +117,7 @@ impl Wires {
             dropper.lose((from, to), loss);
         }
         self.shared.states.send_modify(|states| {
-            states.insert((from, to), wire);
+            states.insert((from, to), (wire, Instant::now()));
         });
     }
 
@@ -145,13 +146,27 @@ impl Drop for Wires {
 
 impl Shared {
     fn now(&self, pair: Pair) -> Wire {
-        self.states.borrow().get(&pair).copied().unwrap_or(Wire::Good)
+        self.states.borrow().get(&pair).map_or(Wire::Good, |(wire, _)| *wire)
+    }
+
+    /// Waits until bytes pass in a direction. Where the other one is silent, nothing that arrives is acknowledged, and TCP
+    /// sends nothing new after its first vain retransmission.
+    async fn passable(&self, pair: Pair) {
+        let mut states = self.states.subscribe();
+        let silent = |states: &HashMap<Pair, (Wire, Instant)>, pair: Pair, grace: Duration| {
+            states.get(&pair).is_some_and(|(wire, since)| *wire == Wire::Silent && since.elapsed() >= grace)
+        };
+        let open = |states: &HashMap<Pair, (Wire, Instant)>| {
+            !silent(states, pair, Duration::ZERO) && !silent(states, (pair.1, pair.0), RETRANSMIT)
+        };
+        let _ = states.wait_for(open).await;
     }
 
     /// Waits until a direction is in a state that `fits`.
     async fn until(&self, pair: Pair, fits: impl Fn(Wire) -> bool) {
         let mut states = self.states.subscribe();
-        let fits = |states: &HashMap<Pair, Wire>| fits(states.get(&pair).copied().unwrap_or(Wire::Good));
+        let fits =
+            |states: &HashMap<Pair, (Wire, Instant)>| fits(states.get(&pair).map_or(Wire::Good, |(wire, _)| *wire));
         let _ = states.wait_for(fits).await;
     }
 }
@@ -259,7 +274,7 @@ impl Emptied for mpsc::Sender<Chunk> {
 async fn give_out(shared: &Shared, pair: Pair, mut write: OwnedWriteHalf, mut waiting: mpsc::Receiver<Chunk>) {
     while let Some((due, bytes)) = waiting.recv().await {
         sleep_until(due).await;
-        if timeout(USER_TIMEOUT, shared.until(pair, |wire| wire != Wire::Silent)).await.is_err() {
+        if timeout(USER_TIMEOUT, shared.passable(pair)).await.is_err() {
             return;
         }
         if write.write_all(&bytes).await.is_err() {

@@ -51,9 +51,10 @@ static: build
 clients: build
 	bash tests/clients/run $(SPINE)
 
-## cluster: real processes killed, wiped, joined and replaced under load, judged by a history checker.
+## cluster: real processes killed, frozen, cut off, wiped, joined and replaced under load, judged by a history checker.
+##   make cluster LONG=1 takes faults that stay for longer; SPINE_OLD_BIN=/path/to/spine adds sites of two releases.
 cluster: build
-	SPINE_BIN=$(SPINE) $(CARGO) test $(LOCKED) --test cluster -- --nocapture --test-threads=1
+	SPINE_BIN=$(SPINE) LONG=$(LONG) $(CARGO) test $(LOCKED) --test cluster -- --nocapture --test-threads=1
 
 ## fuzz: each parser under hostile input, with the corpora of fuzz/corpus.  make fuzz SECONDS=3600
 SECONDS ?= 60

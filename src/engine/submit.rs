@@ -6,17 +6,21 @@ use super::flights::Setback;
 use super::frames::{Ask, FenceAsk, FenceTold, Told};
 use super::handle::{Door, Engine, Inner};
 use super::{Command, Outcome, PartitionId, Unavailable, services};
-use crate::consensus::RaftId;
+use crate::consensus::{Leadership, RaftId};
 use crate::ops::metrics as names;
 use crate::seam::net::{Answer, Handler, Kind, Lane, NodeNumber, kinds};
 use crate::wire::record::Record as _;
 use bytes::Bytes;
 use std::{io, sync::Arc, time::Duration};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 /// First and longest pause between two tries; a change of leader ends a pause at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// How long a leader that another has followed may still take to tell what became of a command: the log tells it within a
+/// round or two, also over a long wire. One that is frozen or cut off never does.
+const PARTING: Duration = Duration::from_millis(500);
 
 impl Engine {
     /// Decides a command on its partition's leader. Returns when the effect is durable on a majority (P1) and applied
@@ -67,7 +71,12 @@ impl Inner {
                 }
                 Way::To(node) => {
                     let bytes = encoded.get_or_insert_with(|| command.encode()).clone();
-                    self.forward(node, partition, bytes, deadline).await
+                    let forwarded = self.forward(node, partition, bytes, deadline);
+                    tokio::select! {
+                        biased;
+                        told = forwarded => told,
+                        () = left_behind(leadership.clone(), node) => Err(Setback::Unavailable(Unavailable::Unknown)),
+                    }
                 }
                 Way::Nowhere => Err(Setback::NotLeader),
             };
@@ -132,6 +141,16 @@ impl Inner {
             Err(_) => FenceTold::default(),
         };
         Ok(told.encode())
+    }
+}
+
+/// Ends some time after another node than `leader` is known to lead.
+async fn left_behind(mut leadership: watch::Receiver<Leadership>, leader: NodeNumber) {
+    let other = leadership.wait_for(|now| now.leader.is_some_and(|id| id.node() != leader)).await.is_ok();
+    match other {
+        true => tokio::time::sleep(PARTING).await,
+        // The group has ended; the call ends by itself.
+        false => std::future::pending().await,
     }
 }
 

@@ -60,7 +60,15 @@ pub fn peers(settings: &Settings) -> Vec<(NodeNumber, SocketAddr)> {
 pub async fn settle(settings: &Settings, cluster: &str, transport: &Arc<dyn Transport>) -> Result<Identity, NodeError> {
     let data = &settings.node.data;
     let unreadable = |error| IdentityError::Io { path: data.clone(), error };
-    match Identity::read(data)? {
+    let read = match Identity::read(data) {
+        // Who it was cannot be told; its peers tell who it is next. Alone it stops: an operator must see what is left.
+        Err(why @ IdentityError::Damaged { .. }) if !peers(settings).is_empty() => {
+            tracing::error!(event = "node.identity.damaged", error = %why, "the node comes back as its next incarnation");
+            None
+        }
+        read => read?,
+    };
+    match read {
         Some(found) if found.cluster != cluster || found.node != settings.node.number => {
             // Looked at before anything was opened, too: this is for data that came in between.
             let why = format!("it is of node {} of site {}", found.node, found.cluster);

@@ -1,13 +1,16 @@
 //! A site of real processes: `spine demo` in a folder of its own, and the hands that break it: kill, wipe, start, join.
 
-use super::ballast::Disk;
+use super::{ballast::Disk, wires::Wires};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use spine::cli::bench::site::Site;
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -17,6 +20,11 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The program under test: `SPINE_BIN`, or what cargo built beside this test.
 pub fn program() -> PathBuf {
     std::env::var_os("SPINE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_spine").into(), PathBuf::from)
+}
+
+/// An earlier release, or a build of an earlier commit, to run beside the program under test: `SPINE_OLD_BIN`.
+pub fn old_program() -> Option<PathBuf> {
+    std::env::var_os("SPINE_OLD_BIN").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Asks again and again until the answer is there; fails with `what` after [`PATIENCE`].
@@ -42,11 +50,15 @@ pub struct Plan {
     pub set: &'static [&'static str],
     /// Every node's data lies on a disk of its own of so many MiB. Ask [`super::ballast::may_mount`] first.
     pub disk_mib: Option<u64>,
+    /// What nodes say to each other passes through [`Wires`].
+    pub wired: bool,
+    /// The site is made and run by the earlier program. Ask [`old_program`] first.
+    pub old: bool,
 }
 
 impl Plan {
     pub const fn of(partitions: u16) -> Plan {
-        Plan { partitions, restarts: false, set: &[], disk_mib: None }
+        Plan { partitions, restarts: false, set: &[], disk_mib: None, wired: false, old: false }
     }
 }
 
@@ -56,8 +68,13 @@ pub struct Demo {
     folder: tempfile::TempDir,
     process: Child,
     port: u16,
-    /// A node that the demo did not start itself.
-    joined: Option<Joined>,
+    /// Nodes that the demo did not start itself.
+    joined: Vec<Joined>,
+    /// Nodes that are stopped for a while, and answer nobody.
+    frozen: Mutex<BTreeSet<u64>>,
+    wires: Option<Wires>,
+    /// Processes of nodes that the demo does not look after any more.
+    by_hand: BTreeMap<u64, Child>,
 }
 
 /// A node that joined by invitation: its number, folder and process.
@@ -74,8 +91,10 @@ impl Demo {
         let data = |id: u64| folder.path().join(format!("node-{id}/data"));
         let disks = plan.disk_mib.map(|mib| (1..=3).map(|id| Disk::mount(data(id), mib)).collect());
         let port = free_ports();
+        let wires = plan.wired.then(|| Wires::lay(folder.path(), port, 3));
         let log = File::create(folder.path().join("demo.log")).expect("a log file");
-        let process = Command::new(program())
+        let runs = if plan.old { old_program().expect("an earlier program") } else { program() };
+        let process = Command::new(runs)
             .args(["demo", "--nodes", "3", "--port", &port.to_string()])
             .args((!plan.restarts).then_some("--no-restart"))
             .args(plan.set.iter().flat_map(|set| ["--set", set]))
@@ -86,7 +105,17 @@ impl Demo {
             .stdin(Stdio::null())
             .spawn()
             .expect("spine starts");
-        let mut demo = Demo { disks: disks.unwrap_or_default(), folder, process, port, joined: None };
+        let disks = disks.unwrap_or_default();
+        let mut demo = Demo {
+            disks,
+            folder,
+            process,
+            port,
+            joined: vec![],
+            frozen: Mutex::default(),
+            wires,
+            by_hand: BTreeMap::new(),
+        };
         wait_for("the demo to be ready", || {
             let over = demo.process.try_wait().ok().flatten();
             assert!(over.is_none(), "the demo ended: {over:?}\n{}", demo.log());
@@ -138,10 +167,14 @@ impl Demo {
         output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
     }
 
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        self.ids().into_iter().map(|id| self.socket(id)).collect()
+    }
+
     fn socket(&self, id: u64) -> PathBuf {
-        match &self.joined {
-            Some(joined) if joined.id == id => joined.folder.join("admin.sock"),
-            _ => self.within(&self.node(id)["socket"]),
+        match self.joined.iter().find(|joined| joined.id == id) {
+            Some(joined) => joined.folder.join("admin.sock"),
+            None => self.within(&self.node(id)["socket"]),
         }
     }
 
@@ -156,9 +189,40 @@ impl Demo {
             let of = told["partitions"].as_array()?.iter().find(|p| p["partition"] == partition)?.clone();
             of["leader"].as_u64()
         };
-        let votes: Vec<u64> = self.ids().iter().filter_map(says).collect();
+        let votes: Vec<u64> = self.awake().iter().filter_map(says).collect();
         let best = votes.iter().max_by_key(|id| votes.iter().filter(|v| v == id).count())?;
         (votes.iter().filter(|v| *v == best).count() >= 2).then_some(*best)
+    }
+
+    /// Nodes that are not frozen.
+    fn awake(&self) -> Vec<u64> {
+        let frozen = self.frozen.lock().expect("no test panicked with it");
+        self.ids().into_iter().filter(|id| !frozen.contains(id)).collect()
+    }
+
+    /// The newest term of a partition that any node knows: it grows with every election.
+    pub fn term(&self, partition: u64) -> u64 {
+        let says = |id: u64| {
+            let told = self.try_ask(id, &["cluster", "status"])?;
+            told["partitions"].as_array()?.iter().find(|p| p["partition"] == partition)?["term"].as_u64()
+        };
+        wait_for("a node that knows a term", || self.awake().into_iter().filter_map(says).max())
+    }
+
+    /// What lies between the nodes, of a site that was planned with it.
+    pub fn wires(&self) -> &Wires {
+        self.wires.as_ref().expect("the plan says `wired`")
+    }
+
+    /// Stops a node in its tracks; its connections stay as they are.
+    pub fn freeze(&self, id: u64) {
+        self.frozen.lock().expect("no test panicked with it").insert(id);
+        nix::sys::signal::kill(self.pid(id), Signal::SIGSTOP).expect("the node is there to be frozen");
+    }
+
+    pub fn thaw(&self, id: u64) {
+        nix::sys::signal::kill(self.pid(id), Signal::SIGCONT).expect("the node is there to be thawed");
+        self.frozen.lock().expect("no test panicked with it").remove(&id);
     }
 
     fn demo_command(&self, verb: &str, id: u64) {
@@ -173,6 +237,9 @@ impl Demo {
     }
 
     pub fn pid(&self, id: u64) -> nix::unistd::Pid {
+        if let Some(process) = self.by_hand.get(&id) {
+            return nix::unistd::Pid::from_raw(i32::try_from(process.id()).expect("a process id"));
+        }
         let pid = self.node(id)["pid"].as_i64().expect("a process id");
         nix::unistd::Pid::from_raw(i32::try_from(pid).expect("a process id"))
     }
@@ -192,14 +259,24 @@ impl Demo {
     /// kill -9, straight at the process.
     pub fn kill(&self, id: u64) {
         let pid = self.pid(id);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("the node is there to be killed");
+        nix::sys::signal::kill(pid, Signal::SIGKILL).expect("the node is there to be killed");
     }
 
     /// SIGTERM, and waits until the process is gone.
     pub fn stop(&self, id: u64) {
         let pid = self.pid(id);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("the node is there to be stopped");
+        nix::sys::signal::kill(pid, Signal::SIGTERM).expect("the node is there to be stopped");
         wait_for("the node to stop", || gone(pid).then_some(()));
+    }
+
+    /// Stops a node, and starts it with another program from now on.
+    pub fn exchange(&mut self, id: u64, program: &Path) {
+        self.stop(id);
+        if let Some(mut old) = self.by_hand.remove(&id) {
+            old.wait().expect("the node ends");
+        }
+        let folder = self.path().join(format!("node-{id}"));
+        self.by_hand.insert(id, serve(program, &folder.join("spine.toml"), &folder.join("log")));
     }
 
     pub fn start_node(&self, id: u64) {
@@ -242,10 +319,19 @@ impl Demo {
         });
     }
 
-    /// Invites, joins and starts a fourth node with a configuration made from node 1's.
-    pub fn join_fourth(&mut self) {
-        let invited = self.try_ask(1, &["cluster", "invite", "--number", "4"]).expect("an invitation");
-        self.take_place(4, &invited);
+    /// Invites, joins and starts another node with a configuration made from node 1's.
+    pub fn join(&mut self, id: u64) {
+        let invited = self.try_ask(1, &["cluster", "invite", "--number", &id.to_string()]).expect("an invitation");
+        self.take_place(id, &invited);
+    }
+
+    /// Takes a node that joined out of the site again, and then stops it.
+    pub fn part_with(&mut self, id: u64) {
+        self.try_ask(1, &["node", "remove", &id.to_string(), "--yes"]).expect("the node is taken out");
+        let place = self.joined.iter().position(|joined| joined.id == id).expect("a node that joined");
+        let mut gone = self.joined.remove(place);
+        gone.process.kill().expect("the node runs");
+        gone.process.wait().expect("the node ends");
     }
 
     /// Removes the dead node `id` and lets a new machine take its place and number. A node that runs is not replaced.
@@ -267,16 +353,8 @@ impl Demo {
             .output()
             .expect("spine starts");
         assert!(joined.status.success(), "spine join: {}", String::from_utf8_lossy(&joined.stderr));
-        let log = File::create(folder.join("log")).expect("a log file");
-        let process = Command::new(program())
-            .args(["serve", "--config"])
-            .arg(&config)
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("spine starts");
-        self.joined = Some(Joined { id, folder, process });
+        let process = serve(&program(), &config, &folder.join("log"));
+        self.joined.push(Joined { id, folder, process });
     }
 
     /// True when node `id` votes in every partition, as it says itself.
@@ -288,6 +366,16 @@ impl Demo {
         let votes =
             |p: &Value| p["voters"].to_string().contains(&voter) && p["learners"].as_array().is_none_or(Vec::is_empty);
         !partitions.is_empty() && partitions.iter().all(votes)
+    }
+
+    /// The numbers of a partition's voters, as node 1 says.
+    pub fn voters(&self, partition: u64) -> Option<Vec<u64>> {
+        let told = self.try_ask(1, &["cluster", "status"])?;
+        let of = told["partitions"].as_array()?.iter().find(|p| p["partition"] == partition)?.clone();
+        let number = |id: &Value| id.as_str()?.split('.').next()?.parse().ok();
+        let mut all: Vec<u64> = of["voters"].as_array()?.iter().filter_map(number).collect();
+        all.sort_unstable();
+        Some(all)
     }
 
     /// Up to which index a node has cut its own log of a partition.
@@ -339,12 +427,13 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        if let Some(mut joined) = self.joined.take() {
-            let _ = joined.process.kill();
-            let _ = joined.process.wait();
+        let joined = self.joined.drain(..).map(|joined| joined.process);
+        for mut process in joined.chain(std::mem::take(&mut self.by_hand).into_values()) {
+            let _ = process.kill();
+            let _ = process.wait();
         }
         let pid = nix::unistd::Pid::from_raw(self.process.id() as i32);
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT);
+        let _ = nix::sys::signal::kill(pid, Signal::SIGINT);
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline && self.process.try_wait().is_ok_and(|over| over.is_none()) {
             std::thread::park_timeout(Duration::from_millis(20));
@@ -360,23 +449,38 @@ impl Drop for Demo {
     }
 }
 
+/// A node's process that the demo does not look after.
+fn serve(program: &Path, config: &Path, log: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(log).expect("a log file");
+    Command::new(program)
+        .args(["serve", "--config"])
+        .arg(config)
+        .stdout(log.try_clone().expect("a second handle"))
+        .stderr(log)
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("spine starts")
+}
+
 /// Whether a process is over: gone, or a zombie that its parent has not looked at yet.
 fn gone(pid: nix::unistd::Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.is_empty() || stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
 }
 
-/// A port whose forty neighbours are free too: nodes lie ten apart and need a few each.
+/// A port whose neighbours are free too: nodes lie ten apart and need a few each, and two more may join. Below those that
+/// the kernel gives to connections, which would be taken by the time a node wants its own.
 fn free_ports() -> u16 {
-    let mut port = 30_000 + (std::process::id() % 500) as u16 * 40;
+    const ROW: u16 = 50;
+    let mut port = 15_000 + (std::process::id() % 340) as u16 * ROW;
     for _ in 0..500 {
-        let held: Vec<_> = (port..port + 40).map_while(|p| TcpListener::bind(("127.0.0.1", p)).ok()).collect();
-        if held.len() == 40 {
+        let held: Vec<_> = (port..port + ROW).map_while(|p| TcpListener::bind(("127.0.0.1", p)).ok()).collect();
+        if held.len() == usize::from(ROW) {
             return port;
         }
-        port = if port > 58_000 { 20_000 } else { port + 40 };
+        port = if port > 32_000 { 15_000 } else { port + ROW };
     }
-    panic!("no forty free ports in a row");
+    panic!("no {ROW} free ports in a row");
 }
 
 /// Writes a joining node's configuration: node 1's, with folders, ports and number of its own.

@@ -16,6 +16,8 @@ const SMALL_DISKS: Plan = Plan {
         "store.flush_interval=1s",
     ],
     disk_mib: Some(256),
+    wired: false,
+    old: false,
 };
 
 #[test]

@@ -27,6 +27,14 @@ pub enum Call {
     Acknowledge {
         id: String,
     },
+    /// An operator's write of a row of the registry; every value is written once.
+    Write {
+        key: String,
+        value: String,
+    },
+    Read {
+        key: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +51,11 @@ pub enum Outcome {
         tag: String,
     },
     Acknowledged,
+    Written,
+    /// A row's value; empty where there is no row.
+    Value {
+        value: String,
+    },
     /// An answer other than success. A 503 leaves open whether it happened, as any lost answer does.
     Refused {
         status: u16,
@@ -226,8 +239,8 @@ fn origins(ops: &[Op], known: &HashMap<String, Known>, wrong: &mut Vec<String>) 
     }
 }
 
-/// The longest time in `from..` in which no send succeeded, as clients felt it, in microseconds.
-pub fn longest_silence(ops: &[Op], from: Moment) -> Moment {
+/// The longest time that begins in `from..until` and in which no send succeeded, as clients felt it, in microseconds.
+pub fn longest_silence(ops: &[Op], from: Moment, until: Moment) -> Moment {
     let mut done: Vec<Moment> = ops
         .iter()
         .filter(|op| matches!(op.outcome, Outcome::Sent { .. }) && op.done > from)
@@ -235,7 +248,8 @@ pub fn longest_silence(ops: &[Op], from: Moment) -> Moment {
         .collect();
     done.push(from);
     done.sort_unstable();
-    done.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(Moment::MAX)
+    let begun = done.windows(2).filter(|pair| pair[0] < until);
+    begun.map(|pair| pair[1] - pair[0]).max().unwrap_or(Moment::MAX)
 }
 
 #[cfg(test)]
@@ -346,8 +360,9 @@ mod tests {
     #[test]
     fn silence_is_measured_from_the_fault_on() {
         let ops = [sent(0, "a", "1"), sent(1_000, "b", "2"), sent(1_100, "c", "3")];
-        assert_eq!(longest_silence(&ops, 0), 1_000);
-        assert_eq!(longest_silence(&ops, 1_000), 100);
-        assert_eq!(longest_silence(&ops, 2_000), Moment::MAX);
+        assert_eq!(longest_silence(&ops, 0, Moment::MAX), 1_000);
+        assert_eq!(longest_silence(&ops, 1_000, Moment::MAX), 100);
+        assert_eq!(longest_silence(&ops, 2_000, Moment::MAX), Moment::MAX);
+        assert_eq!(longest_silence(&ops, 0, 4), 5);
     }
 }

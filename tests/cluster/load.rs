@@ -1,27 +1,31 @@
 //! Clients that work while the site is broken: each sends and collects through its own mutual-TLS connection, passes on
 //! to the next node when its own is gone, and writes down everything that it saw.
 
-use super::history::{Call, Moment, Op, Outcome};
+use super::{
+    clerk::{CLERKS, Clerk},
+    history::{Call, Moment, Op, Outcome},
+};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use spine::cli::bench::{client::Client, site::Site, token::Tokens};
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// How many of the clients send and how many collect.
 const SENDERS: usize = 6;
 const COLLECTORS: usize = 4;
 /// A pause between two operations of a client: the history shall hold faults, not millions of lines.
-const PACE: Duration = Duration::from_millis(4);
+pub const PACE: Duration = Duration::from_millis(4);
 /// How long a client waits for an answer; a frozen node must not hold it for good.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest page of an inbox (MESH §6.2).
 const PAGE: usize = 5000;
 /// Sizes of bodies on both sides of the border above which they leave the log; so many are the longer ones.
@@ -34,6 +38,8 @@ const FILLER: u8 = b'.';
 /// What all clients share.
 pub struct Record {
     start: Instant,
+    /// The same moment as everybody's clock tells it.
+    wall: SystemTime,
     ops: Mutex<Vec<Op>>,
     sent: AtomicUsize,
     /// Sends that were answered 503.
@@ -47,18 +53,30 @@ impl Record {
     pub fn now(&self) -> Moment {
         self.start.elapsed().as_micros() as Moment
     }
+
+    pub fn over(&self) -> bool {
+        self.over.load(Relaxed)
+    }
+
+    pub fn note(&self, op: Op) {
+        self.ops.lock().expect("no client panicked").push(op);
+    }
 }
 
 pub struct Load {
     record: Arc<Record>,
     thread: Option<JoinHandle<()>>,
     site: Arc<Site>,
+    /// Every node's admin socket.
+    sockets: Vec<PathBuf>,
+    patient: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Load {
-    pub fn start(site: Site) -> Load {
+    pub fn start(site: Site, sockets: Vec<PathBuf>) -> Load {
         let record = Record {
             start: Instant::now(),
+            wall: SystemTime::now(),
             ops: Mutex::default(),
             sent: 0.into(),
             refused: 0.into(),
@@ -66,7 +84,7 @@ impl Load {
             over: false.into(),
         };
         let (record, site) = (Arc::new(record), Arc::new(site));
-        let (shared, loaded) = (Arc::clone(&record), Arc::clone(&site));
+        let (shared, loaded, doors) = (Arc::clone(&record), Arc::clone(&site), sockets.clone());
         let thread = thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
@@ -79,16 +97,25 @@ impl Load {
                         clients.spawn(hand.collect_on());
                     }
                 }
+                for number in 0..CLERKS {
+                    clients.spawn(Clerk::new(&doors, Arc::clone(&shared), number).work_on());
+                }
                 while let Some(ended) = clients.join_next().await {
                     ended.expect("a client ends in order");
                 }
             });
         });
-        Load { record, thread: Some(thread), site }
+        Load { record, thread: Some(thread), site, sockets, patient: Mutex::default() }
     }
 
     pub fn now(&self) -> Moment {
         self.record.now()
+    }
+
+    /// A moment of the history as microseconds since 1970.
+    pub fn wall(&self, moment: Moment) -> u64 {
+        let began = self.record.wall.duration_since(UNIX_EPOCH).expect("it is later than 1970");
+        began.as_micros() as u64 + moment
     }
 
     /// Waits until so many more sends have been accepted: the site serves.
@@ -115,11 +142,32 @@ impl Load {
         super::demo::wait_for(&format!("{count} more {what}"), || (counter.load(Relaxed) >= goal).then_some(()));
     }
 
+    /// Asks one node, the `place`th, for every list and every row, by clients that wait until it answers: one that was
+    /// frozen or cut off must not answer from the past when it is back.
+    pub fn ask_and_wait(&self, place: usize) {
+        let (site, sockets, record) = (Arc::clone(&self.site), self.sockets.clone(), Arc::clone(&self.record));
+        let asking = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let lists = (0..site.mailboxes.len()).map(|mailbox| {
+                    let mut hand = Hand::patient(&site, Arc::clone(&record), place);
+                    async move { drop(hand.list(mailbox).await) }
+                });
+                let rows = Clerk::ask_each(&sockets[place], &record);
+                tokio::join!(futures_util::future::join_all(lists), rows);
+            });
+        });
+        self.patient.lock().expect("no test panicked with it").push(asking);
+    }
+
     /// Stops the clients, waits for their last answers, and then reads every inbox to its end from every node.
     pub fn finish(mut self) -> Vec<Op> {
         self.record.over.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the clients end in order");
+        }
+        for asking in self.patient.lock().expect("no test panicked with it").drain(..) {
+            asking.join().expect("patient clients end in order");
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
@@ -133,6 +181,7 @@ impl Load {
                     }
                 }
             }
+            Clerk::new(&self.sockets, Arc::clone(&self.record), CLERKS).read_all().await;
             let mut hand = Hand::new(&self.site, Arc::clone(&self.record), 1);
             for mailbox in 0..self.site.mailboxes.len() {
                 for id in hand.surely_list(mailbox).await {
@@ -163,8 +212,16 @@ struct Hand {
 
 impl Hand {
     fn new(site: &Site, record: Arc<Record>, number: usize) -> Hand {
+        Hand::waiting(site, record, number, TIMEOUT)
+    }
+
+    fn patient(site: &Site, record: Arc<Record>, number: usize) -> Hand {
+        Hand::waiting(site, record, number, super::demo::PATIENCE)
+    }
+
+    fn waiting(site: &Site, record: Arc<Record>, number: usize, timeout: Duration) -> Hand {
         Hand {
-            client: Client::new(site, number, TIMEOUT),
+            client: Client::new(site, number, timeout),
             record,
             tokens: site.mailboxes.iter().map(|m| Tokens::new(&site.shared_key, &m.id, &m.password)).collect(),
             mailboxes: site.mailboxes.iter().map(|m| m.id.clone()).collect(),
@@ -174,7 +231,7 @@ impl Hand {
     }
 
     fn over(&self) -> bool {
-        self.record.over.load(Relaxed)
+        self.record.over()
     }
 
     async fn send_on(mut self) {
@@ -326,7 +383,7 @@ impl Hand {
             (_, Outcome::Got { .. } | Outcome::Listed { .. }) => self.record.read.fetch_add(1, Relaxed),
             _ => 0,
         };
-        self.record.ops.lock().expect("no client panicked").push(Op { call, invoked, done, outcome: outcome.clone() });
+        self.record.note(Op { call, invoked, done, outcome: outcome.clone() });
         if matches!(outcome, Outcome::Unknown | Outcome::Refused { status: 503, .. }) {
             tokio::time::sleep(PACE * 5).await;
         }

@@ -7,18 +7,32 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `kill` `members` `disk` `full` | the scenarios, by family |
+//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `full` `slow` `trace` | the scenarios, by family |
 //! | `scene` | the shape that all of them have |
-//! | `demo` `ballast` `rot` | the site, and the hands that break it |
-//! | `load` `history` | clients, and the judge of what they saw |
+//! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
+//! | `load` `clerk` | clients of mailboxes, operators of the registry |
+//! | `history` `keys` `linear` | the judges of what they saw: as a whole, and key by key |
 
 mod ballast;
+mod clerk;
+mod decay;
 mod demo;
 mod disk;
+mod freeze;
 mod full;
 mod history;
+mod keys;
 mod kill;
+#[path = "../shared/linear.rs"]
+mod linear;
 mod load;
 mod members;
+mod mixed;
+mod network;
+mod packets;
 mod rot;
 mod scene;
+mod slow;
+mod throttle;
+mod trace;
+mod wires;

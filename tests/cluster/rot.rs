@@ -92,3 +92,52 @@ pub fn log_state(data: &Path) {
     assert!(behind.len() > 2, "the node was killed under load: entries follow");
     smear(&path, FIRST_RECORD, behind[0].at);
 }
+
+/// How bytes at rest go bad.
+#[derive(Clone, Copy, Debug)]
+pub enum Harm {
+    /// One bit turns over.
+    Flip,
+    /// A page reads as zeroes.
+    Zero,
+    /// Two pages change places.
+    Swap,
+    /// The file ends early.
+    Truncate,
+}
+
+pub const HARMS: [Harm; 4] = [Harm::Flip, Harm::Zero, Harm::Swap, Harm::Truncate];
+
+const PAGE: u64 = 4096;
+
+/// Does harm to a file about the byte `at`; in files too short for pages, to as much as there is. Fails where a running node
+/// has just removed the file.
+pub fn harm(path: &Path, how: Harm, at: u64) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(path)?;
+    let len = file.metadata()?.len();
+    let page = PAGE.min(len / 4).max(1);
+    // Two whole pages, so that there is another one to swap with.
+    let first = (at / page * page).min((len - 2 * page) / page * page);
+    let read = |from: u64| {
+        let mut bytes = vec![0; page as usize];
+        file.read_exact_at(&mut bytes, from).map(|()| bytes)
+    };
+    match how {
+        Harm::Flip => flip(path, at.min(len - 1)),
+        Harm::Zero => file.write_all_at(&vec![0; page as usize], first),
+        Harm::Swap => {
+            let (one, other) = (read(first)?, read(first + page)?);
+            file.write_all_at(&other, first)?;
+            file.write_all_at(&one, first + page)
+        }
+        Harm::Truncate => file.set_len(at.min(len - 1)),
+    }
+}
+
+/// The segment of a node's log that holds most records, and a byte in the content of an entry in their middle.
+pub fn amid_log(data: &Path) -> (PathBuf, u64) {
+    let (path, found) = fullest(data);
+    let entries: Vec<&Record> = found.iter().filter(|r| r.kind == ENTRY && r.len > 8).collect();
+    let victim = entries[entries.len() / 2];
+    (path, victim.at + HEAD + victim.len / 2)
+}

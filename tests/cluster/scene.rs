@@ -2,13 +2,22 @@
 
 use super::{
     demo::{Demo, Plan},
-    history::{Moment, Op, judge, longest_silence},
+    history::{Moment, Op, Outcome, judge, longest_silence},
+    keys,
     load::Load,
 };
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
 
 /// Sites share two cores: one at a time, or elections would measure each other.
 static ONE_SITE: Mutex<()> = Mutex::new(());
+
+/// Whether the long variants are asked for: `make cluster LONG=1`.
+pub fn long() -> bool {
+    std::env::var_os("LONG").is_some_and(|value| value != "0" && !value.is_empty())
+}
 
 /// A site under load.
 pub struct Scene {
@@ -23,13 +32,21 @@ impl Scene {
     pub fn begin(name: &'static str, plan: Plan) -> Scene {
         let alone = ONE_SITE.lock().unwrap_or_else(|e| e.into_inner());
         let demo = Demo::start(plan);
-        let load = Load::start(demo.site());
+        let load = Load::start(demo.site(), demo.sockets());
         load.more(200);
         Scene { name, load, demo, _alone: alone }
     }
 
     pub fn leader(&self) -> u64 {
         self.demo.leader(1)
+    }
+
+    /// Lets the site be as it is for so long, under load.
+    pub fn stay(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            std::thread::park_timeout(left);
+        }
     }
 
     pub fn follower(&self) -> u64 {
@@ -42,8 +59,11 @@ impl Scene {
         self.demo.wait_ready();
         self.load.more(20);
         let ops = self.load.finish();
-        let (name, wrong) = (self.name, judge(&ops));
-        println!("{name}: {} operations judged", ops.len());
+        let (name, mut wrong) = (self.name, judge(&ops));
+        wrong.extend(keys::judge(&ops));
+        let edits = ops.iter().filter(|op| op.outcome == Outcome::Written).count();
+        println!("{name}: {} operations judged, {edits} of them changed the registry", ops.len());
+        assert!(edits > 0, "{name}: no clerk could change a row");
         assert!(
             wrong.is_empty(),
             "{name}: {} breach(es)\n  {}",
@@ -63,10 +83,26 @@ pub struct Ending {
 }
 
 impl Ending {
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
     /// Writes were back within `limit` microseconds after the fault.
     pub fn silent_at_most(&self, fault: Moment, limit: Moment) {
-        let (name, silence) = (self.name, longest_silence(&self.ops, fault));
-        println!("{name}: writes back after {:.0} ms (limit {:.0} ms)", silence as f64 / 1e3, limit as f64 / 1e3);
-        assert!(silence <= limit, "{name}: no write succeeded for {silence} µs");
+        self.silent_within("", (fault, Moment::MAX), limit);
+    }
+
+    /// No more than `limit` microseconds without a write began in a stretch of the scenario.
+    pub fn silent_within(&self, what: &str, (from, until): (Moment, Moment), limit: Moment) {
+        let (name, silence) = (self.name, longest_silence(&self.ops, from, until));
+        let (felt, allowed) = (silence as f64 / 1e3, limit as f64 / 1e3);
+        println!("{name}{what}: writes back after {felt:.0} ms (limit {allowed:.0} ms)");
+        assert!(silence <= limit, "{name}{what}: no write succeeded for {silence} µs");
+    }
+
+    /// How many operations were asked for in a stretch of the scenario and answered after it.
+    pub fn answered_after(&self, (from, until): (Moment, Moment)) -> usize {
+        let waited = |op: &&Op| (from..until).contains(&op.invoked) && op.done > until;
+        self.ops.iter().filter(waited).filter(|op| op.outcome != Outcome::Unknown).count()
     }
 }

@@ -283,6 +283,7 @@ pub struct Wires {
     /// Milliseconds that an answer takes.
     pub delay: AtomicU64,
     cut: Mutex<BTreeSet<u16>>,
+    frozen: Mutex<BTreeSet<u16>>,
 }
 
 struct Wire(Arc<Wires>, NodeNumber);
@@ -294,6 +295,10 @@ impl Transport for Wire {
             wires.calls.fetch_add(1, Ordering::SeqCst);
             if wires.cut.lock().unwrap().contains(&to.0) || wires.cut.lock().unwrap().contains(&from.0) {
                 return Err(io::ErrorKind::NotConnected.into());
+            }
+            if wires.frozen.lock().unwrap().contains(&to.0) {
+                tokio::time::sleep(timeout).await;
+                return Err(io::ErrorKind::TimedOut.into());
             }
             let router = wires.routers.lock().unwrap()[usize::from(to.0) - 1].clone();
             let delay = Duration::from_millis(wires.delay.load(Ordering::SeqCst));
@@ -316,6 +321,10 @@ impl Transport for Wire {
 impl Wires {
     pub fn cut(&self, node: u16) {
         self.cut.lock().unwrap().insert(node);
+    }
+    /// A node takes calls and never answers.
+    pub fn freeze(&self, node: u16) {
+        self.frozen.lock().unwrap().insert(node);
     }
     pub fn heal(&self) {
         self.cut.lock().unwrap().clear();

@@ -84,6 +84,26 @@ async fn an_election_is_invisible_where_asking_again_is_safe() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_frozen_leader_is_not_waited_for_once_another_leads() {
+    let site = Site::start(1);
+    site.engines[1].submit(ask("add", "A")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    site.wires.freeze(1);
+    let began = tokio::time::Instant::now();
+    let again = Command { request_id: "once".into(), ..ask("add", "A") };
+    let asked = [ask("add", "A"), again].map(|command| {
+        let engine = site.engines[1].clone();
+        tokio::spawn(async move { engine.submit(command).await })
+    });
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    site.groups.iter().for_each(|group| group.elect(2));
+    let [open, repeatable] = asked;
+    assert_eq!(open.await.unwrap().unwrap_err(), Unavailable::Unknown, "it may have been decided before");
+    assert_eq!(repeatable.await.unwrap().unwrap().reply, "2", "with a request id it is safe to ask again");
+    assert!(began.elapsed() < Duration::from_millis(1_600), "not only after all patience: {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn time_never_falls_and_sequences_never_repeat_across_leaders() {
     let site = Site::start(1);
     site.engines[0].submit(ask("add", "A")).await.unwrap();

@@ -61,7 +61,6 @@ fn of_the_rooms_below(visit: &mut impl Visit) {
     visit.record::<engine::bulk::Put>("engine::bulk::Put");
     visit.record::<engine::bulk::Get>("engine::bulk::Get");
     visit.record::<engine::bulk::Got>("engine::bulk::Got");
-    visit.record::<engine::draft::AuditNote>("engine::draft::AuditNote");
     visit.record::<engine::draft::Timer>("engine::draft::Timer");
     visit.record::<engine::draft::OutboxItem>("engine::draft::OutboxItem");
     visit.record::<engine::parsers::Entry>("engine::Entry");

@@ -101,6 +101,7 @@ pub struct Write {
 }
 
 #[derive(clap::Subcommand, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one is parsed, and taken apart at once")]
 pub enum Command {
     /// Run a node in the foreground (what the unit starts)
     Serve(serve::Args),

@@ -144,3 +144,75 @@ async fn mend(
         tokio::time::sleep(MEND_PAUSE).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::settle::set_aside;
+    use crate::{
+        log::LogRecord,
+        seam::{World, clock::SystemClock, fs_real::RealFs, rng::SystemRng},
+    };
+    use bytes::Bytes;
+    use std::path::Path;
+
+    async fn open(data: &Path) -> Result<(Log, Vec<Damage>), LogError> {
+        let world = World { fs: Arc::new(RealFs), clock: Arc::new(SystemClock), rng: Arc::new(SystemRng) };
+        let options = LogOptions { segment_bytes: 1 << 20, ..Default::default() };
+        Log::open(world, data.join("log"), options).await
+    }
+
+    const VOTE: &[u8] = &[0xcc; 64];
+
+    fn lost(e: &LogError) -> bool {
+        matches!(e, LogError::StateLost { .. })
+    }
+
+    fn one_peer() -> Vec<(NodeNumber, SocketAddr)> {
+        vec![(NodeNumber(2), SocketAddr::from(([127, 0, 0, 1], 1)))]
+    }
+
+    #[tokio::test]
+    async fn a_log_that_may_have_lost_its_vote_is_set_aside_where_there_are_peers_and_left_alone_where_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, _) = open(dir.path()).await.unwrap();
+        let group = log.group(1);
+        group.save_vote(Bytes::from_static(VOTE)).await.unwrap();
+        for index in 1..4 {
+            let (done, synced) = tokio::sync::oneshot::channel();
+            let record = LogRecord { index, term: 1, leader: 1, payload: Bytes::from_static(&[1; 3_000]) };
+            group.append(vec![record], Box::new(move |outcome| drop(done.send(outcome))));
+            synced.await.unwrap().unwrap();
+        }
+        log.close().await;
+        // Every copy of the vote rots; what follows it is whole.
+        for segment in std::fs::read_dir(dir.path().join("log")).unwrap().map(|f| f.unwrap().path()) {
+            let mut content = std::fs::read(&segment).unwrap();
+            while let Some(at) = content.windows(VOTE.len()).position(|w| w == VOTE) {
+                content[at] ^= 1;
+            }
+            std::fs::write(&segment, content).unwrap();
+        }
+
+        let alone = usable("log", open(dir.path()).await, lost, &[]);
+        assert!(matches!(alone, Err(NodeError::Room { room: "log", .. })), "an operator must see it");
+        assert!(usable("log", open(dir.path()).await, lost, &one_peer()).unwrap().is_none());
+        // What the node does then; it goes on empty, and its peers name it anew.
+        set_aside(dir.path()).unwrap();
+        let (log, damage) = usable("log", open(dir.path()).await, lost, &one_peer()).unwrap().expect("it opens empty");
+        assert_eq!((damage.len(), log.group(1).state().vote, log.group(1).state().last), (0, None, None));
+        assert!(dir.path().join("set-aside/log").exists());
+        log.close().await;
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_read_is_begun_anew_and_one_that_cannot_be_opened_now_stops_the_node() {
+        let opened = |e: StoreError, peers: &[_]| {
+            usable::<(), _>("store", Err(e), |e| matches!(e, StoreError::Corrupt(_)), peers)
+        };
+        assert!(matches!(opened(StoreError::Corrupt("x".into()), &one_peer()), Ok(None)));
+        assert!(opened(StoreError::Corrupt("x".into()), &[]).is_err());
+        assert!(opened(StoreError::Io("too many open files".into()), &one_peer()).is_err());
+        assert!(opened(StoreError::Unsynced("x".into()), &one_peer()).is_err());
+    }
+}

@@ -25,7 +25,7 @@ impl Edits {
     pub fn open(id: u64, stored: &[u8]) -> Result<Edits, StoreError> {
         let edits = Block::open_edits(id, stored)?;
         // Looked at once, so that reading needs no further checks.
-        match (0..edits.len()).all(|at| matches!(edits.value_of(at).first(), Some(&GONE | &PUT))) {
+        match (0..edits.count()).all(|at| matches!(edits.value_of(at).first(), Some(&GONE | &PUT))) {
             true => Ok(Edits(edits)),
             false => Err(StoreError::Corrupt(format!("edits of block {id}: neither put nor gone"))),
         }
@@ -43,7 +43,7 @@ impl Edits {
     /// What is known of a key: nothing, that it is gone, or its value.
     pub fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
         let at = self.0.seek(key);
-        (at < self.0.len() && self.0.key(at) == key).then(|| self.value(at))
+        (at < self.0.count() && self.0.key(at) == key).then(|| self.value(at))
     }
 
     fn value(&self, at: usize) -> Option<Bytes> {
@@ -54,16 +54,16 @@ impl Edits {
     pub fn folded(&self, block: &Block) -> Block {
         let mut rows = Builder::default();
         let mut at = 0;
-        for n in 0..self.0.len() {
+        for n in 0..self.0.count() {
             let key = self.0.key(n);
             let to = block.seek_from(at, key);
             rows.extend(block, at, to);
-            at = if to < block.len() && block.key(to) == key { to + 1 } else { to };
+            at = if to < block.count() && block.key(to) == key { to + 1 } else { to };
             if let Some((&PUT, value)) = self.0.value_of(n).split_first() {
                 rows.push(key, value);
             }
         }
-        rows.extend(block, at, block.len());
+        rows.extend(block, at, block.count());
         rows.pack()
     }
 
@@ -80,7 +80,7 @@ impl Edits {
             if let Some(Edits(old)) = old {
                 let to = old.seek_from(at, key);
                 draft.keep(old, at, to);
-                at = if to < old.len() && old.key(to) == key { to + 1 } else { to };
+                at = if to < old.count() && old.key(to) == key { to + 1 } else { to };
             }
             draft.push(key, value);
             if draft.is_heavy() {
@@ -88,7 +88,7 @@ impl Edits {
             }
         }
         if let Some(Edits(old)) = old {
-            draft.keep(old, at, old.len());
+            draft.keep(old, at, old.count());
         }
         (!draft.is_heavy()).then_some(draft.rows)
     }
@@ -209,7 +209,7 @@ mod tests {
         }
         let want: Vec<_> = want.into_iter().map(|(k, v)| (Bytes::from(k), Bytes::from(v))).collect();
         let folded = both.folded(&block);
-        let seen: Vec<_> = (0..folded.len()).map(|n| (folded.key_bytes(n), folded.value(n))).collect();
+        let seen: Vec<_> = (0..folded.count()).map(|n| (folded.key_bytes(n), folded.value(n))).collect();
         assert_eq!(seen, want);
         for (from, to) in [(0, 100), (1, 5), (5, 99), (4, 4), (99, 100)] {
             for reverse in [false, true] {

@@ -44,8 +44,11 @@ fn broken(scene: &Scene, breaks: impl FnOnce() -> u64) -> (Moment, Moment) {
     (from, until)
 }
 
+/// A fault by its name, and what brings it about; it returns when.
+type Fault<'a> = (&'a str, fn(&Scene, &Roles) -> u64);
+
 /// Runs faults one after another on one site; each leaves what it was called and when it was.
-fn faults(name: &'static str, faults: &[(&str, fn(&Scene, &Roles) -> u64)]) {
+fn faults(name: &'static str, faults: &[Fault<'_>]) {
     let scene = Scene::begin(name, WIRED);
     let mut stretches = vec![];
     for (what, breaks) in faults {

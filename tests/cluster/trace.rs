@@ -158,9 +158,9 @@ fn watch(folder: &Path, node: u64, pid: nix::unistd::Pid) -> Child {
         .expect("strace starts");
     wait_for("strace to watch every thread", || {
         assert!(strace.try_wait().is_ok_and(|over| over.is_none()), "strace ended");
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+        let mut threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
         let traced = |status: String| status.lines().any(|l| l.starts_with("TracerPid:") && !l.ends_with("\t0"));
-        let all = threads.map(|t| fs::read_to_string(t.path().join("status")).is_ok_and(traced)).all(|traced| traced);
+        let all = threads.all(|t| fs::read_to_string(t.path().join("status")).is_ok_and(traced));
         all.then_some(())
     });
     strace

@@ -82,6 +82,7 @@ fn of_the_rooms_below(visit: &mut impl Visit) {
     visit.record::<node::parsers::Changed>("node::Changed");
     visit.record::<node::parsers::NodeStatus>("node::NodeStatus");
     visit.record::<node::parsers::GroupStatus>("node::GroupStatus");
+    visit.record::<node::parsers::Acknowledged>("node::Acknowledged");
     visit.record::<node::token::Token>("node::token::Token");
     visit.record::<node::token::JoinAsk>("node::token::JoinAsk");
     visit.record::<node::token::JoinAnswer>("node::token::JoinAnswer");

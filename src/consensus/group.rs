@@ -149,7 +149,6 @@ impl Group {
         }
         self.inner.log.room().await;
         self.inner.partition.room().await;
-        late(LATE).await;
         let ticket = current.enter().ok_or_else(|| self.not_leader())?;
         self.write(ticket, payload).await
     }
@@ -157,6 +156,7 @@ impl Group {
     pub(super) async fn write(&self, ticket: Ticket, payload: Bytes) -> Result<(), NotLeader> {
         let reign = ticket.reign().clone();
         let term = CommittedLeaderId::new(reign.term());
+        late(LATE).await;
         let proposal = Proposal { payload, reign: Some(reign) };
         let request = self.inner.raft.write(proposal).responder(Outcome::of(ticket));
         let request = if planted(Planted::AnyTerm) { request } else { request.with_leader(term) };

@@ -7,6 +7,7 @@ use super::api::{Member, RaftId};
 use super::reign::{Outcome, Reign};
 use crate::log::LogRecord;
 use crate::record;
+use crate::seam::trouble::{Planted, planted};
 use crate::wire::record::{Malformed, Record};
 use bytes::Bytes;
 use openraft::vote::RaftVote;
@@ -65,7 +66,7 @@ impl Proposal {
     /// The bytes to log: none if something proposed earlier in the same reign was refused.
     fn settled(&self) -> Bytes {
         match &self.reign {
-            Some(reign) if reign.broken() => Bytes::new(),
+            Some(reign) if reign.broken() && !planted(Planted::AnyTerm) => Bytes::new(),
             _ => self.payload.clone(),
         }
     }

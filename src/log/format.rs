@@ -37,6 +37,8 @@ pub struct SegmentHeader {
     pub previous_end: u32,
     /// Checksum of the last record before this segment.
     pub chain: u32,
+    /// Bytes of the file, which never shrinks; 0 from releases that did not say so.
+    pub bytes: u32,
 }
 
 /// What [`SegmentHeader::decode`] finds in a header block.
@@ -60,6 +62,7 @@ impl SegmentHeader {
         copy.extend_from_slice(&self.previous.to_le_bytes());
         copy.extend_from_slice(&self.previous_end.to_le_bytes());
         copy.extend_from_slice(&self.chain.to_le_bytes());
+        copy.extend_from_slice(&self.bytes.to_le_bytes());
         copy.resize(COPY_BYTES - 4, 0);
         let crc = crc32c::crc32c(&copy);
         copy.extend_from_slice(&crc.to_le_bytes());
@@ -85,6 +88,7 @@ impl SegmentHeader {
                         previous: u32_at(copy, 24),
                         previous_end: u32_at(copy, 28),
                         chain: u32_at(copy, 32),
+                        bytes: u32_at(copy, 36),
                     });
                 }
                 version => newer = Some(version),
@@ -281,7 +285,7 @@ mod tests {
 
     #[test]
     fn headers_survive_one_bad_sector_and_tell_empty_from_damaged() {
-        let header = SegmentHeader { epoch: 7, sequence: 3, previous: 2, previous_end: 8192, chain: 99 };
+        let header = SegmentHeader { epoch: 7, sequence: 3, previous: 2, previous_end: 8192, chain: 99, bytes: 65536 };
         let mut block = header.encode();
         assert_eq!(SegmentHeader::decode(&block), HeaderBlock::Valid(header));
         block[..512].fill(0xaa);

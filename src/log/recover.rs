@@ -138,6 +138,10 @@ fn sort(found: Vec<Found>) -> Result<Sorted, LogError> {
             }
             continue;
         };
+        if sequence > last && f.segment.bytes < LogOptions::MIN_SEGMENT {
+            // Files get their names when they have their length: this one was cut short, and may have been the last.
+            return Err(LogError::StateLost { segment: sequence, offset: f.segment.bytes });
+        }
         let valid = matches!(f.header, HeaderBlock::Valid(h) if h.sequence == sequence && h.epoch == epoch);
         if valid || (first < sequence && claimed.contains(&sequence)) {
             sorted.used.push(f);
@@ -195,7 +199,24 @@ fn read_all(replay: &mut Replay, used: &[Found]) -> Result<Option<Tail>, LogErro
         }
         let chain = header.map(|h| h.chain).or(tail.map(|t| t.chain));
         let mut window = Window::new(f.segment.file.as_ref(), f.segment.bytes);
-        tail = Some(replay.segment(&mut window, sequence, chain, end)?);
+        let ended = replay.segment(&mut window, sequence, chain, end)?;
+        if end == End::Open {
+            whole(f, header, &mut window, ended.offset)?;
+        }
+        tail = Some(ended);
     }
     Ok(tail)
+}
+
+/// Whether the last segment's file still ends behind its last record. A file that was cut short takes entries and votes
+/// with it, and nothing tells how many: what is left must not pass for the whole (P1).
+fn whole(f: &Found, header: Option<SegmentHeader>, window: &mut Window<'_>, end: u64) -> Result<(), LogError> {
+    let (sequence, bytes) = (f.segment.sequence, f.segment.bytes);
+    if header.is_none_or(|h| u64::from(h.bytes) <= bytes) {
+        return Ok(());
+    }
+    // Records follow each other without a gap: a page of nothing behind the last one was never written.
+    let page = (end.next_multiple_of(PAGE), PAGE as usize);
+    let nothing = window.get(page.0, page.1)?.is_some_and(|page| page.iter().all(|b| *b == 0));
+    if nothing { Ok(()) } else { Err(LogError::StateLost { segment: sequence, offset: bytes }) }
 }

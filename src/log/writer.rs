@@ -417,6 +417,7 @@ impl Writer {
             previous,
             previous_end,
             chain: self.chain,
+            bytes: u32::try_from(segment.bytes).unwrap_or(0),
         };
         self.shared.lock().segments.insert(segment.sequence, segment.clone());
         self.active = segment;

@@ -126,7 +126,11 @@ pub fn harm(path: &Path, how: Harm, at: u64) -> io::Result<()> {
         Harm::Flip => flip(path, at.min(len - 1)),
         Harm::Zero => file.write_all_at(&vec![0; page as usize], first),
         Harm::Swap => {
-            let (one, other) = (read(first)?, read(first + page)?);
+            let (one, mut other) = (read(first)?, read(first + page)?);
+            if one == other {
+                // Changing places with the like of it is no harm.
+                other[0] ^= 1;
+            }
             file.write_all_at(&other, first)?;
             file.write_all_at(&one, first + page)
         }

@@ -285,7 +285,11 @@ impl Maker {
         let (path, len) = &files[self.rng.below(files.len() as u64) as usize];
         let offset = self.rng.below(*len);
         self.say(format!("{} of {} rots at {offset}", path.display(), self.victim.0));
-        match self.rng.below(3) {
+        match self.rng.below(4) {
+            0 if self.rng.chance(500) => {
+                machine.world.fs.cut(path, offset);
+                true
+            }
             0 => machine.world.fs.smear(path, offset - offset % 512, 512, 0),
             1 => machine.world.fs.smear(path, offset - offset % 4096, 4096, 0xa5),
             _ => machine.world.fs.flip(path, offset, self.rng.below(8) as u8),

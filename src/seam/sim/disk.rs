@@ -129,6 +129,14 @@ impl Inode {
         self.synced_len = self.now.len;
     }
 
+    /// Cuts the file on the disk itself.
+    pub fn cut(&mut self, len: u64) {
+        self.set_len(len.min(self.now.len));
+        self.synced_len = self.synced_len.min(len);
+        self.dirty.retain(|page, _| page * PAGE < len);
+        self.now.pages.split_off(&len.div_ceil(PAGE));
+    }
+
     /// Changes bytes on the disk itself, behind everyone's back.
     pub fn corrupt(&mut self, offset: u64, change: impl Fn(&mut u8), len: usize) {
         for at in offset..(offset + len as u64).min(self.now.len) {

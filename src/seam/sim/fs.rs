@@ -173,6 +173,16 @@ impl SimFs {
         self.corrupt(path, offset, len, |b| *b = byte)
     }
 
+    /// Cuts a file on the disk to `len` bytes, behind everyone's back.
+    pub fn cut(&self, path: &Path, len: u64) {
+        let mut disk = self.lock();
+        if let Some(Node::File(inode)) = disk.names.now.get(path).copied()
+            && let Some(file) = disk.files.get_mut(&inode)
+        {
+            file.cut(len);
+        }
+    }
+
     fn corrupt(&self, path: &Path, offset: u64, len: usize, change: impl Fn(&mut u8)) -> bool {
         let mut disk = self.lock();
         let Some(Node::File(inode)) = disk.names.now.get(path).copied() else { return false };

@@ -175,15 +175,26 @@ async fn the_last_segment_is_never_taken_for_a_spare() {
     let zeroed = SimWorld::new(8, 1 << 30);
     filled(&zeroed).await;
     zeroed.fs.smear(&last(&zeroed), 0, 4096, 0);
-    let unreadable = SimWorld::new(8, 1 << 30);
-    filled(&unreadable).await;
-    let name = last(&unreadable).file_name().unwrap().to_string_lossy().into_owned();
-    // It is opened, its length is asked, it is read as a whole, then page by page.
-    unreadable.fs.fail(Call::Read, &name, 2, 2, io::ErrorKind::Other);
-    for sim in [zeroed, unreadable] {
-        let (log, damage) = open(&sim).await.unwrap();
-        assert_eq!(damage, []);
-        assert_eq!(contents(&log).await[&1].entries.len(), 30);
+    let (log, damage) = open(&zeroed).await.unwrap();
+    assert_eq!(damage, []);
+    assert_eq!(contents(&log).await[&1].entries.len(), 30);
+    // Whichever read fails: the log is whole, or it does not open, or it says what is missing.
+    for (after, times) in (0..40).flat_map(|after| (1..4).map(move |times| (after, times))) {
+        let sim = SimWorld::new(8, 1 << 30);
+        filled(&sim).await;
+        let name = last(&sim).file_name().unwrap().to_string_lossy().into_owned();
+        sim.fs.fail(Call::Read, &name, after, times, io::ErrorKind::Other);
+        match open(&sim).await {
+            Ok((log, damage)) => {
+                sim.fs.mend();
+                assert_eq!(log.group(1).state().last, Some((29, 1, 65537)), "reads {after} to {}", after + times);
+                if damage.is_empty() {
+                    assert_eq!(contents(&log).await[&1].entries.len(), 30);
+                }
+            }
+            Err(LogError::Io(_) | LogError::StateLost { .. }) => {}
+            Err(e) => panic!("reads {after} to {}: {e}", after + times),
+        }
     }
 }
 

@@ -49,7 +49,7 @@ fn last(sim: &SimWorld) -> std::path::PathBuf {
         sim.world().fs.open(path, Open::Read).unwrap().read_at(0, &mut header).unwrap();
         header != [0; 8]
     };
-    sim.fs.files().into_iter().map(|(path, _)| path).filter(used).next_back().unwrap()
+    sim.fs.files().into_iter().map(|(path, _)| path).rfind(used).unwrap()
 }
 
 #[tokio::test]

@@ -185,7 +185,8 @@ impl Block {
         (last == 0).then_some(Block { raw, count })
     }
 
-    pub fn len(&self) -> usize {
+    /// How many rows it holds.
+    pub fn count(&self) -> usize {
         self.count
     }
     /// Bytes it takes in memory.
@@ -271,7 +272,7 @@ mod tests {
         for rows in [0, 1, 2, 300] {
             let (made, stored) = sample(rows);
             let read = Block::open(7, &stored).unwrap();
-            assert_eq!((made.len(), read.len()), (rows, rows));
+            assert_eq!((made.count(), read.count()), (rows, rows));
             for n in 0..rows {
                 let key = format!("key {n:05}");
                 assert_eq!(read.get(key.as_bytes()).unwrap(), format!("value {n}").repeat(n % 4));
@@ -301,7 +302,7 @@ mod tests {
             let first = piece.first_key();
             let (block, _) = piece.seal(1).unwrap();
             assert_eq!(block.key(0), first);
-            seen.extend((0..block.len()).map(|n| (block.key_bytes(n), block.value(n))));
+            seen.extend((0..block.count()).map(|n| (block.key_bytes(n), block.value(n))));
             if last {
                 break;
             }

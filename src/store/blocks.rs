@@ -405,7 +405,7 @@ impl Piece<'_> {
         from: &[u8],
         next: Option<&Place>,
     ) -> Result<Option<Bytes>, StoreError> {
-        let count = block.map_or(0, Block::len);
+        let count = block.map_or(0, Block::count);
         let mut at = 0;
         for (key, value) in table.lent(from, next.map(|next| next.lower.as_ref())) {
             if let Some(block) = block {

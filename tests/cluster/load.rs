@@ -160,8 +160,9 @@ impl Load {
         self.patient.lock().expect("no test panicked with it").push(asking);
     }
 
-    /// Stops the clients, waits for their last answers, and then reads every inbox to its end from every node.
-    pub fn finish(mut self) -> Vec<Op> {
+    /// Stops the clients, waits for their last answers, and then reads every inbox to its end from every node, and every row
+    /// through `sockets`: a node that was replaced has another.
+    pub fn finish(mut self, sockets: &[PathBuf]) -> Vec<Op> {
         self.record.over.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the clients end in order");
@@ -181,7 +182,7 @@ impl Load {
                     }
                 }
             }
-            Clerk::new(&self.sockets, Arc::clone(&self.record), CLERKS).read_all().await;
+            Clerk::new(sockets, Arc::clone(&self.record), CLERKS).read_all().await;
             let mut hand = Hand::new(&self.site, Arc::clone(&self.record), 1);
             for mailbox in 0..self.site.mailboxes.len() {
                 for id in hand.surely_list(mailbox).await {

@@ -58,7 +58,7 @@ impl Scene {
     pub fn end(self) -> Ending {
         self.demo.wait_ready();
         self.load.more(20);
-        let ops = self.load.finish();
+        let ops = self.load.finish(&self.demo.sockets());
         let (name, mut wrong) = (self.name, judge(&ops));
         wrong.extend(keys::judge(&ops));
         let edits = ops.iter().filter(|op| op.outcome == Outcome::Written).count();

@@ -198,6 +198,29 @@ async fn the_last_segment_is_never_taken_for_a_spare() {
     }
 }
 
+/// Fuzzing found that wiping a torn record could take away the only proof that a damaged one before it had been durable: the
+/// next crash made the damage the end of the log, and an acknowledged entry was gone.
+#[tokio::test]
+async fn what_proves_damage_stays_until_something_else_proves_it() {
+    for calls in 1..40 {
+        let sim = SimWorld::new(10, 1 << 30);
+        let (log, _) = open(&sim).await.unwrap();
+        for i in 0..3 {
+            append(&log.group(1), vec![record(i, 1, 1_500)]).await.unwrap();
+        }
+        sim.fs.crash();
+        drop(log);
+        sim.fs.flip(&segment(1), place_of(&sim, 1, 1) + 700, 3);
+        sim.fs.smear(&segment(1), place_of(&sim, 2, 1) + 1_400, 100, 0xee);
+        sim.fs.cut_power_after(calls);
+        drop(open(&sim).await);
+        sim.fs.crash();
+        let (log, damage) = open(&sim).await.unwrap();
+        assert_eq!(damage, [Damage { group: 1, range: 1..2 }], "the power went after {calls} calls");
+        assert_eq!(log.group(1).state().last, Some((1, 1, 65537)));
+    }
+}
+
 #[tokio::test]
 async fn a_log_that_was_cut_short_does_not_pass_for_a_whole_one() {
     for (len, whole) in [(0, false), (5_000, false), (20_000, false), (64 << 10, true)] {

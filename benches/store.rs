@@ -1,8 +1,9 @@
 //! Rows through the store: ours (table in memory over sealed blocks in sled), plain sled, and fjall beside them.
 //!
-//! `cargo bench --bench store -- [--small N] [--large N] [--engine spine|sled|fjall]…`. Each engine and size runs in a
-//! process of its own, so that CPU time and resident memory are its own. Rows come in random key order, 50 to an
-//! entry, as the log would bring them; nothing is synced, as nothing rests on an engine.
+//! `cargo bench --bench store -- [--small N] [--large N] [--engine spine|sled|fjall]… [--rising] [--until PHASE]`. Each
+//! engine and size runs in a process of its own, so that CPU time and resident memory are its own. Rows come in random
+//! key order, or in key order with `--rising`, 50 to an entry, as the log would bring them; nothing is synced, as
+//! nothing rests on an engine. `--until` ends with the first phase whose name begins so.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -127,11 +128,24 @@ fn scramble(mut n: u64) -> u64 {
     n ^ (n >> 31)
 }
 
-/// 16 bytes: a table's number, then an id.
-fn key(n: u64) -> Bytes {
-    let mut key = vec![40; 8];
-    key.extend_from_slice(&scramble(n).to_be_bytes());
-    key.into()
+/// What rows are made.
+#[derive(Clone, Copy)]
+struct Rows {
+    large: bool,
+    /// Keys in the order in which rows come, not scattered.
+    rising: bool,
+}
+
+impl Rows {
+    /// 16 bytes: a table's number, then an id.
+    fn key(self, n: u64) -> Bytes {
+        let mut key = vec![40; 8];
+        key.extend_from_slice(&if self.rising { n } else { scramble(n) }.to_be_bytes());
+        key.into()
+    }
+    fn put(self, n: u64, version: u64, fresh: bool) -> RowOp {
+        RowOp::Put { key: self.key(n), value: value(n, version, self.large), fresh }
+    }
 }
 
 /// 32 random bytes, or 1 KiB of record-like text that a compressor halves.
@@ -184,45 +198,57 @@ impl Meter {
     }
 }
 
-/// One engine, one size: write, read at random, overwrite, delete.
-fn one(engine: &str, large: bool, rows: u64) -> Result<()> {
+/// One engine, one kind of rows: write, read at random, overwrite, delete; ends with the phase that `until` begins.
+fn one(engine: &str, kind: Rows, rows: u64, until: Option<&str>) -> Result<()> {
     let dir = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| ".".into()))?;
     let mut store = open(engine, dir.path())?;
-    let size = if large { "1 KiB" } else { "48 B" };
-    let row_bytes = if large { 16 + 1024 } else { 16 + 32 };
+    let size = if kind.large { "1 KiB" } else { "48 B" };
+    let row_bytes = if kind.large { 16 + 1024 } else { 16 + 32 };
     let mut meter = Meter::new(engine, size, dir.path())?;
     let change = |store: &mut Box<dyn Engine>, from: u64, to: u64, make: &dyn Fn(u64) -> RowOp| {
         (from..to).step_by(ENTRY as usize).try_for_each(|n| store.apply((n..to.min(n + ENTRY)).map(make).collect()))
     };
-    change(&mut store, 0, rows, &|n| RowOp::Put { key: key(n), value: value(n, 0, large), fresh: true })?;
-    store.settle()?;
-    meter.row("write", rows, rows * row_bytes)?;
-    let reads = rows / 4;
-    for n in 0..reads {
-        let found = store.get(&key(scramble(n) % rows))?;
-        anyhow::ensure!(found == Some(row_bytes as usize - 16), "a row is missing");
+    for phase in ["write", "read", "overwrite half", "delete half", "put and collect"] {
+        let (done, logical) = match phase {
+            "write" => {
+                change(&mut store, 0, rows, &|n| kind.put(n, 0, true))?;
+                (rows, rows * row_bytes)
+            }
+            "read" => {
+                for n in 0..rows / 4 {
+                    let found = store.get(&kind.key(scramble(n) % rows))?;
+                    anyhow::ensure!(found == Some(row_bytes as usize - 16), "a row is missing");
+                }
+                (rows / 4, 0)
+            }
+            "overwrite half" => {
+                let scattered = |n| if kind.rising { n } else { scramble(n) % rows };
+                change(&mut store, 0, rows / 2, &|n| kind.put(scattered(n), 1, false))?;
+                (rows / 2, rows * row_bytes)
+            }
+            "delete half" => {
+                change(&mut store, 0, rows / 2, &|n| RowOp::Delete { key: kind.key(n) })?;
+                (rows / 2, rows * row_bytes / 2)
+            }
+            // A queue: made and gone again shortly after, as a message that is collected.
+            _ => {
+                for n in (0..rows / 2).step_by(ENTRY as usize) {
+                    let ids = || (n..n + ENTRY).map(|n| n + (1 << 40));
+                    store.apply(ids().map(|n| kind.put(n, 2, true)).collect())?;
+                    store.apply(ids().map(|n| RowOp::Delete { key: kind.key(n) }).collect())?;
+                }
+                (rows / 2, rows * row_bytes / 2)
+            }
+        };
+        if phase != "read" {
+            store.settle()?;
+        }
+        meter.row(phase, done, logical)?;
+        if until.is_some_and(|until| phase.starts_with(until)) {
+            break;
+        }
     }
-    meter.row("read", reads, 0)?;
-    change(&mut store, 0, rows / 2, &|n| {
-        let n = scramble(n) % rows;
-        RowOp::Put { key: key(n), value: value(n, 1, large), fresh: false }
-    })?;
-    store.settle()?;
-    meter.row("overwrite half", rows / 2, rows * row_bytes)?;
-    change(&mut store, 0, rows / 2, &|n| RowOp::Delete { key: key(n) })?;
-    store.settle()?;
-    meter.row("delete half", rows / 2, rows * row_bytes / 2)?;
-    // A queue: made and gone again shortly after, as a message that is collected.
-    let queue = rows / 2;
-    for n in (0..queue).step_by(ENTRY as usize) {
-        let at = |n: u64| key(n + (1 << 40));
-        store.apply(
-            (n..n + ENTRY).map(|n| RowOp::Put { key: at(n), value: value(n, 2, large), fresh: true }).collect(),
-        )?;
-        store.apply((n..n + ENTRY).map(|n| RowOp::Delete { key: at(n) }).collect())?;
-    }
-    store.settle()?;
-    meter.row("put and collect", queue, rows * row_bytes / 2)
+    Ok(())
 }
 
 fn main() -> Result<()> {
@@ -230,20 +256,23 @@ fn main() -> Result<()> {
     let all = |name: &str| -> Vec<String> { args.windows(2).filter(|w| w[0] == name).map(|w| w[1].clone()).collect() };
     let number = |name: &str, default: u64| all(name).first().map_or(Ok(default), |v| v.parse());
     if let Some(engine) = all("--one").first() {
-        let large = args.iter().any(|a| a == "--large-rows");
-        return one(engine, large, number("--rows", 1000)?);
+        let has = |name: &str| args.iter().any(|a| a == name);
+        let kind = Rows { large: has("--large-rows"), rising: has("--rising") };
+        return one(engine, kind, number("--rows", 1000)?, all("--until").first().map(String::as_str));
     }
     let (small, large) = (number("--small", 200_000)?, number("--large", 40_000)?);
     let mut engines = all("--engine");
     if engines.is_empty() {
         engines = ["spine", "sled", "fjall"].map(String::from).into();
     }
+    let mut passed: Vec<String> = all("--until").into_iter().flat_map(|until| ["--until".into(), until]).collect();
+    passed.extend(args.iter().filter(|a| *a == "--rising").cloned());
     println!("| row | phase | engine | 1,000 rows/s | CPU µs/row | resident MiB (peak) | disk/logical |");
     println!("|---|---|---|---|---|---|---|");
     for (rows, kind) in [(small, None), (large, Some("--large-rows"))].into_iter().filter(|(rows, _)| *rows > 0) {
         for engine in &engines {
             let mut command = Command::new(std::env::current_exe()?);
-            command.args(["--one", engine, "--rows", &rows.to_string()]).args(kind);
+            command.args(["--one", engine, "--rows", &rows.to_string()]).args(kind).args(&passed);
             let status = command.status().context("the bench runs itself")?;
             anyhow::ensure!(status.success(), "{engine} failed");
         }

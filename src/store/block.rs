@@ -14,6 +14,8 @@ pub const BLOCK_BYTES: usize = 16 << 10;
 const VERSION: u8 = 1;
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
+/// In the flags of edits, so that they are never taken for a block.
+const EDITS: u8 = 2;
 /// version, flags, checksum, raw length.
 const HEADER: usize = 10;
 /// Longest raw block that is believed: a row of 64 KiB and some, with room for later releases (P6).
@@ -29,9 +31,14 @@ pub struct Builder {
 impl Builder {
     /// Adds a row. The caller gives keys in rising order.
     pub fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.push_parts(key, &[], value);
+    }
+    /// As [`Builder::push`], of a value in two parts.
+    pub fn push_parts(&mut self, key: &[u8], mark: &[u8], value: &[u8]) {
         self.offsets.push(self.rows.len() as u32);
         put_varint(key.len() as u64, &mut self.rows);
         self.rows.extend_from_slice(key);
+        self.rows.extend_from_slice(mark);
         self.rows.extend_from_slice(value);
     }
     /// Adds the rows `from..to` of a block as they are packed there. The caller gives keys in rising order.
@@ -71,26 +78,40 @@ impl Builder {
     pub fn is_empty(&self) -> bool {
         self.offsets.is_empty()
     }
-    /// Seals the rows under `id`: the block as readers see it, and its bytes at rest.
-    pub fn seal(mut self, id: u64) -> Result<(Block, Bytes), StoreError> {
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+    /// The rows as readers see them, for this process only.
+    pub fn pack(mut self) -> Block {
         for offset in &self.offsets {
             self.rows.extend_from_slice(&offset.to_le_bytes());
         }
         self.rows.extend_from_slice(&(self.offsets.len() as u32).to_le_bytes());
-        let stored = seal(id, &self.rows)?;
-        Ok((Block { raw: self.rows.into(), count: self.offsets.len() }, stored))
+        Block { raw: self.rows.into(), count: self.offsets.len() }
+    }
+    /// Seals the rows under `id`: the block as readers see it, and its bytes at rest.
+    pub fn seal(self, id: u64) -> Result<(Block, Bytes), StoreError> {
+        let block = self.pack();
+        let stored = seal(id, 0, &block.raw)?;
+        Ok((block, stored))
+    }
+    /// As [`Builder::seal`], for rows that are edits of the block `id`.
+    pub fn seal_edits(self, id: u64) -> Result<(Block, Bytes), StoreError> {
+        let block = self.pack();
+        let stored = seal(id, EDITS, &block.raw)?;
+        Ok((block, stored))
     }
 }
 
 /// Compresses and checksums any bytes under an id.
-fn seal(id: u64, raw: &[u8]) -> Result<Bytes, StoreError> {
+fn seal(id: u64, kind: u8, raw: &[u8]) -> Result<Bytes, StoreError> {
     let packed = compress(raw)?;
-    let (flags, payload) = match &packed {
+    let (packing, payload) = match &packed {
         Some(packed) => (ZSTD, packed.as_slice()),
         None => (PLAIN, raw),
     };
     let mut out = Vec::with_capacity(HEADER + payload.len());
-    out.extend_from_slice(&[VERSION, flags, 0, 0, 0, 0]);
+    out.extend_from_slice(&[VERSION, packing | kind, 0, 0, 0, 0]);
     out.extend_from_slice(&(raw.len() as u32).to_le_bytes());
     out.extend_from_slice(payload);
     let sum = checksum(id, &out);
@@ -144,7 +165,16 @@ pub struct Block {
 impl Block {
     /// Verifies and unpacks bytes at rest.
     pub fn open(id: u64, stored: &[u8]) -> Result<Block, StoreError> {
-        let damaged = |what: &str| StoreError::Corrupt(format!("block {id}: {what}"));
+        Block::open_kind(id, 0, stored)
+    }
+    /// As [`Block::open`], of edits of the block `id`.
+    pub fn open_edits(id: u64, stored: &[u8]) -> Result<Block, StoreError> {
+        Block::open_kind(id, EDITS, stored)
+    }
+
+    fn open_kind(id: u64, kind: u8, stored: &[u8]) -> Result<Block, StoreError> {
+        let what = if kind == EDITS { "edits of block" } else { "block" };
+        let damaged = |why: &str| StoreError::Corrupt(format!("{what} {id}: {why}"));
         if stored.len() < HEADER {
             return Err(damaged("too short"));
         }
@@ -160,7 +190,10 @@ impl Block {
             return Err(damaged("too long"));
         }
         let payload = &stored[HEADER..];
-        let raw = match stored[1] {
+        if stored[1] & EDITS != kind {
+            return Err(damaged("flags"));
+        }
+        let raw = match stored[1] & !EDITS {
             PLAIN if payload.len() == raw_len => payload.to_vec(),
             ZSTD => decompress(payload, raw_len).ok_or_else(|| damaged("does not unpack"))?,
             _ => return Err(damaged("flags")),
@@ -217,6 +250,11 @@ impl Block {
     pub fn key_bytes(&self, at: usize) -> Bytes {
         let (from, to, _) = self.split(at);
         self.raw.slice(from..to)
+    }
+    /// The value of row `at`, lent.
+    pub fn value_of(&self, at: usize) -> &[u8] {
+        let (_, from, to) = self.split(at);
+        &self.raw[from..to]
     }
     pub fn value(&self, at: usize) -> Bytes {
         let (_, from, to) = self.split(at);

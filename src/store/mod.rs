@@ -7,7 +7,10 @@ pub mod blobs;
 mod block;
 mod blocks;
 mod cache;
+mod edits;
+mod flush;
 mod heal;
+mod index;
 mod kv;
 mod kv_memory;
 mod memory;
@@ -101,6 +104,8 @@ pub trait Reader {
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 }
 
+#[cfg(test)]
+mod edit_tests;
 #[cfg(test)]
 mod real_tests;
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! For this room's tests: files in memory, and a partition under test with its model and its log.
 
+use super::index::{DATA, EDITS, INDEX, Place};
+use super::kv::{Kv, Tree};
 use super::kv_memory::MemoryKv;
+use super::sled::SledKv;
 use super::*;
 use crate::seam::{World, clock, fs, rng};
 use std::{
@@ -129,10 +132,25 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+/// An engine, and the folder that it lives in.
+pub type Engine = (Arc<dyn Kv>, Option<tempfile::TempDir>);
+
+pub fn memory() -> Engine {
+    (Arc::new(MemoryKv::default()), None)
+}
+
+pub fn sled() -> Engine {
+    let dir = tempfile::tempdir().unwrap();
+    let kv = SledKv::open(&dir.path().join("sled"), 1 << 20, dir.path().join("suspect")).unwrap();
+    (Arc::new(kv), Some(dir))
+}
+
 /// A partition with its model and the log that a crash is replayed from.
 pub struct Run {
     pub fs: MemFs,
-    pub kv: MemoryKv,
+    pub kv: Arc<dyn Kv>,
+    make: fn() -> Engine,
+    _dir: Option<tempfile::TempDir>,
     pub store: Store,
     pub model: BTreeMap<Bytes, Bytes>,
     pub log: Vec<Vec<RowOp>>,
@@ -140,14 +158,18 @@ pub struct Run {
 
 impl Run {
     pub async fn new() -> Run {
-        let (fs, kv) = (MemFs::default(), MemoryKv::default());
-        let store = Run::open(&fs, &kv).await;
-        Run { fs, kv, store, model: BTreeMap::new(), log: vec![] }
+        Run::over(memory).await
     }
 
-    async fn open(fs: &MemFs, kv: &MemoryKv) -> Store {
+    pub async fn over(make: fn() -> Engine) -> Run {
+        let (fs, (kv, dir)) = (MemFs::default(), make());
+        let store = Run::open(&fs, &kv).await;
+        Run { fs, kv, make, _dir: dir, store, model: BTreeMap::new(), log: vec![] }
+    }
+
+    async fn open(fs: &MemFs, kv: &Arc<dyn Kv>) -> Store {
         let options = StoreOptions { flush_interval: Duration::from_secs(3600), ..Default::default() };
-        Store::over(world(fs), PathBuf::from("/store"), options, Arc::new(kv.clone()), None).await.unwrap()
+        Store::over(world(fs), PathBuf::from("/store"), options, kv.clone(), None).await.unwrap()
     }
 
     pub fn partition(&self) -> Arc<Partition> {
@@ -194,8 +216,31 @@ impl Run {
 
     /// The engine's files are gone too.
     pub async fn lose_engine(&mut self) {
-        self.kv = MemoryKv::default();
+        (self.kv, self._dir) = (self.make)();
         self.restart().await;
+    }
+
+    /// The partition's tree in the engine.
+    pub fn tree(&self) -> Arc<dyn Tree> {
+        let names = self.kv.names().into_iter().filter(|name| name.starts_with("p1."));
+        let newest = names.max_by_key(|name| name[3..].parse::<u32>().unwrap()).unwrap();
+        self.kv.tree(&newest).unwrap()
+    }
+
+    /// What the engine holds under one prefix.
+    pub fn at_rest(&self, prefix: u8) -> Vec<(Bytes, Bytes)> {
+        self.tree().range(&[prefix], Some(&[prefix + 1]), false, usize::MAX).unwrap()
+    }
+
+    /// Blocks and edits are exactly those that the index speaks of. Returns their numbers.
+    pub fn check_tree(&self) -> (usize, usize) {
+        let places: Vec<_> = self.at_rest(INDEX).iter().map(|entry| Place::read(entry).unwrap()).collect();
+        let keys = |prefix| self.at_rest(prefix).into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+        let mut blocks: Vec<_> = places.iter().map(Place::data_key).collect();
+        blocks.sort();
+        let edited: Vec<_> = places.iter().filter(|place| place.edited).map(Place::edits_key).collect();
+        assert_eq!((keys(DATA), keys(EDITS)), (blocks, edited.clone()));
+        (places.len(), edited.len())
     }
 
     /// Everything reads as the model does.

@@ -3,7 +3,7 @@
 use super::heal::open_engine;
 use super::kv::{Change, Kv, Tree};
 use super::kv_memory::MemoryKv;
-use super::testing::{at, key};
+use super::testing::{at, gone, key};
 use super::*;
 use crate::seam::{World, clock::SystemClock, fs::Fs, fs_real::RealFs, pace::Pace, rng::SystemRng};
 use std::{
@@ -37,17 +37,6 @@ fn fill(partition: &Partition, from: u64, to: u64) {
 
 fn count(partition: &Partition) -> usize {
     partition.scan(Bytes::new()..Bytes::from_static(b"z"), false, usize::MAX).unwrap().len()
-}
-
-/// Waits until the last handle on the engine is gone, as after the end of a process.
-async fn gone(store: Store) {
-    let weak = store.weak();
-    drop(store);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while weak.upgrade().is_some() {
-        assert!(std::time::Instant::now() < deadline, "something holds the store");
-        tokio::task::yield_now().await;
-    }
 }
 
 #[test]
@@ -233,6 +222,10 @@ fn damage_anywhere_in_the_engines_file_is_never_served_and_heals_by_the_second_s
         let partition = store.partition(1).unwrap();
         fill(&partition, 1, 2000);
         partition.snapshot().await.unwrap();
+        // The same rows once more, few enough for each block to lie beside it.
+        for n in 1..=200 {
+            partition.apply(at(2000 + n), &[put(n * 10)]);
+        }
         drop(partition);
         store.close().await.unwrap();
         let file = dir.path().join("sled/db");

@@ -141,8 +141,22 @@ pub fn memory() -> Engine {
 
 pub fn sled() -> Engine {
     let dir = tempfile::tempdir().unwrap();
-    let kv = SledKv::open(&dir.path().join("sled"), 1 << 20, dir.path().join("suspect")).unwrap();
-    (Arc::new(kv), Some(dir))
+    (open_sled(dir.path()), Some(dir))
+}
+
+fn open_sled(dir: &Path) -> Arc<dyn Kv> {
+    Arc::new(SledKv::open(&dir.join("sled"), 1 << 20, dir.join("suspect")).unwrap())
+}
+
+/// Waits until the last handle on the engine is gone, as after the end of a process.
+pub async fn gone(store: Store) {
+    let weak = store.weak();
+    drop(store);
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while weak.upgrade().is_some() {
+        assert!(std::time::Instant::now() < deadline, "something holds the store");
+        tokio::task::yield_now().await;
+    }
 }
 
 /// A partition with its model and the log that a crash is replayed from.
@@ -150,7 +164,7 @@ pub struct Run {
     pub fs: MemFs,
     pub kv: Arc<dyn Kv>,
     make: fn() -> Engine,
-    _dir: Option<tempfile::TempDir>,
+    dir: Option<tempfile::TempDir>,
     pub store: Store,
     pub model: BTreeMap<Bytes, Bytes>,
     pub log: Vec<Vec<RowOp>>,
@@ -164,7 +178,7 @@ impl Run {
     pub async fn over(make: fn() -> Engine) -> Run {
         let (fs, (kv, dir)) = (MemFs::default(), make());
         let store = Run::open(&fs, &kv).await;
-        Run { fs, kv, make, _dir: dir, store, model: BTreeMap::new(), log: vec![] }
+        Run { fs, kv, make, dir, store, model: BTreeMap::new(), log: vec![] }
     }
 
     async fn open(fs: &MemFs, kv: &Arc<dyn Kv>) -> Store {
@@ -209,19 +223,30 @@ impl Run {
         assert!(partition.servable());
     }
 
-    /// Dies and comes back without its memory, not yet replayed.
+    /// Dies and comes back without its memory, not yet replayed. Files are closed and opened.
     pub async fn restart(&mut self) {
+        if let Some(dir) = &self.dir {
+            let between: Arc<dyn Kv> = Arc::new(MemoryKv::default());
+            let old = std::mem::replace(&mut self.store, Run::open(&MemFs::default(), &between).await);
+            self.kv = between;
+            gone(old).await;
+            self.kv = open_sled(dir.path());
+        }
         self.store = Run::open(&self.fs, &self.kv).await;
     }
 
     /// The engine's files are gone too.
     pub async fn lose_engine(&mut self) {
-        (self.kv, self._dir) = (self.make)();
-        self.restart().await;
+        let (kv, dir) = (self.make)();
+        self.kv = kv;
+        let _old = std::mem::replace(&mut self.dir, dir);
+        self.store = Run::open(&self.fs, &self.kv).await;
     }
 
     /// The partition's tree in the engine.
     pub fn tree(&self) -> Arc<dyn Tree> {
+        // It comes to be when the partition is first asked for.
+        drop(self.partition());
         let names = self.kv.names().into_iter().filter(|name| name.starts_with("p1."));
         let newest = names.max_by_key(|name| name[3..].parse::<u32>().unwrap()).unwrap();
         self.kv.tree(&newest).unwrap()

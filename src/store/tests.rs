@@ -1,5 +1,6 @@
 //! The partition against a plain map: random writes, flushes, snapshots, crashes in the middle of flushes, replays.
 
+use super::index::{DATA, EDITS};
 use super::testing::*;
 use super::*;
 use crate::seam::pace::Pace;
@@ -18,6 +19,8 @@ enum Step {
     Snapshot,
     /// The engine's files are gone.
     LoseEngine,
+    /// This bit of this block, or of these edits, flips.
+    Rot(usize, usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -32,6 +35,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0u16..400, 0u16..400, any::<bool>(), 1usize..50).prop_map(|(a, b, r, l)| Step::Scan(a, b, r, l)),
         1 => Just(Step::Snapshot),
         1 => Just(Step::LoseEngine),
+        1 => any::<(usize, usize)>().prop_map(|(which, bit)| Step::Rot(which, bit)),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -68,7 +72,33 @@ async fn take(run: &mut Run, step: Step) {
             run.lose_engine().await;
             run.replay();
         }
+        Step::Rot(which, bit) => rot(run, which, bit).await,
     }
+}
+
+/// Flips a bit at rest: reading finds it, and the next start begins again from what is whole.
+async fn rot(run: &mut Run, which: usize, bit: usize) {
+    let sealed: Vec<_> = [DATA, EDITS].into_iter().flat_map(|prefix| run.at_rest(prefix)).collect();
+    let Some((key, value)) = sealed.get(which.checked_rem(sealed.len()).unwrap_or(0)).cloned() else { return };
+    let mut bad = value.to_vec();
+    bad[bit / 8 % value.len()] ^= 1 << (bit % 8);
+    run.tree().batch(vec![(key, Some(bad.into()))]).unwrap();
+    run.restart().await;
+    let read = run.partition().scan(Bytes::new()..Bytes::from_static(b"z"), false, usize::MAX);
+    assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
+    run.restart().await;
+    assert_eq!(run.store.healed().len(), 1);
+    run.replay();
+    run.check();
+}
+
+/// What is there has the digest of a store that took all of it in one go.
+async fn check_hash(run: &Run) {
+    let rows = run.model.iter().map(|(key, value)| RowOp::Put { key: key.clone(), value: value.clone(), fresh: true });
+    let other = Run::new().await;
+    other.partition().apply(at(run.log.len() as u64), &rows.collect::<Vec<_>>());
+    other.partition().flush().await.unwrap();
+    assert_eq!(run.partition().hash().await.unwrap(), other.partition().hash().await.unwrap());
 }
 
 /// Takes every step and compares. Returns how many blocks were seen with edits beside them.
@@ -79,8 +109,10 @@ async fn compared(mut run: Run, steps: Vec<Step>) -> usize {
         edited += run.check_tree().1;
     }
     run.check();
+    check_hash(&run).await;
     run.partition().flush().await.unwrap();
     run.check();
+    check_hash(&run).await;
     run.restart().await;
     run.replay();
     run.check();

@@ -20,8 +20,7 @@ async fn a_site_that_stopped_altogether_has_everything_when_it_starts() {
     cluster.write(1, "more").await;
     let index = cluster.leader(1).await.groups[1].read_index().await.unwrap();
     cluster.all_have(1, index).await;
-    let hashes = futures_util::future::join_all(cluster.running().map(|n| async { n.partition(1).hash().await })).await;
-    assert!(hashes.windows(2).all(|w| w[0].as_ref().unwrap() == w[1].as_ref().unwrap()));
+    cluster.agree(1).await;
     for node in cluster.running() {
         let range = Table::Outbox.key().prefix();
         let rows = crate::store::Reader::scan(node.partition(1).as_ref(), range, false, 10).unwrap();
@@ -68,8 +67,7 @@ async fn a_damaged_log_is_mended_by_a_peer() {
     cluster.write(0, "after").await;
     let index = cluster.leader(0).await.groups[0].read_index().await.unwrap();
     cluster.all_have(0, index).await;
-    let hashes = futures_util::future::join_all(cluster.running().map(|n| async { n.partition(0).hash().await })).await;
-    assert!(hashes.windows(2).all(|w| w[0].as_ref().unwrap() == w[1].as_ref().unwrap()));
+    cluster.agree(0).await;
     cluster.end().await;
 }
 
@@ -91,8 +89,7 @@ async fn all_equal(cluster: &Cluster) {
     cluster.write(0, "after").await;
     let index = cluster.leader(0).await.groups[0].read_index().await.unwrap();
     cluster.all_have(0, index).await;
-    let hashes = futures_util::future::join_all(cluster.running().map(|n| async { n.partition(0).hash().await })).await;
-    assert!(hashes.windows(2).all(|w| w[0].as_ref().unwrap() == w[1].as_ref().unwrap()));
+    cluster.agree(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@ use crate::seam::{World, clock::SystemClock, fs_real::RealFs, rng::SystemRng};
 use crate::store::tables::Table;
 use crate::store::{Partition, Position, RowOp, Store, StoreOptions};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -303,6 +304,23 @@ impl Cluster {
     pub async fn all_have(&self, group: u16, index: u64) {
         until("all to apply", || self.running().all(|n| *n.groups[usize::from(group)].applied().borrow() >= index))
             .await;
+    }
+
+    /// Every node's rows are the same. Hashes are compared where they are of one index: the members may still change
+    /// meanwhile, and a node may have applied their entries before another has.
+    pub async fn agree(&self, group: u16) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let of = |node: &Node| node.partition(group);
+            let hashes = join_all(self.running().map(|n| async { of(n).hash().await.unwrap() })).await;
+            let index = hashes[0].map(|(index, _)| index);
+            if index.is_some() && hashes.iter().all(|h| h.map(|(index, _)| index) == index) {
+                assert!(hashes.iter().all(|h| *h == hashes[0]), "rows differ: {hashes:?}");
+                return;
+            }
+            assert!(Instant::now() < deadline, "never at one index: {hashes:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Stops every node; none may have met a fatal error.

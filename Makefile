@@ -12,7 +12,7 @@ SPINE := $(abspath $(TARGET))/$(TRIPLE)/release/spine
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: demo build test bench check static unit sim clients cluster tree fuzz
+.PHONY: demo build test bench check static unit sim clients cluster tree fuzz testssl
 
 ## demo: builds and starts a three-node site on this machine; Ctrl-C stops it.  make demo ARGS="--nodes 5"
 demo: build
@@ -22,7 +22,7 @@ build:
 	$(CARGO) build --release $(LOCKED)
 
 ## test: installs what the tests need and runs all of them.
-test: check unit sim build static clients cluster
+test: check unit sim build static clients testssl cluster
 
 ## check: format, lints, dependency rules. Warnings are errors in CI only.
 check: tree
@@ -60,6 +60,10 @@ cluster: build
 SECONDS ?= 60
 fuzz:
 	bash fuzz/run $(SECONDS)
+
+## testssl: what testssl.sh, a scanner that is not ours, has to say of the suppliers' port.
+testssl: build
+	bash tests/testssl/run $(SPINE)
 
 ## tree: what must never enter the build.
 tree:

@@ -182,7 +182,8 @@ impl Group {
         let gone = (upto.index + 1).saturating_sub(self.first).min(self.slots.len() as u64);
         self.cached -= payload_bytes(self.slots.range(..gone as usize));
         self.slots.drain(..gone as usize);
-        self.first = upto.index + 1;
+        // What was read may begin behind it, where records were lost: it must not change places.
+        self.first = if self.slots.is_empty() { upto.index + 1 } else { self.first.max(upto.index + 1) };
         self.purged = Some(upto);
         self.trim();
     }

@@ -412,4 +412,14 @@ mod tests {
         let far = (Kind::Checkpoint, 0, Checkpoint { groups: vec![far], ..Checkpoint::default() }.encode());
         assert!(matches!(read(&[entry(1), far]), Err(LogError::StateLost { .. })));
     }
+
+    #[test]
+    fn a_purge_of_what_was_not_read_moves_nothing() {
+        let mut replay = Replay::new(1);
+        for (kind, index) in [(Kind::Entry, 14), (Kind::Purge, 10)] {
+            let head = Head { kind: kind as u8, group: 1, index, term: 1, ..Head::default() };
+            replay.apply(1, HEADER_BYTES, &head, Some(Bytes::new())).unwrap();
+        }
+        assert_eq!(replay.groups[&1].range(), 14..15);
+    }
 }

@@ -1,5 +1,5 @@
 //! The house rules, held by reading the tree: walls between rooms, purity, openings, lengths, leftovers, panics,
-//! paths of one machine, private keys, metrics that nothing sets, records that no page describes. Each breach is told as `file:line: what — how to mend it`.
+//! paths of one machine, private keys, what fuzzing kept, metrics that nothing sets, records that no page describes. Each breach is told as `file:line: what — how to mend it`.
 //!
 //! The walls are those of docs/architecture.md. To change a rule, change the tables at the top, with the reason.
 
@@ -450,6 +450,37 @@ fn no_machine_and_no_secret_is_in_the_tree() {
         }
     }
     tell("secrets", &breaches);
+}
+
+/// Whether ten digits, alone, pass for an NHS number. Made ones begin with 999.
+fn patients(bytes: &[u8]) -> bool {
+    bytes.split(|b| !b.is_ascii_digit()).filter(|run| run.len() == 10 && !run.starts_with(b"999")).any(|run| {
+        let sum: u32 = run[..9].iter().zip((2..=10).rev()).map(|(b, weight)| u32::from(b - b'0') * weight).sum();
+        u32::from(run[9] - b'0') == (11 - sum % 11) % 11
+    })
+}
+
+#[test]
+fn what_fuzzing_kept_is_small_and_nobodys() {
+    const MOST: u64 = 1 << 20;
+    let mut breaches = BTreeSet::new();
+    let mut bytes = 0;
+    for (name, path) in files().into_iter().filter(|(n, _)| n.starts_with("fuzz/corpus/")) {
+        let input = fs::read(path).expect("a file of the tree");
+        bytes += input.len() as u64;
+        if input.windows(11).any(|w| w == concat!("PRIVATE", " KEY").as_bytes()) {
+            breaches.insert(format!("{name}: a private key — drop the input"));
+        }
+        if patients(&input) {
+            breaches.insert(format!("{name}: what may be somebody's NHS number — drop the input"));
+        }
+    }
+    assert!(bytes > 0, "the corpora are gone");
+    if bytes > MOST {
+        breaches.insert(format!("fuzz/corpus: {bytes} bytes — at most {MOST}; see fuzz/run"));
+    }
+    assert!(patients(b"a9434765919b") && !patients(b"9434765918 94347659190 9990000018"));
+    tell("corpora", &breaches);
 }
 
 #[test]

@@ -182,7 +182,8 @@ impl Group {
         let gone = (upto.index + 1).saturating_sub(self.first).min(self.slots.len() as u64);
         self.cached -= payload_bytes(self.slots.range(..gone as usize));
         self.slots.drain(..gone as usize);
-        self.first = upto.index + 1;
+        // What was read may begin behind it, where records were lost: it must not change places.
+        self.first = if self.slots.is_empty() { upto.index + 1 } else { self.first.max(upto.index + 1) };
         self.purged = Some(upto);
         self.trim();
     }
@@ -258,18 +259,16 @@ impl Group {
         }
     }
 
-    /// How many entries a checkpoint tells of that were not read.
+    /// How many entries a checkpoint tells of that were not read: the places that [`Group::replay_mark`] makes up.
     pub fn lost_by(known: Option<&Group>, mark: &GroupMark) -> u64 {
         let Some(last) = &mark.last else { return 0 };
         let end = last.index.saturating_add(1);
-        match known.filter(|g| !g.slots.is_empty()) {
-            None => end.saturating_sub(mark.first),
-            Some(held) => {
-                let purged = mark.purged.as_ref().map_or(0, |p| p.index.saturating_add(1));
-                // What is purged first may leave nothing: then all is to be made up.
-                let from = if purged >= held.range().end { purged } else { held.range().end };
-                held.first.saturating_sub(mark.first) + end.saturating_sub(from)
-            }
+        // What it purges goes first, and may leave nothing: then all is made up.
+        let purged = mark.purged.as_ref().map_or(0, |p| p.index.saturating_add(1));
+        let held = known.map_or(0..0, |g| g.first.max(purged)..g.range().end);
+        match held.is_empty() {
+            true => end.saturating_sub(mark.first),
+            false => held.start.saturating_sub(mark.first) + end.saturating_sub(held.end),
         }
     }
 

@@ -20,8 +20,9 @@ use std::{collections::BTreeMap, io};
 const WINDOW: usize = 1 << 20;
 /// Lost records of an unknown number.
 const MANY: u64 = 1 << 40;
-/// Entries that may be missing in one stretch: what a lost segment can have held, and some. More than that is no log of
-/// ours, and would only fill memory (P6).
+/// Entries that may be missing, in all groups and stretches together: what a lost segment can have held, and some. Each
+/// takes its place in memory, so that a few damaged records that claim a gap each must not add up (P6); and where more
+/// than that is lost, a peer's snapshot is the shorter way than one entry after another.
 const MOST_LOST: u64 = 1 << 20;
 /// No log gets here: at a million entries a second it takes a hundred thousand years.
 const LAST_INDEX: u64 = 1 << 62;
@@ -57,6 +58,9 @@ pub struct Replay {
     /// entries that are known to be missing.
     lost: u64,
     explained: u64,
+    /// Entries for which a place was made because they turned out to be missing. Never taken back: places that are made
+    /// and dropped again cost time.
+    made_up: u64,
     first_loss: Option<(u32, u64)>,
 }
 
@@ -112,7 +116,8 @@ impl Replay {
                 self.note(sequence, tail.offset, u64::from(head.number - tail.number));
             }
             self.apply(sequence, tail.offset, &head, payload)?;
-            tail = Tail { offset: tail.offset + head.size(), chain: crc, number: head.number + 1, wipe_to: 0 };
+            let number = head.number.saturating_add(1);
+            tail = Tail { offset: tail.offset + head.size(), chain: crc, number, wipe_to: 0 };
             prev = Some(crc);
         }
     }
@@ -188,8 +193,11 @@ impl Replay {
     fn apply(&mut self, segment: u32, offset: u64, head: &Head, payload: Option<Bytes>) -> Result<(), LogError> {
         let Some(kind) = Kind::of(head.kind) else { return Err(LogError::Newer(u32::from(head.kind))) };
         let lost = LogError::StateLost { segment, offset };
-        let next = self.groups.get(&head.group).and_then(Group::next);
-        if head.index > LAST_INDEX || (kind == Kind::Entry && next.is_some_and(|n| head.index > n + MOST_LOST)) {
+        let missing = match self.groups.get(&head.group).and_then(Group::next) {
+            Some(next) if kind == Kind::Entry => head.index.saturating_sub(next),
+            _ => 0,
+        };
+        if head.index > LAST_INDEX || !self.make_up(missing) {
             return Err(lost);
         }
         let mark =
@@ -221,33 +229,40 @@ impl Replay {
             (Kind::Install, _) => self.groups.entry(group()).or_default().install(mark),
             (Kind::Vote, Some(vote)) => self.groups.entry(group()).or_default().vote = Some(vote),
             (Kind::Committed, Some(at)) => self.groups.entry(group()).or_default().committed = Some(at),
-            (Kind::Checkpoint, Some(payload)) => match Checkpoint::decode(&payload) {
-                Ok(checkpoint) if self.believable(&checkpoint) => self.checkpoint(checkpoint),
-                Ok(_) => return Err(lost),
-                Err(e) => return Err(io::Error::new(io::ErrorKind::InvalidData, e.to_string()).into()),
-            },
+            (Kind::Checkpoint, Some(payload)) => {
+                let checkpoint = Checkpoint::decode(&payload)
+                    .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))?;
+                if !self.checkpoint(&checkpoint) {
+                    return Err(lost);
+                }
+            }
             (Kind::Fill | Kind::Vote | Kind::Committed | Kind::Checkpoint, None) => {}
         }
         Ok(())
     }
 
-    /// Whether a checkpoint's places can be those of a log, and do not leave more missing than a log can lose.
-    fn believable(&self, checkpoint: &Checkpoint) -> bool {
-        checkpoint.groups.iter().all(|mark| {
-            let places = mark.purged.iter().chain(&mark.last).map(|m| m.index).chain([mark.first]);
-            let known = self.groups.get(&mark.group);
-            places.max().is_none_or(|index| index <= LAST_INDEX) && Group::lost_by(known, mark) <= MOST_LOST
-        })
+    /// Whether so many entries more may be missing; counts them.
+    fn make_up(&mut self, missing: u64) -> bool {
+        self.made_up = self.made_up.saturating_add(missing);
+        self.made_up <= MOST_LOST
     }
 
-    fn checkpoint(&mut self, checkpoint: Checkpoint) {
+    /// False where its places cannot be those of a log, or leave more missing than a log can lose.
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> bool {
         for mark in &checkpoint.groups {
+            let places = mark.purged.iter().chain(&mark.last).map(|m| m.index).chain([mark.first]);
+            let missing = Group::lost_by(self.groups.get(&mark.group), mark);
+            // One after another: a group that is named twice is judged by what the first left.
+            if places.max().is_some_and(|index| index > LAST_INDEX) || !self.make_up(missing) {
+                return false;
+            }
             self.groups.entry(mark.group).or_default().replay_mark(mark);
         }
         // It is the whole state, so whatever was lost before it no longer matters; lost entries show as missing.
         self.lost = 0;
         self.explained = 0;
         self.first_loss = None;
+        true
     }
 }
 
@@ -337,21 +352,74 @@ mod tests {
         })
     }
 
+    fn entry(index: u64) -> (Kind, u64, Bytes) {
+        (Kind::Entry, index, Bytes::new())
+    }
+
+    /// Group, first and last entry of each.
+    fn checkpoint(groups: &[(GroupId, u64, u64)]) -> (Kind, u64, Bytes) {
+        let mark = |&(group, first, last): &(GroupId, u64, u64)| {
+            let last = Some(Mark { index: last, term: 1, ..Mark::default() });
+            GroupMark { group, first, last, ..GroupMark::default() }
+        };
+        let groups = groups.iter().map(mark).collect();
+        (Kind::Checkpoint, 0, Checkpoint { groups, ..Checkpoint::default() }.encode())
+    }
+
     #[test]
     fn places_that_no_log_of_ours_has_are_refused_and_not_filled_up() {
-        let entry = |index| (Kind::Entry, index, Bytes::new());
         assert!(read(&[entry(1), entry(1000)]).is_ok());
         assert!(matches!(read(&[entry(1), entry(MOST_LOST + 9)]), Err(LogError::StateLost { .. })));
         assert!(matches!(read(&[entry(u64::MAX)]), Err(LogError::StateLost { .. })));
         assert!(matches!(read(&[(Kind::Purge, u64::MAX, Bytes::new())]), Err(LogError::StateLost { .. })));
-        let checkpoint = |first, last| {
-            let last = Some(Mark { index: last, term: 1, ..Mark::default() });
-            let groups = vec![GroupMark { group: 1, first, last, ..GroupMark::default() }];
-            (Kind::Checkpoint, 0, Checkpoint { groups, ..Checkpoint::default() }.encode())
+        assert!(read(&[checkpoint(&[(1, 7, 900)])]).is_ok());
+        assert!(read(&[entry(5), checkpoint(&[(1, 5, 900)])]).is_ok());
+        assert!(matches!(read(&[checkpoint(&[(1, 7, MOST_LOST + 9)])]), Err(LogError::StateLost { .. })));
+        assert!(matches!(read(&[entry(9), checkpoint(&[(1, 9, u64::MAX)])]), Err(LogError::StateLost { .. })));
+    }
+
+    #[test]
+    fn gaps_are_bounded_in_sum_not_one_by_one() {
+        let (half, most) = (MOST_LOST / 2, MOST_LOST);
+        // Groups of one checkpoint, each with a gap that alone would pass.
+        assert!(read(&[checkpoint(&[(1, 1, half), (2, 1, half)])]).is_ok());
+        assert!(matches!(
+            read(&[checkpoint(&[(1, 1, half), (2, 1, half), (3, 1, 1)])]),
+            Err(LogError::StateLost { .. })
+        ));
+        // One checkpoint after another, an entry after another.
+        let again = [checkpoint(&[(1, 1, half)]), checkpoint(&[(2, 1, half)]), checkpoint(&[(3, 1, 9)])];
+        assert!(matches!(read(&again), Err(LogError::StateLost { .. })));
+        let hops = [entry(1), entry(half), entry(most), entry(most + half)];
+        assert!(read(&hops[..3]).is_ok());
+        assert!(matches!(read(&hops), Err(LogError::StateLost { .. })));
+    }
+
+    #[test]
+    fn a_checkpoint_cannot_leave_more_missing_than_it_is_counted_for() {
+        // A group that is named twice: the second place is far from the first.
+        let twice = checkpoint(&[(1, 1, 2), (1, 1 << 40, (1 << 40) + 1)]);
+        assert!(matches!(read(&[twice]), Err(LogError::StateLost { .. })));
+        // All that is held is purged, and the entries that are told of begin long before.
+        let place = |index| Some(Mark { index, term: 1, ..Mark::default() });
+        let far = GroupMark {
+            group: 1,
+            first: 1,
+            purged: place(1 << 40),
+            last: place((1 << 40) + 1),
+            ..GroupMark::default()
         };
-        assert!(read(&[checkpoint(7, 900)]).is_ok());
-        assert!(read(&[entry(5), checkpoint(5, 900)]).is_ok());
-        assert!(matches!(read(&[checkpoint(7, MOST_LOST + 9)]), Err(LogError::StateLost { .. })));
-        assert!(matches!(read(&[entry(9), checkpoint(9, u64::MAX)]), Err(LogError::StateLost { .. })));
+        let far = (Kind::Checkpoint, 0, Checkpoint { groups: vec![far], ..Checkpoint::default() }.encode());
+        assert!(matches!(read(&[entry(1), far]), Err(LogError::StateLost { .. })));
+    }
+
+    #[test]
+    fn a_purge_of_what_was_not_read_moves_nothing() {
+        let mut replay = Replay::new(1);
+        for (kind, index) in [(Kind::Entry, 14), (Kind::Purge, 10)] {
+            let head = Head { kind: kind as u8, group: 1, index, term: 1, ..Head::default() };
+            replay.apply(1, HEADER_BYTES, &head, Some(Bytes::new())).unwrap();
+        }
+        assert_eq!(replay.groups[&1].range(), 14..15);
     }
 }

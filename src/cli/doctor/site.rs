@@ -24,6 +24,7 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(deliveries(&told));
             out.push(clock(&told));
             out.push(stamps(&told));
+            out.push(disk(&told));
         }
         Err(e) => {
             out.push(Finding::warn("node", e.why, "start it: `spine serve` or `systemctl start spine`"));
@@ -108,6 +109,16 @@ fn clock(told: &serde_json::Value) -> Finding {
         Some(trouble) => Finding::warn(check, trouble, fix),
         None if clock["standing"] == "alone" => Finding::ok(check, "no other node's clock is known"),
         None => Finding::ok(check, format!("{} ms from the median of all nodes", clock["ahead_ms"])),
+    }
+}
+
+/// How long syncs take beside the other nodes'.
+fn disk(told: &serde_json::Value) -> Finding {
+    let (check, disk) = ("disk's pace", &told["disk"]);
+    match (disk["trouble"].as_str(), disk["sync_ms"].as_f64()) {
+        (Some(trouble), _) => Finding::fail(check, trouble, "see `spine explain SPN-3004`"),
+        (None, Some(millis)) => Finding::ok(check, format!("a sync of the log takes {millis:.1} ms")),
+        (None, None) => Finding::ok(check, "too few syncs lately to say"),
     }
 }
 

@@ -57,7 +57,8 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
         },
         "disk": {
             "free": mib(free), "total": mib(total), "free_bytes": free, "total_bytes": total,
-            "log_bytes": log_bytes, "store_bytes": store_bytes,
+            "log_bytes": log_bytes, "store_bytes": store_bytes, "sync_ms": sync_ms(rooms),
+            "slow": rooms.engine.disk().slow, "trouble": rooms.engine.disk().trouble(),
         },
         "damage": {
             "mended_at_start": rooms.mended, "scrubbed": if scrub.finished > 0 { moment(scrub.finished) } else { String::new() },
@@ -162,6 +163,9 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
     for (number, seen) in told.iter().filter(|(_, seen)| !seen.clock.is_empty()) {
         out.push(format!("node {number}: {} ({})", seen.clock, codes::CLOCK.code));
     }
+    for (number, seen) in told.iter().filter(|(_, seen)| !seen.disk.is_empty()) {
+        out.push(format!("node {number}: {} ({})", seen.disk, codes::DISK_SLOW.code));
+    }
     for partition in partitions(rooms, told) {
         let number = &partition["partition"];
         if number != 0 && partition["learners"].as_array().is_some_and(|all| !all.is_empty()) {
@@ -197,6 +201,11 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
         out.push("nodes run different releases".into());
     }
     out
+}
+
+/// How long a sync of the log takes just now; nothing while few are made.
+fn sync_ms(rooms: &Rooms) -> Option<f64> {
+    rooms.engine.disk().sync.map(|sync| sync.as_micros() as f64 / 1000.0)
 }
 
 /// This node's clock beside the other voters'.

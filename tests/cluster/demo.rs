@@ -168,6 +168,15 @@ impl Demo {
         output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
     }
 
+    /// What an operator reads whose command a node does not carry out.
+    pub fn refusal(&self, id: u64, command: &[&str]) -> Option<String> {
+        let output =
+            Command::new(program()).args(command).arg("--socket").arg(self.socket(id)).stdin(Stdio::null()).output();
+        let output = output.expect("spine starts");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (!output.status.success() && told.contains("SPN-")).then_some(told)
+    }
+
     pub fn sockets(&self) -> Vec<PathBuf> {
         self.ids().into_iter().map(|id| self.socket(id)).collect()
     }

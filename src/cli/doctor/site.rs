@@ -21,6 +21,7 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(ready(&client).await);
             out.push(version(&told));
             out.push(at_rest(&told));
+            out.push(bodies(&told));
             out.push(deliveries(&told));
             out.push(clock(&told));
             out.push(stamps(&told));
@@ -82,6 +83,19 @@ fn at_rest(told: &serde_json::Value) -> Finding {
         Finding::warn(check, mended.join("; "), fix)
     } else {
         Finding::ok(check, "no damage found since the start")
+    }
+}
+
+/// Bodies of which no node has a whole copy.
+fn bodies(told: &serde_json::Value) -> Finding {
+    let check = "bodies";
+    match told["damage"]["lost"].as_array().map_or(0, Vec::len) {
+        0 => Finding::ok(check, "none is known to be lost"),
+        count => Finding::fail(
+            check,
+            format!("{count} are damaged or gone on every node; `spine status` names them"),
+            "see `spine explain SPN-3005`",
+        ),
     }
 }
 

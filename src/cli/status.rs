@@ -34,7 +34,7 @@ fn screen(told: &Value) -> String {
         ("draining", t("node.draining")),
         ("suppliers", t("node.supplier")),
         ("peers", t("node.peer")),
-        ("disk", format!("{} free of {}", t("disk.free"), t("disk.total"))),
+        ("disk", format!("{} free of {}{}", t("disk.free"), t("disk.total"), pace(told))),
         ("at rest", at_rest(told)),
         ("deliveries", deliveries(told)),
         ("clock", clock(told)),
@@ -66,6 +66,11 @@ fn at_rest(told: &Value) -> String {
     };
     let mended = told["damage"]["mended_at_start"].as_array().map_or(0, Vec::len);
     format!("{checked}, {} damaged, {} repaired, {mended} mended at the start", t("damage.found"), t("damage.repaired"))
+}
+
+/// How long syncs take just now, where enough are made to say so.
+fn pace(told: &Value) -> String {
+    told["disk"]["sync_ms"].as_f64().map_or(String::new(), |millis| format!(", a sync takes {millis:.1} ms"))
 }
 
 /// What is on its way between partitions.

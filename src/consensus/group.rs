@@ -193,6 +193,11 @@ impl Group {
         }
     }
 
+    /// How long a sync of this node's log takes just now, of whatever groups; `None` while too few were made to say so.
+    pub fn sync_time(&self) -> Option<Duration> {
+        self.inner.log.sync_time()
+    }
+
     /// Members as this node knows them now, committed or not.
     pub fn members(&self) -> Vec<Member> {
         members(self.metrics().membership_config.membership())

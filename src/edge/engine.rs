@@ -88,6 +88,7 @@ impl Upload for Uploading {
 fn not_stored(e: BulkError) -> Unavailable {
     tracing::warn!(event = "edge.body_not_stored", error = %e, "a body could not be stored or read");
     match e {
+        BulkError::Lost(_) => Unavailable::Lost(e.to_string()),
         BulkError::NoMajority(..) | BulkError::Nowhere(_) => Unavailable::NoLeader,
         // A full or failing disk of this node: another may do better.
         BulkError::Blob(_) => Unavailable::NoSpace,

@@ -113,6 +113,7 @@ impl From<Unavailable> for Refusal {
             Unavailable::NoSpace => &codes::NO_SPACE,
             Unavailable::Unknown => &codes::OUTCOME_UNKNOWN,
             Unavailable::Fault(_) => &codes::FAULT,
+            Unavailable::Lost(_) => &codes::BODY_LOST,
         };
         Refusal::new(code).because(why.to_string())
     }
@@ -131,6 +132,8 @@ mod tests {
         let fault = Refusal::from(Unavailable::Fault("row 7 is unreadable".into()));
         assert_eq!((fault.status().as_u16(), fault.retry_after), (500, None));
         assert!(!fault.words().contains("row 7"));
+        let lost = Refusal::from(Unavailable::Lost("body 7".into()));
+        assert_eq!((lost.status().as_u16(), lost.retry_after), (500, None), "coming again is of no use");
         let unreadable = Refusal::from(Broken::Unreadable("being rebuilt".into()));
         assert_eq!((unreadable.status().as_u16(), unreadable.retry_after), (503, Some(RETRY_AFTER)));
         assert_eq!(Refusal::new(&codes::RATE_LIMITED).after(Duration::from_millis(1100)).retry_after, Some(2));

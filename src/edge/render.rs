@@ -53,7 +53,10 @@ pub async fn reply(edge: &Edge, reply: Reply, ids: &Ids) -> Result<Response<Payl
 }
 
 fn unreadable(why: Unavailable) -> Refusal {
-    Refusal::new(&codes::BODY_UNAVAILABLE).because(why.to_string())
+    match why {
+        Unavailable::Lost(_) => why.into(),
+        why => Refusal::new(&codes::BODY_UNAVAILABLE).because(why.to_string()),
+    }
 }
 
 /// A refusal in the protocol's words; its private words go to the log, under the correlation id.

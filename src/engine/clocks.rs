@@ -299,7 +299,7 @@ pub(super) async fn watch(clocks: Arc<Clocks>, survey: Arc<Survey>, groups: Vec<
         if !clocks.fit() {
             give_away(&groups, survey.me, "engine.clock.hand_over", &|voter| {
                 let said = said.iter().find(|s| s.node == voter && !clocks.wrong(s))?;
-                Some(!said.may_lead())
+                Some((!said.may_lead(), said.room.disk_slow))
             })
             .await;
         }

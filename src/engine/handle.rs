@@ -5,6 +5,7 @@ use super::backlog::{self, Backlog, Board};
 use super::clocks::{self, ClockReport, Clocks};
 use super::decide::Rules;
 use super::decider::Decider;
+use super::disk::{self, Disk, DiskReport};
 use super::draft::Decide;
 use super::outbox::Deliverer;
 use super::ports::Agreement;
@@ -78,6 +79,7 @@ pub(super) struct Inner {
     /// What waits in the outboxes delivered here.
     pub board: Board,
     pub clocks: Arc<Clocks>,
+    pub disk: Arc<Disk>,
 }
 
 /// Submits commands, reads at fences. Cheap to clone; the tasks behind it end with [`Engine::stop`].
@@ -88,7 +90,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts deciders, fences, deliverers and the watches over free space and clocks, and claims the engine's frame kinds.
+    /// Starts deciders, fences, deliverers and the watches over free space, clocks and disk, and claims the engine's frame kinds.
     /// `groups` are in the order of `applier`'s partitions. Must run inside a tokio runtime.
     #[allow(clippy::too_many_arguments, reason = "one caller, the wiring; each is a room of its own")]
     pub fn start(
@@ -135,12 +137,14 @@ impl Engine {
             tasks.spawn(fence_task(slot.id, group.clone(), transport.clone(), options.node, asked));
             doors.push(Door { slot: slot.clone(), group: group.clone(), queue, fences });
         }
+        let disk = Arc::new(Disk::new(groups[usize::from(SITE.0)].clone()));
         if let Some(site) = groups.first().cloned() {
             let survey = Arc::new(Survey { me: options.node, site, transport: transport.clone() });
             tasks.spawn(clocks::watch(clocks.clone(), survey.clone(), groups.clone()));
+            tasks.spawn(disk::watch(disk.clone(), clocks.clone(), survey.clone(), groups.clone()));
             tasks.spawn(space::watch(space.clone(), world.clone(), clocks.clone(), survey, groups));
         }
-        let inner = Arc::new(Inner { options, map, doors, transport, space, clocks, board: Board::default() });
+        let inner = Arc::new(Inner { options, map, doors, transport, space, clocks, disk, board: Board::default() });
         tasks.spawn(backlog::tell(inner.clone(), world));
         for kind in [kinds::SUBMIT, kinds::READ_FENCE, kinds::ROOM] {
             router.claim(kind, Arc::new(Frames(inner.clone())));
@@ -214,6 +218,11 @@ impl Engine {
     /// How this node's clock stands to the other voters'.
     pub fn clock(&self) -> ClockReport {
         self.inner.clocks.report()
+    }
+
+    /// How this node's disk stands to the other voters'.
+    pub fn disk(&self) -> DiskReport {
+        self.inner.disk.report()
     }
 
     /// By how many milliseconds a partition's newest stamp is ahead of the site's clocks: a leader's was wrong once. Stamps

@@ -10,6 +10,7 @@ mod clocks;
 mod dead;
 mod decide;
 mod decider;
+mod disk;
 pub mod draft;
 mod entry;
 mod errand;
@@ -29,10 +30,11 @@ pub use apply::Applier;
 pub use backlog::Backlog;
 pub use clocks::{ClockReport, Standing};
 pub use dead::{DeadLetterId, Settle, Settled};
+pub use disk::DiskReport;
 pub use handle::{Engine, EngineOptions};
 pub use ports::{Agreement, Rows, Wait};
 pub use rows::{DeadLetter, Mark};
-pub use view::{Fence, View};
+pub use view::{Fence, View, site_serves};
 
 use crate::access::caller::Caller;
 use crate::record;
@@ -126,6 +128,9 @@ pub enum Unavailable {
     /// The service's code or stored rows are at fault; nothing was done. The text is for the log only.
     #[error("internal fault: {0}")]
     Fault(String),
+    /// What was asked for is damaged or gone on every node. The text is for the log only.
+    #[error("lost: {0}")]
+    Lost(String),
 }
 
 impl Unavailable {

@@ -5,7 +5,7 @@ use crate::consensus::{Group, Leadership, NotLeader, RaftId};
 use crate::seam::net::NodeNumber;
 use crate::store::{Partition, Position, Reader, RowOp};
 use bytes::Bytes;
-use std::{collections::BTreeSet, future::Future, pin::Pin};
+use std::{collections::BTreeSet, future::Future, pin::Pin, time::Duration};
 use tokio::sync::watch;
 
 pub type Wait<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -20,6 +20,8 @@ pub trait Agreement: Send + Sync {
     fn hand_over(&self, to: Option<RaftId>) -> Wait<'_, Result<(), String>>;
     /// Nodes that should not be given leadership now.
     fn avoid(&self, nodes: BTreeSet<NodeNumber>);
+    /// How long a sync of this node's log takes just now; `None` while too few were made to say so.
+    fn sync_time(&self) -> Option<Duration>;
 }
 
 impl Agreement for Group {
@@ -40,6 +42,9 @@ impl Agreement for Group {
     }
     fn avoid(&self, nodes: BTreeSet<NodeNumber>) {
         Group::avoid(self, nodes);
+    }
+    fn sync_time(&self) -> Option<Duration> {
+        Group::sync_time(self)
     }
 }
 

@@ -2,6 +2,7 @@
 //! has room (P6, P9). Everything comes back by itself when space does.
 
 use super::clocks::Clocks;
+use super::disk::Disk;
 use super::ports::Agreement;
 use super::survey::{Survey, give_away};
 use crate::ops::metrics as names;
@@ -38,6 +39,10 @@ record! {
         4 => clock_off: bool,
         /// It is being taken out of traffic, and gives leadership away.
         5 => leaving: bool,
+        /// How long a sync of its log takes just now, in microseconds; 0 where that is not known.
+        6 => sync_micros: u64,
+        /// Its disk is slow, and it gives leadership away.
+        7 => disk_slow: bool,
     }
 }
 
@@ -95,10 +100,11 @@ impl Space {
     }
 
     /// The answer to a peer that asks.
-    pub fn room(&self, clocks: &Clocks) -> Bytes {
+    pub fn room(&self, clocks: &Clocks, disk: &Disk) -> Bytes {
         let leaving = self.leaving.load(Ordering::Relaxed);
         let mut room = Room { state: self.state.load(Ordering::Relaxed), leaving, ..Default::default() };
         clocks.fill(&mut room);
+        disk.fill(&mut room);
         room.encode()
     }
 }
@@ -115,7 +121,7 @@ pub(super) async fn watch(
         if space.look(&world).await != ENOUGH {
             let said = survey.ask(&clocks).await;
             give_away(&groups, survey.me, "engine.space.hand_over", &|voter| {
-                said.iter().find(|s| s.node == voter && s.may_lead() && !clocks.wrong(s)).map(|_| ())
+                said.iter().find(|s| s.node == voter && s.may_lead() && !clocks.wrong(s)).map(|s| s.room.disk_slow)
             })
             .await;
         }

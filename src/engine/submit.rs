@@ -178,7 +178,7 @@ impl Handler for Frames {
         match kind {
             kinds::SUBMIT => Box::pin(inner.submitted(payload)),
             kinds::READ_FENCE => Box::pin(inner.fenced(payload)),
-            kinds::ROOM => Box::pin(async move { Ok(inner.space.room(&inner.clocks)) }),
+            kinds::ROOM => Box::pin(async move { Ok(inner.space.room(&inner.clocks, &inner.disk)) }),
             _ => Box::pin(async move { Err(io::ErrorKind::Unsupported.into()) }),
         }
     }

@@ -1,5 +1,5 @@
-//! Asking the other voters how they stand, all at once and in bounded time (ROOM): what free space and clocks are
-//! watched with, and where leadership goes when this node should not have it (P6, P9).
+//! Asking the other voters how they stand, all at once and in bounded time (ROOM): what free space, clocks and
+//! disks are watched with, and where leadership goes when this node should not have it (P6, P9).
 
 use super::clocks::Clocks;
 use super::ports::Agreement;
@@ -9,6 +9,7 @@ use crate::wire::record::Record as _;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// How long a peer may take to say how it stands: many times a round trip within a site, and short enough that a reign
 /// which has to wait for it still begins within the second that clients do not notice.
@@ -20,6 +21,10 @@ pub(super) struct Said {
     pub room: Room,
     /// Its clock's zero (see `clocks`), the wire's delay halved; `None` from a release that does not tell.
     pub zero: Option<i64>,
+    /// How long a sync of its log takes just now; `None` while it does not know.
+    pub sync: Option<Duration>,
+    /// How long its answer took.
+    pub trip: Duration,
 }
 
 impl Said {
@@ -47,11 +52,11 @@ impl Survey {
         self.others().len()
     }
 
-    /// The others that should not lead, by what they said: those whose clock is wrong or whose disk is nearly full, those
-    /// that are being taken out of traffic, and silent ones.
+    /// The others that should not lead, by what they said: those whose clock is wrong or whose disk is nearly full or slow,
+    /// those that are being taken out of traffic, and silent ones.
     pub fn unfit(&self, said: &[Said], clocks: &Clocks) -> BTreeSet<NodeNumber> {
         let mut unfit = self.others();
-        for fit in said.iter().filter(|s| s.may_lead() && !clocks.wrong(s)) {
+        for fit in said.iter().filter(|s| s.may_lead() && !s.room.disk_slow && !clocks.wrong(s)) {
             unfit.remove(&fit.node);
         }
         unfit
@@ -60,13 +65,14 @@ impl Survey {
     /// What the others say; silent ones are missing.
     pub async fn ask(&self, clocks: &Clocks) -> Vec<Said> {
         let calls = self.others().into_iter().map(|node| async move {
-            let sent = clocks.steady();
+            let (sent, asked) = (clocks.steady(), Instant::now());
             let told = self.transport.call(node, Lane::Ask, kinds::ROOM, Bytes::new(), ASK_TIMEOUT).await.ok()?;
             let middle = sent.midpoint(clocks.steady());
             let room = Room::decode(&told).ok()?;
             let shown = i64::try_from(room.now).unwrap_or(i64::MAX);
             let zero = (shown > 0).then(|| shown.saturating_sub(middle));
-            Some(Said { node, room, zero })
+            let sync = (room.sync_micros > 0).then(|| Duration::from_micros(room.sync_micros));
+            Some(Said { node, room, zero, sync, trip: asked.elapsed() })
         });
         join_all(calls).await.into_iter().flatten().collect()
     }

@@ -4,7 +4,7 @@
 use super::frames::{FenceAsk, FenceTold};
 use super::handle::Engine;
 use super::ports::{Agreement, Rows};
-use super::{PartitionId, Unavailable};
+use super::{PartitionId, SITE, Unavailable};
 use crate::seam::net::{Lane, NodeNumber, Transport, kinds};
 use crate::seam::trouble::{Planted, planted};
 use crate::store::{Reader, StoreError};
@@ -152,6 +152,14 @@ pub(super) async fn fence_task(
             }
         }
     }
+}
+
+/// Whether the site goes on without this node: one of `peers` leads its partition, and has just proven it to a majority.
+pub async fn site_serves(transport: &dyn Transport, peers: impl Iterator<Item = NodeNumber>) -> bool {
+    let ask = FenceAsk { partition: SITE.0, ..Default::default() }.encode();
+    let calls = peers.map(|peer| transport.call(peer, Lane::Ask, kinds::READ_FENCE, ask.clone(), ROUND));
+    let told = futures_util::future::join_all(calls).await;
+    told.into_iter().flatten().any(|told| FenceTold::decode(&told).is_ok_and(|told| told.leading))
 }
 
 async fn round(

@@ -14,6 +14,7 @@ mod replay;
 mod scrub;
 mod segment;
 mod shared;
+mod tempo;
 mod writer;
 
 #[cfg(test)]
@@ -217,6 +218,11 @@ impl GroupLog {
     /// when they are durable, or with an error. It must not block.
     pub fn append(&self, records: Vec<LogRecord>, done: Box<dyn FnOnce(io::Result<()>) + Send>) {
         self.handle.0.append(self.group, records, done);
+    }
+
+    /// How long a sync of the whole log takes just now; `None` while too few were made lately to say so.
+    pub fn sync_time(&self) -> Option<Duration> {
+        self.handle.0.tempo.now()
     }
 
     /// Waits until less than [`LogOptions::queue_bytes`] wait to be written.

@@ -6,6 +6,7 @@ use super::{
     group::{Group, Place, Slot},
     mark_of,
     segment::{Dir, Segment},
+    tempo::Tempo,
 };
 use crate::seam::fs::Fs;
 use bytes::Bytes;
@@ -90,6 +91,8 @@ pub struct Shared {
     pub notify: Notify,
     /// Wakes the thread that prepares segments.
     pub tend: Condvar,
+    /// How long syncs take.
+    pub tempo: Tempo,
     room: Notify,
     finished: Notify,
 }
@@ -135,6 +138,7 @@ impl Shared {
             wake: Condvar::new(),
             notify: Notify::new(),
             tend: Condvar::new(),
+            tempo: Tempo::default(),
             room: Notify::new(),
             finished: Notify::new(),
         }

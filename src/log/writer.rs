@@ -183,10 +183,14 @@ impl Writer {
             }
             // Lets callers that are ready now join the batch, as they would while a real disk syncs.
             tokio::task::yield_now().await;
+            if !shared.lock().queue.is_empty() {
+                shared.tempo.begin();
+            }
             dawdle(&shared.fs).await;
             if !self.turn(shared.lock()) {
                 return;
             }
+            shared.tempo.forget();
             if shared.dir.needs_tending() {
                 let _ = shared.dir.tend();
             }
@@ -435,6 +439,7 @@ impl Writer {
             return Ok(());
         }
         let started = Instant::now();
+        self.shared.tempo.begin();
         let whole = (self.offset.next_multiple_of(PAGE)).min(self.active.bytes) - self.base;
         self.buffer.resize(whole as usize, 0);
         self.active.file.write_at(self.base, &self.buffer)?;
@@ -442,6 +447,7 @@ impl Writer {
             self.active.file.sync()?;
         }
         metrics::histogram!(LOG_SYNC_DURATION).record(started.elapsed().as_secs_f64());
+        self.shared.tempo.end();
         self.synced = self.offset;
         let base = self.offset - self.offset % PAGE;
         let keep = (base - self.base) as usize..(self.offset - self.base) as usize;

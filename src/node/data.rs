@@ -5,7 +5,9 @@
 use super::NodeError;
 use crate::{
     consensus::{self, Consensus},
+    engine,
     log::{Damage, Log, LogError, LogOptions},
+    ops::{codes, metrics::DATA_LOST},
     seam::{
         World,
         net::{NodeNumber, Router, Transport},
@@ -28,6 +30,8 @@ pub struct DataOptions {
     pub log: LogOptions,
     pub store: StoreOptions,
     pub consensus: consensus::Options,
+    /// Told in a line for operators, again and again, what the node waits for while nobody has what it lost.
+    pub waits: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 /// Log and store, whole, and agreement over them: no group is open yet.
@@ -39,9 +43,10 @@ pub struct Data {
     pub mended: Vec<String>,
 }
 
-/// Opens log and store and has mended what is damaged. `None`: it is damaged beyond what anyone can repair, or nobody
-/// answered in time; the node must begin again as its next incarnation. Without peers that is an error: an operator must
-/// see what is left.
+/// Opens log and store and has mended what is damaged. `None`: it is damaged beyond what anyone can repair, and the site
+/// goes on without this node, which must begin again as its next incarnation. Where the site does not, what is lost may be
+/// lost everywhere: the node keeps what it has, says so and waits. Without peers that is an error: an operator must see what
+/// is left.
 pub async fn open(
     world: &World,
     options: DataOptions,
@@ -70,7 +75,7 @@ pub async fn open(
     for healed in store.healed() {
         mended.push(format!("rows of partition {} were rebuilt: {}", healed.partition, healed.why));
     }
-    if mend(&consensus, damage, peers, &mut mended).await {
+    if mend(&consensus, damage, peers, transport, &*options.waits, &mut mended).await {
         return Ok(Some(Data { log, store, consensus, mended }));
     }
     drop(consensus);
@@ -101,11 +106,13 @@ fn usable<T, E: std::fmt::Display>(
     }
 }
 
-/// Has what log and store lack fetched from peers. False: nobody has it.
+/// Has what log and store lack fetched from peers. False: nobody has it, and others go on.
 async fn mend(
     consensus: &Consensus,
     damage: Vec<Damage>,
     peers: &[(NodeNumber, SocketAddr)],
+    transport: &Arc<dyn Transport>,
+    waits: &(dyn Fn(&str) + Send + Sync),
     mended: &mut Vec<String>,
 ) -> bool {
     let whole = |d: &Damage| {
@@ -114,7 +121,7 @@ async fn mend(
     let lines: Vec<String> = damage.iter().map(whole).collect();
     // After a power cut of the whole site the others may be starting too.
     let deadline = Instant::now() + if peers.is_empty() { Duration::ZERO } else { MEND_PATIENCE };
-    let mut left = damage;
+    let (mut left, mut waiting) = (damage, false);
     loop {
         if !left.is_empty() {
             tracing::warn!(event = "log.damaged", stretches = left.len(), "the log is damaged; asking peers");
@@ -134,15 +141,37 @@ async fn mend(
         let here = gaps.iter().filter(|g| !missing.contains(g));
         mended.extend(here.map(|g| format!("rows of partition {g} were fetched from another node")));
         if left.is_empty() && missing.is_empty() {
+            metrics::gauge!(DATA_LOST).set(0.0);
             mended.extend(lines);
             return true;
         }
         if Instant::now() >= deadline {
-            tracing::error!(event = "log.lost", stretches = left.len(), partitions = ?missing, "no peer has what is lost here");
-            return false;
+            if peers.is_empty() || engine::site_serves(transport.as_ref(), peers.iter().map(|(peer, _)| *peer)).await {
+                tracing::error!(event = "log.lost", stretches = left.len(), partitions = ?missing, "no peer has what is lost here");
+                return false;
+            }
+            // Nodes that give up what they have at the same time leave nothing to begin again from (P1).
+            if !waiting {
+                tracing::error!(event = "node.data.nowhere", stretches = left.len(), partitions = ?missing,
+                    "no node has what is lost here, and the site does not go on without this one: it keeps what it has, and waits");
+                metrics::gauge!(DATA_LOST).set(1.0);
+                waiting = true;
+            }
+        }
+        if waiting {
+            waits(&waits_for(&left, &missing));
         }
         tokio::time::sleep(MEND_PAUSE).await;
     }
+}
+
+/// What is lost, for operators.
+fn waits_for(entries: &[Damage], rows: &[u16]) -> String {
+    let entries = entries.iter().map(|d| {
+        format!("log entries {} to {} of partition {}", d.range.start, d.range.end.saturating_sub(1), d.group)
+    });
+    let all: Vec<String> = entries.chain(rows.iter().map(|number| format!("the rows of partition {number}"))).collect();
+    format!("waits for {}, which no node that answers has whole ({})", all.join(", "), codes::DATA_LOST.code)
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ use rooms::Rooms;
 use std::{
     future::Future,
     net::SocketAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 use tokio::{net::TcpListener, sync::watch as channel};
@@ -82,8 +82,23 @@ pub struct Node {
     started: u64,
     pulse: watch::Pulse,
     scrub: scrub::Scrub,
+    /// What keeps it from opening, in a line for operators; empty where that is only work.
+    waits: Mutex<String>,
     rooms: OnceLock<Rooms>,
     front: OnceLock<front::Front>,
+}
+
+impl Node {
+    /// What keeps it from opening; empty where that is only work.
+    fn waits(&self) -> String {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of what keeps it from opening, and asks systemd for patience.
+    fn waits_for(&self, what: &str) {
+        what.clone_into(&mut self.waits.lock().unwrap_or_else(PoisonError::into_inner));
+        Notify.starting(what, STARTING);
+    }
 }
 
 /// Runs a node until `stop` ends; its value says why, for the log.
@@ -97,7 +112,8 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     let _lock = settle::lock(&settings.node.data)?;
     let (rooms, front) = (OnceLock::new(), OnceLock::new());
     let (health, pulse, scrub) = (Health::default(), watch::Pulse::default(), scrub::Scrub::default());
-    let node = Arc::new(Node { settings, world, health, started, pulse, scrub, rooms, front });
+    let waits = Mutex::default();
+    let node = Arc::new(Node { settings, world, health, started, pulse, scrub, waits, rooms, front });
     tracing::info!(
         event = "node.starting",
         node = node.settings.node.number,

@@ -42,6 +42,8 @@ record! {
         8 => oldest: u64,
         /// What the asking node has acknowledged, in groups that this node leads.
         9 => acknowledged: Vec<Acknowledged>,
+        /// What is wrong with its disk's pace, as `clock`.
+        10 => disk: String,
     }
 }
 
@@ -82,6 +84,7 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
         waiting: backlog.waiting,
         oldest: backlog.oldest,
         clock: rooms.engine.clock().trouble().unwrap_or_default(),
+        disk: rooms.engine.disk().trouble().unwrap_or_default(),
         ..Default::default()
     }
 }

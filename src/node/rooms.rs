@@ -170,6 +170,10 @@ async fn open_base(
         log: LogOptions { segment_bytes: settings.storage.log_segment, fatal: fatal(), ..Default::default() },
         store: store_options(settings),
         consensus,
+        waits: {
+            let node = node.clone();
+            Arc::new(move |what: &str| node.waits_for(what))
+        },
     };
     let opened = data::open(&node.world, options, &settle::peers(settings), transport, router).await?;
     Ok(opened.map(|data| Base { identity, data, router: router.clone() }))

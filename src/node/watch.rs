@@ -39,6 +39,7 @@ impl Node {
     fn is_open(&self) -> Result<(), String> {
         match self.front.get() {
             Some(_) => Ok(()),
+            None if !self.waits().is_empty() => Err(self.waits()),
             None => Err("log, store and listeners are being opened".into()),
         }
     }

@@ -146,6 +146,9 @@ codes! {
     REVOCATIONS_STALE = "SPN-1019" Busy, "Client certificates cannot be checked now",
         "The revocation list of the certificate's authority is older than this site may believe. Nothing was done.",
         "Repeat after Retry-After; on the site, put a fresh list where supplier.crl says.";
+    BODY_LOST = "SPN-1020" Fault, "The stored body is damaged on every node",
+        "Every node was asked for the body, and none has a copy that is what was accepted. Nothing is sent rather than wrong bytes.",
+        "Tell the site's operators the message id; they may still find a copy. Else the sender must send it again, and the recipient acknowledge the lost message.";
     ADMIN_NO_ROUTE = "SPN-2001" NotFound, "The node does not know this operation",
         "The command line and the running node are of different releases.",
         "Compare `spine --version` with `spine status`, and restart the older one.";
@@ -242,6 +245,15 @@ codes! {
     STAMPS = "SPN-3003" Fault, "A partition's time stamps are ahead of the clocks",
         "While a clock was wrong, and no other could tell (a node alone, or most clocks wrong together), a leader stamped with it. Stamps never go back, since what was told in one order must not be told in another. Until the clocks have reached the newest stamp everything in the partition gets that same time: timers and expiries that are set now wait, what the wrong clock let expire stays expired, and from two hours on senders' tokens are refused, because their time is compared with the stamp's.",
         "First see that all clocks are right now (`spine doctor`); do not turn them forward to meet the stamp. Up to two hours: wait, it ends by itself, and `spine status` counts down. Beyond: the partition's mailboxes are out of service until then; if that is too long, make a new site with `spine init`, import the registers there (`spine party import`, `spine mailbox import`), and have senders send again what `spine audit search` shows as not collected.";
+    DISK_SLOW = "SPN-3004" Fault, "This node's disk is slow",
+        "For a second and longer a sync of its log has taken at least 40 ms and four times what it takes on the quickest other node. A majority of quicker disks serves the site meanwhile: this node has given its leaderships away and takes none back until its disk has been well for half a minute, longer each time that it becomes slow again. Where all disks are slow nothing is given away.",
+        "Look for what else writes to the disk, at its health (`smartctl`, the array's or the cloud's own report) and at `spine_log_sync_duration_seconds` beside the other nodes'. Move the data to a better disk, or replace the node (`spine node replace`); it leads again by itself.";
+    BODIES_LOST = "SPN-3005" Fault, "Bodies are damaged or gone on every node",
+        "Copies went bad on all nodes before one of them was found and mended from another. Who asks for such a body is refused (SPN-1020); everything else goes on. `spine status` names the bodies and the messages that they are of.",
+        "Look for a copy of `blobs/<first two figures>/<body>` in backups and on disks that were taken out, and put it there on any node: it is checked, and copied to the others. Else tell the sender to send again and the recipient to acknowledge the message; the alarm ends with that. Then replace the disks: three that rot at once have more in common than chance.";
+    DATA_LOST = "SPN-3006" Fault, "Data are lost that no node has whole",
+        "Rows or log entries of this node went bad, and no node that answers has them whole; nor does the site go on without this node. If it gave up what it has, as it does where others go on, nothing might be left to begin again from. So it keeps every byte, does not open, and asks again all the time.",
+        "Start the nodes that are down: one that has the data whole is enough. Otherwise put a copy of one node's data folder back that was made while that node was stopped, and start it with it: the others mend themselves from it. What was accepted after the copy was made is then lost, so ask first whether any disk that was taken out is newer.";
 }
 
 /// All codes, in order.

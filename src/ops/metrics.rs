@@ -85,6 +85,8 @@ pub const ENGINE_DECIDE_DURATION: &str = "spine_engine_decide_duration_seconds";
 pub const ENGINE_RETRIES: &str = "spine_engine_retries_total";
 // Log and store.
 pub const LOG_SYNC_DURATION: &str = "spine_log_sync_duration_seconds";
+pub const LOG_SYNC_NOW: &str = "spine_log_sync_now_seconds";
+pub const DISK_SLOW: &str = "spine_disk_slow";
 pub const LOG_BATCH_ENTRIES: &str = "spine_log_batch_entries";
 pub const LOG_BYTES: &str = "spine_log_bytes";
 pub const STORE_BYTES: &str = "spine_store_bytes";
@@ -100,7 +102,9 @@ pub const SCRUB_FINISHED: &str = "spine_scrub_finished_timestamp_seconds";
 pub const SCRUB_BYTES: &str = "spine_scrub_bytes_total";
 pub const SCRUB_DAMAGED: &str = "spine_scrub_damaged_total";
 pub const SCRUB_REPAIRED: &str = "spine_scrub_repaired_total";
+pub const DATA_LOST: &str = "spine_data_lost";
 pub const BLOB_BYTES_SENT: &str = "spine_blob_replicated_bytes_total";
+pub const BODIES_LOST: &str = "spine_bodies_lost";
 pub const BLOB_FETCHES: &str = "spine_blob_fetches_total";
 // Flow.
 pub const OUTBOX_ROWS: &str = "spine_outbox_rows";
@@ -192,6 +196,11 @@ pub const ALL: &[Metric] = &[
     seconds(ENGINE_DECIDE_DURATION, "Time that deciding one batch took."),
     counter(ENGINE_RETRIES, "Commands tried again because the leader had changed.", &[&[]]),
     seconds(LOG_SYNC_DURATION, "Time one write and sync of the log took."),
+    moment(
+        LOG_SYNC_NOW,
+        "Time that a sync of the log takes just now, the middle one of the last few; 0 while few are made.",
+    ),
+    gauge(DISK_SLOW, "1 while this node does not lead because its disk is much slower than the other nodes'."),
     sizes(LOG_BATCH_ENTRIES, "Entries that one sync of the log covered."),
     bytes_gauge(LOG_BYTES, "Bytes of log segments on disk."),
     bytes_gauge(STORE_BYTES, "Bytes the store holds on disk, by tree."),
@@ -207,12 +216,14 @@ pub const ALL: &[Metric] = &[
     bytes_counter(SCRUB_BYTES, "Bytes at rest that were read and checked in the background.", &[&[]]),
     counter(SCRUB_DAMAGED, "Damage at rest found in the background, by what it was in.", AT_REST),
     counter(SCRUB_REPAIRED, "Damage at rest found in the background and repaired, by what it was in.", AT_REST),
+    gauge(DATA_LOST, "1 while this node does not open, because rows or log entries that it lost are whole on no node."),
     bytes_counter(BLOB_BYTES_SENT, "Bytes of message bodies copied to other nodes.", &[&[]]),
     counter(
         BLOB_FETCHES,
         "Message bodies fetched from another node because this one lacked them, by outcome.",
         &[&[("outcome", "ok")], &[("outcome", "failed")]],
     ),
+    gauge(BODIES_LOST, "Message bodies that are damaged or gone on every node, as far as this node has looked."),
     gauge(OUTBOX_ROWS, "Commands waiting for another partition, by kind, on the node that delivers them."),
     moment(OUTBOX_OLDEST_AGE, "Age of the oldest waiting delivery."),
     gauge(DEAD_LETTERS, "Commands set aside because they could not be delivered, where their partition is led."),

@@ -7,6 +7,7 @@ use spine::cli::bench::site::Site;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
+    io::{Read as _, Write as _},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -167,6 +168,15 @@ impl Demo {
         output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
     }
 
+    /// What an operator reads whose command a node does not carry out.
+    pub fn refusal(&self, id: u64, command: &[&str]) -> Option<String> {
+        let output =
+            Command::new(program()).args(command).arg("--socket").arg(self.socket(id)).stdin(Stdio::null()).output();
+        let output = output.expect("spine starts");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (!output.status.success() && told.contains("SPN-")).then_some(told)
+    }
+
     pub fn sockets(&self) -> Vec<PathBuf> {
         self.ids().into_iter().map(|id| self.socket(id)).collect()
     }
@@ -300,6 +310,30 @@ impl Demo {
 
     /// What a node says of the bytes that it keeps: `spine status`, section `damage`; and under which incarnation it runs.
     pub fn damage(&self, id: u64) -> Option<(Value, u64)> {
+        let told = self.status(id)?;
+        Some((told["damage"].clone(), told["node"]["incarnation"].as_u64()?))
+    }
+
+    /// What a node says is not as it should be: `spine status`.
+    pub fn troubles(&self, id: u64) -> Vec<String> {
+        let told = self.status(id).unwrap_or_default();
+        let all = told["troubles"].as_array().into_iter().flatten();
+        all.filter_map(|line| line.as_str().map(str::to_owned)).collect()
+    }
+
+    /// A metric without labels, as a node shows it now.
+    pub fn metric(&self, id: u64, name: &str) -> Option<f64> {
+        let url = self.node(id)["metrics"].as_str()?.to_owned();
+        let (host, path) = url.strip_prefix("http://")?.split_once('/')?;
+        let mut connection = std::net::TcpStream::connect(host).ok()?;
+        write!(connection, "GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").ok()?;
+        let mut text = String::new();
+        connection.read_to_string(&mut text).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    /// `spine status` of a node.
+    pub fn status(&self, id: u64) -> Option<Value> {
         // Status exits with 3 while anything is not as it should be; what it says counts here.
         let output = Command::new(program())
             .args(["status", "--output", "json", "--socket"])
@@ -307,8 +341,7 @@ impl Demo {
             .stdin(Stdio::null())
             .output()
             .expect("spine starts");
-        let told: Value = serde_json::from_slice(&output.stdout).ok()?;
-        Some((told["damage"].clone(), told["node"]["incarnation"].as_u64()?))
+        serde_json::from_slice(&output.stdout).ok()
     }
 
     /// Waits until every node answers a linearizable read and all replicas are in step.

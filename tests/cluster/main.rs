@@ -7,7 +7,7 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `full` `slow` `trace` | the scenarios, by family |
+//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` | the scenarios, by family |
 //! | `scene` | the shape that all of them have |
 //! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
 //! | `load` `clerk` | clients of mailboxes, operators of the registry |
@@ -26,6 +26,7 @@ mod kill;
 #[path = "../shared/linear.rs"]
 mod linear;
 mod load;
+mod lost;
 mod members;
 mod mixed;
 mod network;

@@ -56,9 +56,14 @@ impl Scene {
 
     /// The end of each scenario: all nodes are back, what clients saw is one history, replicas and audit chain are whole.
     pub fn end(self) -> Ending {
+        self.end_but(|_| false)
+    }
+
+    /// As [`Scene::end`], but for operations that the scenario itself calls for and no site should see: they are kept apart.
+    pub fn end_but(self, excused: impl Fn(&Op) -> bool) -> Ending {
         self.demo.wait_ready();
         self.load.more(20);
-        let ops = self.load.finish(&self.demo.sockets());
+        let (excused, ops) = self.load.finish(&self.demo.sockets()).into_iter().partition::<Vec<Op>, _>(excused);
         let (name, mut wrong) = (self.name, judge(&ops));
         wrong.extend(keys::judge(&ops));
         let edits = ops.iter().filter(|op| op.outcome == Outcome::Written).count();
@@ -72,7 +77,7 @@ impl Scene {
         );
         self.demo.replicas_are_equal();
         self.demo.audit_is_whole();
-        Ending { name, ops }
+        Ending { name, ops, excused }
     }
 }
 
@@ -80,11 +85,17 @@ impl Scene {
 pub struct Ending {
     name: &'static str,
     ops: Vec<Op>,
+    excused: Vec<Op>,
 }
 
 impl Ending {
     pub fn ops(&self) -> &[Op] {
         &self.ops
+    }
+
+    /// What was not judged, because the scenario called for it.
+    pub fn excused(&self) -> &[Op] {
+        &self.excused
     }
 
     /// Writes were back within `limit` microseconds after the fault.

@@ -13,6 +13,7 @@ mod planted;
 mod run;
 mod service;
 mod site;
+mod slow;
 mod trace;
 mod trouble;
 

@@ -327,6 +327,7 @@ impl Site {
 
     fn options(&self, machine: &Machine, life: &Arc<Life>, id: RaftId) -> DataOptions {
         let (site, life, node) = (self.clone(), life.clone(), machine.number);
+        let trace = self.trace.clone();
         let fatal: Arc<dyn Fn(&str) + Send + Sync> = Arc::new(move |why: &str| {
             if !life.alive() {
                 return;
@@ -343,7 +344,8 @@ impl Site {
         consensus.fatal = fatal.clone();
         let log = LogOptions { segment_bytes: SEGMENT, cache_bytes: 64 << 10, fatal, ..LogOptions::default() };
         let store = StoreOptions { flush_interval: Duration::from_secs(5), ..StoreOptions::default() };
-        DataOptions { dir: "/data".into(), log, store, consensus }
+        let waits = Arc::new(move |what: &str| trace.say(format!("node {} {what}", node.0)));
+        DataOptions { dir: "/data".into(), log, store, consensus, waits }
     }
 
     pub fn partitions(&self) -> impl Iterator<Item = PartitionId> + use<> {

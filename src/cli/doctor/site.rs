@@ -21,9 +21,11 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(ready(&client).await);
             out.push(version(&told));
             out.push(at_rest(&told));
+            out.push(bodies(&told));
             out.push(deliveries(&told));
             out.push(clock(&told));
             out.push(stamps(&told));
+            out.push(disk(&told));
         }
         Err(e) => {
             out.push(Finding::warn("node", e.why, "start it: `spine serve` or `systemctl start spine`"));
@@ -84,6 +86,19 @@ fn at_rest(told: &serde_json::Value) -> Finding {
     }
 }
 
+/// Bodies of which no node has a whole copy.
+fn bodies(told: &serde_json::Value) -> Finding {
+    let check = "bodies";
+    match told["damage"]["lost"].as_array().map_or(0, Vec::len) {
+        0 => Finding::ok(check, "none is known to be lost"),
+        count => Finding::fail(
+            check,
+            format!("{count} are damaged or gone on every node; `spine status` names them"),
+            "see `spine explain SPN-3005`",
+        ),
+    }
+}
+
 /// Commands between partitions that could not be delivered wait for an operator.
 fn deliveries(told: &serde_json::Value) -> Finding {
     let check = "deliveries";
@@ -108,6 +123,16 @@ fn clock(told: &serde_json::Value) -> Finding {
         Some(trouble) => Finding::warn(check, trouble, fix),
         None if clock["standing"] == "alone" => Finding::ok(check, "no other node's clock is known"),
         None => Finding::ok(check, format!("{} ms from the median of all nodes", clock["ahead_ms"])),
+    }
+}
+
+/// How long syncs take beside the other nodes'.
+fn disk(told: &serde_json::Value) -> Finding {
+    let (check, disk) = ("disk's pace", &told["disk"]);
+    match (disk["trouble"].as_str(), disk["sync_ms"].as_f64()) {
+        (Some(trouble), _) => Finding::fail(check, trouble, "see `spine explain SPN-3004`"),
+        (None, Some(millis)) => Finding::ok(check, format!("a sync of the log takes {millis:.1} ms")),
+        (None, None) => Finding::ok(check, "too few syncs lately to say"),
     }
 }
 

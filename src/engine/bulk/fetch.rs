@@ -22,6 +22,11 @@ impl Bulk {
         if length == 0 {
             return Ok(pieces);
         }
+        // What is whole in front would be sent, and the answer break off where it is not.
+        if self.is_lost(id) {
+            self.restore_later(id);
+            return Err(BulkError::Lost(id));
+        }
         let first = self.part(id, 0, length).await?;
         let bulk = self.clone();
         tokio::spawn(async move {
@@ -60,14 +65,16 @@ impl Bulk {
     async fn ask_peers(&self, id: BlobId, offset: u64, max: usize) -> Result<Got, BulkError> {
         let max = u32::try_from(max).unwrap_or(u32::MAX);
         let get = Get { digest: Bytes::copy_from_slice(&id.0), offset, max, ..Default::default() }.encode();
+        let mut silent = false;
         for peer in self.peers() {
             let call = self.0.transport.call(peer, Lane::Bulk, kinds::BLOB_GET, get.clone(), PIECE_TIMEOUT);
             match call.await.map(|answer| Got::decode(&answer)) {
                 Ok(Ok(got)) if got.found && (!got.content.is_empty() || offset >= got.length) => return Ok(got),
-                _ => {}
+                Ok(Ok(_)) => {}
+                _ => silent = true,
             }
         }
-        Err(BulkError::Nowhere(id))
+        Err(if silent { BulkError::Nowhere(id) } else { BulkError::Lost(id) })
     }
 
     /// Fetches our own copy again, in the background, once at a time for each body.
@@ -88,6 +95,7 @@ impl Bulk {
     pub async fn restore(&self, id: BlobId) -> Result<(), BulkError> {
         let _turn = self.0.fetches.acquire().await;
         let result = self.copy(id).await;
+        self.searched(id, &result);
         let outcome = if result.is_ok() { "ok" } else { "failed" };
         metrics::counter!(BLOB_FETCHES, "outcome" => outcome).increment(1);
         match &result {

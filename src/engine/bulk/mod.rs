@@ -7,11 +7,13 @@
 //! | `serve` | the peers' side of it |
 //! | `fetch` | reading a body, from here or from whoever has it |
 //! | `tend` | fetching what this node should have, removing what nobody names |
+//! | `lost` | bodies of which nobody has a whole copy |
 //!
 //! Promises held here: P1 (a committed upload is synced on a majority), P6 (pieces, sessions and fetches are bounded),
 //! P7 (what fails its checksum is fetched from a peer, never served).
 
 pub mod fetch;
+mod lost;
 pub mod serve;
 pub mod tend;
 pub mod upload;
@@ -21,7 +23,7 @@ use crate::seam::net::{NodeNumber, Transport, kinds};
 use crate::seam::rng::Rng;
 use crate::store::blobs::{BlobError, BlobId, Blobs, Writer};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -96,6 +98,8 @@ struct Inner {
     /// Bodies being fetched to restore our copy.
     fetching: Mutex<HashMap<BlobId, ()>>,
     fetches: Semaphore,
+    /// Bodies that nobody has.
+    lost: Mutex<BTreeSet<BlobId>>,
     /// Blobs that no row named when they were last looked at, and since when.
     orphans: Mutex<HashMap<BlobId, tokio::time::Instant>>,
     /// Read: a blob gets its name. Write: an orphan is removed. So that no body is removed just when it comes again.
@@ -110,9 +114,12 @@ pub enum BulkError {
     /// Fewer than a majority of the voters took it.
     #[error("a majority did not take the body: {0} of {1} needed")]
     NoMajority(usize, usize),
-    /// No reachable node holds an intact copy.
+    /// No reachable node holds an intact copy, and not all can be reached.
     #[error("no reachable node holds body {0}")]
     Nowhere(BlobId),
+    /// Every voter was asked, and none holds an intact copy.
+    #[error("body {0} is damaged or gone on every node")]
+    Lost(BlobId),
 }
 
 impl Bulk {
@@ -126,6 +133,7 @@ impl Bulk {
             sessions: Default::default(),
             fetching: Default::default(),
             fetches: Semaphore::new(FETCHES),
+            lost: Default::default(),
             orphans: Default::default(),
             naming: Default::default(),
         }))

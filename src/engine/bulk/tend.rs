@@ -48,6 +48,11 @@ impl Bulk {
         for rows in partitions {
             restored += self.restore_named(rows.as_ref()).await?;
         }
+        for id in self.lost() {
+            if !named(partitions, id)? {
+                self.not_lost(id);
+            }
+        }
         Ok((restored, self.collect(partitions, grace).await?))
     }
 
@@ -75,7 +80,8 @@ impl Bulk {
         for folder in 0..=255 {
             for id in self.0.blobs.list(folder).await? {
                 match self.0.blobs.verify(id, pace).await {
-                    Ok(_) | Err(BlobError::Missing(_)) => {}
+                    Ok(_) => self.not_lost(id),
+                    Err(BlobError::Missing(_)) => {}
                     Err(BlobError::Corrupt(_)) => {
                         damaged += 1;
                         restored += usize::from(self.restore(id).await.is_ok());

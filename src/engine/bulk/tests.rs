@@ -120,7 +120,39 @@ async fn a_node_without_a_copy_reads_from_its_peers_and_restores_it() {
     assert!(read(&nodes[2], id, length).await.unwrap() == body);
     until(async || nodes[2].blobs().verify(id, &Pace::new(u64::MAX)).await == Ok(length)).await;
     let nowhere = BlobId([9; 32]);
-    assert_eq!(read(&nodes[2], nowhere, 5).await, Err(BulkError::Nowhere(nowhere).to_string()));
+    assert_eq!(read(&nodes[2], nowhere, 5).await, Err(BulkError::Lost(nowhere).to_string()));
+    wires.down.lock().unwrap().insert(1);
+    let also = BlobId([8; 32]);
+    assert_eq!(read(&nodes[2], also, 5).await, Err(BulkError::Nowhere(also).to_string()), "one is not asked");
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_has_is_refused_from_the_start_and_told_until_it_is_there_again_or_not_needed() {
+    let files = MemFs::default();
+    let (_, nodes) = site_on(files.clone()).await;
+    // Two pieces of a read: the damage is in the second.
+    let (body, other) = (body(400_000), body(300_000));
+    let mut ids = vec![];
+    for body in [&body, &other] {
+        let (id, _) = store(&nodes[2], body).await.unwrap();
+        until(async || nodes[0].blobs().has(id).await && nodes[1].blobs().has(id).await).await;
+        nodes[0].blobs().remove(id).await.unwrap();
+        nodes[1].blobs().remove(id).await.unwrap();
+        files.flip(&id.to_string(), 8 * 290_000);
+        ids.push(id);
+    }
+    assert!(read(&nodes[2], ids[0], 400_000).await.unwrap_err().contains("on every node"), "the stream breaks off");
+    until(async || nodes[2].lost() == [ids[0]]).await;
+    assert_eq!(nodes[2].open(ids[0], 400_000).await.err(), Some(BulkError::Lost(ids[0])), "refused before it begins");
+    assert_eq!(nodes[2].scrub(&Pace::new(u64::MAX)).await.unwrap(), (2, 0));
+    assert_eq!(nodes[2].lost().len(), 2);
+    // One comes again, no row names the other.
+    store(&nodes[0], &body).await.unwrap();
+    nodes[2].scrub(&Pace::new(u64::MAX)).await.unwrap();
+    assert_eq!(nodes[2].lost(), [ids[1]]);
+    let rows: Vec<Arc<dyn Reader + Send + Sync>> = vec![Arc::new(MapStore::default())];
+    nodes[2].tend_once(&rows, tend::GRACE).await.unwrap();
+    assert!(nodes[2].lost().is_empty());
 }
 
 #[tokio::test]

@@ -141,6 +141,7 @@ pub struct FakeGroup {
     watchers: Vec<watch::Sender<Leadership>>,
     /// Whom each node would not give leadership to.
     avoided: Mutex<[Vec<u16>; 3]>,
+    outside: Arc<Outside>,
 }
 
 #[derive(Default)]
@@ -272,6 +273,10 @@ impl Agreement for Handle {
     fn avoid(&self, nodes: BTreeSet<NodeNumber>) {
         self.0.avoided.lock().unwrap()[self.1] = nodes.into_iter().map(|node| node.0).collect();
     }
+    fn sync_time(&self) -> Option<Duration> {
+        let millis = self.0.outside.sync[self.1].load(Ordering::SeqCst);
+        (millis > 0).then(|| Duration::from_millis(millis))
+    }
 }
 
 /// Calls between the nodes; `lost` calls are carried out and their answers lost.
@@ -331,11 +336,13 @@ impl Wires {
     }
 }
 
-/// Wall time that a test moves, how far each node's clock is from it, and free space that it sets.
+/// Wall time that a test moves, how far each node's clock is from it, free space and disks' pace that it sets.
 pub struct Outside {
     pub millis: AtomicU64,
     pub skew: [AtomicI64; 3],
     pub free: [AtomicU64; 3],
+    /// How long a sync of each node's log takes, in milliseconds; 0: that is not known.
+    pub sync: [AtomicU64; 3],
 }
 
 struct NodeFs(Arc<Outside>, usize);
@@ -414,16 +421,17 @@ impl Site {
             .iter()
             .map(|rows| Applier::new(rows.iter().map(|r| r.clone() as Arc<dyn Rows>).collect(), fatal.clone()))
             .collect();
+        let wires = Arc::new(Wires::default());
+        let free = std::array::from_fn(|_| AtomicU64::new(1 << 40));
+        let (millis, sync) = (AtomicU64::new(START), Default::default());
+        let outside = Arc::new(Outside { millis, skew: skew.map(AtomicI64::new), free, sync });
         let groups: Vec<_> = (0..=partitions)
             .map(|number| {
                 let watchers = (0..3).map(|_| watch::Sender::new(Leadership::default())).collect();
-                let state = Mutex::default();
-                Arc::new(FakeGroup { state, appliers: appliers.clone(), number, watchers, avoided: Mutex::default() })
+                let (state, avoided, outside) = (Mutex::default(), Mutex::default(), outside.clone());
+                Arc::new(FakeGroup { state, appliers: appliers.clone(), number, watchers, avoided, outside })
             })
             .collect();
-        let wires = Arc::new(Wires::default());
-        let free = std::array::from_fn(|_| AtomicU64::new(1 << 40));
-        let outside = Arc::new(Outside { millis: AtomicU64::new(START), skew: skew.map(AtomicI64::new), free });
         let mut engines = vec![];
         for (node, applier) in appliers.iter().enumerate() {
             let router = Arc::new(Router::default());
@@ -453,6 +461,11 @@ impl Site {
     /// Sets a node's clock so many milliseconds ahead of the others'.
     pub fn set_clock(&self, node: usize, ahead: i64) {
         self.outside.skew[node].store(ahead, Ordering::SeqCst);
+    }
+
+    /// Has a sync of a node's log take so many milliseconds.
+    pub fn set_sync(&self, node: usize, millis: u64) {
+        self.outside.sync[node].store(millis, Ordering::SeqCst);
     }
 
     /// A key's count on a node.

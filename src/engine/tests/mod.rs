@@ -3,6 +3,7 @@
 mod backlog;
 mod clocks;
 pub(crate) mod dead;
+mod disk;
 pub(crate) mod harness;
 mod moving;
 pub(crate) mod once;

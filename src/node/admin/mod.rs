@@ -66,8 +66,14 @@ where
 
 /// The rooms, once they are open.
 fn rooms(node: &Node) -> Result<&Rooms, AdminError> {
-    let starting = || AdminError::of(&codes::CLI_NOT_READY, "the node is still starting", "its rooms are being opened");
-    node.rooms.get().ok_or_else(|| starting().with_fix("wait until /readyz says ok").with_exit(4))
+    let starting = || {
+        let (waits, fix) = match node.waits() {
+            waits if waits.is_empty() => ("its rooms are being opened".into(), "wait until /readyz says ok"),
+            waits => (format!("it {waits}"), "see `spine explain SPN-3006`"),
+        };
+        AdminError::of(&codes::CLI_NOT_READY, "the node is still starting", waits).with_fix(fix).with_exit(4)
+    };
+    node.rooms.get().ok_or_else(starting)
 }
 
 /// A command or read that got no answer.

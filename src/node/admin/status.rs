@@ -11,7 +11,8 @@ use crate::{
         rooms::Rooms,
     },
     ops::{admin::AdminRequest, codes, recorder::VERSION},
-    services::directory::rows,
+    services::{directory::rows, mesh},
+    store::blobs::BlobId,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -22,6 +23,8 @@ const LAGGING: u64 = 10_000;
 const SOON: i64 = 21;
 /// Seconds that a delivery between partitions may wait before it is a trouble: long enough for any election.
 const STALE: u64 = 60;
+/// Lost bodies that are named, and messages of each.
+const MAX_LOST: usize = 20;
 
 pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
     let rooms = rooms(&node)?;
@@ -40,6 +43,12 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
     troubles.extend(trouble);
     let scrub = node.scrub.report();
     troubles.extend(scrub.open.iter().map(|line| format!("damage at rest: {line}")));
+    let lost = lost(rooms);
+    troubles.extend(lost.iter().map(|body| {
+        let messages = body["messages"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let (id, messages) = (body["body"].as_str().unwrap_or_default(), messages.collect::<Vec<_>>().join(", "));
+        format!("body {id} of {messages} is damaged or gone on every node ({})", codes::BODIES_LOST.code)
+    }));
     let environment = match settings.environment {
         Environment::Demo => "demo",
         Environment::Test => "test",
@@ -57,11 +66,13 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
         },
         "disk": {
             "free": mib(free), "total": mib(total), "free_bytes": free, "total_bytes": total,
-            "log_bytes": log_bytes, "store_bytes": store_bytes,
+            "log_bytes": log_bytes, "store_bytes": store_bytes, "sync_ms": sync_ms(rooms),
+            "slow": rooms.engine.disk().slow, "trouble": rooms.engine.disk().trouble(),
         },
         "damage": {
             "mended_at_start": rooms.mended, "scrubbed": if scrub.finished > 0 { moment(scrub.finished) } else { String::new() },
             "scrubbed_bytes": scrub.bytes, "found": scrub.damaged, "repaired": scrub.repaired, "left": scrub.open,
+            "lost": lost,
         },
         "outbox": outbox(&node, rooms, &told),
         "clock": clock(rooms),
@@ -162,6 +173,9 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
     for (number, seen) in told.iter().filter(|(_, seen)| !seen.clock.is_empty()) {
         out.push(format!("node {number}: {} ({})", seen.clock, codes::CLOCK.code));
     }
+    for (number, seen) in told.iter().filter(|(_, seen)| !seen.disk.is_empty()) {
+        out.push(format!("node {number}: {} ({})", seen.disk, codes::DISK_SLOW.code));
+    }
     for partition in partitions(rooms, told) {
         let number = &partition["partition"];
         if number != 0 && partition["learners"].as_array().is_some_and(|all| !all.is_empty()) {
@@ -197,6 +211,25 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
         out.push("nodes run different releases".into());
     }
     out
+}
+
+/// Bodies of which no node has a whole copy, with the messages that they are of; not those that no message needs.
+fn lost(rooms: &Rooms) -> Vec<Value> {
+    let one = |id: BlobId| {
+        let holders = rooms.engine.map().all().filter_map(|partition| {
+            let rows = rooms.engine.local(partition);
+            mesh::rows::blob_holders(rows.as_ref(), &id.0, MAX_LOST).ok()
+        });
+        let messages: Vec<String> =
+            holders.flatten().map(|(mailbox, message)| format!("message {message} in mailbox {mailbox}")).collect();
+        (!messages.is_empty()).then(|| json!({"body": id.to_string(), "messages": messages}))
+    };
+    rooms.bulk.lost().into_iter().filter_map(one).take(MAX_LOST).collect()
+}
+
+/// How long a sync of the log takes just now; nothing while few are made.
+fn sync_ms(rooms: &Rooms) -> Option<f64> {
+    rooms.engine.disk().sync.map(|sync| sync.as_micros() as f64 / 1000.0)
 }
 
 /// This node's clock beside the other voters'.

@@ -9,11 +9,12 @@ use crate::{
     services::directory::rows::{NOTHING, read},
     store::{
         Reader, StoreError,
-        tables::{Key, Table},
+        tables::{Key, Parts, Table},
     },
     wire::record::{Malformed, Record},
 };
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 /// A message's status (mesh.md §9.1), as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,6 +268,22 @@ pub fn handshake(reader: &dyn Reader, mailbox: &str) -> Result<Option<Handshake>
 /// Whether any message of this partition's rows still needs a blob. The collector of blobs asks it of each partition.
 pub fn blob_in_use(reader: &dyn Reader, digest: &[u8; 32]) -> Result<bool, StoreError> {
     Ok(!reader.scan(Table::BlobRefs.key().fixed(digest).prefix(), false, 1)?.is_empty())
+}
+
+/// Messages of this partition whose bodies lie in a blob, as mailbox and id; at most `limit` of their chunks are looked at.
+pub fn blob_holders(
+    reader: &dyn Reader,
+    digest: &[u8; 32],
+    limit: usize,
+) -> Result<BTreeSet<(String, MessageId)>, StoreError> {
+    let rows = reader.scan(Table::BlobRefs.key().fixed(digest).prefix(), false, limit)?;
+    let holder = |key: &[u8]| {
+        // The table's number and all of the digest but its last byte, which stands where that number would.
+        let mailbox = Parts::of(key.get(digest.len()..)?).text()?;
+        let id = key.len().checked_sub(15).and_then(|at| MessageId::from_bytes(key.get(at..at + 11)?))?;
+        Some((mailbox, id))
+    };
+    Ok(rows.iter().filter_map(|(key, _)| holder(key)).collect())
 }
 
 pub fn put_state(draft: &mut Draft<'_>, mailbox: &str, state: &MailboxState) {

@@ -28,6 +28,7 @@ pub use api::{
 pub use consensus::{Consensus, Parts, SITE_GROUP};
 pub use group::Group;
 pub use rejoin::{Rejoined, rejoin};
+pub use storage::promised;
 
 #[cfg(test)]
 mod tests;

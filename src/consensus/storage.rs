@@ -3,9 +3,9 @@
 //! An append is readable when the call returns and reported when it is durable. Any error here ends the process: a
 //! leader that cannot read its log, or a log that may not be on disk, must not go on.
 
-use super::api::Fatal;
+use super::api::{Fatal, GroupNumber};
 use super::types::{Entry, LogId, PositionRecord, Types, Vote, VoteRecord, entry, log_id, log_record, outside};
-use crate::log::{GroupLog, LogRecord};
+use crate::log::{GroupLog, Log, LogRecord};
 use crate::wire::record::{Malformed, Record};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -140,6 +140,13 @@ impl RaftLogReader<Types> for LogStorage {
         let read = |bytes: Bytes| VoteRecord::decode(&bytes).map(|v| v.vote()).map_err(malformed);
         self.checked("reading the vote", self.log.state().vote.map(read).transpose())
     }
+}
+
+/// The term of the vote that this node's log keeps for a group: it follows no leader of an earlier one. `None` before the
+/// first vote, and where it cannot be read (the group will say so when it starts).
+pub fn promised(log: &Log, group: GroupNumber) -> Option<u64> {
+    let vote = log.group(group).state().vote?;
+    VoteRecord::decode(&vote).ok().map(|vote| vote.term)
 }
 
 impl RaftLogStorage<Types> for LogStorage {

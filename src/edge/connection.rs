@@ -10,7 +10,8 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -27,6 +28,8 @@ pub struct Conn {
     pub place: Place,
     pub active: Arc<Active>,
     opened: Instant,
+    /// Nothing is done for this connection's client before then: it was told to come again later.
+    pub rest: Rest,
     phases: watch::Receiver<Phase>,
 }
 
@@ -34,6 +37,26 @@ impl Conn {
     /// Should the client come back on a new connection?
     fn parting(&self) -> bool {
         *self.phases.borrow() != Phase::Serving || self.opened.elapsed() > self.edge.options.connection_age
+    }
+}
+
+/// Makes a client wait that was refused for want of room and does not wait by itself. Otherwise refusing those who come
+/// again at once, a few ten thousand times a second, would take the processors from those who are served (P6).
+#[derive(Default)]
+pub struct Rest(Mutex<Option<Instant>>);
+
+impl Rest {
+    /// The client was told so.
+    pub fn begin(&self, time: Duration) {
+        *self.0.lock().unwrap_or_else(|e| e.into_inner()) = Some(Instant::now() + time);
+    }
+
+    /// What is left of it.
+    pub async fn end(&self) {
+        let until = *self.0.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(until) = until {
+            tokio::time::sleep_until(until).await;
+        }
     }
 }
 
@@ -60,7 +83,15 @@ pub async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) {
     let active = Arc::<Active>::default();
     let io = TokioIo::new(Paced::new(stream, active.clone(), &edge.options, !h2));
-    let conn = Arc::new(Conn { edge, peer, place, active, opened: Instant::now(), phases: phases.clone() });
+    let conn = Arc::new(Conn {
+        edge,
+        peer,
+        place,
+        active,
+        opened: Instant::now(),
+        rest: Rest::default(),
+        phases: phases.clone(),
+    });
     let result = if h2 { serve_http2(conn, io, phases).await } else { serve_http1(conn, io, phases).await };
     if let Err(e) = result {
         // The client's fault or the network's, and counted elsewhere where it matters.

@@ -1,4 +1,4 @@
-//! The request path on one page: limits → permit → body → ask → submit → view → answer.
+//! The request path on one page: limits → permit → body → turn → ask → submit → view → answer.
 //!
 //! Nothing is read before the caller has a permit and its share. What writes runs in a task of its own: a client that
 //! hangs up does not half-do it. Wherever the site cannot answer now, the answer is 503 or 429 with Retry-After, and
@@ -40,10 +40,11 @@ pub struct Ids {
 
 /// From a request's head to its answer's head.
 pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Payload> {
-    let begun = Instant::now();
     let edge = &conn.edge;
     let in_flight = conn.active.begin();
-    let _counted = Counted::new(edge);
+    conn.rest.end().await;
+    let begun = Instant::now();
+    let _counted = Counted::new(&edge.meter.in_flight);
     let (head, body) = request.into_parts();
     let ids = ids(edge, &head.headers);
     let mut exchange = edge.protocol.begin(&head);
@@ -81,11 +82,11 @@ fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Perm
     let tenant = &conn.place.0;
     let limited = |wait| {
         edge.meter.rate_limited.increment(1);
-        Refusal::new(&codes::RATE_LIMITED).after(wait)
+        later(conn, Refusal::new(&codes::RATE_LIMITED).after(wait))
     };
     tenant.check().map_err(limited)?;
     let Ok(mine) = tenant.requests.clone().try_acquire_owned() else { return Err(limited(Duration::from_secs(1))) };
-    let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(Refusal::new(&codes::OVERLOADED)) };
+    let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(overloaded(conn)) };
     well_formed(head)?;
     let standing = edge.backend.standing(conn.peer.certificate())?;
     let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(|denied| {
@@ -99,7 +100,20 @@ fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Perm
     Ok((permit, Held { in_flight: None, permits: [Some(mine), Some(ours)] }))
 }
 
-/// The body, then the work in a task of its own.
+fn overloaded(conn: &Conn) -> Refusal {
+    later(conn, Refusal::new(&codes::OVERLOADED))
+}
+
+/// Refuses for want of room, and holds the client to the Retry-After that it is told: to between a half and the whole of it,
+/// since those who were refused together would come again together, and be refused again.
+fn later(conn: &Conn, refusal: Refusal) -> Refusal {
+    let told = Duration::from_secs(refusal.retry_after.unwrap_or_default().into());
+    let spread = (conn.edge.attempt() % 1_024) as u32;
+    conn.rest.begin(told / 2 + told * spread / 2_048);
+    refusal
+}
+
+/// The body, a turn, then the work in a task of its own.
 async fn work(
     conn: &Arc<Conn>,
     mut exchange: Box<dyn Exchange>,
@@ -120,6 +134,12 @@ async fn work(
         Ok(body) => body,
         Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
+    let waits = Counted::new(&edge.meter.waiting);
+    let turn = edge.turns.take(conn.peer.hash).await;
+    drop(waits);
+    let Ok(turn) = turn else {
+        return render::refuse(exchange.as_ref(), &overloaded(conn), interaction, ids);
+    };
     // The credentials that may be used once, if there are any.
     let token = head.headers.get(http::header::AUTHORIZATION).cloned();
     let forgiven = token.as_ref().map(|t| edge.forgiven.of(t.as_bytes())).unwrap_or_default();
@@ -138,6 +158,7 @@ async fn work(
         if let (Some(token), Some(Kind::Busy)) = (token, kind_of(response.status().as_u16())) {
             edge.forgiven.add(token.as_bytes(), ids.attempt);
         }
+        drop(turn);
         response
     });
     match done.await {
@@ -172,7 +193,7 @@ async fn receive(
             return Ok(Body::Skipped);
         }
         let turn = tokio::time::timeout(edge.options.upload_patience, edge.uploads.acquire());
-        upload = Some(turn.await.map_err(|_| Refusal::new(&codes::OVERLOADED))?);
+        upload = Some(turn.await.map_err(|_| overloaded(conn))?);
     }
     let read = body::read(&mut reader, exchange.body_rule(), edge.backend.as_ref()).await;
     drop(upload);
@@ -339,18 +360,18 @@ fn dismiss(conn: &Arc<Conn>, headers: &HeaderMap, body: Incoming) {
     });
 }
 
-/// Counts a request in the gauge while it is worked on.
-struct Counted<'a>(&'a Edge);
+/// Counts a request in a gauge as long as it lives.
+struct Counted<'a>(&'a metrics::Gauge);
 
 impl<'a> Counted<'a> {
-    fn new(edge: &'a Edge) -> Self {
-        edge.meter.in_flight.increment(1.0);
-        Counted(edge)
+    fn new(gauge: &'a metrics::Gauge) -> Self {
+        gauge.increment(1.0);
+        Counted(gauge)
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.meter.in_flight.decrement(1.0);
+        self.0.decrement(1.0);
     }
 }

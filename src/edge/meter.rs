@@ -12,6 +12,7 @@ pub struct Meter {
     interactions: HashMap<&'static str, Interaction>,
     refusals: [Counter; Kind::ALL.len()],
     pub in_flight: Gauge,
+    pub waiting: Gauge,
     pub rate_limited: Counter,
     pub request_bytes: Counter,
     pub response_bytes: Counter,
@@ -37,6 +38,7 @@ impl Meter {
         Meter {
             interactions: interactions.iter().map(|name| (*name, one(name))).collect(),
             refusals: Kind::ALL.map(|kind| metrics::counter!(REFUSALS, "service" => service, "kind" => kind.word())),
+            waiting: metrics::gauge!(REQUESTS_WAITING, "service" => service),
             in_flight: metrics::gauge!(REQUESTS_IN_FLIGHT, "service" => service),
             rate_limited: metrics::counter!(RATE_LIMITED, "service" => service),
             request_bytes: metrics::counter!(REQUEST_BYTES),

@@ -8,6 +8,7 @@
 //! | `pace` | gives up on slow clients |
 //! | `peer` `tenant` | who is there; its share of the node |
 //! | `flow` | the request path on one page |
+//! | `turns` | how much is worked on at once, and whose turn is next |
 //! | `forgiven` | attempts that were told to come again |
 //! | `body` `payload` `render` `coding` | bodies in and out, streamed, gzip on the way |
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
@@ -37,6 +38,7 @@ pub mod render;
 pub mod revocation;
 pub mod tenant;
 pub mod tls;
+pub mod turns;
 
 use crate::access::gate::{BadRules, Gate, Rule};
 use crate::seam::{clock::Clock, rng::Rng};
@@ -65,6 +67,7 @@ pub struct Edge {
     pub(crate) forgiven: forgiven::Forgiven,
     /// Requests at once, over all connections.
     pub(crate) requests: Arc<Semaphore>,
+    pub(crate) turns: Arc<turns::Turns>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) discards: Arc<Semaphore>,
     pub(crate) releases: Arc<Semaphore>,
@@ -99,6 +102,7 @@ impl Edge {
             open: AtomicUsize::new(0),
             forgiven: forgiven::Forgiven::default(),
             requests: Arc::new(Semaphore::new(options.max_requests)),
+            turns: turns::Turns::new(options.max_at_work, options.turn_patience),
             uploads: Arc::new(Semaphore::new(options.max_uploads)),
             discards: Arc::new(Semaphore::new(MAX_DISCARDS)),
             releases: Arc::new(Semaphore::new(MAX_RELEASES)),
@@ -120,6 +124,11 @@ impl Edge {
     /// Open connections, handshakes included.
     pub fn connections(&self) -> usize {
         self.open.load(Relaxed)
+    }
+
+    /// Requests that wait for their turn.
+    pub fn waiting(&self) -> usize {
+        self.turns.waiting()
     }
 
     /// A place for one more connection of this system; `None` where it has as many as it may.

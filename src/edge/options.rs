@@ -37,6 +37,10 @@ pub struct Options {
     pub max_streams: u32,
     /// Requests being worked on, over all connections. Beyond it: 503.
     pub max_requests: usize,
+    /// Requests whose bodies are here and that are worked on at once; more wait for their turn (`turns`).
+    pub max_at_work: usize,
+    /// A request that would have to wait longer for its turn is refused at once.
+    pub turn_patience: Duration,
     /// Requests of one system at once. Beyond it: 429.
     pub max_requests_per_system: usize,
     /// Requests a second of one system, and how many it may send in a burst.
@@ -69,6 +73,8 @@ impl Default for Options {
             max_head: 64 << 10,
             max_streams: 64,
             max_requests: 4_096,
+            max_at_work: 64,
+            turn_patience: Duration::from_millis(250),
             max_requests_per_system: 1_024,
             rate: 20_000,
             burst: 20_000,

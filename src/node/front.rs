@@ -132,6 +132,10 @@ fn files(settings: &Settings) -> TlsFiles {
 fn options(settings: &Settings) -> Options {
     Options {
         max_connections: settings.supplier.connections,
+        max_at_work: settings.supplier.at_work,
+        turn_patience: settings.supplier.patience,
+        rate: settings.supplier.rate,
+        burst: settings.supplier.rate,
         header_timeout: settings.supplier.header_timeout,
         idle_timeout: settings.supplier.idle_timeout,
         body_pause: settings.supplier.body_timeout,

@@ -54,6 +54,8 @@ record! {
         /// The member's Raft id.
         2 => id: u64,
         3 => index: u64,
+        /// The leader's term: in which it was acknowledged.
+        4 => term: u64,
     }
 }
 
@@ -93,9 +95,9 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
 fn acknowledged(rooms: &Rooms, by: NodeNumber) -> Vec<Acknowledged> {
     let led = rooms.groups.iter().map(crate::consensus::Group::status).filter(|status| status.leadership.leading);
     let of = |status: crate::consensus::Status| {
-        let group = status.group;
+        let (group, term) = (status.group, status.leadership.term);
         let own = status.matched.into_iter().filter(move |(id, _)| id.node() == by);
-        own.map(move |(id, index)| Acknowledged { group, id: id.0, index, ..Default::default() })
+        own.map(move |(id, index)| Acknowledged { group, id: id.0, index, term, ..Default::default() })
     };
     led.flat_map(of).collect()
 }

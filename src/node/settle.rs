@@ -8,7 +8,7 @@ use crate::{
     config::Settings,
     consensus::{self, ConsensusError, RaftId},
     log::Log,
-    node::report::NodeStatus,
+    node::report::{Acknowledged, NodeStatus},
     seam::net::{Lane, NodeNumber, Transport, kinds},
     store::Store,
     wire::record::Record,
@@ -128,8 +128,17 @@ pub async fn forgotten(
     };
     let told = futures_util::future::join_all(peers.iter().map(|(to, _)| ask(*to))).await;
     let acknowledged = told.into_iter().flatten().flat_map(|status| status.acknowledged);
-    let lost = acknowledged.filter(|a| a.id == id.0 && a.index > reached(log, store, a.group));
+    let lost = acknowledged.filter(|a| {
+        a.id == id.0 && lacks(a, consensus::promised(log, a.group).unwrap_or_default(), reached(log, store, a.group))
+    });
     lost.map(|a| a.group).collect()
+}
+
+/// Whether data that go up to `reached`, of a node that has promised to follow nobody before term `promised`, lack what was
+/// acknowledged. A promise of a later term is younger than everything its leader was told, and what that leader knows may
+/// have been taken back since then, lawfully: one that was deposed and does not know it yet sends nobody away.
+fn lacks(told: &Acknowledged, promised: u64, reached: u64) -> bool {
+    promised <= told.term && told.index > reached
 }
 
 /// How far this node's data of a group go: by its log, its rows, or a snapshot that it has not taken its rows from yet.
@@ -185,6 +194,15 @@ mod tests {
         assert!(lock(dir.path()).is_err());
         drop(held);
         assert!(lock(dir.path()).is_ok());
+    }
+
+    #[test]
+    fn only_who_led_in_the_last_promised_term_or_later_can_tell_that_data_are_old() {
+        let told = Acknowledged { index: 100, term: 7, ..Default::default() };
+        assert!(lacks(&told, 7, 99), "the same leader's, and shorter: put back");
+        assert!(lacks(&told, 3, 99), "put back to before that leader");
+        assert!(!lacks(&told, 7, 100));
+        assert!(!lacks(&told, 8, 95), "cut by a later leader, of whom the teller has not heard");
     }
 
     #[test]

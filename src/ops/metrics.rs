@@ -56,6 +56,7 @@ pub const RESTART_PENDING: &str = "spine_restart_pending";
 pub const REQUESTS: &str = "spine_requests_total";
 pub const REQUEST_DURATION: &str = "spine_request_duration_seconds";
 pub const REQUESTS_IN_FLIGHT: &str = "spine_requests_in_flight";
+pub const REQUESTS_WAITING: &str = "spine_requests_waiting";
 pub const REFUSALS: &str = "spine_refusals_total";
 pub const REQUEST_BYTES: &str = "spine_request_bytes_total";
 pub const RESPONSE_BYTES: &str = "spine_response_bytes_total";
@@ -163,7 +164,8 @@ pub const ALL: &[Metric] = &[
     gauge(RESTART_PENDING, "1 while a changed setting waits for a restart."),
     counter(REQUESTS, "Requests answered, by service, interaction and outcome.", &[]),
     seconds(REQUEST_DURATION, "Time from a request's first byte of body to its answer's head."),
-    gauge(REQUESTS_IN_FLIGHT, "Requests being worked on."),
+    gauge(REQUESTS_IN_FLIGHT, "Requests being worked on, and those that wait for their turn."),
+    gauge(REQUESTS_WAITING, "Requests that wait for their turn."),
     counter(REFUSALS, "Requests refused, by service and kind of refusal.", MESH_KINDS),
     bytes_counter(REQUEST_BYTES, "Bytes of request bodies received.", &[&[]]),
     bytes_counter(RESPONSE_BYTES, "Bytes of response bodies sent.", &[&[]]),

@@ -92,7 +92,7 @@ fn a_crash_between_pieces_leaves_blocks_and_edits_that_agree() {
             let mut run = Run::new().await;
             run.entry((0..2000).map(|n| (n, Some(220))).collect());
             run.partition().flush().await.unwrap();
-            let change = |n: u16| (n, (n % 3 != 0).then_some(100));
+            let change = |n: u16| (n, (!n.is_multiple_of(3)).then_some(100));
             run.entry((0..2000).step_by(13).map(change).chain((900..1000).map(change)).collect());
             run.partition().flush_some(pieces).await.unwrap();
             run.check_tree();

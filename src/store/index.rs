@@ -2,7 +2,8 @@
 //!
 //! A mark in the entry says that there are edits, so that a block without any costs a read nothing. The mark is the
 //! highest bit of the block's id: a release that does not know of edits finds no such block and heals from a
-//! snapshot instead of serving rows that have changed since (P7, P8).
+//! snapshot instead of serving rows that have changed since (P7, P8). An entry carries a checksum over its bound and
+//! itself: a mark or a bound that rots would otherwise serve old rows, or none.
 
 use super::StoreError;
 use super::kv::{Change, Tree};
@@ -19,6 +20,8 @@ pub const EDITS: u8 = b'E';
 
 /// Marks an id: of an index entry, that its block has edits; of the cache, that the edits are meant.
 pub const EDITED: u64 = 1 << 63;
+/// Bytes of an entry.
+const ENTRY: usize = 20;
 /// Places remembered of a tree: the bounds of 128 MiB of rows, in some 2 MiB (P6).
 const MOST_PLACES: usize = 8192;
 /// Entries that a flush reads ahead.
@@ -57,22 +60,28 @@ impl Place {
         Place { lower, id, edited: false, size: Size::default() }
     }
 
-    /// Reads an entry of the index.
+    /// Reads an entry of the index. One of 8 bytes is of a release before edits, and has neither size nor checksum.
     pub fn read((key, value): &(Bytes, Bytes)) -> Result<Place, StoreError> {
         let id = number(value)?;
         let part =
             |at: usize| value.get(at..at + 4).and_then(|v| v.first_chunk::<4>()).map_or(0, |v| u32::from_be_bytes(*v));
         let size = Size { bytes: part(8), rows: part(12) };
+        if value.len() != ENTRY || checksum(key, &value[..ENTRY - 4]) != part(ENTRY - 4) {
+            let old = value.len() == 8 && id & EDITED == 0;
+            old.then_some(()).ok_or_else(|| StoreError::Corrupt("an entry of the index".into()))?;
+        }
         Ok(Place { lower: key.slice(1..), id: id & !EDITED, edited: id & EDITED != 0, size })
     }
 
     /// The entry of the index.
     pub fn entry(&self) -> Change {
-        let mut value = Vec::with_capacity(16);
+        let key = self.index_key();
+        let mut value = Vec::with_capacity(ENTRY);
         value.extend_from_slice(&(self.id | if self.edited { EDITED } else { 0 }).to_be_bytes());
         value.extend_from_slice(&self.size.bytes.to_be_bytes());
         value.extend_from_slice(&self.size.rows.to_be_bytes());
-        (self.index_key(), Some(value.into()))
+        value.extend_from_slice(&checksum(&key, &value).to_be_bytes());
+        (key, Some(value.into()))
     }
 
     /// What becomes of the entry when the block is written with rows of `size` and its edits in it.
@@ -91,6 +100,10 @@ impl Place {
     pub fn edits_key(&self) -> Bytes {
         prefixed(EDITS, &self.lower)
     }
+}
+
+fn checksum(key: &[u8], value: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(key), value)
 }
 
 pub fn prefixed(prefix: u8, rest: &[u8]) -> Bytes {
@@ -211,5 +224,36 @@ impl Ahead {
         self.since = lower.clone();
         self.last = self.places.len() < AHEAD;
         Ok(self.places.first().cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_that_rots_anywhere_is_found() {
+        let place =
+            Place { edited: true, size: Size { bytes: 900, rows: 12 }, ..Place::new(Bytes::from_static(b"low"), 7) };
+        let (key, value) = place.entry();
+        let value = value.unwrap();
+        assert_eq!(Place::read(&(key.clone(), value.clone())).unwrap(), place);
+        let flipped = |bytes: &Bytes, bit: usize| {
+            let mut bytes = bytes.to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            Bytes::from(bytes)
+        };
+        for bit in 0..value.len() * 8 {
+            assert!(Place::read(&(key.clone(), flipped(&value, bit))).is_err(), "bit {bit} of the value");
+        }
+        for bit in 0..key.len() * 8 {
+            assert!(Place::read(&(flipped(&key, bit), value.clone())).is_err(), "bit {bit} of the key");
+        }
+        for end in (0..value.len()).filter(|end| *end != 8) {
+            assert!(Place::read(&(key.clone(), value.slice(..end))).is_err(), "cut to {end}");
+        }
+        assert!(Place::read(&(key.clone(), value.slice(..8))).is_err(), "edits are marked, and no checksum");
+        let old = Place { edited: false, size: Size::default(), ..place };
+        assert_eq!(Place::read(&(key, old.entry().1.unwrap().slice(..8))).unwrap(), old);
     }
 }

@@ -139,6 +139,9 @@ fn every_kind_of_file_of_a_stopped_node_goes_bad() {
     scene.end();
 }
 
+/// Finds a place to harm below a data folder.
+type Find<'a> = &'a dyn Fn(&Path) -> Option<Spot>;
+
 #[test]
 fn every_kind_of_file_of_a_running_node_goes_bad() {
     let scene = Scene::begin("decay, running", Plan { set: WATCHED, restarts: true, ..Plan::of(1) });
@@ -147,7 +150,7 @@ fn every_kind_of_file_of_a_running_node_goes_bad() {
     // What the engine holds is in memory while a node runs; an identity is read at the start.
     for how in HARMS {
         let log = |data: &Path| Some(rot::amid_log(data));
-        let kinds: [(_, &dyn Fn(&Path) -> Option<Spot>); 3] = [("log", &log), ("snapshot", &snapshot), ("body", &body)];
+        let kinds: [(_, Find<'_>); 3] = [("log", &log), ("snapshot", &snapshot), ("body", &body)];
         for (kind, find) in kinds {
             let (_, before, _) = told(&scene, victim);
             // Snapshots, bodies and segments come and go: one that goes just now is no damage, and another is taken.

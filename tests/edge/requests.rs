@@ -248,3 +248,32 @@ async fn http_2_serves_many_requests_on_one_connection() {
     let statuses = tokio::time::timeout(Duration::from_secs(20), futures_util::future::join_all((0..40).map(ask)));
     assert_eq!(statuses.await.unwrap(), vec![202; 40]);
 }
+
+#[tokio::test]
+async fn who_would_wait_too_long_for_a_turn_hears_so_at_once_and_nothing_is_done() {
+    // A millisecond each is the pace that is believed before one is measured: one may wait, not two.
+    let options = Options { max_at_work: 1, turn_patience: Duration::from_millis(1), ..Options::default() };
+    let server = Server::start(options).await;
+    let (hold, held) = watch::channel(true);
+    *server.memory.hold.lock().unwrap() = Some(held);
+    let mut clients = vec![];
+    for _ in 0..3 {
+        clients.push(Client::connect(&server).await);
+    }
+    let write =
+        |n: usize| format!("POST /write HTTP/1.1\r\nhost: localhost\r\ncontent-length: {n}\r\n\r\n{}", "x".repeat(n));
+    let arrived = server.memory.arrived.notified();
+    clients[0].send(write(1)).await;
+    arrived.await;
+    clients[1].send(write(2)).await;
+    while server.edge.waiting() < 1 {
+        tokio::task::yield_now().await;
+    }
+    let refused = clients[2].ask(write(3)).await;
+    assert_eq!((refused.status, refused.text(), refused.header("retry-after")), (503, "SPN-1013", Some("1")));
+    hold.send_replace(false);
+    assert_eq!(clients[0].answer().await.unwrap().text(), "inline 1");
+    assert_eq!(clients[1].answer().await.unwrap().text(), "inline 2");
+    assert_eq!(clients[2].ask(write(3)).await.text(), "inline 3", "the same connection is served again");
+    assert_eq!(server.memory.payloads(), ["inline 1", "inline 2", "inline 3"], "what was refused did nothing");
+}

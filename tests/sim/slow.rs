@@ -5,7 +5,6 @@ use crate::service::set;
 use crate::site::Site;
 use crate::trace::Trace;
 use spine::seam::net::NodeNumber;
-use std::future::Future;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -26,13 +25,11 @@ fn on_a_site<T>(seed: u64, scenario: impl AsyncFn(&Site) -> T) -> T {
     out
 }
 
-fn write(site: Site, writer: u64) -> impl Future<Output = ()> + Send {
-    async move {
-        for count in 1u64.. {
-            let (_, running) = site.up()[(writer % 3) as usize].clone();
-            let _ = running.engine.submit(set(&format!("register-{writer}"), count, "")).await;
-            sleep(Duration::from_millis(5)).await;
-        }
+async fn write(site: Site, writer: u64) {
+    for count in 1u64.. {
+        let (_, running) = site.up()[(writer % 3) as usize].clone();
+        let _ = running.engine.submit(set(&format!("register-{writer}"), count, "")).await;
+        sleep(Duration::from_millis(5)).await;
     }
 }
 

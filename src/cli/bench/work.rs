@@ -55,7 +55,8 @@ impl Plan {
             }
             None => Instant::now(),
         };
-        (due < self.end).then_some(due)
+        // Also where the site is behind: what it did not get to in time is not its doing.
+        (due.max(Instant::now()) < self.end).then_some(due)
     }
     fn counts(&self, at: Instant) -> bool {
         at >= self.counted_from
@@ -75,7 +76,7 @@ struct Page {
     given: HashSet<String>,
 }
 
-/// How long a worker rests after a refusal, so that a site in trouble is not hammered.
+/// How long a worker rests after a failure that names no Retry-After, so that a site in trouble is not hammered.
 const REST: Duration = Duration::from_millis(20);
 /// After so many empty lists in a row of a collect phase, its worker stops.
 const EMPTY_LISTS: u32 = 2;
@@ -87,6 +88,8 @@ pub struct Worker {
     dice: Dice,
     args: Arc<MeshArgs>,
     fixed: Fixed,
+    /// The last refusal's Retry-After.
+    told: Option<Duration>,
     /// A token maker for each mailbox of the site.
     tokens: Vec<Tokens>,
     number: usize,
@@ -104,6 +107,7 @@ impl Worker {
             paths: site.mailboxes.iter().map(|m| format!("/messageexchange/{}", m.id)).collect(),
             workflow: HeaderValue::from_str(&args.workflow).unwrap_or_else(|_| HeaderValue::from_static("SPINE_BENCH")),
             fixed: Fixed::new(site),
+            told: None,
             plan,
             stats,
             args,
@@ -137,7 +141,7 @@ impl Worker {
             if good {
                 empty = 0;
             } else if !self.args.relentless {
-                tokio::time::sleep(REST).await;
+                tokio::time::sleep(self.told.take().unwrap_or(REST)).await;
             }
         }
     }
@@ -231,8 +235,10 @@ impl Worker {
             // Failures of the warm-up count: they are never to be expected.
             Err(failure) => stats.failed(op, failure),
             Ok(answer) if !good => {
-                let retry_after = answer.headers().contains_key(header::RETRY_AFTER);
-                stats.refused(op, answer.status(), retry_after, now.saturating_duration_since(sent));
+                let seconds = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+                // A little more, and not the same for all.
+                self.told = seconds.map(|s: u64| Duration::from_millis(s * 1_000 + self.dice.roll() % 500));
+                stats.refused(op, answer.status(), self.told.is_some(), now.saturating_duration_since(sent));
             }
             Ok(answer) => {
                 if self.plan.counts(due) {

@@ -19,8 +19,10 @@ const PART: usize = 32;
 const ABOUT: Duration = Duration::from_secs(1);
 /// Turns that ended, over which a pace is measured: the engine gives them back in batches.
 const SAMPLE: u32 = 64;
-/// A longer pause is no pace but an election: who waits through it is served behind it.
-const STALL: Duration = Duration::from_millis(500);
+const QUICKEST: Duration = Duration::from_micros(1);
+/// How many times slower than before turns may be taken to have become at once. An election is a pause and no pace: who waits
+/// through it is served behind it.
+const SLOWER: u32 = 4;
 /// Pace before anything was measured: a thousand requests a second.
 const FIRST_PACE: Duration = Duration::from_millis(1);
 
@@ -241,8 +243,8 @@ impl Pace {
     fn count(&mut self, now: Instant) {
         self.ended += 1;
         if self.ended == SAMPLE {
-            let took = now.saturating_duration_since(self.since).min(STALL);
-            self.mean = (self.mean * 3 + took / SAMPLE) / 4;
+            let each = now.saturating_duration_since(self.since) / SAMPLE;
+            self.mean = ((self.mean * 3 + each.min(self.mean * SLOWER)) / 4).max(QUICKEST);
             self.restart(now);
         }
     }
@@ -325,7 +327,7 @@ mod tests {
             drop(working);
             working = waiting.pop_front().unwrap().now_or_never().expect("its turn").unwrap();
         }
-        // Five wait already.
+        // Four wait already.
         let more = (0..100).map(|_| Box::pin(turns.take(NOISY))).map(|mut one| (one.as_mut().now_or_never(), one));
         let (refused, kept): (Vec<_>, Vec<_>) = more.partition(|(at_once, _)| at_once.is_some());
         assert!(refused.iter().all(|(at_once, _)| matches!(at_once, Some(Err(TooLong)))));

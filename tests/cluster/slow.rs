@@ -22,7 +22,7 @@ fn latency(ops: &[Op], (from, until): (Moment, Moment)) -> (Moment, Moment) {
 }
 
 fn stretch_lasts() -> Duration {
-    Duration::from_secs(if long() { 60 } else { 12 })
+    Duration::from_secs(if long() { 60 } else { 8 })
 }
 
 fn stretch(scene: &Scene) -> (Moment, Moment) {

@@ -22,7 +22,7 @@ build:
 	$(CARGO) build --release $(LOCKED)
 
 ## test: installs what the tests need and runs all of them.
-test: check unit sim build static clients testssl cluster
+test: check unit sim build static clients cluster
 
 ## check: format, lints, dependency rules. Warnings are errors in CI only.
 check: tree
@@ -62,7 +62,7 @@ FUZZ_SECONDS ?= 20
 fuzz:
 	bash fuzz/run $(FUZZ_SECONDS)
 
-## testssl: what testssl.sh, a scanner that is not ours, has to say of the suppliers' port.
+## testssl: what testssl.sh, a scanner that is not ours, has to say of the suppliers' port. By hand: see tests/testssl/run.
 testssl: build
 	bash tests/testssl/run $(SPINE)
 

@@ -177,24 +177,16 @@ impl Kv for SledKv {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::open_sled;
     use super::*;
 
     #[test]
     fn sled_passes_the_engine_suite_and_reopens() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || SledKv::open(&dir.path().join("sled"), 1 << 20, dir.path().join("suspect")).unwrap();
-        let kv = open();
-        super::super::kv::conform::suite(&kv);
+        let kv = open_sled(dir.path());
+        super::super::kv::conform::suite(kv.as_ref());
         drop(kv);
-        // The engine's own threads hold its lock for a moment longer.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        let kv = loop {
-            match SledKv::open(&dir.path().join("sled"), 1 << 20, dir.path().join("suspect")) {
-                Ok(kv) => break kv,
-                Err(e) if std::time::Instant::now() > deadline => panic!("{e}"),
-                Err(_) => std::thread::yield_now(),
-            }
-        };
+        let kv = open_sled(dir.path());
         assert_eq!(kv.tree("two").unwrap().get(b"k").unwrap(), Some(Bytes::from_static(b"2")));
     }
 }

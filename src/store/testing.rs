@@ -144,8 +144,16 @@ pub fn sled() -> Engine {
     (open_sled(dir.path()), Some(dir))
 }
 
-fn open_sled(dir: &Path) -> Arc<dyn Kv> {
-    Arc::new(SledKv::open(&dir.join("sled"), 1 << 20, dir.join("suspect")).unwrap())
+/// Opens the real engine, also just after it was closed: its own threads hold its lock for a moment longer.
+pub fn open_sled(dir: &Path) -> Arc<dyn Kv> {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        match SledKv::open(&dir.join("sled"), 1 << 20, dir.join("suspect")) {
+            Ok(kv) => return Arc::new(kv),
+            Err(e) if std::time::Instant::now() > deadline => panic!("{e}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    }
 }
 
 /// Waits until the last handle on the engine is gone, as after the end of a process.

@@ -94,8 +94,8 @@ fn a_followers_disk_is_slow() {
 #[test]
 fn the_leaders_disk_is_slow() {
     let Some(slowed) = slowed("leader slow", Scene::leader) else { return };
-    // Within two seconds, but for what asking takes on a busy machine; told above, not asserted tightly.
-    assert!(slowed.handed_over.is_some_and(|after| after < Duration::from_secs(10)), "it hands over");
+    // The limit that is promised; how long it took is told above.
+    assert!(slowed.handed_over.is_some_and(|after| after < Duration::from_secs(5)), "it hands over");
     assert_ne!(slowed.leader, slowed.victim, "and does not lead again while that lasts");
     assert!(slowed.terms <= 2, "{} elections", slowed.terms);
     assert!(slowed.told.contains("SPN-3004"), "{}", slowed.told);

@@ -21,5 +21,26 @@ record! {
         7 => address: String,
         /// Local user behind the admin socket (`uid:1000`), empty for the network.
         8 => operator: String,
+        /// Client id of the application whose token or API key came with the request; empty for a system's certificate.
+        9 => application: String,
+        /// Scopes of its products at the level of the token (spec/identity.md §1), in the order of the registry.
+        10 => scopes: Vec<String>,
+        /// How far the caller has proven who it is: `level0` (API key), `level3` (signed JWT), `aal1` to `aal3` (member of
+        /// staff), `P0`, `P5`, `P9` (citizen); empty for a system's certificate.
+        11 => level: String,
+        /// The person: 12-digit user id of a member of staff, or the `sub` of a citizen; empty where none is present.
+        12 => user: String,
+        /// The role profile that the member of staff acts in (12 digits).
+        13 => role_profile: String,
+        /// Its job role, `S8000:G8000:R8001`.
+        14 => job_role: String,
+        /// Activities in force: the job role's own and those added to the profile (`B0825`).
+        15 => activities: Vec<String>,
+        /// Citizen: the own NHS number.
+        16 => nhs_number: String,
+        /// Citizen: vector of trust (`P9.Cp.Cd`).
+        17 => vector_of_trust: String,
+        /// Session at the identity provider (`sid`).
+        18 => session: String,
     }
 }

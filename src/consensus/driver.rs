@@ -8,6 +8,7 @@ use super::reign::Reign;
 use super::types::{Types, inside, members, outside};
 use crate::ops::metrics as names;
 use crate::seam::trouble::late;
+use futures_util::future::{BoxFuture, OptionFuture};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::metrics::RaftServerMetrics;
@@ -23,6 +24,8 @@ use tokio::time::Instant;
 const UPKEEP: Duration = Duration::from_millis(500);
 /// How long after a snapshot could not be made it is tried again.
 const SEAL_AGAIN: Duration = Duration::from_secs(5);
+/// Replicas begin to seal a part of the way apart, this many of them.
+const STAGGER: u64 = 3;
 /// Log positions are remembered so many times in the bytes that are kept, to find where to cut.
 const MARKS: u64 = 64;
 /// How long a change of the library's view may stay unseen when nothing wakes us.
@@ -169,25 +172,38 @@ impl Marks {
 /// Seals snapshots when they are worth it, cuts the log below them, publishes numbers.
 async fn upkeep(options: Options, group: Group) {
     let mut marks = Marks::new(options.keep_bytes);
-    let (mut sealed, mut bytes_at_seal, mut cut) = (0, 0, 0);
+    let (mut sealed, mut cut) = (0, 0);
+    // Replicas seal in turn: all at once they would be felt.
+    let node = u64::from(group.id().node().0);
+    let mut head_start = options.snapshot_after_bytes / STAGGER * (node % STAGGER);
+    let mut bytes_at_seal = 0;
     let mut not_before = Instant::now();
+    let mut sealing: Option<BoxFuture<'_, _>> = None;
     let mut tick = tokio::time::interval(UPKEEP);
     let applied = group.applied();
     loop {
-        tick.tick().await;
+        tokio::select! {
+            biased;
+            made = OptionFuture::from(sealing.as_mut()), if sealing.is_some() => {
+                sealing = None;
+                if let Some(Err(e)) = made {
+                    bytes_at_seal = 0;
+                    not_before = Instant::now() + SEAL_AGAIN;
+                    tracing::warn!(event = "snapshot.not_sealed", group = group.number(), why = %e, "no snapshot");
+                }
+            }
+            _ = tick.tick() => {}
+        }
         let bytes = group.applied_bytes();
         marks.note(*applied.borrow(), bytes);
         let (newest, length) = group.partition().snapshots().last().map_or((0, 0), |s| (s.before.index, s.bytes));
         if newest != sealed {
             (sealed, bytes_at_seal) = (newest, bytes);
-        } else if bytes - bytes_at_seal >= options.snapshot_after_bytes.max(length) && Instant::now() >= not_before {
-            match group.trigger_snapshot().await {
-                Ok(()) => bytes_at_seal = bytes,
-                Err(e) => {
-                    not_before = Instant::now() + SEAL_AGAIN;
-                    tracing::warn!(event = "snapshot.not_sealed", group = group.number(), why = %e, "no snapshot");
-                }
-            }
+        }
+        let due = bytes + head_start - bytes_at_seal >= options.snapshot_after_bytes.max(length);
+        if due && sealing.is_none() && Instant::now() >= not_before {
+            (bytes_at_seal, head_start) = (bytes, 0);
+            sealing = Some(Box::pin(group.trigger_snapshot()));
         }
         let upto = marks.behind(bytes).unwrap_or(0).min(group.partition().log_floor());
         if let Some(upto) = inside(upto).filter(|_| upto > cut) {

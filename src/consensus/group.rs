@@ -300,10 +300,12 @@ impl Group {
         }
     }
 
-    /// Seals a snapshot of this node's state; the log is cut below it later. A failure, as on a full disk, costs
-    /// nothing: the snapshots before stay, and the log is kept.
+    /// Seals a snapshot of this node's state, in the background; the log is cut below it later. A failure, as on a full
+    /// disk, costs nothing: the snapshots before stay, and the log is kept.
     pub async fn trigger_snapshot(&self) -> Result<(), ConsensusError> {
-        self.seal().await.map_err(|e| ConsensusError::Storage(e.to_string()))?;
+        super::snapshot::seal(&self.inner.partition, true, &self.inner.fatal)
+            .await
+            .map_err(|e| ConsensusError::Storage(e.to_string()))?;
         self.inner.progress.sealed.store(true, Ordering::Relaxed);
         self.inner.raft.trigger().snapshot().await.map_err(|e| ConsensusError::Raft(e.to_string()))
     }
@@ -332,7 +334,7 @@ impl Group {
         &self.inner.receiving
     }
     pub(super) async fn seal(&self) -> Result<SnapshotInfo, StoreError> {
-        super::snapshot::seal(&self.inner.partition, &self.inner.fatal).await
+        super::snapshot::seal(&self.inner.partition, false, &self.inner.fatal).await
     }
     pub(super) async fn log_room(&self) {
         self.inner.log.room().await;

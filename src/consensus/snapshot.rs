@@ -72,9 +72,10 @@ pub fn newest(partition: &Partition) -> io::Result<Option<Sealed>> {
     partition.snapshots().pop().map(sealed).transpose()
 }
 
-/// Seals a new snapshot. A failure costs nothing, but for a failed sync: that stops the process (P7).
-pub async fn seal(partition: &Arc<Partition>, fatal: &Fatal) -> Result<SnapshotInfo, StoreError> {
-    let made = partition.snapshot().await;
+/// Seals a new snapshot, in the background or as somebody waits for it. A failure costs nothing, but for a failed
+/// sync: that stops the process (P7).
+pub async fn seal(partition: &Arc<Partition>, gently: bool, fatal: &Fatal) -> Result<SnapshotInfo, StoreError> {
+    let made = if gently { partition.snapshot_gently().await } else { partition.snapshot().await };
     if let Err(e @ StoreError::Unsynced(_)) = &made {
         fatal(&e.to_string());
     }
@@ -83,7 +84,7 @@ pub async fn seal(partition: &Arc<Partition>, fatal: &Fatal) -> Result<SnapshotI
 
 /// Seals a new snapshot for the library.
 pub async fn build(partition: &Arc<Partition>, fatal: &Fatal) -> io::Result<Sealed> {
-    sealed(seal(partition, fatal).await.map_err(stored)?)
+    sealed(seal(partition, false, fatal).await.map_err(stored)?)
 }
 
 /// Puts a sealed snapshot in the place of the partition's rows.
@@ -145,7 +146,7 @@ async fn check(client: &Client, info: &SnapshotInfo) -> Result<(), StreamingErro
     let partition = &client.network.partition;
     let Err(e) = partition.verify_snapshot(info, &Pace::new(u64::MAX)).await else { return Ok(()) };
     if partition.snapshots().is_empty()
-        && let Err(e) = seal(partition, &client.network.fatal).await
+        && let Err(e) = seal(partition, false, &client.network.fatal).await
     {
         tracing::error!(event = "snapshot.not_sealed", group = client.network.group, why = %e, "no snapshot to send");
     }

@@ -11,6 +11,7 @@ use super::peer::Judgement;
 use super::problem::Refusal;
 use super::problem::kind_of;
 use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
+use super::turns::TooLong;
 use super::{Edge, render};
 use crate::access::gate::{Denied, Permit};
 use crate::engine::{Command, Outcome, Unavailable};
@@ -101,7 +102,8 @@ fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Perm
 }
 
 fn overloaded(conn: &Conn) -> Refusal {
-    later(conn, Refusal::new(&codes::OVERLOADED))
+    let away = conn.edge.turns.refused();
+    later(conn, Refusal::new(&codes::OVERLOADED).after(away))
 }
 
 /// Refuses for want of room, and holds the client to the Retry-After that it is told: to between a half and the whole of it,
@@ -137,8 +139,12 @@ async fn work(
     let waits = Counted::new(&edge.meter.waiting);
     let turn = edge.turns.take(conn.peer.hash).await;
     drop(waits);
-    let Ok(turn) = turn else {
-        return render::refuse(exchange.as_ref(), &overloaded(conn), interaction, ids);
+    let turn = match turn {
+        Ok(turn) => turn,
+        Err(TooLong(away)) => {
+            let refusal = later(conn, Refusal::new(&codes::OVERLOADED).after(away));
+            return render::refuse(exchange.as_ref(), &refusal, interaction, ids);
+        }
     };
     // The credentials that may be used once, if there are any.
     let token = head.headers.get(http::header::AUTHORIZATION).cloned();

@@ -8,7 +8,7 @@
 //! | `pace` | gives up on slow clients |
 //! | `peer` `tenant` | who is there; its share of the node |
 //! | `flow` | the request path on one page |
-//! | `turns` | how much is worked on at once, and whose turn is next |
+//! | `turns` `away` | how much is worked on at once, whose turn is next, how long the others stay away |
 //! | `forgiven` | attempts that were told to come again |
 //! | `body` `payload` `render` `coding` | bodies in and out, streamed, gzip on the way |
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
@@ -18,6 +18,7 @@
 //!
 //! Promises held here: P4 (answers leave after their record is durable), P5 (no permit, no interaction), P6 (bounds).
 
+pub mod away;
 pub mod backend;
 pub mod body;
 pub mod coding;

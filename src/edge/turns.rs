@@ -3,8 +3,10 @@
 //! Work that is begun beyond what disks and processors can carry only makes all of it late. So requests wait here, where
 //! waiting costs next to nothing and a system that sends too much waits behind itself alone. While others are about, one
 //! system may also not fill the work: what it has begun is in everybody's way. Whose turn would come later than anybody
-//! wants to wait is refused at once: a client that hears so within milliseconds can go elsewhere.
+//! wants to wait is refused at once: a client that hears so within milliseconds can go elsewhere. How long it is told to
+//! stay away is found (`away`), so that refusing stays a small part of the work.
 
+use super::away::Away;
 use super::tenant::CertificateHash;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -40,6 +42,7 @@ struct State {
     /// Systems that wait and may have a turn when there is one, the next first; each once.
     ring: VecDeque<CertificateHash>,
     pace: Pace,
+    away: Away,
     swept_at: Instant,
 }
 
@@ -63,9 +66,9 @@ struct Pace {
 #[must_use]
 pub struct Turn(Option<(Arc<Turns>, CertificateHash)>);
 
-/// It would take longer than the patience of [`Turns`].
+/// It would take longer than the patience of [`Turns`]; for how long to stay away, in whole seconds.
 #[derive(Debug, PartialEq, Eq)]
-pub struct TooLong;
+pub struct TooLong(pub Duration);
 
 impl Turns {
     pub fn new(at_once: usize, patience: Duration) -> Arc<Turns> {
@@ -76,6 +79,7 @@ impl Turns {
             systems: HashMap::new(),
             ring: VecDeque::new(),
             pace: Pace::new(now),
+            away: Away::new(now),
             swept_at: now,
         };
         Arc::new(Turns { at_once: at_once.max(1), patience, state: Mutex::new(state) })
@@ -97,11 +101,16 @@ impl Turns {
                 return Ok(Turn(Some((self.clone(), system))));
             }
             if state.wait_of(&system, now) > self.patience {
-                return Err(TooLong);
+                return Err(TooLong(state.away.refused(now)));
             }
             state.queue(system)
         };
-        turn.await.map_err(|_| TooLong)
+        turn.await.map_err(|_| TooLong(Away::LEAST))
+    }
+
+    /// Counts a request that was refused before it could ask for a turn; for how long it should stay away.
+    pub fn refused(&self) -> Duration {
+        self.lock().away.refused(Instant::now())
     }
 
     /// Requests that wait now.
@@ -202,6 +211,7 @@ impl State {
 
     fn ended(&mut self, system: &CertificateHash) {
         self.release(system);
+        self.away.served();
         if self.waiting == 0 {
             return;
         }
@@ -330,7 +340,7 @@ mod tests {
         // Four wait already.
         let more = (0..100).map(|_| Box::pin(turns.take(NOISY))).map(|mut one| (one.as_mut().now_or_never(), one));
         let (refused, kept): (Vec<_>, Vec<_>) = more.partition(|(at_once, _)| at_once.is_some());
-        assert!(refused.iter().all(|(at_once, _)| matches!(at_once, Some(Err(TooLong)))));
+        assert!(refused.iter().all(|(at_once, _)| matches!(at_once, Some(Err(TooLong(_))))));
         assert!((4..=7).contains(&kept.len()), "{} more may wait", kept.len());
         assert!(turns.take(POLITE).now_or_never().is_none(), "another system waits two turns, not eleven");
         drop(working);

@@ -27,6 +27,9 @@ const GATHER_AHEAD: usize = 256;
 /// Times that a scan starts again because a flush moved rows under it; the last time it holds the flush off.
 const SCAN_TRIES: usize = 4;
 
+/// Rest after a piece of background work while memory has room, as a multiple of what the piece took.
+const REST: f64 = 6.0;
+
 /// Free space that a flush or a snapshot leaves: some of the engine's segments, which it takes ahead.
 const ENGINE_ROOM: u64 = 16 << 20;
 
@@ -262,12 +265,14 @@ impl Partition {
         }
     }
 
-    /// Leaves processors and disk to clients for as long as a piece of a flush took, while memory has room for what
-    /// comes in meanwhile: all replicas flush at about the same time.
-    async fn rest(&self, took: Duration) {
-        if self.shared.pool.bytes() < self.shared.options.memory_bytes / 4 * 3 {
-            tokio::time::sleep(took).await;
-        }
+    /// Leaves processors and disk to clients after a piece of background work, the longer the more room memory has for
+    /// what comes in meanwhile: a flush that begins half full is spread over the time in which a quarter more comes.
+    /// All replicas flush and seal at about the same time; done in one go it would be felt.
+    pub(super) async fn rest(&self, took: Duration) {
+        let most = self.shared.options.memory_bytes;
+        let spare = (most / 4 * 3).saturating_sub(self.shared.pool.bytes());
+        let share = (spare as f64 / (most / 4).max(1) as f64).min(1.0);
+        tokio::time::sleep(took.mul_f64(share * REST)).await;
     }
 
     /// Reads and verifies every block at rest, a few at a time at `pace`, and returns their number. Damage is noted as

@@ -152,6 +152,15 @@ impl Partition {
     /// Writes a snapshot while applies and flushes go on, seals it, and removes generations past the second.
     /// Where nothing was applied since the last one, that one is returned.
     pub async fn snapshot(self: &Arc<Self>) -> Result<SnapshotInfo, StoreError> {
+        self.make_snapshot(false).await
+    }
+
+    /// As [`Partition::snapshot`], in the background: clients come first.
+    pub async fn snapshot_gently(self: &Arc<Self>) -> Result<SnapshotInfo, StoreError> {
+        self.make_snapshot(true).await
+    }
+
+    async fn make_snapshot(self: &Arc<Self>, gently: bool) -> Result<SnapshotInfo, StoreError> {
         let _one = self.snapshot_turn.lock().await;
         let started = Instant::now();
         let before = self.applied();
@@ -161,7 +170,7 @@ impl Partition {
         let folder = folder(&self.shared.dir, self.number);
         let temporary = folder.join("writing");
         self.disk_room(self.snapshots().last().map_or(0, |s| s.bytes)).await?;
-        let written = self.write_all_rows(before, &folder, &temporary).await;
+        let written = self.write_all_rows(before, &folder, &temporary, gently).await;
         let info = match written {
             Ok(info) => info,
             Err(e) => {
@@ -188,6 +197,7 @@ impl Partition {
         before: Applied,
         folder: &Path,
         temporary: &Path,
+        gently: bool,
     ) -> Result<SnapshotInfo, StoreError> {
         let head = file::Head { partition: self.number, before, ..Default::default() };
         let (create, path) = (folder.to_path_buf(), temporary.to_path_buf());
@@ -199,7 +209,7 @@ impl Partition {
         .await?;
         let mut range = everything();
         loop {
-            let (of, at) = (self.clone(), range.clone());
+            let (of, at, began) = (self.clone(), range.clone(), Instant::now());
             let (back, next) = blocking(&self.shared.world.fs, move |_| {
                 let (mut rows, next) = of.page(at, RUN_ROWS, RUN_BYTES)?;
                 if planted(Planted::ForgetRequests) {
@@ -213,6 +223,9 @@ impl Partition {
             match next {
                 Some(next) => range.start = next,
                 None => break,
+            }
+            if gently {
+                self.rest(began.elapsed()).await;
             }
             // In a simulation nothing else would run meanwhile.
             tokio::task::yield_now().await;

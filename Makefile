@@ -22,7 +22,7 @@ build:
 	$(CARGO) build --release $(LOCKED)
 
 ## test: installs what the tests need and runs all of them.
-test: check unit sim build static clients cluster
+test: check unit sim fuzz build static clients cluster
 
 ## check: format, lints, dependency rules. Warnings are errors in CI only.
 check: tree
@@ -58,7 +58,7 @@ cluster: build
 
 ## fuzz: each parser under hostile input, from the corpora of fuzz/corpus; as many at once as there are processors.
 ##   make fuzz FUZZ_SECONDS=3600 takes an hour for each; FUZZ_KEEP=1 keeps the inputs that reached new code.
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 60
 fuzz:
 	bash fuzz/run $(FUZZ_SECONDS)
 

@@ -5,6 +5,7 @@
 
 use super::options::Options;
 use crate::ops::metrics::TIMEOUTS;
+use futures_util::task::AtomicWaker;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct Active {
     now: AtomicU32,
     /// Rises with each request: tells the socket that the head it saw beginning has become a request.
     begun: AtomicU32,
+    /// The socket's reader. While a request is worked on no time runs for it, and nothing else may ever wake it.
+    reader: AtomicWaker,
 }
 
 /// Held from a request's head until the last byte of its answer.
@@ -38,7 +41,9 @@ impl Active {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.now.fetch_sub(1, Relaxed);
+        if self.0.now.fetch_sub(1, Relaxed) == 1 {
+            self.0.reader.wake();
+        }
     }
 }
 
@@ -143,10 +148,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
                 }
                 polled
             }
-            Poll::Pending => match self.read_deadline() {
-                Some((deadline, what)) if self.expired(deadline, cx) => Poll::Ready(Err(too_slow(what))),
-                _ => Poll::Pending,
-            },
+            Poll::Pending => {
+                // Before the look at the count, so that its fall to nothing is not missed.
+                self.active.reader.register(cx.waker());
+                match self.read_deadline() {
+                    Some((deadline, what)) if self.expired(deadline, cx) => Poll::Ready(Err(too_slow(what))),
+                    _ => Poll::Pending,
+                }
+            }
         }
     }
 }
@@ -244,7 +253,13 @@ mod tests {
         let in_flight = active.begin();
         let read = tokio::time::timeout(Duration::from_millis(1_200), paced.read_u8()).await;
         assert!(read.is_err(), "nothing times out while a request is worked on");
-        drop(in_flight);
+        let start = Instant::now();
+        tokio::join!(
+            async { assert_eq!(paced.read_u8().await.unwrap_err().to_string(), "idle", "nobody sends anything more") },
+            async { drop(in_flight) },
+        );
+        assert!(start.elapsed() >= Duration::from_millis(900));
+        let mut paced = Paced::new(paced.inner, active.clone(), &options(), true);
         let start = Instant::now();
         client.write_u8(7).await.unwrap();
         assert_eq!(paced.read_u8().await.unwrap(), 7);

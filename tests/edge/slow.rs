@@ -49,6 +49,23 @@ async fn a_trickled_head_ends_before_the_idle_limit() {
     assert!(sent < 200 && begun.elapsed() >= Duration::from_millis(450), "{sent} bytes, {:?}", begun.elapsed());
 }
 
+/// Found by the fuzz target `http`: the body came behind the answer, and no limit of time held for the connection any more.
+#[tokio::test]
+async fn a_body_that_comes_behind_its_answer_does_not_keep_a_connection_for_ever() {
+    let server = Server::start(quick()).await;
+    for (framing, body) in [("content-length: 5", "hello"), ("transfer-encoding: chunked", "5\r\nhello\r\n0\r\n\r\n")] {
+        for next in ["", "GET /op"] {
+            let mut client = Client::connect(&server).await;
+            let head = format!("POST /nowhere HTTP/1.1\r\nhost: a\r\n{framing}\r\n\r\n");
+            assert_eq!(client.ask(&head).await.status, 404, "answered without its body");
+            client.send(body).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.send(next).await;
+            client.closed().await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_paused_body_and_a_trickled_body_get_408() {
     let server = Server::start(quick()).await;

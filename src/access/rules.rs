@@ -9,6 +9,14 @@ const fn approved(interaction: &'static str, spec: &'static str) -> Rule {
     Rule { interaction, admits: Admits::ApprovedSystem, spec }
 }
 
+/// Open to anyone.
+const fn open(interaction: &'static str, spec: &'static str) -> Rule {
+    Rule { interaction, admits: Admits::Anyone, spec }
+}
+
+/// The API listener's own names.
+pub const API: &[Rule] = &[open("api.not_found", "identity.md §3")];
+
 /// MESH (spec/mesh.md). The certificate proves an approved system; the Authorization header names the mailbox, and
 /// the service checks it where the mailbox lives.
 pub const MESH: &[Rule] = &[

@@ -126,6 +126,8 @@ fn files(settings: &Settings) -> TlsFiles {
         client_authorities: vec![settings.supplier.ca.clone()],
         revocations: settings.supplier.crl.clone().into_iter().collect(),
         revocation_grace: settings.supplier.crl_grace,
+        clients_optional: false,
+        usage: "suppliers",
     }
 }
 

@@ -43,7 +43,7 @@ pub enum Admits {
     Anyone,
     /// Whoever shows an API key or access token with one of these scopes (spec/identity.md §1). A scope names its level:
     /// `…:app:level0:…` (API key), `…:app:level3:…` (signed JWT), `…:user-nhs-id:aal3:…` (staff),
-    /// `…:user-nhs-login:P9:…` (citizen). A member of staff needs one of the activities too, where any are listed.
+    /// `…:user-nhs-login:P9:…` (citizen). No scopes mean any access token, and no API key. A member of staff needs one of the activities too, where any are listed.
     Holders { scopes: &'static [&'static str], activities: &'static [&'static str] },
 }
 
@@ -149,7 +149,8 @@ impl Gate {
         match (standing, admits) {
             (Standing::Proven(proven), Admits::Holders { scopes, activities }) => {
                 let proven = proven.caller;
-                if !proven.scopes.iter().any(|s| scopes.contains(&s.as_str())) {
+                let any_token = scopes.is_empty() && proven.level != "level0";
+                if !any_token && !proven.scopes.iter().any(|s| scopes.contains(&s.as_str())) {
                     return Err(Denied::NoScope);
                 }
                 let staff = proven.level.starts_with("aal");

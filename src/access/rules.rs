@@ -14,8 +14,28 @@ const fn open(interaction: &'static str, spec: &'static str) -> Rule {
     Rule { interaction, admits: Admits::Anyone, spec }
 }
 
+/// Holders of an access token (or key) with one of these scopes; with none listed, of any access token.
+const fn holders(interaction: &'static str, scopes: &'static [&'static str], spec: &'static str) -> Rule {
+    Rule { interaction, admits: Admits::Holders { scopes, activities: &[] }, spec }
+}
+
 /// The API listener's own names.
 pub const API: &[Rule] = &[open("api.not_found", "identity.md §3")];
+
+/// The token service (spec/identity.md §3). Whoever asks for a token proves itself within the request, to the service.
+pub const IDENTITY: &[Rule] = &[
+    open("identity.token", "identity.md §3"),
+    open("identity.revoke", "RFC 7009"),
+    open("identity.introspect", "RFC 7662"),
+    holders("identity.userinfo", &[], "identity.md §4.4"),
+    open("identity.ping", "identity.md §3"),
+    open("identity.status", "identity.md §3"),
+    open("identity.method_not_allowed", "identity.md §3"),
+    open("identity.not_found", "identity.md §3"),
+];
+
+/// Every table, under the listener that it is for: what `spine role matrix` prints and the tests go through.
+pub const ALL: &[(&str, &[Rule])] = &[("suppliers", MESH), ("api", API), ("api", IDENTITY)];
 
 /// MESH (spec/mesh.md). The certificate proves an approved system; the Authorization header names the mailbox, and
 /// the service checks it where the mailbox lives.

@@ -14,7 +14,7 @@
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
 //! | `credentials` | API keys and access tokens of the API listener's requests |
 //! | `api` | the API listener: protocols by path, refused credentials as specified |
-//! | `mesh` `engine` | the product's protocol and backend |
+//! | `mesh` `identity` `engine` | the product's protocols and backend |
 //! | `problem` | refusals: kinds, public and private words |
 //! | `options` | every bound |
 //!
@@ -29,6 +29,7 @@ pub mod credentials;
 pub mod engine;
 pub mod flow;
 pub mod forgiven;
+pub mod identity;
 pub mod listener;
 pub mod mesh;
 pub mod meter;

@@ -15,6 +15,21 @@ pub enum Standing {
     Disabled,
     /// Our authorities signed it, and no registered system has it.
     Unknown,
+    /// The request shows no credentials, and none were asked for.
+    Nobody,
+    /// The credentials that the request shows are not taken.
+    Refused(Denied),
+    /// The credentials are good.
+    Proven(Box<Proven>),
+}
+
+/// What an API key or an access token proves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proven {
+    /// Fields from `application` on are set; the connection adds its own.
+    pub caller: Caller,
+    /// Requests a second that the application may make on each node; 0 leaves it to the listener.
+    pub quota: u32,
 }
 
 /// Whom a rule admits, before the service itself looks at tokens, mailboxes and rows.
@@ -24,6 +39,12 @@ pub enum Admits {
     AnyCertificate,
     /// Registered, enabled systems.
     ApprovedSystem,
+    /// Anyone at all: the service itself checks whoever asks, or tells nothing.
+    Anyone,
+    /// Whoever shows an API key or access token with one of these scopes (spec/identity.md §1). A scope names its level:
+    /// `…:app:level0:…` (API key), `…:app:level3:…` (signed JWT), `…:user-nhs-id:aal3:…` (staff),
+    /// `…:user-nhs-login:P9:…` (citizen). No scopes mean any access token, and no API key. A member of staff needs one of the activities too, where any are listed.
+    Holders { scopes: &'static [&'static str], activities: &'static [&'static str] },
 }
 
 /// One row of the rules.
@@ -65,6 +86,20 @@ pub enum Denied {
     Disabled,
     #[error("no rule admits the interaction")]
     NoRule,
+    #[error("no API key or access token came with the request")]
+    NoCredentials,
+    #[error("no application has the API key")]
+    KeyUnknown,
+    #[error("the access token is unknown or revoked")]
+    TokenUnknown,
+    #[error("the access token has expired")]
+    TokenExpired,
+    #[error("the application is not approved, or revoked")]
+    ApplicationRevoked,
+    #[error("no product of the application gives the scope at this level")]
+    NoScope,
+    #[error("the role has none of the activities")]
+    NoActivity,
 }
 
 /// Why the node does not start.
@@ -112,14 +147,39 @@ impl Gate {
         let admits = *self.rules.get(interaction).ok_or(Denied::NoRule)?;
         let mut caller = caller.clone();
         match (standing, admits) {
+            (Standing::Proven(proven), Admits::Holders { scopes, activities }) => {
+                let proven = proven.caller;
+                let any_token = scopes.is_empty() && proven.level != "level0";
+                if !any_token && !proven.scopes.iter().any(|s| scopes.contains(&s.as_str())) {
+                    return Err(Denied::NoScope);
+                }
+                let staff = proven.level.starts_with("aal");
+                if staff
+                    && !activities.is_empty()
+                    && !proven.activities.iter().any(|a| activities.contains(&a.as_str()))
+                {
+                    return Err(Denied::NoActivity);
+                }
+                let connection = std::mem::replace(&mut caller, proven);
+                (caller.address, caller.certificate) = (connection.address, connection.certificate);
+                caller.common_name = connection.common_name;
+            }
+            (Standing::Refused(why), Admits::Holders { .. }) => return Err(why),
+            (_, Admits::Holders { .. }) => return Err(Denied::NoCredentials),
+            (_, Admits::Anyone) => {}
             (Standing::Approved { asid, ods, party_key }, _) => {
                 (caller.asid, caller.ods, caller.party_key) = (asid, ods, party_key);
             }
-            (_, Admits::AnyCertificate) => {}
+            (Standing::Disabled | Standing::Unknown, Admits::AnyCertificate) => {}
             (Standing::Disabled, Admits::ApprovedSystem) => return Err(Denied::Disabled),
-            (Standing::Unknown, Admits::ApprovedSystem) => return Err(Denied::Unknown),
+            (_, Admits::AnyCertificate | Admits::ApprovedSystem) => return Err(Denied::Unknown),
         }
         Ok(Permit { interaction, caller })
+    }
+
+    /// Whether the interaction asks for an API key or access token: others need not be looked up.
+    pub fn wants_credentials(&self, interaction: &str) -> bool {
+        matches!(self.rules.get(interaction), Some(Admits::Holders { .. }))
     }
 }
 

@@ -9,6 +9,34 @@ const fn approved(interaction: &'static str, spec: &'static str) -> Rule {
     Rule { interaction, admits: Admits::ApprovedSystem, spec }
 }
 
+/// Open to anyone.
+const fn open(interaction: &'static str, spec: &'static str) -> Rule {
+    Rule { interaction, admits: Admits::Anyone, spec }
+}
+
+/// Holders of an access token (or key) with one of these scopes; with none listed, of any access token.
+const fn holders(interaction: &'static str, scopes: &'static [&'static str], spec: &'static str) -> Rule {
+    Rule { interaction, admits: Admits::Holders { scopes, activities: &[] }, spec }
+}
+
+/// The API listener's own names.
+pub const API: &[Rule] = &[open("api.not_found", "identity.md §3")];
+
+/// The token service (spec/identity.md §3). Whoever asks for a token proves itself within the request, to the service.
+pub const IDENTITY: &[Rule] = &[
+    open("identity.token", "identity.md §3"),
+    open("identity.revoke", "RFC 7009"),
+    open("identity.introspect", "RFC 7662"),
+    holders("identity.userinfo", &[], "identity.md §4.4"),
+    open("identity.ping", "identity.md §3"),
+    open("identity.status", "identity.md §3"),
+    open("identity.method_not_allowed", "identity.md §3"),
+    open("identity.not_found", "identity.md §3"),
+];
+
+/// Every table, under the listener that it is for: what `spine role matrix` prints and the tests go through.
+pub const ALL: &[(&str, &[Rule])] = &[("suppliers", MESH), ("api", API), ("api", IDENTITY)];
+
 /// MESH (spec/mesh.md). The certificate proves an approved system; the Authorization header names the mailbox, and
 /// the service checks it where the mailbox lives.
 pub const MESH: &[Rule] = &[
@@ -37,3 +65,100 @@ pub const MESH: &[Rule] = &[
     approved("mesh.admin_mailbox", "mesh.md §15"),
     approved("mesh.admin_message", "mesh.md §15"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::caller::Caller;
+    use crate::access::gate::{Denied, Gate, Proven, Standing};
+
+    /// Every kind of caller, with the word by which the expectation knows it.
+    fn callers(rule: &Rule) -> Vec<(&'static str, Standing)> {
+        let proven = |level: &str, scopes: Vec<String>, activities: Vec<String>| {
+            let caller =
+                Caller { application: "a".into(), level: level.into(), scopes, activities, ..Default::default() };
+            Standing::Proven(Box::new(Proven { caller, quota: 0 }))
+        };
+        let approved = || Standing::Approved { asid: "1".into(), ods: "X26".into(), party_key: "P".into() };
+        let (listed, needed): (&[&str], &[&str]) = match rule.admits {
+            Admits::Holders { scopes, activities } => (scopes, activities),
+            _ => (&[], &[]),
+        };
+        let mut all = vec![
+            ("nobody", Standing::Nobody),
+            ("unknown certificate", Standing::Unknown),
+            ("disabled system", Standing::Disabled),
+            ("approved system", approved()),
+            ("unknown token", Standing::Refused(Denied::TokenUnknown)),
+            ("expired token", Standing::Refused(Denied::TokenExpired)),
+            ("unknown key", Standing::Refused(Denied::KeyUnknown)),
+            ("revoked application", Standing::Refused(Denied::ApplicationRevoked)),
+        ];
+        // Each level with each scope of the rule, and with one of another product.
+        for level in ["level0", "level3", "aal1", "aal2", "aal3", "P0", "P5", "P9"] {
+            all.push(("other scope", proven(level, vec![format!("urn:nhsd:apim:{level}:other")], vec![])));
+            for scope in listed.iter().filter(|scope| scope.contains(&format!(":{level}:"))) {
+                let activities = needed.iter().take(1).map(|a| (*a).to_owned()).collect();
+                all.push(("right scope", proven(level, vec![(*scope).into()], activities)));
+                if level.starts_with("aal") && !needed.is_empty() {
+                    all.push(("no activity", proven(level, vec![(*scope).into()], vec!["B9999".into()])));
+                }
+            }
+        }
+        all
+    }
+
+    /// The rule as a reader of the table understands it.
+    fn may(rule: &Rule, who: &str, standing: &Standing) -> bool {
+        match rule.admits {
+            Admits::Anyone => true,
+            Admits::AnyCertificate => ["unknown certificate", "disabled system", "approved system"].contains(&who),
+            Admits::ApprovedSystem => who == "approved system",
+            Admits::Holders { scopes: [], .. } => {
+                matches!(standing, Standing::Proven(proven) if proven.caller.level != "level0")
+            }
+            Admits::Holders { .. } => who == "right scope",
+        }
+    }
+
+    #[test]
+    fn every_interaction_admits_whom_its_row_says_and_nobody_else() {
+        let mut tried = 0;
+        for (_, rules) in ALL {
+            let gate = Gate::new(rules.iter().map(|rule| rule.interaction), *rules).unwrap();
+            for rule in *rules {
+                for (who, standing) in callers(rule) {
+                    let expected = may(rule, who, &standing);
+                    let permit = gate.permit(rule.interaction, standing, &Caller::default());
+                    assert_eq!(permit.is_ok(), expected, "{} by {who}", rule.interaction);
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried > 400, "{tried} tried");
+    }
+
+    #[test]
+    fn a_rule_of_scopes_admits_by_level_and_by_activity() {
+        const RULES: &[Rule] = &[Rule {
+            interaction: "x.read",
+            admits: Admits::Holders {
+                scopes: &["urn:nhsd:apim:app:level3:x", "urn:nhsd:apim:user-nhs-id:aal3:x"],
+                activities: &["B0820", "B0825"],
+            },
+            spec: "",
+        }];
+        let gate = Gate::new(["x.read"], RULES).unwrap();
+        for (who, standing) in callers(&RULES[0]) {
+            let expected = may(&RULES[0], who, &standing);
+            let permit = gate.permit("x.read", standing, &Caller { address: "10.0.0.1".into(), ..Default::default() });
+            assert_eq!(permit.is_ok(), expected, "{who}");
+            match permit {
+                Ok(permit) => assert_eq!(permit.caller().address, "10.0.0.1"),
+                Err(why) if who == "no activity" => assert_eq!(why, Denied::NoActivity),
+                Err(why) if who == "other scope" => assert_eq!(why, Denied::NoScope),
+                Err(_) => {}
+            }
+        }
+    }
+}

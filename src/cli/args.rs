@@ -1,11 +1,11 @@
 //! The tree of commands. Each group's verbs stand in the group's own file; what all commands take stands here.
 
 use super::{
-    audit, bench, cert, cluster, config, demo, doctor, explain,
+    app, audit, bench, cert, cluster, config, demo, doctor, explain,
     failure::{self, Failure},
     generate, init, join, mailbox, node, outbox,
     output::{Format, Output},
-    party, serve, trace, workflow,
+    party, role, serve, trace, workflow,
 };
 use crate::config::{Running, Settings, Sources};
 use crate::ops::{admin_client::AdminClient, codes};
@@ -123,6 +123,10 @@ pub enum Command {
     Cert(cert::Args),
     /// Register organisations and their systems
     Party(party::Args),
+    /// Register applications that use the HTTP APIs
+    App(app::Args),
+    /// Show which callers each interaction admits
+    Role(role::Args),
     /// Register MESH mailboxes
     Mailbox(mailbox::Args),
     /// Register MESH workflows, their senders and receivers

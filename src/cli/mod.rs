@@ -3,6 +3,7 @@
 //! Keeps the three rules of operations.md: the next step is on the screen, nothing surprises, and what a person can
 //! do a script can do (`--output json`, exit codes, no questions).
 
+pub mod app;
 pub mod args;
 pub mod audit;
 pub mod bench;
@@ -24,6 +25,7 @@ pub mod outbox;
 pub mod output;
 pub mod party;
 pub mod registry;
+pub mod role;
 pub mod serve;
 pub mod status;
 pub mod trace;
@@ -111,6 +113,8 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Cert(args) => cert::run(&globals, args.verb).await,
             Command::Party(args) => party::run(&globals, args.verb).await,
             Command::Mailbox(args) => mailbox::run(&globals, args.verb).await,
+            Command::App(args) => app::run(&globals, args.verb).await,
+            Command::Role(args) => role::run(&globals, args),
             Command::Workflow(args) => workflow::run(&globals, args.verb).await,
             Command::Outbox(args) => outbox::run(&globals, args.verb).await,
             Command::Audit(args) => audit::run(&globals, args.verb).await,

@@ -55,6 +55,11 @@ pub const KEYS: &[Key] = &[
     key("supplier.header_timeout", Duration, "10s", Restart, "How long a client may take to send a request's headers."),
     key("supplier.body_timeout", Duration, "30s", Restart, "How long a client may pause within a request's body."),
 
+    key("api.listen", OptionalAddress, "", Restart, "Where applications reach the HTTP APIs and the token service over TLS; empty means that they are off."),
+    key("api.cert", Path, "", Live, "Certificate chain shown there, PEM; empty means supplier.cert."),
+    key("api.key", Path, "", Live, "Private key of that certificate, PEM; empty means supplier.key."),
+    key("api.url", Text, "", Restart, "The https address under which applications find the APIs, the same on every node: signed JWTs must name it followed by /oauth2/token; empty means https and api.listen."),
+
     key("peer.listen", Address, "0.0.0.0:8441", Restart, "Where the other nodes of the site connect."),
     key("peer.advertise", OptionalAddress, "", Restart, "Address under which other nodes reach this one; empty means peer.listen, which must then not be 0.0.0.0 in a site of several."),
     key("peer.nodes", Nodes, "", Restart, "The site's nodes, as NUMBER=IP:PORT of their peer listeners; this node may be among them."),

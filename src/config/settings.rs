@@ -11,6 +11,7 @@ pub struct Settings {
     pub environment: Environment,
     pub node: Node,
     pub supplier: Supplier,
+    pub api: Api,
     pub peer: Peer,
     pub ops_listen: SocketAddr,
     pub admin_socket: PathBuf,
@@ -43,6 +44,17 @@ pub struct Supplier {
     pub idle_timeout: Duration,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
+}
+
+/// The listener of the HTTP APIs. What is not here is as for suppliers.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// `None`: off.
+    pub listen: Option<SocketAddr>,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    /// Where clients find the APIs, without a slash at its end.
+    pub url: String,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +116,7 @@ impl Settings {
             environment: from.environment(),
             node: from.node(),
             supplier: from.supplier()?,
+            api: from.api()?,
             peer: from.peer()?,
             ops_listen: from.address("ops.listen")?,
             admin_socket: from.path("admin.socket"),
@@ -150,7 +163,8 @@ impl Settings {
             return Err(ConfigError::new(from.place("node.data"), "node.data is empty", "name a folder"));
         }
         let tls = [&self.supplier.key, &self.supplier.cert, &self.peer.key, &self.peer.cert, &self.peer.ca];
-        if let Some(inside) = tls.iter().find(|path| path.starts_with(&self.node.data)) {
+        let mut tls = tls.into_iter().chain([&self.api.key, &self.api.cert]);
+        if let Some(inside) = tls.find(|path| path.starts_with(&self.node.data)) {
             return Err(ConfigError::new(
                 from.place("node.data"),
                 format!("{} lies inside node.data", inside.display()),
@@ -226,6 +240,43 @@ impl Values<'_> {
             header_timeout: self.duration("supplier.header_timeout"),
             body_timeout: self.duration("supplier.body_timeout"),
         })
+    }
+
+    fn api(&self) -> Result<Api, ConfigError> {
+        let listen = if let Some(Value::Address(address)) = self.value("api.listen") { address } else { None };
+        let or = |name: &str, other: &str| {
+            Some(self.path(name)).filter(|path| !path.as_os_str().is_empty()).unwrap_or_else(|| self.path(other))
+        };
+        let (cert, key) = (self.path("api.cert"), self.path("api.key"));
+        if cert.as_os_str().is_empty() != key.as_os_str().is_empty() {
+            return Err(ConfigError::new(
+                self.place(if cert.as_os_str().is_empty() { "api.key" } else { "api.cert" }),
+                "of api.cert and api.key only one is given",
+                "give both, or neither to use those of the suppliers' listener",
+            ));
+        }
+        let given = self.text("api.url");
+        let is_url =
+            given.strip_prefix("https://").is_some_and(|host| !host.is_empty() && !host.contains(char::is_whitespace));
+        if !given.is_empty() && !is_url {
+            return Err(ConfigError::new(
+                self.place("api.url"),
+                format!("api.url is {given}, not an https address"),
+                "write the address that clients use, such as \"https://api.example.test\"",
+            ));
+        }
+        if given.is_empty() && listen.is_some_and(|address| address.ip().is_unspecified()) {
+            return Err(ConfigError::new(
+                self.place("api.listen"),
+                "api.url is empty, and api.listen names no address that clients could sign their tokens for",
+                "set api.url to the address that clients use, the same on every node",
+            ));
+        }
+        let url = match (given.is_empty(), listen) {
+            (true, Some(address)) => format!("https://{address}"),
+            _ => given.trim_end_matches('/').to_owned(),
+        };
+        Ok(Api { listen, cert: or("api.cert", "supplier.cert"), key: or("api.key", "supplier.key"), url })
     }
 
     fn peer(&self) -> Result<Peer, ConfigError> {
@@ -316,5 +367,10 @@ mod tests {
         assert!(refused(&["peer.nodes=1=10.0.0.1:8441"]).contains("no other node"));
         assert!(refused(&["node.data=/etc/spine"]).contains("lies inside node.data"));
         assert!(refused(&["log.segment=4KiB"]).contains("1MiB"));
+        assert!(refused(&["api.cert=/etc/a.pem"]).contains("only one"));
+        assert!(refused(&["api.url=http://a.test"]).contains("https"));
+        assert!(refused(&["api.listen=0.0.0.0:443"]).contains("api.url is empty"));
+        let api = settings(&["api.listen=10.0.0.1:443"]).unwrap().api;
+        assert_eq!((api.url.as_str(), api.cert), ("https://10.0.0.1:443", "/etc/spine/tls/supplier-cert.pem".into()));
     }
 }

@@ -3,7 +3,7 @@
 //! In the product the engine and the blob store stand behind it; tests of the edge bring one of their own.
 
 use super::payload::Pieces;
-use crate::access::gate::Standing;
+use crate::access::gate::{Denied, Standing};
 use crate::engine::{Command, Outcome, PartitionId, Unavailable};
 use crate::store::Reader;
 use bytes::Bytes;
@@ -12,6 +12,15 @@ use std::{future::Future, pin::Pin, sync::Arc};
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
 /// Rows as of some moment.
 pub type View = Arc<dyn Reader + Send + Sync>;
+
+/// What a request of the API listener shows of its sender.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// Header `apikey`.
+    Key(String),
+    /// Header `Authorization: Bearer`.
+    Bearer(String),
+}
 
 /// A body that a majority has stored, by its SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +41,14 @@ pub trait Backend: Send + Sync + 'static {
     fn site(&self) -> View;
     /// Whom a certificate (SHA-256, lower-case hex) belongs to.
     fn standing(&self, certificate: &str) -> Result<Standing, Unavailable>;
+    /// Whom credentials belong to, as of now: one that was revoked anywhere before the call is refused here.
+    fn known<'a>(&'a self, shown: &'a Credentials) -> Answering<'a, Standing> {
+        let unknown = match shown {
+            Credentials::Key(_) => Denied::KeyUnknown,
+            Credentials::Bearer(_) => Denied::TokenUnknown,
+        };
+        Box::pin(async move { Ok(Standing::Refused(unknown)) })
+    }
     /// Begins to store a body on a majority.
     fn upload(&self) -> Answering<'_, Box<dyn Upload>>;
     /// A stored body's bytes in order; fetched from another node where this one lacks it.

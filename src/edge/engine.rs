@@ -1,12 +1,14 @@
 //! The product's backend: the engine for commands and views, the registry's rows for certificates, `bulk` for bodies.
 
-use super::backend::{Answering, Backend, Stored, Upload, View};
+use super::backend::{Answering, Backend, Credentials, Stored, Upload, View};
 use super::payload::Pieces;
-use crate::access::gate::Standing;
+use crate::access::gate::{Denied, Standing};
 use crate::engine::bulk::{Bulk, BulkError, upload};
 use crate::engine::draft::Fault;
 use crate::engine::{Command, Engine, Fence, Outcome, PartitionId, Unavailable};
+use crate::seam::clock::Clock;
 use crate::services::directory::rows;
+use crate::services::identity::tokens::{self, Place};
 use crate::store::blobs::BlobId;
 use bytes::Bytes;
 use std::future::Future;
@@ -21,6 +23,7 @@ const DELIVERY_PATIENCE: Duration = Duration::from_secs(3);
 pub struct EngineBackend {
     pub engine: Engine,
     pub bulk: Bulk,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Backend for EngineBackend {
@@ -46,15 +49,25 @@ impl Backend for EngineBackend {
 
     fn standing(&self, certificate: &str) -> Result<Standing, Unavailable> {
         let found = rows::system_of_certificate(self.engine.site().as_ref(), certificate);
-        let found = found.map_err(|fault| match fault {
-            // The registry of this node is being rebuilt: nothing is guessed, and another node knows.
-            Fault::Store(_) => Unavailable::NoLeader,
-            other => Unavailable::Fault(other.to_string()),
-        });
-        Ok(match found? {
+        Ok(match found.map_err(unread)? {
             None => Standing::Unknown,
             Some((_, system)) if system.disabled => Standing::Disabled,
             Some((asid, system)) => Standing::Approved { asid, ods: system.ods, party_key: system.party_key },
+        })
+    }
+
+    fn known<'a>(&'a self, shown: &'a Credentials) -> Answering<'a, Standing> {
+        Box::pin(async move {
+            let site = self.engine.site();
+            match shown {
+                Credentials::Key(key) => tokens::standing_of_key(site.as_ref(), key).map_err(unread),
+                Credentials::Bearer(token) => {
+                    let Some(place) = Place::of(token) else { return Ok(Standing::Refused(Denied::TokenUnknown)) };
+                    let partition = self.engine.partition_of(&place.hash);
+                    let view = self.engine.view(partition, Fence::Linearizable).await?;
+                    tokens::standing(&view, site.as_ref(), &place, self.clock.now().0).map_err(unread)
+                }
+            }
         })
     }
 
@@ -67,6 +80,14 @@ impl Backend for EngineBackend {
 
     fn download(&self, body: Stored) -> Answering<'_, Pieces> {
         Box::pin(async move { self.bulk.open(BlobId(body.digest), body.len).await.map_err(not_stored) })
+    }
+}
+
+/// Rows that cannot be read now are being rebuilt: nothing is guessed, and another node knows.
+fn unread(fault: Fault) -> Unavailable {
+    match fault {
+        Fault::Store(_) => Unavailable::NoLeader,
+        other => Unavailable::Fault(other.to_string()),
     }
 }
 

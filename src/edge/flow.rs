@@ -7,13 +7,14 @@
 use super::body::{self, Reader};
 use super::connection::Conn;
 use super::payload::{Held, Payload};
-use super::peer::Judgement;
+use super::peer::{Judgement, share_of};
 use super::problem::Refusal;
 use super::problem::kind_of;
-use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
+use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Proof, Wait};
+use super::tenant::{CertificateHash, Tenant};
 use super::turns::TooLong;
-use super::{Edge, render};
-use crate::access::gate::{Denied, Permit};
+use super::{Edge, credentials, render};
+use crate::access::gate::{Denied, Permit, Standing};
 use crate::engine::{Command, Outcome, Unavailable};
 use crate::ops::codes::{self, Kind};
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use http::{HeaderMap, Request, Response, request::Parts};
 use hyper::body::{Body as _, Incoming};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// How long an answer of unknown outcome waits for its token's release, so that a client's first retry finds it free.
@@ -51,13 +53,17 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     let mut exchange = edge.protocol.begin(&head);
     let interaction = exchange.interaction();
 
-    let (reply, mut held) = match admit(conn, exchange.as_mut(), &head) {
-        Ok((permit, held)) => (work(conn, exchange, permit, head, body, &ids).await, held),
+    let mut limit = None;
+    let (mut reply, mut held) = match admit(conn, exchange.as_mut(), &head, &mut limit).await {
+        Ok(Admitted { permit, held, share }) => (work(conn, exchange, permit, share, head, body, &ids).await, held),
         Err(refusal) => {
             dismiss(conn, &head.headers, body);
             (render::refuse(exchange.as_ref(), &refusal, interaction, &ids), Held::default())
         }
     };
+    if let Some(limit) = limit {
+        render::limit(&mut reply, limit);
+    }
     held.in_flight = Some(in_flight);
     let status = reply.status().as_u16();
     edge.meter.answered(interaction, status, begun.elapsed());
@@ -72,33 +78,83 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     reply.map(|payload| payload.hold(held))
 }
 
-/// Certificate, share, form, permit: all that can be said without the body.
-fn admit(conn: &Conn, exchange: &mut dyn Exchange, head: &Parts) -> Result<(Permit, Held), Refusal> {
+/// Leave to go on, with whatever counts the request until its answer is written.
+struct Admitted {
+    permit: Permit,
+    held: Held,
+    /// In whose row the request waits for its turn.
+    share: CertificateHash,
+}
+
+/// How an application stands with its quota after this request.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Requests a second.
+    pub quota: u32,
+    /// How many more may come at once.
+    pub remaining: u32,
+}
+
+/// Certificate, share, form, credentials, permit: all that can be said without the body.
+async fn admit(
+    conn: &Conn,
+    exchange: &mut dyn Exchange,
+    head: &Parts,
+    limit: &mut Option<Limit>,
+) -> Result<Admitted, Refusal> {
     let edge = &conn.edge;
     match conn.peer.judge(&edge.tls.current(), edge.clock.now().0) {
         Judgement::Good => {}
         Judgement::Refused => return Err(Refusal::new(&codes::CERTIFICATE_REFUSED)),
         Judgement::Unknown => return Err(Refusal::new(&codes::REVOCATIONS_STALE)),
     }
-    let tenant = &conn.place.0;
-    let limited = |wait| {
-        edge.meter.rate_limited.increment(1);
-        later(conn, Refusal::new(&codes::RATE_LIMITED).after(wait))
-    };
-    tenant.check().map_err(limited)?;
-    let Ok(mine) = tenant.requests.clone().try_acquire_owned() else { return Err(limited(Duration::from_secs(1))) };
+    let mut mine = Some(share(conn, &conn.place.0)?.1);
     let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(overloaded(conn)) };
     well_formed(head)?;
-    let standing = edge.backend.standing(conn.peer.certificate())?;
-    let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(|denied| {
-        Refusal::new(match denied {
-            Denied::Unknown => &codes::CERTIFICATE_UNKNOWN,
-            Denied::Disabled => &codes::SYSTEM_DISABLED,
-            Denied::NoRule => &codes::NO_PERMIT,
-        })
-        .because(denied.to_string())
-    })?;
-    Ok((permit, Held { in_flight: None, permits: [Some(mine), Some(ours)] }))
+    let mut turn = conn.peer.hash;
+    let standing = match edge.protocol.proof() {
+        Proof::Certificate => edge.backend.standing(conn.peer.certificate())?,
+        Proof::Credentials => credentials::standing(edge, exchange.interaction(), &head.headers).await?,
+    };
+    // From here on it is the application's share, whatever address it comes from.
+    if let Standing::Proven(proven) = &standing {
+        turn = share_of("application", &proven.caller.application);
+        let tenant = edge.tenants.of(turn, proven.quota, &edge.options);
+        *limit = Some(Limit { quota: tenant.quota, remaining: 0 });
+        let (remaining, place) = share(conn, &tenant)?;
+        *limit = Some(Limit { quota: tenant.quota, remaining });
+        mine = Some(place);
+    }
+    let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(refused)?;
+    Ok(Admitted { permit, held: Held { in_flight: None, permits: [mine, Some(ours)] }, share: turn })
+}
+
+/// Counts a request against a share: how many more may come at once, and its place among those at work.
+fn share(conn: &Conn, tenant: &Tenant) -> Result<(u32, OwnedSemaphorePermit), Refusal> {
+    let limited = |wait| {
+        conn.edge.meter.rate_limited.increment(1);
+        later(conn, Refusal::new(&codes::RATE_LIMITED).after(wait))
+    };
+    let remaining = tenant.check().map_err(limited)?;
+    let place = tenant.requests.clone().try_acquire_owned();
+    place.map(|place| (remaining, place)).map_err(|_| limited(Duration::from_secs(1)))
+}
+
+/// The gate's refusal as one of the catalogue.
+fn refused(denied: Denied) -> Refusal {
+    let code = match denied {
+        Denied::Unknown => &codes::CERTIFICATE_UNKNOWN,
+        Denied::Disabled => &codes::SYSTEM_DISABLED,
+        Denied::NoRule => &codes::NO_PERMIT,
+        Denied::NoCredentials => &codes::CREDENTIALS_MISSING,
+        Denied::KeyUnknown => &codes::KEY_UNKNOWN,
+        Denied::TokenUnknown => &codes::TOKEN_UNKNOWN,
+        Denied::TokenExpired => &codes::TOKEN_EXPIRED,
+        Denied::ApplicationRevoked => &codes::APPLICATION_REVOKED,
+        Denied::NoScope => &codes::SCOPE_MISSING,
+        Denied::NoActivity => &codes::ACTIVITY_MISSING,
+    };
+    Refusal::new(code).because(denied.to_string())
 }
 
 fn overloaded(conn: &Conn) -> Refusal {
@@ -120,6 +176,7 @@ async fn work(
     conn: &Arc<Conn>,
     mut exchange: Box<dyn Exchange>,
     permit: Permit,
+    share: CertificateHash,
     head: Parts,
     body: Incoming,
     ids: &Ids,
@@ -137,7 +194,7 @@ async fn work(
         Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
     let waits = Counted::new(&edge.meter.waiting);
-    let turn = edge.turns.take(conn.peer.hash).await;
+    let turn = edge.turns.take(share).await;
     drop(waits);
     let turn = match turn {
         Ok(turn) => turn,
@@ -220,8 +277,9 @@ async fn carry_out(
 ) -> Response<Payload> {
     let interaction = permit.interaction();
     let caller = permit.into_caller();
+    let service = exchange.service().0;
     let command = |call: Call| Command {
-        service: edge.protocol.service().0,
+        service,
         key: call.key,
         payload: call.payload,
         caller: caller.clone(),

@@ -1,4 +1,4 @@
-//! The suppliers' listener: accepts, bounds, shakes hands, and hands each connection to `connection` (P5, P6).
+//! One listener for clients: accepts, bounds, shakes hands, and hands each connection to `connection` (P5, P6).
 //!
 //! A connection above the bound is closed at once, which a client can tell from a slow site. Draining: no more
 //! connections, each answer says `connection: close`, then idle ones are closed, then the rest at the deadline.
@@ -18,7 +18,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-const LABEL: &str = "suppliers";
 /// After a failed accept: descriptors are short, and a moment lets some close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -55,7 +54,7 @@ pub async fn serve(edge: Arc<Edge>, listener: TcpListener, mut stop: watch::Rece
             }
         };
         let Ok(permit) = room.clone().try_acquire_owned() else {
-            metrics::counter!(CONNECTIONS_REFUSED, "listener" => LABEL).increment(1);
+            metrics::counter!(CONNECTIONS_REFUSED, "listener" => edge.options.label).increment(1);
             continue;
         };
         let (edge, phases, handshakes) = (edge.clone(), phases.clone(), handshakes.clone());
@@ -75,7 +74,7 @@ struct Open(Arc<Edge>);
 impl Open {
     fn new(edge: Arc<Edge>) -> Open {
         edge.open.fetch_add(1, Relaxed);
-        metrics::gauge!(CONNECTIONS, "listener" => LABEL).increment(1.0);
+        metrics::gauge!(CONNECTIONS, "listener" => edge.options.label).increment(1.0);
         Open(edge)
     }
 }
@@ -83,14 +82,19 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Relaxed);
-        metrics::gauge!(CONNECTIONS, "listener" => LABEL).decrement(1.0);
+        metrics::gauge!(CONNECTIONS, "listener" => self.0.options.label).decrement(1.0);
     }
 }
 
 async fn drain(edge: &Edge, phase: watch::Sender<Phase>, mut connections: JoinSet<()>) {
     edge.draining.store(true, Relaxed);
     let deadline = Instant::now() + edge.options.drain_timeout;
-    tracing::info!(event = "edge.drain.begun", connections = connections.len(), "the suppliers' listener is closed");
+    tracing::info!(
+        event = "edge.drain.begun",
+        listener = edge.options.label,
+        connections = connections.len(),
+        "a listener is closed"
+    );
     phase.send_replace(Phase::Closing);
     let linger = Instant::now() + edge.options.drain_linger;
     while let Ok(Some(_)) = tokio::time::timeout_at(linger, connections.join_next()).await {}
@@ -133,7 +137,7 @@ async fn shake(
         TlsAcceptor::from(config).accept(stream).await
     });
     let outcome = |outcome: &'static str| {
-        metrics::counter!(TLS_HANDSHAKES, "listener" => LABEL, "outcome" => outcome).increment(1);
+        metrics::counter!(TLS_HANDSHAKES, "listener" => edge.options.label, "outcome" => outcome).increment(1);
     };
     let stream = match shaken.await {
         Ok(Ok(stream)) => stream,
@@ -153,10 +157,14 @@ async fn shake(
     let (_, tls) = stream.get_ref();
     let resumed = tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
     outcome(if resumed { "resumed" } else { "full" });
-    metrics::histogram!(TLS_HANDSHAKE_DURATION, "listener" => LABEL).record(begun.elapsed());
-    let peer = Peer::new(tls.peer_certificates()?, address)?;
+    metrics::histogram!(TLS_HANDSHAKE_DURATION, "listener" => edge.options.label).record(begun.elapsed());
+    // Without one the handshake passes only where certificates are optional.
+    let peer = match tls.peer_certificates() {
+        Some(chain) => Peer::new(chain, address)?,
+        None => Peer::without_certificate(address),
+    };
     let Some(place) = edge.place(&peer) else {
-        metrics::counter!(CONNECTIONS_REFUSED, "listener" => LABEL).increment(1);
+        metrics::counter!(CONNECTIONS_REFUSED, "listener" => edge.options.label).increment(1);
         tracing::info!(
             event = "edge.connections.full",
             certificate = peer.certificate(),

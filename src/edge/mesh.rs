@@ -50,9 +50,6 @@ impl Protocol for MeshProtocol {
     fn name(&self) -> &'static str {
         "mesh"
     }
-    fn service(&self) -> ServiceId {
-        services::MESH
-    }
     fn interactions(&self) -> Vec<&'static str> {
         INTERACTIONS.to_vec()
     }
@@ -85,6 +82,10 @@ struct Asked {
 impl Exchange for Asked {
     fn interaction(&self) -> &'static str {
         self.route.name()
+    }
+
+    fn service(&self) -> ServiceId {
+        services::MESH
     }
 
     fn body_rule(&self) -> BodyRule {

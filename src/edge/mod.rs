@@ -12,20 +12,25 @@
 //! | `forgiven` | attempts that were told to come again |
 //! | `body` `payload` `render` `coding` | bodies in and out, streamed, gzip on the way |
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
-//! | `mesh` `engine` | the product's protocol and backend |
+//! | `credentials` | API keys and access tokens of the API listener's requests |
+//! | `api` | the API listener: protocols by path, refused credentials as specified |
+//! | `mesh` `identity` `engine` | the product's protocols and backend |
 //! | `problem` | refusals: kinds, public and private words |
 //! | `options` | every bound |
 //!
 //! Promises held here: P4 (answers leave after their record is durable), P5 (no permit, no interaction), P6 (bounds).
 
+pub mod api;
 pub mod away;
 pub mod backend;
 pub mod body;
 pub mod coding;
 pub mod connection;
+pub mod credentials;
 pub mod engine;
 pub mod flow;
 pub mod forgiven;
+pub mod identity;
 pub mod listener;
 pub mod mesh;
 pub mod meter;

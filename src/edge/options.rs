@@ -9,6 +9,8 @@ pub const INLINE_BODY: usize = 64 << 10;
 
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The listener's word in metrics and logs.
+    pub label: &'static str,
     /// Open connections of the listener. One costs some 40 KiB when idle; a site of 28,000 systems on three nodes
     /// that each keep one open fits with room for a node's loss.
     pub max_connections: usize,
@@ -59,6 +61,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            label: "suppliers",
             max_connections: 20_000,
             max_connections_per_system: 2_000,
             max_handshakes: 256,

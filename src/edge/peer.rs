@@ -61,9 +61,25 @@ impl Peer {
         })
     }
 
+    /// A client without a certificate: its share of the node is its address's.
+    pub fn without_certificate(address: SocketAddr) -> Peer {
+        let address = address.ip().to_canonical().to_string();
+        Peer {
+            hash: share_of("address", &address),
+            base: Caller { address, ..Default::default() },
+            chain: vec![],
+            not_after: u64::MAX,
+            verified: AtomicU64::new(0),
+            believed_until: AtomicU64::new(u64::MAX),
+        }
+    }
+
     /// Is the certificate still good? Checked whole once per connection and per reload of authorities and revocation
     /// lists; a resumed session brings a certificate that this handshake did not check.
     pub fn judge(&self, loaded: &Loaded, now_ms: u64) -> Judgement {
+        if self.chain.is_empty() {
+            return Judgement::Good;
+        }
         if now_ms > self.not_after {
             return Judgement::Refused;
         }
@@ -82,6 +98,7 @@ impl Peer {
         if now_ms > self.believed_until.load(Relaxed) { Judgement::Unknown } else { Judgement::Good }
     }
 
+    /// Empty where there is none.
     pub fn certificate(&self) -> &str {
         &self.base.certificate
     }
@@ -90,6 +107,14 @@ impl Peer {
     pub fn caller(&self) -> &Caller {
         &self.base
     }
+}
+
+/// Under what a share is kept that is no certificate's: SHA-256 of the kind and the name.
+pub fn share_of(kind: &str, name: &str) -> CertificateHash {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{kind}\0{name}").as_bytes());
+    let mut hash = CertificateHash::default();
+    hash.copy_from_slice(digest.as_ref());
+    hash
 }
 
 /// Lower-case hex.

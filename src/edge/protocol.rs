@@ -116,10 +116,26 @@ impl From<crate::engine::draft::Fault> for Broken {
     }
 }
 
+/// How those who ask on a listener prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// By the client certificate of their connection, which every one of them has.
+    Certificate,
+    /// By an API key or an access token in each request (spec/identity.md §1); a client certificate is not asked for.
+    Credentials,
+}
+
 pub trait Protocol: Send + Sync + 'static {
     /// The service's word in metrics and logs.
     fn name(&self) -> &'static str;
-    fn service(&self) -> ServiceId;
+    fn proof(&self) -> Proof {
+        Proof::Certificate
+    }
+    /// Whether a path is this protocol's, where several share a listener (`api`).
+    fn takes(&self, path: &str) -> bool {
+        let _ = path;
+        true
+    }
     /// The names of all interactions; each needs a rule (P5) and has metrics of its own.
     fn interactions(&self) -> Vec<&'static str>;
     /// Reads method, path, query and headers of one request.
@@ -129,6 +145,8 @@ pub trait Protocol: Send + Sync + 'static {
 /// One request and its answer. Calls come in the order of the trait.
 pub trait Exchange: Send {
     fn interaction(&self) -> &'static str;
+    /// Whose commands this exchange's calls are.
+    fn service(&self) -> ServiceId;
     fn body_rule(&self) -> BodyRule;
     /// An answer that needs neither body nor engine.
     fn at_once(&mut self) -> Option<Reply>;

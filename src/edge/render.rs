@@ -2,7 +2,7 @@
 
 use super::Edge;
 use super::coding::{inflated, is_gzip, whole, zipped};
-use super::flow::Ids;
+use super::flow::{Ids, Limit};
 use super::payload::Payload;
 use super::problem::Refusal;
 use super::protocol::{Coding, Exchange, Reply, ReplyBody};
@@ -76,6 +76,15 @@ pub fn refuse(exchange: &dyn Exchange, refusal: &Refusal, interaction: &'static 
         response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Tells an application how it stands with its quota (draft-ietf-httpapi-ratelimit-headers, the three-field form).
+pub fn limit(response: &mut Response<Payload>, limit: Limit) {
+    let headers = response.headers_mut();
+    headers.insert("ratelimit-limit", HeaderValue::from(limit.quota));
+    headers.insert("ratelimit-remaining", HeaderValue::from(limit.remaining));
+    // The quota is by the second and fills up steadily: after one it is whole again.
+    headers.insert("ratelimit-reset", HeaderValue::from(1));
 }
 
 /// The line that the correlation id leads to. Who may not come in is worth a line each, but not so many that a noisy

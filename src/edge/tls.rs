@@ -1,6 +1,6 @@
-//! The suppliers' TLS: which certificates we show, which we take, and how both are exchanged under load (P5).
+//! A listener's TLS: which certificates we show, which we take, and how both are exchanged under load (P5).
 //!
-//! TLS 1.2 with ECDHE and AEAD, and 1.3; a client certificate is required and checked against our authorities and
+//! TLS 1.2 with ECDHE and AEAD, and 1.3; a client certificate is required (on the API listener: taken) and checked against our authorities and
 //! their revocation lists, which must not be older than they may be (`revocation`). Files are read into a fresh configuration, which each new handshake picks up; files that
 //! cannot be used leave the old configuration serving. A fresh configuration has fresh ticket keys, so that a session
 //! of a revoked certificate does not resume; connections that were open check themselves again ([`Loaded::verify`]).
@@ -33,6 +33,10 @@ pub struct TlsFiles {
     pub revocations: Vec<PathBuf>,
     /// How long a list is believed behind the date at which the next one was due.
     pub revocation_grace: Duration,
+    /// Clients may come without a certificate; one that is shown is checked all the same.
+    pub clients_optional: bool,
+    /// The listener's word in metrics; `suppliers` where empty.
+    pub usage: &'static str,
 }
 
 /// Why files cannot be used. For the operator.
@@ -109,10 +113,14 @@ impl Tls {
         }
     }
 
+    fn usage(&self) -> &'static str {
+        if self.files.usage.is_empty() { "suppliers" } else { self.files.usage }
+    }
+
     fn observe(&self, taken: bool) {
         let loaded = self.current.load();
         let now = self.clock.now().0 as f64 / 1000.0;
-        metrics::gauge!(CERTIFICATE_EXPIRY, "use" => "suppliers").set(loaded.certificate_expiry as f64);
+        metrics::gauge!(CERTIFICATE_EXPIRY, "use" => self.usage()).set(loaded.certificate_expiry as f64);
         if let Some(next) = loaded.verifier.lists.next_update() {
             metrics::gauge!(CRL_NEXT_UPDATE).set(next as f64);
             if (next as f64) < now {
@@ -143,11 +151,11 @@ fn load(files: &TlsFiles, generation: u64) -> Result<Loaded, TlsError> {
     let certificate_expiry = chain.first().map(|c| expiry(c)).unwrap_or_default();
     // An authority without a list is taken at its word; one with a list refuses what the list names, and everyone once
     // the list is past its date and its grace. The library's own check of that date knows no grace.
-    let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider::default_provider().into())
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider::default_provider().into())
         .with_crls(lists)
-        .allow_unknown_revocation_status()
-        .build()
-        .map_err(|e| TlsError::Authorities(e.to_string()))?;
+        .allow_unknown_revocation_status();
+    let verifier = if files.clients_optional { verifier.allow_unauthenticated() } else { verifier };
+    let inner = verifier.build().map_err(|e| TlsError::Authorities(e.to_string()))?;
     let verifier = Arc::new(Dated { inner, lists: dates });
     let mut config = ServerConfig::builder_with_provider(provider::default_provider().into())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

@@ -1,4 +1,5 @@
-//! The suppliers' listener: opened last, drained on request and at the end, taken up again.
+//! The listeners for clients: suppliers' systems, and the HTTP APIs where they are on. Opened last, drained on request and
+//! at the end, taken up again.
 
 use super::{Node, NodeError, rooms::Rooms};
 use crate::{
@@ -6,15 +7,19 @@ use crate::{
     config::Settings,
     edge::{
         Edge,
+        api::Api,
         engine::EngineBackend,
+        identity::IdentityProtocol,
         listener,
         mesh::MeshProtocol,
         options::Options,
+        protocol::Protocol,
         tls::{Tls, TlsFiles},
     },
     ops::systemd,
 };
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -23,18 +28,23 @@ use std::{
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
-/// The name under which systemd passes the suppliers' socket (`FileDescriptorName=`).
-const PASSED: &str = "supplier";
 /// How often certificates and revocation lists are looked at for changes.
 const LOOK_AT_FILES: Duration = Duration::from_secs(10);
 
 pub struct Front {
+    doors: Vec<Door>,
+    draining: AtomicBool,
+}
+
+/// One listener.
+struct Door {
     edge: Arc<Edge>,
-    settings: Settings,
+    /// The configuration's key of its address.
+    key: &'static str,
+    address: SocketAddr,
     /// Passed by systemd, kept so that the kernel queues connections while the node drains.
     passed: Option<std::net::TcpListener>,
     serving: tokio::sync::Mutex<Option<Serving>>,
-    draining: AtomicBool,
 }
 
 struct Serving {
@@ -42,32 +52,39 @@ struct Serving {
     task: JoinHandle<()>,
 }
 
+/// What tells one listener from the other.
+struct Plan {
+    key: &'static str,
+    address: SocketAddr,
+    /// The name under which systemd passes its socket (`FileDescriptorName=`).
+    socket: &'static str,
+    files: TlsFiles,
+    options: Options,
+    protocol: Arc<dyn Protocol>,
+    rules: Vec<crate::access::gate::Rule>,
+}
+
 impl Front {
     pub async fn open(node: &Arc<Node>, rooms: &Rooms) -> Result<Front, NodeError> {
         let settings = &node.settings;
-        let tls = Tls::load(files(settings), node.world.clock.clone()).map_err(|e| NodeError::Tls(e.to_string()))?;
-        let backend = EngineBackend { engine: rooms.engine.clone(), bulk: rooms.bulk.clone() };
-        let protocol = MeshProtocol(rooms.mesh.clone());
-        let edge = Edge::new(
-            options(settings),
-            tls,
-            node.world.clock.clone(),
-            node.world.rng.as_ref(),
-            Arc::new(backend),
-            Arc::new(protocol),
-            rules::MESH,
-        );
-        let edge = edge.map_err(|e| NodeError::Room { room: "access rules", why: format!("{e:?}") })?;
+        let (engine, bulk) = (rooms.engine.clone(), rooms.bulk.clone());
+        let backend = Arc::new(EngineBackend { engine, bulk, clock: node.world.clock.clone() });
         let passed = systemd::passed_sockets().map_err(|e| NodeError::Room { room: "systemd", why: e.to_string() })?;
-        let passed = passed.into_iter().find(|s| s.name == PASSED).map(systemd::PassedSocket::into_tcp).transpose();
-        let passed = passed.map_err(|e| super::listen("supplier.listen", settings.supplier.listen, e))?;
-        let front = Front {
-            edge,
-            settings: settings.clone(),
-            passed,
-            serving: tokio::sync::Mutex::new(None),
-            draining: AtomicBool::new(false),
-        };
+        let mut passed: Vec<_> = passed.into_iter().map(Some).collect();
+        let mut doors = vec![];
+        for plan in plans(settings, rooms) {
+            let Plan { key, address, socket, files, options, protocol, rules } = plan;
+            let tls = Tls::load(files, node.world.clock.clone()).map_err(|e| NodeError::Tls(e.to_string()))?;
+            let (clock, rng) = (node.world.clock.clone(), node.world.rng.as_ref());
+            let edge = Edge::new(options, tls, clock, rng, backend.clone(), protocol, &rules);
+            let edge = edge.map_err(|e| NodeError::Room { room: "access rules", why: format!("{e:?}") })?;
+            let passed =
+                passed.iter_mut().find(|s| s.as_ref().is_some_and(|s| s.name == socket)).and_then(Option::take);
+            let passed = passed.map(systemd::PassedSocket::into_tcp).transpose();
+            let passed = passed.map_err(|e| super::listen(key, address, e))?;
+            doors.push(Door { edge, key, address, passed, serving: tokio::sync::Mutex::new(None) });
+        }
+        let front = Front { doors, draining: AtomicBool::new(false) };
         front.resume().await?;
         Ok(front)
     }
@@ -82,15 +99,52 @@ impl Front {
 
     /// Listens, unless it does already.
     pub async fn resume(&self) -> Result<(), NodeError> {
+        for door in &self.doors {
+            door.resume().await?;
+        }
+        Ok(())
+    }
+
+    /// Stops listening; connections end as their requests are answered. Returns at once.
+    pub async fn pause(&self) {
+        for door in &self.doors {
+            if let Some(serving) = door.serving.lock().await.take() {
+                let _ = serving.stop.send(true);
+            }
+        }
+    }
+
+    /// Stops listening and waits until what is in flight is done, within the edge's own deadline.
+    pub async fn close(&self) {
+        let mut ending = vec![];
+        for door in &self.doors {
+            if let Some(serving) = door.serving.lock().await.take() {
+                let _ = serving.stop.send(true);
+                ending.push(serving.task);
+            }
+        }
+        for task in ending {
+            let _ = task.await;
+        }
+    }
+
+    /// Reads certificates and revocation lists again. What cannot be used leaves the old ones serving.
+    pub fn reload(&self) -> Result<(), String> {
+        let all: Vec<_> = self.doors.iter().map(|door| door.edge.tls.reload()).collect();
+        all.into_iter().collect::<Result<(), _>>().map_err(|e| e.to_string())
+    }
+}
+
+impl Door {
+    async fn resume(&self) -> Result<(), NodeError> {
         let mut serving = self.serving.lock().await;
         if serving.is_some() {
             return Ok(());
         }
-        let address = self.settings.supplier.listen;
-        let wrap = |error| super::listen("supplier.listen", address, error);
+        let wrap = |error| super::listen(self.key, self.address, error);
         let listener = match &self.passed {
             Some(passed) => passed.try_clone().and_then(TcpListener::from_std).map_err(wrap)?,
-            None => TcpListener::bind(address).await.map_err(wrap)?,
+            None => TcpListener::bind(self.address).await.map_err(wrap)?,
         };
         self.edge.draining.store(false, Relaxed);
         let (stop, stopped) = watch::channel(false);
@@ -98,25 +152,32 @@ impl Front {
         *serving = Some(Serving { stop, task });
         Ok(())
     }
+}
 
-    /// Stops listening; connections end as their requests are answered. Returns at once.
-    pub async fn pause(&self) {
-        if let Some(serving) = self.serving.lock().await.take() {
-            let _ = serving.stop.send(true);
-        }
+/// The listeners that the configuration asks for.
+fn plans(settings: &Settings, rooms: &Rooms) -> Vec<Plan> {
+    let mut plans = vec![Plan {
+        key: "supplier.listen",
+        address: settings.supplier.listen,
+        socket: "supplier",
+        files: files(settings),
+        options: options(settings),
+        protocol: Arc::new(MeshProtocol(rooms.mesh.clone())),
+        rules: rules::MESH.to_vec(),
+    }];
+    if let Some(address) = settings.api.listen {
+        let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(IdentityProtocol(rooms.tokens.clone()))];
+        plans.push(Plan {
+            key: "api.listen",
+            address,
+            socket: "api",
+            files: api_files(settings),
+            options: Options { label: "api", ..options(settings) },
+            protocol: Arc::new(Api(protocols)),
+            rules: Api::rules(&[rules::IDENTITY]),
+        });
     }
-
-    /// Stops listening and waits until what is in flight is done, within the edge's own deadline.
-    pub async fn close(&self) {
-        let Some(serving) = self.serving.lock().await.take() else { return };
-        let _ = serving.stop.send(true);
-        let _ = serving.task.await;
-    }
-
-    /// Reads certificates and revocation lists again. What cannot be used leaves the old ones serving.
-    pub fn reload(&self) -> Result<(), String> {
-        self.edge.tls.reload().map_err(|e| e.to_string())
-    }
+    plans
 }
 
 fn files(settings: &Settings) -> TlsFiles {
@@ -126,6 +187,19 @@ fn files(settings: &Settings) -> TlsFiles {
         client_authorities: vec![settings.supplier.ca.clone()],
         revocations: settings.supplier.crl.clone().into_iter().collect(),
         revocation_grace: settings.supplier.crl_grace,
+        clients_optional: false,
+        usage: "suppliers",
+    }
+}
+
+/// A client certificate may be shown to the APIs, and is then checked like a supplier's.
+fn api_files(settings: &Settings) -> TlsFiles {
+    TlsFiles {
+        certificate: settings.api.cert.clone(),
+        key: settings.api.key.clone(),
+        clients_optional: true,
+        usage: "api",
+        ..files(settings)
     }
 }
 
@@ -145,8 +219,11 @@ fn options(settings: &Settings) -> Options {
 
 /// Takes up changed certificates and revocation lists without an operator: keys marked live in the configuration.
 pub async fn watch_certificates(node: Arc<Node>) {
-    let paths = files(&node.settings);
+    let (paths, api) = (files(&node.settings), api_files(&node.settings));
     let mut all = vec![paths.certificate, paths.key];
+    if node.settings.api.listen.is_some() {
+        all.extend([api.certificate, api.key]);
+    }
     all.extend(paths.client_authorities);
     all.extend(paths.revocations);
     let stamps = || -> Vec<_> { all.iter().map(|p| std::fs::metadata(p).and_then(|m| m.modified()).ok()).collect() };

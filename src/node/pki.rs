@@ -154,6 +154,12 @@ pub fn request(common_name: &str, names: &[String]) -> Result<Issued, PkiError> 
     Ok(Issued { cert: params.serialize_request(&key)?.pem()?, key: key.serialize_pem() })
 }
 
+/// A fresh RSA key of 2,048 bits, for an application that signs its own tokens; PKCS#8, PEM.
+pub fn rsa_key() -> Result<String, PkiError> {
+    let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA512, rcgen::RsaKeySize::_2048)?;
+    Ok(key.serialize_pem())
+}
+
 /// The common name of a node's certificate: it binds the node's number to one cluster.
 pub fn node_common_name(number: u16, cluster: &str) -> String {
     format!("node-{number}.{cluster}")

@@ -16,7 +16,11 @@ use crate::{
     log::{Log, LogOptions},
     peer::{Peers, Tls},
     seam::net::{NodeNumber, Router, Transport},
-    services::{directory::Directory, mesh::Mesh},
+    services::{
+        directory::Directory,
+        identity::{Identity as TokenService, IdentityOptions},
+        mesh::Mesh,
+    },
     store::{Store, StoreError, StoreOptions, blobs::Blobs},
 };
 use bytes::Bytes;
@@ -33,6 +37,7 @@ pub struct Rooms {
     pub engine: Engine,
     pub bulk: Bulk,
     pub mesh: Arc<Mesh>,
+    pub tokens: Arc<TokenService>,
     pub ca: Ca,
     pub log: Log,
     pub store: Store,
@@ -97,7 +102,7 @@ impl Rooms {
         let address = settings.peer.listen;
         door::bar(&engine_parts.1, &peers);
         peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
-        let (groups, engine, bulk, mesh) = engine_parts;
+        let (groups, engine, bulk, mesh, tokens) = engine_parts;
         let Base { mut identity, data: Data { log, store, consensus, mended }, router } = base;
         if !identity.settled || identity.founder {
             (identity.settled, identity.founder) = (true, false);
@@ -106,7 +111,7 @@ impl Rooms {
         door::claim(&router, node);
         report::claim(&router, node);
         let ca = Ca::new(certificates(&tls.ca_pem)?);
-        Ok(Rooms { identity, peers, transport, consensus, groups, engine, bulk, mesh, ca, log, store, mended })
+        Ok(Rooms { identity, peers, transport, consensus, groups, engine, bulk, mesh, tokens, ca, log, store, mended })
     }
 
     /// Stops deciding, then agreement, then closes the store and the log, synced.
@@ -179,7 +184,7 @@ async fn open_base(
     Ok(opened.map(|data| Base { identity, data, router: router.clone() }))
 }
 
-type EngineParts = (Vec<Group>, Engine, Bulk, Arc<Mesh>);
+type EngineParts = (Vec<Group>, Engine, Bulk, Arc<Mesh>, Arc<TokenService>);
 
 /// Groups over the log, the engine over the groups, the services in the engine.
 async fn engine(
@@ -208,6 +213,8 @@ async fn engine(
     let mut options = EngineOptions::new(NodeNumber(settings.node.number), settings.node.data.clone());
     options.spare_bytes = settings.storage.disk_reserve;
     let mesh = Arc::new(Mesh::new(mesh_options(settings)?));
+    let url = settings.api.url.clone();
+    let tokens = Arc::new(TokenService::new(IdentityOptions { url, version: crate::ops::recorder::VERSION.into() }));
     let signer = NodeSigner::new(&tls.cert_pem, &tls.key_pem)?;
     let engine = Engine::start(
         node.world.clone(),
@@ -216,14 +223,14 @@ async fn engine(
         groups.iter().map(|g| Arc::new(g.clone()) as Arc<dyn Agreement>).collect(),
         transport.clone(),
         &base.router,
-        vec![Arc::new(Directory), mesh.clone()],
+        vec![Arc::new(Directory), mesh.clone(), tokens.clone()],
         Some(Arc::new(signer)),
     );
     let blobs =
         Blobs::open(node.world.clone(), settings.node.data.join("blobs"), settings.storage.disk_reserve, fatal()).await;
     let blobs = blobs.map_err(|e| failed("blobs")(e.to_string()))?;
     let bulk = bulk(node, &groups[0], blobs, transport, &base.router);
-    Ok((groups, engine, bulk, mesh))
+    Ok((groups, engine, bulk, mesh, tokens))
 }
 
 /// Bodies above the inline limit. Uploads count the voters of the site group: every node stores bodies.

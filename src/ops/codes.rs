@@ -149,6 +149,27 @@ codes! {
     BODY_LOST = "SPN-1020" Fault, "The stored body is damaged on every node",
         "Every node was asked for the body, and none has a copy that is what was accepted. Nothing is sent rather than wrong bytes.",
         "Tell the site's operators the message id; they may still find a copy. Else the sender must send it again, and the recipient acknowledge the lost message.";
+    CREDENTIALS_MISSING = "SPN-1021" Unauthenticated, "The request shows neither API key nor access token",
+        "The header that the interaction wants (apikey, or authorization with Bearer and a token) is absent or empty.",
+        "Get a token from the site's token service, or send the application's API key.";
+    KEY_UNKNOWN = "SPN-1022" Unauthenticated, "The API key is not known",
+        "No application has it, or its key was withdrawn.",
+        "Use the key under which the application is registered; `spine app list` shows applications.";
+    TOKEN_UNKNOWN = "SPN-1023" Unauthenticated, "The access token is unknown or revoked",
+        "It was not issued here, was revoked, or its application was.",
+        "Get a new token from the site's token service.";
+    TOKEN_EXPIRED = "SPN-1024" Unauthenticated, "The access token has expired",
+        "Tokens are short-lived: `expires_in` said for how long.",
+        "Get a new token from the site's token service.";
+    APPLICATION_REVOKED = "SPN-1025" Unauthenticated, "The application is not approved, or revoked",
+        "An operator has not approved the application yet, or has revoked it.",
+        "Ask the site's operators; `spine app show` says how it stands.";
+    SCOPE_MISSING = "SPN-1026" Forbidden, "The application's access does not extend to this",
+        "None of its products gives the interaction at the level that the caller has proven.",
+        "Ask the site's operators for the product; `spine role matrix` lists what each interaction needs.";
+    ACTIVITY_MISSING = "SPN-1027" Forbidden, "The role does not extend to this",
+        "The role profile that the member of staff acts in has none of the activities that the interaction needs.",
+        "Act in another role, or ask the registration authority for the activity.";
     ADMIN_NO_ROUTE = "SPN-2001" NotFound, "The node does not know this operation",
         "The command line and the running node are of different releases.",
         "Compare `spine --version` with `spine status`, and restart the older one.";

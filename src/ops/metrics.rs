@@ -129,8 +129,8 @@ pub const PROCESS_MAX_FDS: &str = "process_max_fds";
 pub const PROCESS_THREADS: &str = "process_threads";
 pub const PROCESS_START: &str = "process_start_time_seconds";
 
-/// The ten kinds of refusal, as label sets of [`REFUSALS`] for MESH.
-const MESH_KINDS: &[LabelSet] = &[
+/// The ten kinds of refusal, as label sets of [`REFUSALS`] for both listeners.
+const REFUSED: &[LabelSet] = &[
     &[("service", "mesh"), ("kind", "incorrect")],
     &[("service", "mesh"), ("kind", "unauthenticated")],
     &[("service", "mesh"), ("kind", "forbidden")],
@@ -141,6 +141,16 @@ const MESH_KINDS: &[LabelSet] = &[
     &[("service", "mesh"), ("kind", "unsupported")],
     &[("service", "mesh"), ("kind", "busy")],
     &[("service", "mesh"), ("kind", "fault")],
+    &[("service", "api"), ("kind", "incorrect")],
+    &[("service", "api"), ("kind", "unauthenticated")],
+    &[("service", "api"), ("kind", "forbidden")],
+    &[("service", "api"), ("kind", "not_found")],
+    &[("service", "api"), ("kind", "gone")],
+    &[("service", "api"), ("kind", "conflict")],
+    &[("service", "api"), ("kind", "stale")],
+    &[("service", "api"), ("kind", "unsupported")],
+    &[("service", "api"), ("kind", "busy")],
+    &[("service", "api"), ("kind", "fault")],
 ];
 
 const HANDSHAKES: &[LabelSet] = &[
@@ -150,6 +160,11 @@ const HANDSHAKES: &[LabelSet] = &[
     &[("listener", "suppliers"), ("outcome", "bad_certificate")],
     &[("listener", "suppliers"), ("outcome", "protocol")],
     &[("listener", "suppliers"), ("outcome", "timeout")],
+    &[("listener", "api"), ("outcome", "full")],
+    &[("listener", "api"), ("outcome", "resumed")],
+    &[("listener", "api"), ("outcome", "bad_certificate")],
+    &[("listener", "api"), ("outcome", "protocol")],
+    &[("listener", "api"), ("outcome", "timeout")],
 ];
 
 const TIMEOUT_REASONS: &[LabelSet] =
@@ -166,19 +181,23 @@ pub const ALL: &[Metric] = &[
     seconds(REQUEST_DURATION, "Time from a request's first byte of body to its answer's head."),
     gauge(REQUESTS_IN_FLIGHT, "Requests being worked on, and those that wait for their turn."),
     gauge(REQUESTS_WAITING, "Requests that wait for their turn."),
-    counter(REFUSALS, "Requests refused, by service and kind of refusal.", MESH_KINDS),
+    counter(REFUSALS, "Requests refused, by service and kind of refusal.", REFUSED),
     bytes_counter(REQUEST_BYTES, "Bytes of request bodies received.", &[&[]]),
     bytes_counter(RESPONSE_BYTES, "Bytes of response bodies sent.", &[&[]]),
     gauge(CONNECTIONS, "Open connections, by listener."),
     counter(
         CONNECTIONS_REFUSED,
         "Connections closed at once because the listener's bound was reached.",
-        &[&[("listener", "suppliers")]],
+        &[&[("listener", "suppliers")], &[("listener", "api")]],
     ),
     counter(TLS_HANDSHAKES, "TLS handshakes, by listener and outcome.", HANDSHAKES),
     seconds(TLS_HANDSHAKE_DURATION, "Time a TLS handshake took, by listener."),
     counter(TIMEOUTS, "Connections closed because the client was too slow, by what it was slow with.", TIMEOUT_REASONS),
-    counter(RATE_LIMITED, "Requests answered 429 because their tenant went over its rate.", &[&[("service", "mesh")]]),
+    counter(
+        RATE_LIMITED,
+        "Requests answered 429 because their tenant went over its rate.",
+        &[&[("service", "mesh")], &[("service", "api")]],
+    ),
     moment(CERTIFICATE_EXPIRY, "Unix time at which a certificate in use expires, by use."),
     moment(CRL_NEXT_UPDATE, "Unix time at which the oldest revocation list in use becomes stale."),
     gauge(

@@ -1,4 +1,5 @@
 //! The national services, one folder each. Pure: they decide and query, others carry.
 
 pub mod directory;
+pub mod identity;
 pub mod mesh;

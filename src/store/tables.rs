@@ -53,6 +53,8 @@ tables! {
     25 Invitations,
     /// directory, site partition: SHA-256 of an expelled node's certificate, hex → nothing; it opens no door again.
     26 ExpelledCertificates,
+    /// directory, site partition: client id → application.
+    27 Applications,
     /// mesh, site partition: mailbox id → mailbox.
     32 Mailboxes,
     /// mesh, site partition: workflow id → workflow.
@@ -85,6 +87,12 @@ tables! {
     50 UploadParts,
     /// mesh: (message id) → nothing; messages that some mailbox of this partition sent or received.
     51 MessageIds,
+    /// identity: (hour of issue, SHA-256 of the token) → access token; lies in the partition of that SHA-256.
+    64 AccessTokens,
+    /// identity: (hour of use, SHA-256 of client id and jti) → nothing; a signed JWT that was used (spec/identity.md §3).
+    65 Assertions,
+    /// identity: (hour) → nothing; the sweeping of that hour's tokens and assertions is planned.
+    66 IdentityHours,
 }
 
 impl Table {

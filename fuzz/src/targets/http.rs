@@ -18,7 +18,6 @@ use spine::edge::options::Options;
 use spine::edge::peer::Peer;
 use spine::edge::protocol::{Exchange, Protocol};
 use spine::edge::{Edge, tls::Tls};
-use spine::engine::ServiceId;
 use spine::seam::clock::{Clock, SystemClock};
 use spine::seam::rng::SystemRng;
 use std::sync::{Arc, Mutex};
@@ -59,9 +58,6 @@ struct Watched {
 impl Protocol for Watched {
     fn name(&self) -> &'static str {
         self.inner.name()
-    }
-    fn service(&self) -> ServiceId {
-        self.inner.service()
     }
     fn interactions(&self) -> Vec<&'static str> {
         self.inner.interactions()

@@ -2,13 +2,14 @@
 
 use crate::{
     cli::{
+        app::{self, APPLICATIONS as APPLICATIONS_REGISTER},
         failure::Failure,
         mailbox::MAILBOXES,
         party::{self, PARTIES},
         registry::Mode,
         workflow::WORKFLOWS,
     },
-    ops::admin_client::AdminClient,
+    ops::{admin_client::AdminClient, codes},
 };
 use serde_json::json;
 
@@ -60,6 +61,31 @@ pub const WORKFLOWS_OF_DEMO: &[(&str, &[&str], &[&str])] = &[
     ("TEST_WORKFLOW2", &["X26ABC1"], &["X26ABC1", "X26ABC2", "X26ABC3"]),
 ];
 
+/// The kid of each demo application's key.
+pub const KID: &str = "demo-1";
+
+/// A client of the HTTP APIs, with a key under the demo's folder.
+pub struct Application {
+    pub name: &'static str,
+    pub client_id: &'static str,
+    pub ods: &'static str,
+    /// As `spine app add --product` takes them.
+    pub products: &'static [&'static str],
+    pub access: &'static [&'static str],
+}
+
+pub const APPLICATIONS: &[Application] = &[Application {
+    name: "demo-app",
+    client_id: "spine-demo-app",
+    ods: "X26",
+    products: &[
+        "personal-demographics-service:level0,level3,aal1,aal2,aal3,P0,P5,P9",
+        "spine-directory:level0,level3",
+        "organisation-data-service:level0,level3",
+    ],
+    access: &["level0", "level3"],
+}];
+
 /// Registers everything that is missing; what is there already stays.
 pub async fn register(client: &AdminClient, layout: &super::layout::Layout) -> Result<(), Failure> {
     for c in CLIENTS {
@@ -81,6 +107,36 @@ pub async fn register(client: &AdminClient, layout: &super::layout::Layout) -> R
         let fields = json!({"senders": senders, "receivers": receivers});
         WORKFLOWS.put(client, id, Mode::Put, &fields, false).await?;
     }
+    for a in APPLICATIONS {
+        register_application(client, layout, a).await?;
+    }
+    Ok(())
+}
+
+/// Its key is made once and kept in the demo's folder.
+async fn register_application(
+    client: &AdminClient,
+    layout: &super::layout::Layout,
+    a: &Application,
+) -> Result<(), Failure> {
+    let path = layout.application_key(a.name);
+    let public = match std::fs::read_to_string(&path) {
+        Ok(pem) => {
+            let trouble = |why| Failure::of(&codes::CLI_CERTIFICATE, "an application's key cannot be used", why);
+            super::signer::Signer::of_pem(&pem).map_err(trouble)?.public(KID)
+        }
+        Err(_) => {
+            let (pem, public) = app::made(KID)?;
+            crate::cli::cert::write_private(&path, &pem)?;
+            public
+        }
+    };
+    let products = a.products.iter().map(|text| app::product(text)).collect::<Result<serde_json::Map<_, _>, _>>()?;
+    let fields = json!({
+        "name": a.name, "ods": a.ods, "products": products, "approved": true,
+        "jwks": json!({"keys": [public]}).to_string(),
+    });
+    APPLICATIONS_REGISTER.put(client, a.client_id, Mode::Put, &fields, false).await?;
     Ok(())
 }
 

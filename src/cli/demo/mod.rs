@@ -7,6 +7,7 @@ mod control;
 mod data;
 mod layout;
 mod record;
+pub(super) mod signer;
 mod start;
 mod supervisor;
 
@@ -56,9 +57,17 @@ enum Verb {
         after_help = "Examples:\n  spine demo start 2 --dir /tmp/site\n  spine demo start 1 --dir d --output json"
     )]
     Start { number: u16 },
-    /// Print an Authorization header for a demo mailbox, good for one request
-    #[command(after_help = "Examples:\n  spine demo token X26ABC1 --dir /tmp/site\n  spine demo token X26ABC2 --dir d")]
-    Token { mailbox: String },
+    /// Print an Authorization header for a demo mailbox, good for one request, or an application's access token
+    #[command(
+        after_help = "Examples:\n  spine demo token X26ABC1 --dir /tmp/site\n  spine demo token --as demo-app --dir d"
+    )]
+    Token {
+        #[arg(required_unless_present = "application")]
+        mailbox: Option<String>,
+        /// The application to get an access token for
+        #[arg(long = "as", value_name = "APPLICATION", conflicts_with = "mailbox")]
+        application: Option<String>,
+    },
 }
 
 pub async fn run(globals: &Globals, args: Args) -> Done {
@@ -74,8 +83,21 @@ pub async fn run(globals: &Globals, args: Args) -> Done {
             tell(globals, *number, "started");
             Ok(())
         }
-        Some(Verb::Token { mailbox }) => {
+        Some(Verb::Token { application: Some(name), .. }) => {
             let record = Record::read(&existing(&args)?)?;
+            let found =
+                record.applications.iter().find(|a| a.name == *name || a.client_id == *name).ok_or_else(|| {
+                    let known: Vec<&str> = record.applications.iter().map(|a| a.name.as_str()).collect();
+                    let (why, fix) =
+                        (format!("{name} is no demo application"), format!("name one of {}", known.join(", ")));
+                    failure(&codes::CLI_NOT_FOUND, "there is no such application", why, fix)
+                })?;
+            output::line(&signer::token(&record, found).await?);
+            Ok(())
+        }
+        Some(Verb::Token { mailbox, .. }) => {
+            let record = Record::read(&existing(&args)?)?;
+            let mailbox = mailbox.as_deref().unwrap_or_default();
             let found = record.mailboxes.iter().find(|m| m.id.eq_ignore_ascii_case(mailbox)).ok_or_else(|| {
                 let known: Vec<&str> = record.mailboxes.iter().map(|m| m.id.as_str()).collect();
                 let fix = format!("name one of {}", known.join(", "));

@@ -23,6 +23,29 @@ pub struct Record {
     pub mailboxes: Vec<Mailbox>,
     /// Ids.
     pub workflows: Vec<String>,
+    /// Clients of the HTTP APIs.
+    #[serde(default)]
+    pub applications: Vec<Application>,
+    /// Where a signed JWT gives a token; the `aud` of such a JWT, whichever node is asked.
+    #[serde(default)]
+    pub token_url: String,
+    #[serde(default)]
+    pub issuer: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Application {
+    pub name: String,
+    pub client_id: String,
+    /// Names the key in the application's key set.
+    pub kid: String,
+    /// Its private key, PEM; `key_file` and `private_key` are the same path.
+    pub key_file: PathBuf,
+    pub private_key: PathBuf,
+    /// APIs and levels, `personal-demographics-service:level0,level3`.
+    pub products: Vec<String>,
+    /// Levels that the application can prove.
+    pub access: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +56,7 @@ pub struct Node {
     pub pid: u32,
     /// `https://127.0.0.1:8440`
     pub supplier: String,
-    /// Of the internet listener, once there is one.
+    /// Of the listener of the HTTP APIs.
     pub internet: Option<String>,
     /// `http://127.0.0.1:8442/metrics`
     pub metrics: String,
@@ -69,7 +92,7 @@ impl Record {
                 id: n,
                 pid: *pid,
                 supplier: format!("https://{}", layout.supplier(n)),
-                internet: None,
+                internet: Some(format!("https://{}", layout.api(n))),
                 metrics: format!("http://{}/metrics", layout.ops(n)),
                 socket: layout.socket(n),
                 data: layout.data(n),
@@ -86,7 +109,19 @@ impl Record {
             password: data::PASSWORD.into(),
             ods: (*ods).into(),
         };
+        let application = |a: &data::Application| Application {
+            name: a.name.into(),
+            client_id: a.client_id.into(),
+            kid: data::KID.into(),
+            key_file: layout.application_key(a.name),
+            private_key: layout.application_key(a.name),
+            products: a.products.iter().map(|p| (*p).into()).collect(),
+            access: a.access.iter().map(|level| (*level).into()).collect(),
+        };
         Record {
+            applications: data::APPLICATIONS.iter().map(application).collect(),
+            token_url: format!("{}/oauth2/token", layout.api_url()),
+            issuer: layout.api_url(),
             ca: layout.ca(),
             shared_key: data::SHARED_KEY.into(),
             nodes: pids.iter().enumerate().map(node).collect(),

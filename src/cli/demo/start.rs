@@ -174,7 +174,7 @@ async fn wait_votes(client: &AdminClient, nodes: u16) -> Done {
 
 fn ports_are_free(layout: &Layout, nodes: u16) -> Done {
     for n in 1..=nodes {
-        for address in [layout.supplier(n), layout.peer(n), layout.ops(n)] {
+        for address in [layout.supplier(n), layout.peer(n), layout.ops(n), layout.api(n)] {
             if let Err(e) = std::net::TcpListener::bind(address) {
                 let fix = "stop the other program (perhaps another demo), or choose another --port";
                 return Err(failure(&codes::CLI_PORT, format!("{address} cannot be used"), e.to_string(), fix));
@@ -214,6 +214,7 @@ fn hints(layout: &Layout, nodes: u16, program: &Path) {
          See it arrive, at another node:\n\n  {curl} \\\n    -H 'Authorization: {}' \\\n    {}/X26ABC2/inbox\n\n\
          Collect it:       GET …/X26ABC2/inbox/ID, then PUT …/X26ABC2/inbox/ID/status/acknowledged (docs/demo.md)\n\
          A fresh token:    {spine} demo token X26ABC1 --dir {dir}\n\
+         An access token:  curl --cacert {ca} -H \"Authorization: Bearer $({spine} demo token --as {app} --dir {dir})\" {api}/oauth2/userinfo\n\
          How the site is:  {spine} status --socket {}\n\
          Kill a node:      {spine} demo kill 1 --dir {dir}\n\
          Load it:          {spine} bench mesh --demo {dir}\n\
@@ -223,6 +224,9 @@ fn hints(layout: &Layout, nodes: u16, program: &Path) {
         token("X26ABC2"),
         url(other),
         layout.socket(other).display(),
+        ca = layout.ca().display(),
+        app = data::APPLICATIONS[0].name,
+        api = layout.api_url(),
     );
     crate::cli::output::line(&text);
 }

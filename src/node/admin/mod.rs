@@ -2,6 +2,7 @@
 //!
 //! Who may connect is the socket's file mode; the kernel says who it is, and the audit trail keeps it.
 
+mod applications;
 mod audit;
 mod cluster;
 mod outbox;
@@ -52,6 +53,9 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::GET, "/v1/workflows", registers::list_workflows);
     add(r, node, Method::GET, "/v1/workflows/{id}", registers::show_workflow);
     add(r, node, Method::PUT, "/v1/workflows/{id}", registers::put_workflow);
+    add(r, node, Method::GET, "/v1/applications", applications::list);
+    add(r, node, Method::GET, "/v1/applications/{id}", applications::show_one);
+    add(r, node, Method::PUT, "/v1/applications/{id}", applications::put);
     router
 }
 

@@ -37,7 +37,7 @@ const MAX_MEMBERS: usize = 20_000;
 /// Systems looked through for those of an organisation: England has 28,000.
 const MAX_SYSTEMS: usize = 200_000;
 
-type Site = dyn Reader + Send + Sync;
+pub(super) type Site = dyn Reader + Send + Sync;
 
 pub async fn list_parties(node: Arc<Node>, r: AdminRequest) -> Told {
     let site = fresh(&node).await?;
@@ -159,21 +159,21 @@ pub async fn put_workflow(node: Arc<Node>, r: AdminRequest) -> Told {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     Add,
     Set,
     Put,
 }
 
 /// What an operator wants of one row.
-struct Wish {
+pub(super) struct Wish {
     mode: Mode,
     dry_run: bool,
-    fields: Map<String, Value>,
+    pub(super) fields: Map<String, Value>,
 }
 
 impl Wish {
-    fn of(r: &AdminRequest) -> Result<Wish, AdminError> {
+    pub(super) fn of(r: &AdminRequest) -> Result<Wish, AdminError> {
         let mode = match r.query("mode") {
             Some("add") => Mode::Add,
             Some("set") => Mode::Set,
@@ -186,22 +186,22 @@ impl Wish {
     fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         self.fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
-    fn list(&self, name: &str) -> Vec<String> {
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
         let items = self.fields.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
         items.iter().filter_map(|i| i.as_str().map(str::to_owned)).collect()
     }
 }
 
-struct Plan {
-    existed: bool,
-    commands: Vec<DirectoryCommand>,
+pub(super) struct Plan {
+    pub(super) existed: bool,
+    pub(super) commands: Vec<DirectoryCommand>,
 }
 
 impl Plan {
-    fn switch(&mut self, wish: &Wish, field: &str, kind: Kind, id: &str) {
+    pub(super) fn switch(&mut self, wish: &Wish, field: &str, kind: Kind, id: &str) {
         if let Some(on) = wish.fields.get(field).and_then(Value::as_bool) {
             let disable = Disable { kind: kind as u8, id: id.into(), enable: on, ..Default::default() };
             self.commands.push(disable.into());
@@ -209,10 +209,10 @@ impl Plan {
     }
 }
 
-type Show<'a> = &'a (dyn Fn(&dyn Reader) -> Result<Option<Value>, AdminError> + Sync);
+pub(super) type Show<'a> = &'a (dyn Fn(&dyn Reader) -> Result<Option<Value>, AdminError> + Sync);
 
-#[allow(clippy::too_many_arguments, reason = "three callers in this file, each with its own noun and rows")]
-async fn carry_out(
+#[allow(clippy::too_many_arguments, reason = "four callers, each with its own noun and rows")]
+pub(super) async fn carry_out(
     node: &Node,
     r: &AdminRequest,
     site: &Site,
@@ -302,12 +302,12 @@ fn missing(noun: &str, id: &str) -> AdminError {
     error.with_fix(format!("list what there is with `spine {noun} list`; make it with `spine {noun} add`"))
 }
 
-fn found(noun: &str, id: &str, row: Option<Value>) -> Told {
+pub(super) fn found(noun: &str, id: &str, row: Option<Value>) -> Told {
     row.ok_or_else(|| missing(noun, id))
 }
 
 /// The registry as of now, on any node.
-async fn fresh(node: &Node) -> Result<crate::engine::View, AdminError> {
+pub(super) async fn fresh(node: &Node) -> Result<crate::engine::View, AdminError> {
     rooms(node)?.engine.view(SITE, Fence::Linearizable).await.map_err(unavailable)
 }
 
@@ -316,7 +316,7 @@ fn upper(r: &AdminRequest) -> String {
 }
 
 /// A page of rows whose id starts with `?prefix=`, behind `?after=`, at most `?limit=`.
-fn page<R: Record>(site: &Site, r: &AdminRequest, table: Table, show: impl Fn(&str, R) -> Value) -> Told {
+pub(super) fn page<R: Record>(site: &Site, r: &AdminRequest, table: Table, show: impl Fn(&str, R) -> Value) -> Told {
     let limit = r.query("limit").and_then(|l| l.parse().ok()).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
     let mut first = vec![table as u8];
     first.extend_from_slice(r.query("prefix").unwrap_or_default().as_bytes());

@@ -1,5 +1,6 @@
 //! Commands that change the registry: one tag byte, then a record. All go to the site partition (empty key).
 
+use super::applications::SetApplication;
 use super::rows::{Invitation, Member, Secret};
 use crate::{
     engine::draft::Fault,
@@ -53,6 +54,7 @@ commands! {
     7 RemoveNode,
     8 SetInvitation,
     9 UseInvitation,
+    10 SetApplication,
 }
 
 record! {
@@ -123,6 +125,8 @@ pub enum Kind {
     System = 2,
     Mailbox = 3,
     Workflow = 4,
+    /// Off: revoked. On: approved.
+    Application = 5,
 }
 
 record! {

@@ -1,7 +1,7 @@
 //! One command on the registry to rows, an audit note and a reply.
 
 use super::{
-    Directory,
+    Directory, applications,
     command::{
         DirectoryCommand, DirectoryReply, Disable, Kind, RemoveNode, SetInvitation, SetMailbox, SetNode,
         SetOrganisation, SetSystem, SetWorkflow, UseInvitation,
@@ -29,7 +29,7 @@ const MAX_MEMBERS: usize = 20_000;
 const MAX_CERTIFICATES: usize = 64;
 
 /// Why a command is not carried out.
-enum No {
+pub(super) enum No {
     Refused(&'static str, String),
     Fault(Fault),
 }
@@ -50,12 +50,12 @@ impl From<BadId> for No {
     }
 }
 
-fn invalid(text: impl Into<String>) -> No {
+pub(super) fn invalid(text: impl Into<String>) -> No {
     No::Refused("invalid", text.into())
 }
 
 /// `changed`, and a node's number where one was given.
-type Done = Result<(bool, u16), No>;
+pub(super) type Done = Result<(bool, u16), No>;
 
 impl Decide for Directory {
     fn service(&self) -> ServiceId {
@@ -107,6 +107,7 @@ fn name_and_object(command: &DirectoryCommand) -> (&'static str, String) {
         C::RemoveNode(c) => ("directory.node.remove", c.node.to_string()),
         C::SetInvitation(_) => ("directory.invitation.set", String::new()),
         C::UseInvitation(c) => ("directory.invitation.use", c.member.name.clone()),
+        C::SetApplication(c) => ("directory.application.set", c.client.clone()),
     }
 }
 
@@ -122,11 +123,12 @@ fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, command: DirectoryCommand) ->
         C::RemoveNode(c) => remove_node(draft, &c),
         C::SetInvitation(c) => set_invitation(draft, &c),
         C::UseInvitation(c) => use_invitation(draft, stamp, c),
+        C::SetApplication(c) => applications::set(draft, c),
     }
 }
 
 /// The new text where there is one, the stored one otherwise.
-fn keep(stored: &mut String, new: &str, what: &str) -> Result<(), No> {
+pub(super) fn keep(stored: &mut String, new: &str, what: &str) -> Result<(), No> {
     let new = new.trim();
     if new.chars().count() > MAX_TEXT || new.chars().any(char::is_control) {
         return Err(invalid(format!("{what} has more than {MAX_TEXT} characters, or control characters")));
@@ -303,7 +305,7 @@ fn disable(draft: &mut Draft<'_>, command: &Disable) -> Done {
     let missing = |what| No::Refused("not-found", format!("there is no such {what}"));
     let id = command.id.trim();
     let upper = id.to_ascii_uppercase();
-    let kinds = [Kind::Organisation, Kind::System, Kind::Mailbox, Kind::Workflow];
+    let kinds = [Kind::Organisation, Kind::System, Kind::Mailbox, Kind::Workflow, Kind::Application];
     match kinds.into_iter().find(|k| *k as u8 == command.kind) {
         Some(Kind::Organisation) => {
             let mut row: Organisation = rows::organisation(draft, &upper)?.ok_or_else(|| missing("organisation"))?;
@@ -321,6 +323,10 @@ fn disable(draft: &mut Draft<'_>, command: &Disable) -> Done {
             let old = rows::mailbox(draft, &upper)?.ok_or_else(|| missing("mailbox"))?;
             let row = Mailbox { inactive: off, ..old.clone() };
             put_mailbox(draft, &upper, Some(old), row)
+        }
+        Some(Kind::Application) => {
+            let changed = applications::stand(draft, id, command.enable)?.ok_or_else(|| missing("application"))?;
+            Ok((changed, 0))
         }
         Some(Kind::Workflow) => {
             let mut row = rows::workflow(draft, id.as_bytes())?.ok_or_else(|| missing("workflow"))?;

@@ -3,6 +3,7 @@
 //!
 //! | file | duty |
 //! |---|---|
+//! | `applications` | clients of the HTTP APIs: rows, commands, deciding |
 //! | `rows` | what is stored and its keys; what any service may read |
 //! | `command` | the commands and their reply |
 //! | `notice` | what other services are told through the outbox |
@@ -14,6 +15,7 @@
 //! - Commands say what shall be, not what to change: one given twice is one given once.
 //! - A certificate belongs to one system. Indexes change with the rows they point to, in one decision.
 
+pub mod applications;
 pub mod command;
 mod decide;
 pub mod lines;

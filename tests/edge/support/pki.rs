@@ -125,6 +125,7 @@ impl Pki {
             client_authorities: vec![self.path("ca.pem")],
             revocations: vec![self.path("crl.pem")],
             revocation_grace: GRACE,
+            ..Default::default()
         }
     }
 }

@@ -37,9 +37,6 @@ impl Protocol for Trial {
     fn name(&self) -> &'static str {
         "trial"
     }
-    fn service(&self) -> ServiceId {
-        ServiceId(200)
-    }
     fn interactions(&self) -> Vec<&'static str> {
         RULES.iter().map(|r| r.interaction).collect()
     }
@@ -76,6 +73,9 @@ pub fn text(status: u16, body: impl Into<Bytes>) -> Reply {
 impl Exchange for Asked {
     fn interaction(&self) -> &'static str {
         self.name
+    }
+    fn service(&self) -> ServiceId {
+        ServiceId(200)
     }
     fn body_rule(&self) -> BodyRule {
         if self.name == "trial.write" { BodyRule::Payload } else { BodyRule::Ignored }

@@ -1,0 +1,60 @@
+//! What a request of the API listener shows of its sender (spec/identity.md §1, §4.6): header `apikey`, or `authorization`
+//! with the word Bearer. Only interactions whose rule asks for credentials have them looked up (P5, P6).
+
+use super::Edge;
+use super::backend::Credentials;
+use super::problem::Refusal;
+use crate::access::gate::Standing;
+use http::{HeaderMap, HeaderValue, header};
+
+/// Longest key or token that is looked up, in bytes: ours have 43 characters.
+const MAX_LENGTH: usize = 256;
+
+/// How the sender of these headers stands now.
+pub async fn standing(edge: &Edge, interaction: &str, headers: &HeaderMap) -> Result<Standing, Refusal> {
+    if !edge.gate.wants_credentials(interaction) {
+        return Ok(Standing::Nobody);
+    }
+    match shown(headers) {
+        Some(shown) => Ok(edge.backend.known(&shown).await?),
+        None => Ok(Standing::Nobody),
+    }
+}
+
+/// A token is taken before a key: it proves more.
+fn shown(headers: &HeaderMap) -> Option<Credentials> {
+    if let Some(token) = headers.get(header::AUTHORIZATION).and_then(bearer) {
+        return Some(Credentials::Bearer(token));
+    }
+    headers.get("apikey").and_then(text).map(Credentials::Key)
+}
+
+/// What stands behind `Bearer`, in any case, as RFC 6750 §2.1 has it; `None` for other schemes and for nothing.
+pub fn bearer(value: &HeaderValue) -> Option<String> {
+    let value = text(value)?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
+}
+
+/// A header's text; an absurdly long one is cut, which makes it one that nobody has.
+fn text(value: &HeaderValue) -> Option<String> {
+    let value = value.to_str().ok()?.trim();
+    let cut = value.get(..MAX_LENGTH).unwrap_or(value);
+    (!cut.is_empty()).then(|| cut.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_bearer_with_something_behind_it_is_a_token() {
+        let of = |value: &'static str| bearer(&HeaderValue::from_static(value));
+        assert_eq!(of("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(of("bearer   abc ").as_deref(), Some("abc"));
+        for none in ["Bearer", "Bearer ", "Basic abc", "abc", ""] {
+            assert_eq!(of(none), None, "{none:?}");
+        }
+    }
+}

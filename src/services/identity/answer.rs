@@ -1,0 +1,102 @@
+//! Replies → responses (spec/identity.md §3; RFC 7009 §2.2, RFC 7662 §2.2).
+
+use super::{Identity, command::IdentityReply, refusal::Refusal, routes::Route, rows::AccessToken};
+use serde_json::{Value, json};
+
+/// A response of the service: JSON always.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    pub status: u16,
+    /// For the `allow` header.
+    pub allow: Option<&'static str>,
+    pub body: Value,
+}
+
+impl Response {
+    pub fn of(status: u16, body: Value) -> Response {
+        Response { status, allow: None, body }
+    }
+    pub fn not_found() -> Response {
+        Response::of(404, json!({"error": "invalid_request", "error_description": "Not Found"}))
+    }
+    pub fn wrong_method(allow: &'static str) -> Response {
+        let body = json!({"error": "invalid_request", "error_description": "Method Not Allowed"});
+        Response { allow: Some(allow), ..Response::of(405, body) }
+    }
+    /// §4.4: every token here is an application's.
+    pub fn no_user_info(attempt: u64) -> Response {
+        let text = "The Userinfo endpoint is only supported for Combined Auth integrations. \
+                    Currently this is only for NHS CIS2 authentications - for more guidance see \
+                    the documentation of user-restricted access";
+        problem(400, "invalid_request", text, attempt)
+    }
+}
+
+fn problem(status: u16, error: &str, description: &str, attempt: u64) -> Response {
+    let body = json!({"error": error, "error_description": description, "message_id": format!("{attempt:016x}")});
+    Response::of(status, body)
+}
+
+impl Identity {
+    /// `replies` in the order of the calls.
+    pub fn answer(&self, route: Route, replies: &[IdentityReply], attempt: u64) -> Response {
+        let refused = replies.iter().find_map(|reply| Refusal::of(reply.refusal));
+        if let Some(refusal) = refused {
+            let (status, error, text) = refusal.told();
+            return problem(status, error, text, attempt);
+        }
+        match route {
+            Route::Token => replies.first().map(token).unwrap_or_else(Response::not_found),
+            Route::Introspect => {
+                let found = replies.iter().find_map(|reply| reply.found.as_ref());
+                Response::of(200, found.map_or_else(|| json!({"active": false}), |row| self.active(row)))
+            }
+            _ => Response::of(200, json!({})),
+        }
+    }
+
+    fn active(&self, row: &AccessToken) -> Value {
+        json!({
+            "active": true, "client_id": row.client, "scope": row.scopes.join(" "), "token_type": "Bearer",
+            "iat": row.issued / 1_000, "exp": row.expires / 1_000, "iss": self.url(), "auth_level": row.level,
+            "auth_type": "app", "auth_grant_type": row.grant, "auth_provider": row.provider,
+        })
+    }
+
+    pub(super) fn ping(&self) -> Response {
+        Response::of(200, self.version())
+    }
+
+    pub(super) fn status(&self, known: bool) -> Response {
+        if !known {
+            let text = "Invalid api key for _status monitoring endpoint";
+            return Response::of(401, json!({"error": "Access Denied", "error_description": text}));
+        }
+        let mut body = self.version();
+        body["status"] = json!("pass");
+        body["checks"] = json!({"identity:token": [{"status": "pass"}]});
+        Response::of(200, body)
+    }
+
+    fn version(&self) -> Value {
+        let version = &self.options.version;
+        json!({"version": version, "revision": version, "releaseId": version, "commitId": version})
+    }
+
+    pub(super) fn url(&self) -> &str {
+        self.options.url.trim_end_matches('/')
+    }
+}
+
+/// Numbers are texts here, as clients know them. `expires_in` is told a second short, so that no client uses a token
+/// that ends on its way.
+fn token(reply: &IdentityReply) -> Response {
+    let expires_in = (reply.life / 1_000).saturating_sub(1);
+    Response::of(
+        200,
+        json!({
+            "access_token": reply.token.0, "expires_in": expires_in.to_string(), "token_type": "Bearer",
+            "issued_at": reply.issued.to_string(),
+        }),
+    )
+}

@@ -1,0 +1,108 @@
+//! Commands of the token service: one tag byte, then a record; and their reply.
+
+use super::rows::AccessToken;
+use crate::{
+    engine::draft::Fault,
+    record,
+    services::directory::rows::Secret,
+    wire::record::{Malformed, Record},
+};
+use bytes::Bytes;
+
+/// A command, told apart by its first byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IdentityCommand {
+    /// Tag 1, partition of the JWT.
+    Claim(Claim),
+    /// Tag 2, partition of the token.
+    Revoke(OnToken),
+    /// Tag 3, partition of the token.
+    Introspect(OnToken),
+}
+
+record! {
+    /// A signed JWT was shown: it is used up, and gives a token where one was asked for.
+    pub struct Claim v1 {
+        /// What is wrong with it as far as the asking node sees, a [`Refusal`](super::refusal::Refusal); 0 for nothing.
+        1 => refusal: u8,
+        /// The client that it names.
+        2 => client: String,
+        /// SHA-256 of client id and jti.
+        3 => jti: Bytes,
+        /// `exp` and one more, in seconds; 0 where it is no integer.
+        4 => expires: u64,
+        /// SHA-256 of the key that signed it.
+        5 => key: Bytes,
+        /// Longest life of the token, in milliseconds; 0 where none was asked for.
+        6 => life: u64,
+        /// Interaction, for the audit trail.
+        7 => interaction: String,
+    }
+}
+
+record! {
+    /// An application asks about, or gives up, a token.
+    pub struct OnToken v1 {
+        /// The client that has proven itself.
+        1 => client: String,
+        2 => hour: u64,
+        /// SHA-256 of the token.
+        3 => hash: Bytes,
+        /// `exp` of the client's JWT, in seconds: an expired one does nothing here either.
+        4 => expires: u64,
+    }
+}
+
+record! {
+    pub struct IdentityReply v1 {
+        /// A [`Refusal`](super::refusal::Refusal); 0 for none.
+        1 => refusal: u8,
+        /// The token's text, which is stored nowhere.
+        2 => token: Secret,
+        /// Milliseconds since the epoch.
+        3 => issued: u64,
+        /// The token's life, in milliseconds.
+        4 => life: u64,
+        /// The token that was asked about, where it is in force and the client may know.
+        5 => found: Option<AccessToken>,
+    }
+}
+
+impl IdentityCommand {
+    pub fn decode(payload: &Bytes) -> Result<Self, Fault> {
+        let fail = |e: Malformed| Fault::Other(format!("identity command: {e}"));
+        let Some(tag) = payload.first() else { return Err(fail(Malformed::Empty)) };
+        let rest = payload.slice(1..);
+        match tag {
+            1 => Claim::decode(&rest).map(Self::Claim).map_err(fail),
+            2 => OnToken::decode(&rest).map(Self::Revoke).map_err(fail),
+            3 => OnToken::decode(&rest).map(Self::Introspect).map_err(fail),
+            tag => Err(Fault::Other(format!("identity command of unknown tag {tag}"))),
+        }
+    }
+
+    pub fn encode(&self) -> Bytes {
+        let mut out = vec![];
+        match self {
+            Self::Claim(c) => {
+                out.push(1);
+                c.encode_into(&mut out);
+            }
+            Self::Revoke(c) => {
+                out.push(2);
+                c.encode_into(&mut out);
+            }
+            Self::Introspect(c) => {
+                out.push(3);
+                c.encode_into(&mut out);
+            }
+        }
+        out.into()
+    }
+}
+
+impl IdentityReply {
+    pub fn of(bytes: &Bytes) -> Result<Self, Fault> {
+        IdentityReply::decode(bytes).map_err(|e| Fault::Other(format!("identity reply: {e}")))
+    }
+}

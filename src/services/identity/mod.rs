@@ -1,0 +1,73 @@
+//! The OAuth 2 server in front of the HTTP APIs (spec/identity.md §3): applications prove who they are with a signed JWT
+//! and get a short-lived, opaque access token, which works on every node from its answer on and on none after its
+//! revocation.
+//!
+//! How the edge uses it, one request:
+//! ```text
+//! route(method, path)                        which interaction
+//! identity.ask(route, headers, body, site)   → calls with their partition keys, or a response
+//! engine.submit(call) for each of the calls  → reply bytes
+//! identity.answer(ask, replies, …)           → response
+//! tokens::standing(view, site, token, now)   for each request of any API: whom a token belongs to, as of the fence
+//! ```
+//!
+//! | file | duty |
+//! |---|---|
+//! | `routes` | method and path → interaction |
+//! | `ask` | form → commands |
+//! | `assertion` | the checks of a signed JWT that need no rows but the registry's |
+//! | `command` | the records that travel to the leader, and the reply |
+//! | `decide` | claim a JWT, issue, revoke and look up a token, sweep |
+//! | `answer` | replies → response |
+//! | `tokens` | token texts, their rows, and whom one belongs to |
+//! | `refusal` | every refusal of the specification, in its order |
+//!
+//! Invariants:
+//! - A JWT is claimed in the partition of (client, jti), in the same entry as the token's row: the token is drawn so that
+//!   its own hash lies in that partition too. So one JWT gives one token, on whatever nodes it is shown.
+//! - The text of a token is in the answer and nowhere else; rows, notes and logs know its SHA-256.
+//! - What the leader refuses and what the asking node refuses are told in one order, that of the specification's table.
+
+mod answer;
+mod ask;
+mod assertion;
+pub mod command;
+mod decide;
+pub mod refusal;
+pub mod routes;
+pub mod rows;
+#[cfg(test)]
+mod tests;
+pub mod tokens;
+
+pub use answer::Response;
+pub use ask::{Ask, Body, Call};
+pub use routes::{Route, route};
+
+/// What the configuration says of the service.
+#[derive(Clone, Debug, Default)]
+pub struct IdentityOptions {
+    /// Where clients find the site: `https://host`, without a slash at its end. Signed JWTs must name it.
+    pub url: String,
+    /// Of the program, for `_ping` and `_status`.
+    pub version: String,
+}
+
+/// The service: its options and the addresses made from them.
+#[derive(Debug)]
+pub struct Identity {
+    options: IdentityOptions,
+    token_url: String,
+}
+
+impl Identity {
+    pub fn new(options: IdentityOptions) -> Self {
+        let token_url = format!("{}{}", options.url.trim_end_matches('/'), routes::TOKEN);
+        Identity { options, token_url }
+    }
+
+    /// The address that the `aud` of a signed JWT must be.
+    pub fn token_url(&self) -> &str {
+        &self.token_url
+    }
+}

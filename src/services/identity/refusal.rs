@@ -1,0 +1,57 @@
+//! Every refusal of the token service (spec/identity.md §3, §1, §4.1), in the order in which the first answers.
+
+macro_rules! refusals {
+    ($($(#[doc = $doc:literal])* $place:literal $name:ident $status:literal $error:literal $text:literal;)*) => {
+        /// A refusal. Its number is its place: of two that hold, the lower is told. Ten apart, after the rows of §3.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Refusal { $($(#[doc = $doc])* $name = $place),* }
+        impl Refusal {
+            pub const ALL: &'static [Refusal] = &[$(Refusal::$name),*];
+            /// HTTP status, `error`, `error_description`.
+            pub fn told(self) -> (u16, &'static str, &'static str) {
+                match self { $(Refusal::$name => ($status, $error, $text)),* }
+            }
+            /// The refusal of this place; `None` for 0, which means that nothing is wrong.
+            pub fn of(place: u8) -> Option<Refusal> {
+                match place { $($place => Some(Refusal::$name),)* _ => None }
+            }
+            /// A stable word for the audit trail.
+            pub fn word(self) -> &'static str {
+                match self { $(Refusal::$name => stringify!($name)),* }
+            }
+        }
+    };
+}
+
+refusals! {
+    10 ContentType 415 "invalid_request" "Content-Type header must be application/x-www-form-urlencoded";
+    /// (D) A body of more than 64 KiB, or one that is no form.
+    15 Unreadable 400 "invalid_request" "The body cannot be read";
+    20 GrantMissing 400 "invalid_request" "grant_type is missing";
+    30 GrantUnknown 400 "unsupported_grant_type" "grant_type is invalid";
+    40 AssertionType 400 "invalid_request" "Missing or invalid client_assertion_type - must be 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'";
+    50 AssertionMissing 400 "invalid_request" "Missing client_assertion";
+    60 Malformed 400 "invalid_request" "Malformed JWT in client_assertion";
+    70 Algorithm 400 "invalid_request" "Invalid 'alg' header in client_assertion JWT - unsupported JWT algorithm - must be 'RS512'";
+    80 Expired 400 "invalid_request" "Invalid 'exp' claim in client_assertion JWT - JWT has expired";
+    90 KidMissing 400 "invalid_request" "Missing 'kid' header in client_assertion JWT";
+    100 Type 400 "invalid_request" "Invalid 'typ' header in client_assertion JWT - must be 'JWT'";
+    110 ExpMissing 400 "invalid_request" "Missing 'exp' claim in client_assertion JWT";
+    120 ExpType 400 "invalid_request" "Invalid 'exp' claim in client_assertion JWT - must be an integer";
+    130 Issuer 400 "invalid_request" "Missing or non-matching 'iss'/'sub' claims in client_assertion JWT";
+    140 JtiMissing 400 "invalid_request" "Missing 'jti' claim in client_assertion JWT";
+    150 JtiType 400 "invalid_request" "Invalid 'jti' claim in client_assertion JWT - must be a unique string value such as a GUID";
+    160 JtiSeen 400 "invalid_request" "Non-unique 'jti' claim in client_assertion JWT";
+    170 ExpFar 400 "invalid_request" "Invalid 'exp' claim in client_assertion JWT - more than 5 minutes in future";
+    180 ClientUnknown 401 "invalid_request" "Invalid 'iss'/'sub' claims in client_assertion JWT";
+    /// §4.1; (D) its place here.
+    185 NotApproved 401 "access_denied" "The developer app associated with the API key is not approved or revoked";
+    190 NoKey 403 "public_key error" "You need to register a public key to use this authentication method - please contact support to configure";
+    210 KidUnknown 401 "invalid_request" "Invalid 'kid' header in client_assertion JWT - no matching public key";
+    220 Signature 401 "public_key error" "JWT signature verification failed";
+    230 Audience 401 "invalid_request" "Missing or invalid 'aud' claim in client_assertion JWT";
+    240 NoScope 401 "unauthorized_client" "you have tried to request authorization but your application is not configured to use this authorization grant type";
+    /// (D) Revocation and introspection without a token.
+    250 TokenMissing 400 "invalid_request" "token is missing";
+}

@@ -1,0 +1,68 @@
+//! Method and path → interaction (spec/identity.md §3, "Other paths").
+
+pub const BASE: &str = "/oauth2";
+pub const TOKEN: &str = "/oauth2/token";
+const REVOKE: &str = "/oauth2/revoke";
+const INTROSPECT: &str = "/oauth2/introspect";
+const USERINFO: &str = "/oauth2/userinfo";
+const PING: &str = "/oauth2/_ping";
+const STATUS: &str = "/oauth2/_status";
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    Token,
+    Revoke,
+    Introspect,
+    UserInfo,
+    Ping,
+    Status,
+    /// The path is there, the method is not; the one that is.
+    WrongMethod(&'static str),
+    NotFound,
+}
+
+/// Every name that [`Route::name`] gives.
+pub const INTERACTIONS: &[&str] = &[
+    "identity.token",
+    "identity.revoke",
+    "identity.introspect",
+    "identity.userinfo",
+    "identity.ping",
+    "identity.status",
+    "identity.method_not_allowed",
+    "identity.not_found",
+];
+
+impl Route {
+    pub fn name(self) -> &'static str {
+        match self {
+            Route::Token => "identity.token",
+            Route::Revoke => "identity.revoke",
+            Route::Introspect => "identity.introspect",
+            Route::UserInfo => "identity.userinfo",
+            Route::Ping => "identity.ping",
+            Route::Status => "identity.status",
+            Route::WrongMethod(_) => "identity.method_not_allowed",
+            Route::NotFound => "identity.not_found",
+        }
+    }
+}
+
+/// Whether a path is this service's.
+pub fn takes(path: &str) -> bool {
+    path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+pub fn route(method: &str, path: &str) -> Route {
+    let (route, right) = match path {
+        TOKEN => (Route::Token, "POST"),
+        REVOKE => (Route::Revoke, "POST"),
+        INTROSPECT => (Route::Introspect, "POST"),
+        USERINFO => (Route::UserInfo, "GET"),
+        PING => (Route::Ping, "GET"),
+        STATUS => (Route::Status, "GET"),
+        _ => return Route::NotFound,
+    };
+    if method == right { route } else { Route::WrongMethod(right) }
+}

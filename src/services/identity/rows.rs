@@ -1,0 +1,37 @@
+//! What the token service stores, and its keys.
+
+use crate::{
+    record,
+    store::tables::{Key, Table},
+};
+
+pub const HOUR_MS: u64 = 3_600_000;
+
+record! {
+    /// An access token, under the hour of its issue and the SHA-256 of its text. A revoked one is deleted.
+    pub struct AccessToken v1 {
+        /// Client id of the application it was issued to.
+        1 => client: String,
+        /// What was proven: `level3`, later `aal3`, `P9`.
+        2 => level: String,
+        3 => scopes: Vec<String>,
+        /// Milliseconds since the epoch.
+        4 => issued: u64,
+        /// Milliseconds since the epoch.
+        5 => expires: u64,
+        /// `grant_type` by which it was got.
+        6 => grant: String,
+        /// Who proved the user: `apim` for applications.
+        7 => provider: String,
+    }
+}
+
+pub fn token_key(hour: u64, hash: &[u8; 32]) -> Key {
+    Table::AccessTokens.key().number(hour).fixed(hash)
+}
+pub fn assertion_key(hour: u64, jti: &[u8; 32]) -> Key {
+    Table::Assertions.key().number(hour).fixed(jti)
+}
+pub fn hour_key(hour: u64) -> Key {
+    Table::IdentityHours.key().number(hour)
+}

@@ -84,6 +84,7 @@ const PURE_MAY_NAME: &[&str] = &[
     "engine::draft",
     "engine::Command",
     "engine::PartitionId",
+    "engine::PartitionMap",
     "engine::ServiceId",
     "engine::services",
     "engine::SITE",

@@ -37,3 +37,19 @@ pub const MESH: &[Rule] = &[
     approved("mesh.admin_mailbox", "mesh.md §15"),
     approved("mesh.admin_message", "mesh.md §15"),
 ];
+
+/// PDS (spec/pds.md §1). Which mode may do what is the service's own table (§2), read off the caller.
+pub const PDS: &[Rule] = &[
+    any("pds.ping", "pds.md §3.3"),
+    any("pds.not_found", "pds.md §1"),
+    any("pds.not_supported", "pds.md §1"),
+    approved("pds.status", "pds.md §3.3"),
+    approved("pds.retrieve", "pds.md §7"),
+    approved("pds.search", "pds.md §8"),
+    approved("pds.update", "pds.md §9"),
+    approved("pds.create", "pds.md §10"),
+    approved("pds.birth", "pds.md §11"),
+    approved("pds.related", "pds.md §12"),
+    approved("pds.coverage", "pds.md §13"),
+    approved("pds.coverage_set", "pds.md §13"),
+];

@@ -12,7 +12,7 @@
 //! | `forgiven` | attempts that were told to come again |
 //! | `body` `payload` `render` `coding` | bodies in and out, streamed, gzip on the way |
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
-//! | `mesh` `engine` | the product's protocol and backend |
+//! | `mesh` `pds` `engine` | the product's protocols and backend |
 //! | `problem` | refusals: kinds, public and private words |
 //! | `options` | every bound |
 //!
@@ -31,6 +31,7 @@ pub mod meter;
 pub mod options;
 pub mod pace;
 pub mod payload;
+pub mod pds;
 pub mod peer;
 pub mod problem;
 pub mod protocol;

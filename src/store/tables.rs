@@ -85,6 +85,20 @@ tables! {
     50 UploadParts,
     /// mesh: (message id) → nothing; messages that some mailbox of this partition sent or received.
     51 MessageIds,
+    /// pds: NHS number (8 bytes) → person: the record as of now.
+    96 People,
+    /// pds: (NHS number, version) → who made that version, when, and what the next one replaced.
+    97 PersonVersions,
+    /// pds: (Soundex of the family name, birth date, folded family name, NHS number) → gender and folded given names; search.
+    98 PeopleByName,
+    /// pds: (postcode without spaces, birth date, NHS number) → nothing; search without a family name.
+    99 PeopleByPostcode,
+    /// pds: (NHS number, id) → related person.
+    100 RelatedPersons,
+    /// pds: NHS number → EHIC card with its own version.
+    101 Coverages,
+    /// pds: first number of a range, nine digits → the next nine digits to try in this partition.
+    102 NumberRanges,
 }
 
 impl Table {

@@ -5,7 +5,7 @@ use super::{
     failure::{self, Failure},
     generate, init, join, mailbox, node, outbox,
     output::{Format, Output},
-    party, serve, trace, workflow,
+    party, pds, serve, trace, workflow,
 };
 use crate::config::{Running, Settings, Sources};
 use crate::ops::{admin_client::AdminClient, codes};
@@ -123,6 +123,8 @@ pub enum Command {
     Cert(cert::Args),
     /// Register organisations and their systems
     Party(party::Args),
+    /// Load people
+    Pds(pds::Args),
     /// Register MESH mailboxes
     Mailbox(mailbox::Args),
     /// Register MESH workflows, their senders and receivers

@@ -23,6 +23,8 @@ pub mod node;
 pub mod outbox;
 pub mod output;
 pub mod party;
+pub mod pds;
+pub mod people;
 pub mod registry;
 pub mod serve;
 pub mod status;
@@ -110,6 +112,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Node(args) => node::run(&globals, args.verb).await,
             Command::Cert(args) => cert::run(&globals, args.verb).await,
             Command::Party(args) => party::run(&globals, args.verb).await,
+            Command::Pds(args) => pds::run(&globals, args.verb).await,
             Command::Mailbox(args) => mailbox::run(&globals, args.verb).await,
             Command::Workflow(args) => workflow::run(&globals, args.verb).await,
             Command::Outbox(args) => outbox::run(&globals, args.verb).await,

@@ -16,7 +16,7 @@ use crate::{
     log::{Log, LogOptions},
     peer::{Peers, Tls},
     seam::net::{NodeNumber, Router, Transport},
-    services::{directory::Directory, mesh::Mesh},
+    services::{directory::Directory, mesh::Mesh, pds::Pds},
     store::{Store, StoreError, StoreOptions, blobs::Blobs},
 };
 use bytes::Bytes;
@@ -216,7 +216,7 @@ async fn engine(
         groups.iter().map(|g| Arc::new(g.clone()) as Arc<dyn Agreement>).collect(),
         transport.clone(),
         &base.router,
-        vec![Arc::new(Directory), mesh.clone()],
+        vec![Arc::new(Directory), mesh.clone(), Arc::new(Pds::default())],
         Some(Arc::new(signer)),
     );
     let blobs =

@@ -5,6 +5,7 @@
 mod audit;
 mod cluster;
 mod outbox;
+mod people;
 mod registers;
 mod status;
 
@@ -52,6 +53,7 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::GET, "/v1/workflows", registers::list_workflows);
     add(r, node, Method::GET, "/v1/workflows/{id}", registers::show_workflow);
     add(r, node, Method::PUT, "/v1/workflows/{id}", registers::put_workflow);
+    add(r, node, Method::POST, "/v1/people", people::import);
     router
 }
 

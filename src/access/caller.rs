@@ -42,5 +42,7 @@ record! {
         17 => vector_of_trust: String,
         /// Session at the identity provider (`sid`).
         18 => session: String,
+        /// Attributes of the application that an operator has switched on, by name (spec/pds.md §2).
+        19 => attributes: Vec<String>,
     }
 }

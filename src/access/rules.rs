@@ -35,7 +35,7 @@ pub const IDENTITY: &[Rule] = &[
 ];
 
 /// Every table, under the listener that it is for: what `spine role matrix` prints and the tests go through.
-pub const ALL: &[(&str, &[Rule])] = &[("suppliers", MESH), ("api", API), ("api", IDENTITY)];
+pub const ALL: &[(&str, &[Rule])] = &[("suppliers", MESH), ("api", API), ("api", IDENTITY), ("api", PDS)];
 
 /// MESH (spec/mesh.md). The certificate proves an approved system; the Authorization header names the mailbox, and
 /// the service checks it where the mailbox lives.
@@ -64,6 +64,35 @@ pub const MESH: &[Rule] = &[
     approved("mesh.admin_event", "mesh.md §15"),
     approved("mesh.admin_mailbox", "mesh.md §15"),
     approved("mesh.admin_message", "mesh.md §15"),
+];
+
+/// Whoever has a product of PDS at any level. Which of the four modes may do what is the service's own table (spec/pds.md
+/// §2), read off the caller, because each refusal has words of its own.
+const PDS_MODES: &[&str] = &[
+    "urn:nhsd:apim:app:level3:personal-demographics-service",
+    "urn:nhsd:apim:app:level3:privileged-personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-id:aal3:personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-cis2:aal2:personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-cis2:aal3:personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-login:P0:personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-login:P5:personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-login:P9:personal-demographics-service",
+];
+
+/// PDS (spec/pds.md §1).
+pub const PDS: &[Rule] = &[
+    open("pds.ping", "pds.md §3.3"),
+    open("pds.not_found", "pds.md §1"),
+    open("pds.not_supported", "pds.md §1"),
+    holders("pds.status", PDS_MODES, "pds.md §3.3"),
+    holders("pds.retrieve", PDS_MODES, "pds.md §7"),
+    holders("pds.search", PDS_MODES, "pds.md §8"),
+    holders("pds.update", PDS_MODES, "pds.md §9"),
+    holders("pds.create", PDS_MODES, "pds.md §10"),
+    holders("pds.birth", PDS_MODES, "pds.md §11"),
+    holders("pds.related", PDS_MODES, "pds.md §12"),
+    holders("pds.coverage", PDS_MODES, "pds.md §13"),
+    holders("pds.coverage_set", PDS_MODES, "pds.md §13"),
 ];
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{
     failure::{self, Failure},
     generate, init, join, mailbox, node, outbox,
     output::{Format, Output},
-    party, role, serve, trace, workflow,
+    party, pds, role, serve, trace, workflow,
 };
 use crate::config::{Running, Settings, Sources};
 use crate::ops::{admin_client::AdminClient, codes};
@@ -127,6 +127,8 @@ pub enum Command {
     App(app::Args),
     /// Show which callers each interaction admits
     Role(role::Args),
+    /// Load people
+    Pds(pds::Args),
     /// Register MESH mailboxes
     Mailbox(mailbox::Args),
     /// Register MESH workflows, their senders and receivers

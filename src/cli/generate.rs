@@ -21,17 +21,27 @@ pub struct Man {
 }
 
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  spine generate config\n  spine generate all target/package")]
+#[command(after_help = "Examples:\n  spine generate people --count 1000 --seed 7\n  spine generate all target/package")]
 pub struct Args {
-    /// What to write: config or errors (to stdout), or all (into DIR)
-    #[arg(value_parser = ["config", "errors", "all"])]
+    /// What to write: people, config or errors (to stdout), or all (into DIR)
+    #[arg(value_parser = ["people", "config", "errors", "all"])]
     what: String,
     /// Folder for `all`
     dir: Option<PathBuf>,
+    /// How many people
+    #[arg(long, default_value_t = 1_000)]
+    count: u64,
+    /// The same seed makes the same people
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Take every NHS number that begins with 9, not only those kept for tests: more than 900,000 people
+    #[arg(long)]
+    all_nines: bool,
 }
 
 pub fn run(args: Args) -> Done {
     match (args.what.as_str(), args.dir) {
+        ("people", _) => super::people::run(args.count, args.seed, args.all_nines),
         ("config", _) => {
             output::line(sample::sample().trim_end());
             Ok(())

@@ -24,6 +24,8 @@ pub mod node;
 pub mod outbox;
 pub mod output;
 pub mod party;
+pub mod pds;
+pub mod people;
 pub mod registry;
 pub mod role;
 pub mod serve;
@@ -112,6 +114,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Node(args) => node::run(&globals, args.verb).await,
             Command::Cert(args) => cert::run(&globals, args.verb).await,
             Command::Party(args) => party::run(&globals, args.verb).await,
+            Command::Pds(args) => pds::run(&globals, args.verb).await,
             Command::Mailbox(args) => mailbox::run(&globals, args.verb).await,
             Command::App(args) => app::run(&globals, args.verb).await,
             Command::Role(args) => role::run(&globals, args),

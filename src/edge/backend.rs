@@ -34,6 +34,8 @@ pub trait Backend: Send + Sync + 'static {
     fn submit(&self, command: Command) -> Answering<'_, Outcome>;
     /// Rows of a partition that show at least everything up to `index`.
     fn view(&self, partition: PartitionId, index: u64) -> Answering<'_, View>;
+    /// Rows of every data partition, in order from 1, each as of some moment after this call (P2). They are asked for together.
+    fn views_now(&self) -> Answering<'_, Vec<View>>;
     /// Waits until what `outcome` sent to other partitions has been applied there; gives up silently after a bounded
     /// time, because delivery is certain and only its moment is not.
     fn settled<'a>(&'a self, outcome: &'a Outcome) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;

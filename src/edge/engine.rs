@@ -5,7 +5,7 @@ use super::payload::Pieces;
 use crate::access::gate::{Denied, Standing};
 use crate::engine::bulk::{Bulk, BulkError, upload};
 use crate::engine::draft::Fault;
-use crate::engine::{Command, Engine, Fence, Outcome, PartitionId, Unavailable};
+use crate::engine::{Command, Engine, Fence, Outcome, PartitionId, SITE, Unavailable};
 use crate::seam::clock::Clock;
 use crate::services::directory::rows;
 use crate::services::identity::tokens::{self, Place};
@@ -33,6 +33,15 @@ impl Backend for EngineBackend {
 
     fn view(&self, partition: PartitionId, index: u64) -> Answering<'_, View> {
         Box::pin(async move { Ok(Arc::new(self.engine.view(partition, Fence::At(index)).await?) as View) })
+    }
+
+    fn views_now(&self) -> Answering<'_, Vec<View>> {
+        Box::pin(async move {
+            let all = self.engine.map().all().filter(|p| *p != SITE);
+            let views = all.map(|partition| self.engine.view(partition, Fence::Linearizable));
+            let views = futures_util::future::try_join_all(views).await?;
+            Ok(views.into_iter().map(|view| Arc::new(view) as View).collect())
+        })
     }
 
     fn settled<'a>(&'a self, outcome: &'a Outcome) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {

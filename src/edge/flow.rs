@@ -207,17 +207,17 @@ async fn work(
     let token = head.headers.get(http::header::AUTHORIZATION).cloned();
     let forgiven = token.as_ref().map(|t| edge.forgiven.of(t.as_bytes())).unwrap_or_default();
     let attempt = Attempt { number: ids.attempt, forgiven };
-    let calls = match exchange.ask(&permit, &head.headers, body, edge.backend.site().as_ref(), attempt) {
-        Next::Submit(calls) => calls,
+    let next = match exchange.ask(&permit, &head.headers, body, edge.backend.site().as_ref(), attempt) {
         Next::Answer(reply) => {
             return render::reply(edge, reply, ids)
                 .await
                 .unwrap_or_else(|r| render::refuse(exchange.as_ref(), &r, interaction, ids));
         }
+        next => next,
     };
     let (edge, ids) = (edge.clone(), ids.clone());
     let done = tokio::spawn(async move {
-        let response = carry_out(&edge, exchange, permit, calls, &ids).await;
+        let response = carry_out(&edge, exchange, permit, next, &ids).await;
         if let (Some(token), Some(Kind::Busy)) = (token, kind_of(response.status().as_u16())) {
             edge.forgiven.add(token.as_bytes(), ids.attempt);
         }
@@ -267,12 +267,12 @@ async fn receive(
     read
 }
 
-/// Commands, then the answer as of their decision.
+/// Looks where the protocol wants to, then commands, then the answer as of their decision.
 async fn carry_out(
     edge: &Arc<Edge>,
     mut exchange: Box<dyn Exchange>,
     permit: Permit,
-    calls: Vec<Call>,
+    next: Next,
     ids: &Ids,
 ) -> Response<Payload> {
     let interaction = permit.interaction();
@@ -282,25 +282,73 @@ async fn carry_out(
         service,
         key: call.key,
         payload: call.payload,
+        request_id: call.request_id,
         caller: caller.clone(),
         correlation_id: ids.correlation.clone(),
         ..Default::default()
     };
+    let calls = match looked(edge, exchange.as_mut(), next).await {
+        Ok(Next::Submit(calls)) => calls,
+        Ok(Next::Answer(reply)) => {
+            return render::reply(edge, reply, ids)
+                .await
+                .unwrap_or_else(|r| render::refuse(exchange.as_ref(), &r, interaction, ids));
+        }
+        Ok(Next::Look) => {
+            let refusal = Refusal::new(&codes::FAULT).because("the protocol looked twice");
+            return render::refuse(exchange.as_ref(), &refusal, interaction, ids);
+        }
+        Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
+    };
     // Was the token used up, or may it have been, while the client is told to come again with it?
-    let (refusal, spent) = match submit(edge, calls.into_iter().map(command).collect()).await {
-        Err(why) => (Refusal::from(why.clone()), !why.retry_is_safe()),
-        Ok(outcomes) => match finish(edge, exchange.as_mut(), &outcomes, ids).await {
-            Ok(response) => return response,
-            Err(refusal) => {
-                let spent = refusal.code.kind == Kind::Busy;
-                (refusal, spent)
-            }
-        },
+    let (refusal, spent) = match rounds(edge, exchange.as_mut(), calls, &command, ids).await {
+        Ok(response) => return response,
+        Err((refusal, spent)) => (refusal, spent),
     };
     if spent && let Some(call) = exchange.release() {
         release(edge, command(call)).await;
     }
     render::refuse(exchange.as_ref(), &refusal, interaction, ids)
+}
+
+/// The protocol's next step once it has seen the rows that it asked for; any other step as it is.
+async fn looked(edge: &Edge, exchange: &mut dyn Exchange, next: Next) -> Result<Next, Refusal> {
+    if !matches!(next, Next::Look) {
+        return Ok(next);
+    }
+    let views = edge.backend.views_now().await?;
+    let views: Vec<&dyn crate::store::Reader> = views.iter().map(|view| view.as_ref() as _).collect();
+    Ok(exchange.looked(&views))
+}
+
+/// Rounds of commands one after the other that a request may take: records merged into others are followed so far.
+const MOST_ROUNDS: usize = 8;
+
+/// Commands, those that follow from their replies, and the answer. An error says whether the request's token was, or may
+/// have been, used up.
+async fn rounds(
+    edge: &Edge,
+    exchange: &mut dyn Exchange,
+    mut calls: Vec<Call>,
+    command: &(impl Fn(Call) -> Command + Sync),
+    ids: &Ids,
+) -> Result<Response<Payload>, (Refusal, bool)> {
+    let done = |refusal: Refusal| {
+        let spent = refusal.code.kind == Kind::Busy;
+        (refusal, spent)
+    };
+    for _ in 0..MOST_ROUNDS {
+        let outcomes = submit(edge, calls.into_iter().map(command).collect())
+            .await
+            .map_err(|why| (Refusal::from(why.clone()), !why.retry_is_safe()))?;
+        let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
+        let wait = exchange.replied(&replies).map_err(|broken| done(broken.into()))?;
+        calls = exchange.onward();
+        if calls.is_empty() {
+            return finish(edge, exchange, &outcomes, wait, ids).await.map_err(done);
+        }
+    }
+    Err((Refusal::new(&codes::FAULT).because("a request went on and on"), false))
 }
 
 async fn submit(edge: &Edge, mut commands: Vec<Command>) -> Result<Vec<Outcome>, Unavailable> {
@@ -319,10 +367,9 @@ async fn finish(
     edge: &Edge,
     exchange: &mut dyn Exchange,
     outcomes: &[Outcome],
+    wait: Wait,
     ids: &Ids,
 ) -> Result<Response<Payload>, Refusal> {
-    let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
-    let wait: Wait = exchange.replied(&replies)?;
     let mut view = None;
     if let Some(outcome) = outcomes.get(wait.call) {
         if wait.deliveries {

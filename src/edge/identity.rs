@@ -75,7 +75,7 @@ impl Exchange for Asked {
         match self.identity.ask(self.route, headers, body, site, attempt.number) {
             Ok(Ask::Answer(response)) => Next::Answer(reply(response)),
             Ok(Ask::Submit(calls)) => {
-                let call = |c: identity::Call| Call { key: c.key, payload: c.payload };
+                let call = |c: identity::Call| Call::new(c.key, c.payload);
                 Next::Submit(calls.into_iter().map(call).collect())
             }
             Err(fault) => {

@@ -177,7 +177,7 @@ impl Exchange for Asked {
 }
 
 fn call(call: mesh::Call) -> Call {
-    Call { key: call.key, payload: call.payload }
+    Call::new(call.key, call.payload)
 }
 
 fn reply(response: mesh::Response) -> Reply {

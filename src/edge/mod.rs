@@ -14,7 +14,7 @@
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
 //! | `credentials` | API keys and access tokens of the API listener's requests |
 //! | `api` | the API listener: protocols by path, refused credentials as specified |
-//! | `mesh` `identity` `engine` | the product's protocols and backend |
+//! | `mesh` `identity` `pds` `engine` | the product's protocols and backend |
 //! | `problem` | refusals: kinds, public and private words |
 //! | `options` | every bound |
 //!
@@ -37,6 +37,7 @@ pub mod meter;
 pub mod options;
 pub mod pace;
 pub mod payload;
+pub mod pds;
 pub mod peer;
 pub mod problem;
 pub mod protocol;

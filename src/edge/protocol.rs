@@ -37,6 +37,15 @@ pub enum Body {
 pub struct Call {
     pub key: Bytes,
     pub payload: Bytes,
+    /// Where it is not empty, a repeat of it by the same caller gets the first reply and has no second effect (P3).
+    pub request_id: String,
+}
+
+impl Call {
+    /// A call whose repeats the engine need not know.
+    pub fn new(key: Bytes, payload: Bytes) -> Call {
+        Call { key, payload, request_id: String::new() }
+    }
 }
 
 /// An answer, ready for HTTP. Header names are lower case; `content-length` is the edge's business.
@@ -74,6 +83,8 @@ pub enum Next {
     Answer(Reply),
     /// Submit all of these, then ask [`Exchange::replied`].
     Submit(Vec<Call>),
+    /// Show the rows of all data partitions, as of a moment after the question came (P2), then ask [`Exchange::looked`].
+    Look,
 }
 
 /// What the edge adds to a request of its own.
@@ -153,8 +164,19 @@ pub trait Exchange: Send {
     /// Would a large body of this caller be used? Saves disks from bodies that will be refused.
     fn worth_reading(&mut self, headers: &HeaderMap, site: &dyn Reader, now_ms: u64) -> bool;
     fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, attempt: Attempt) -> Next;
+    /// The rows asked for by [`Next::Look`], by partition from 1. Nothing of them may be answered before a call has left its
+    /// audit record (P4). Not asked of protocols that never look.
+    fn looked(&mut self, views: &[&dyn Reader]) -> Next {
+        let _ = views;
+        Next::Submit(vec![])
+    }
     /// Replies of the calls, in their order.
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken>;
+    /// After [`Exchange::replied`]: calls that must be made before there is an answer, such as one on the record that the
+    /// first was merged into. They are submitted and replied to in their turn; a bounded number of times.
+    fn onward(&mut self) -> Vec<Call> {
+        vec![]
+    }
     fn answer(&mut self, site: &dyn Reader, view: Option<&dyn Reader>) -> Result<Reply, Broken>;
     /// A refusal of the edge's own, in the protocol's shape. `correlation` names the request.
     fn refuse(&self, refusal: &Refusal, correlation: &str) -> Reply;

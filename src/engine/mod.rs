@@ -57,6 +57,7 @@ pub mod services {
     pub const DIRECTORY: ServiceId = ServiceId(1);
     pub const MESH: ServiceId = ServiceId(2);
     pub const IDENTITY: ServiceId = ServiceId(3);
+    pub const PDS: ServiceId = ServiceId(4);
 }
 
 /// Which partition holds a key. The number of buckets is for ever; which partition a bucket lives in may change later.

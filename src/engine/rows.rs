@@ -99,6 +99,13 @@ pub fn request_digest(command: &Command) -> [u8; 16] {
         context.update(part.as_bytes());
     }
     context.update(&[command.service]);
+    // Who came with a token is an application and whom it acts for; where there is none, digests stay as they were.
+    if !caller.application.is_empty() {
+        for part in [&caller.application, &caller.user, &caller.nhs_number] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+    }
     let mut short = [0; 16];
     short.copy_from_slice(&context.finish().as_ref()[..16]);
     short

@@ -27,6 +27,31 @@ impl NhsNumber {
         };
         (check == digits[9]).then(|| NhsNumber(digits.iter().fold(0, |all, d| all * 10 + d)))
     }
+
+    /// Reads exactly ten digits, as they stand in a path or a FHIR value (spec/pds.md §4).
+    pub fn strict(text: &str) -> Option<Self> {
+        (text.len() == 10).then(|| Self::parse(text)).flatten()
+    }
+
+    /// A number as [`NhsNumber::value`] gave it; `None` where it does not check.
+    pub fn of(value: u64) -> Option<Self> {
+        Self::strict(&format!("{value:010}"))
+    }
+
+    /// The number that begins with these nine digits; `None` for those whose check digit would be 10, which are never issued.
+    pub fn from_nine(nine: u64) -> Option<Self> {
+        (0..10).find_map(|check| Self::of(nine * 10 + check))
+    }
+
+    /// For keys and rows.
+    pub fn value(self) -> u64 {
+        self.0
+    }
+
+    /// The ten digits, for the patient's own record, partition keys and audit records; never for logs (P10).
+    pub fn digits(self) -> String {
+        format!("{:010}", self.0)
+    }
 }
 
 impl std::fmt::Debug for NhsNumber {
@@ -46,6 +71,10 @@ mod tests {
         for wrong in ["9434765918", "943476591", "94347659199", "943476591x", ""] {
             assert_eq!(NhsNumber::parse(wrong), None, "{wrong}");
         }
+        assert_eq!(NhsNumber::strict("943 476 5919"), None);
+        assert_eq!(NhsNumber::of(9434765919).map(NhsNumber::digits).as_deref(), Some("9434765919"));
+        assert_eq!(NhsNumber::from_nine(900000000).map(NhsNumber::value), Some(9000000009));
+        assert_eq!((0..1000).filter_map(NhsNumber::from_nine).count(), 909, "one in eleven cannot be issued");
         assert_eq!(format!("{:?}", NhsNumber::parse("9434765919")), "Some(NhsNumber)");
     }
 }

@@ -13,6 +13,7 @@ use crate::{
         listener,
         mesh::MeshProtocol,
         options::Options,
+        pds::PdsProtocol,
         protocol::Protocol,
         tls::{Tls, TlsFiles},
     },
@@ -166,7 +167,8 @@ fn plans(settings: &Settings, rooms: &Rooms) -> Vec<Plan> {
         rules: rules::MESH.to_vec(),
     }];
     if let Some(address) = settings.api.listen {
-        let protocols: Vec<Arc<dyn Protocol>> = vec![Arc::new(IdentityProtocol(rooms.tokens.clone()))];
+        let protocols: Vec<Arc<dyn Protocol>> =
+            vec![Arc::new(IdentityProtocol(rooms.tokens.clone())), Arc::new(PdsProtocol(rooms.pds.clone()))];
         plans.push(Plan {
             key: "api.listen",
             address,
@@ -174,7 +176,7 @@ fn plans(settings: &Settings, rooms: &Rooms) -> Vec<Plan> {
             files: api_files(settings),
             options: Options { label: "api", ..options(settings) },
             protocol: Arc::new(Api(protocols)),
-            rules: Api::rules(&[rules::IDENTITY]),
+            rules: Api::rules(&[rules::IDENTITY, rules::PDS]),
         });
     }
     plans

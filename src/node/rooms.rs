@@ -20,6 +20,7 @@ use crate::{
         directory::Directory,
         identity::{Identity as TokenService, IdentityOptions},
         mesh::Mesh,
+        pds::Pds,
     },
     store::{Store, StoreError, StoreOptions, blobs::Blobs},
 };
@@ -38,6 +39,7 @@ pub struct Rooms {
     pub bulk: Bulk,
     pub mesh: Arc<Mesh>,
     pub tokens: Arc<TokenService>,
+    pub pds: Arc<Pds>,
     pub ca: Ca,
     pub log: Log,
     pub store: Store,
@@ -102,7 +104,7 @@ impl Rooms {
         let address = settings.peer.listen;
         door::bar(&engine_parts.1, &peers);
         peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
-        let (groups, engine, bulk, mesh, tokens) = engine_parts;
+        let (groups, engine, bulk, mesh, tokens, pds) = engine_parts;
         let Base { mut identity, data: Data { log, store, consensus, mended }, router } = base;
         if !identity.settled || identity.founder {
             (identity.settled, identity.founder) = (true, false);
@@ -111,7 +113,22 @@ impl Rooms {
         door::claim(&router, node);
         report::claim(&router, node);
         let ca = Ca::new(certificates(&tls.ca_pem)?);
-        Ok(Rooms { identity, peers, transport, consensus, groups, engine, bulk, mesh, tokens, ca, log, store, mended })
+        Ok(Rooms {
+            identity,
+            peers,
+            transport,
+            consensus,
+            groups,
+            engine,
+            bulk,
+            mesh,
+            tokens,
+            pds,
+            ca,
+            log,
+            store,
+            mended,
+        })
     }
 
     /// Stops deciding, then agreement, then closes the store and the log, synced.
@@ -184,7 +201,7 @@ async fn open_base(
     Ok(opened.map(|data| Base { identity, data, router: router.clone() }))
 }
 
-type EngineParts = (Vec<Group>, Engine, Bulk, Arc<Mesh>, Arc<TokenService>);
+type EngineParts = (Vec<Group>, Engine, Bulk, Arc<Mesh>, Arc<TokenService>, Arc<Pds>);
 
 /// Groups over the log, the engine over the groups, the services in the engine.
 async fn engine(
@@ -214,6 +231,7 @@ async fn engine(
     options.spare_bytes = settings.storage.disk_reserve;
     let mesh = Arc::new(Mesh::new(mesh_options(settings)?));
     let url = settings.api.url.clone();
+    let pds = Arc::new(Pds::default());
     let tokens = Arc::new(TokenService::new(IdentityOptions { url, version: crate::ops::recorder::VERSION.into() }));
     let signer = NodeSigner::new(&tls.cert_pem, &tls.key_pem)?;
     let engine = Engine::start(
@@ -223,14 +241,14 @@ async fn engine(
         groups.iter().map(|g| Arc::new(g.clone()) as Arc<dyn Agreement>).collect(),
         transport.clone(),
         &base.router,
-        vec![Arc::new(Directory), mesh.clone(), tokens.clone()],
+        vec![Arc::new(Directory), mesh.clone(), tokens.clone(), pds.clone()],
         Some(Arc::new(signer)),
     );
     let blobs =
         Blobs::open(node.world.clone(), settings.node.data.join("blobs"), settings.storage.disk_reserve, fatal()).await;
     let blobs = blobs.map_err(|e| failed("blobs")(e.to_string()))?;
     let bulk = bulk(node, &groups[0], blobs, transport, &base.router);
-    Ok((groups, engine, bulk, mesh, tokens))
+    Ok((groups, engine, bulk, mesh, tokens, pds))
 }
 
 /// Bodies above the inline limit. Uploads count the voters of the site group: every node stores bodies.

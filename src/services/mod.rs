@@ -3,3 +3,4 @@
 pub mod directory;
 pub mod identity;
 pub mod mesh;
+pub mod pds;

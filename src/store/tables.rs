@@ -93,6 +93,20 @@ tables! {
     65 Assertions,
     /// identity: (hour) → nothing; the sweeping of that hour's tokens and assertions is planned.
     66 IdentityHours,
+    /// pds: NHS number (8 bytes) → person: the record as of now.
+    96 People,
+    /// pds: (NHS number, version) → who made that version, when, and what the next one replaced.
+    97 PersonVersions,
+    /// pds: (Soundex of the family name, birth date, folded family name, NHS number) → gender and folded given names; search.
+    98 PeopleByName,
+    /// pds: (postcode without spaces, birth date, NHS number) → nothing; search without a family name.
+    99 PeopleByPostcode,
+    /// pds: (NHS number, id) → related person.
+    100 RelatedPersons,
+    /// pds: NHS number → EHIC card with its own version.
+    101 Coverages,
+    /// pds: first number of a range, nine digits → the next nine digits to try in this partition.
+    102 NumberRanges,
 }
 
 impl Table {

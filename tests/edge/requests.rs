@@ -283,3 +283,18 @@ async fn who_would_wait_too_long_for_a_turn_hears_so_at_once_and_nothing_is_done
     assert_eq!(clients[2].ask(write(3)).await.text(), "inline 3", "the same connection is served again");
     assert_eq!(server.memory.payloads(), ["inline 1", "inline 2", "inline 3"], "what was refused did nothing");
 }
+
+#[tokio::test]
+async fn a_look_shows_all_partitions_and_what_follows_is_submitted_in_rounds() {
+    let server = Server::start(Options::default()).await;
+    let mut client = Client::connect(&server).await;
+    client.post("/write", "", b"abc").await;
+    assert_eq!(client.get("/look").await.text(), "onward after seen 1");
+    assert_eq!(server.memory.payloads(), ["inline 3", "seen 1", "onward after seen 1"]);
+    let ids: Vec<String> = server.memory.commands.lock().unwrap().iter().map(|c| c.request_id.clone()).collect();
+    assert_eq!(ids, ["", "look-1", ""], "a call's own id reaches the engine (P3)");
+    server.memory.fail.lock().unwrap().push_back(Unavailable::NoLeader);
+    let refused = client.get("/look").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(server.memory.payloads().len(), 3, "nothing was asked of a site that could not be seen");
+}

@@ -6,6 +6,7 @@ mod applications;
 mod audit;
 mod cluster;
 mod outbox;
+mod people;
 mod registers;
 mod status;
 
@@ -56,6 +57,7 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::GET, "/v1/applications", applications::list);
     add(r, node, Method::GET, "/v1/applications/{id}", applications::show_one);
     add(r, node, Method::PUT, "/v1/applications/{id}", applications::put);
+    add(r, node, Method::POST, "/v1/people", people::import);
     router
 }
 

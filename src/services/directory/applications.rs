@@ -134,6 +134,11 @@ impl Application {
         self.keys.iter().find(|key| key.kid == kid)
     }
 
+    /// Names of the attributes that are `true`, in the order of the registry.
+    pub fn switched_on(&self) -> Vec<String> {
+        self.attributes.iter().filter(|a| a.value == "true").map(|a| a.name.clone()).collect()
+    }
+
     pub fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|a| a.name == name).map(|a| a.value.as_str())
     }

@@ -72,6 +72,7 @@ pub fn standing(view: &dyn Reader, site: &dyn Reader, place: &Place, now_ms: u64
         application: row.client,
         scopes: row.scopes.into_iter().filter(still).collect(),
         level: row.level,
+        attributes: application.switched_on(),
         ..Default::default()
     };
     Ok(Standing::Proven(Box::new(Proven { caller, quota: application.quota })))

@@ -125,6 +125,10 @@ impl Backend for InProcess {
         let view = copy(&self.0.state.lock().unwrap().rows);
         Box::pin(async move { Ok(view) })
     }
+    fn views_now(&self) -> Answering<'_, Vec<View>> {
+        let view = copy(&self.0.state.lock().unwrap().rows);
+        Box::pin(async move { Ok(vec![view]) })
+    }
     fn settled<'a>(&'a self, _: &'a Outcome) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async {})
     }

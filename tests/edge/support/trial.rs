@@ -20,10 +20,11 @@ pub const RULES: &[Rule] = &[
     Rule { interaction: "trial.open", admits: Admits::AnyCertificate, spec: "" },
     Rule { interaction: "trial.write", admits: Admits::ApprovedSystem, spec: "" },
     Rule { interaction: "trial.read", admits: Admits::ApprovedSystem, spec: "" },
+    Rule { interaction: "trial.look", admits: Admits::ApprovedSystem, spec: "" },
     Rule { interaction: "trial.not_found", admits: Admits::AnyCertificate, spec: "" },
 ];
 
-/// `GET /open`, `POST /write` (any body), `GET /read/N`, `GET /inflate/N` and `GET /zip/N` (the Nth stored body).
+/// `GET /open`, `POST /write` (any body), `GET /look` (counts the commands so far, and makes two more), `GET /read/N`, `GET /inflate/N` and `GET /zip/N` (the Nth stored body).
 pub struct Trial;
 
 struct Asked {
@@ -44,6 +45,7 @@ impl Protocol for Trial {
         let name = match (head.method.as_str(), head.uri.path()) {
             ("GET", "/open") => "trial.open",
             ("POST", "/write") => "trial.write",
+            ("GET", "/look") => "trial.look",
             ("GET", path) if ["/read/", "/inflate/", "/zip/"].iter().any(|p| path.starts_with(p)) => "trial.read",
             _ => "trial.not_found",
         };
@@ -92,6 +94,9 @@ impl Exchange for Asked {
     }
     fn ask(&mut self, permit: &Permit, _: &HeaderMap, body: Body, _: &dyn Reader, attempt: Attempt) -> Next {
         assert_eq!(permit.interaction(), self.name);
+        if self.name == "trial.look" {
+            return Next::Look;
+        }
         if self.name == "trial.read" {
             return match self.stored {
                 Some(body) => Next::Answer(Reply {
@@ -113,7 +118,22 @@ impl Exchange for Asked {
             0 => payload,
             n => format!("{payload} forgiven {n}"),
         };
-        Next::Submit(vec![Call { key: Bytes::from_static(b"key"), payload: payload.into() }])
+        Next::Submit(vec![Call::new(Bytes::from_static(b"key"), payload.into())])
+    }
+    fn looked(&mut self, views: &[&dyn Reader]) -> Next {
+        let count = views[0].get(b"count").unwrap().unwrap();
+        assert_eq!((views.len(), views[1].get(b"count").unwrap()), (2, None));
+        let call = Call::new(Bytes::from_static(b"key"), [b"seen ", &count[..]].concat().into());
+        Next::Submit(vec![Call { request_id: "look-1".into(), ..call }])
+    }
+    fn onward(&mut self) -> Vec<Call> {
+        match self.replies.first() {
+            Some(reply) if reply.starts_with(b"seen") => {
+                let again = Call::new(Bytes::from_static(b"other"), [b"onward after ", &reply[..]].concat().into());
+                vec![again]
+            }
+            _ => vec![],
+        }
     }
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {
         self.replies = replies.to_vec();
@@ -127,7 +147,7 @@ impl Exchange for Asked {
         text(refusal.status().as_u16(), refusal.code.code)
     }
     fn release(&self) -> Option<Call> {
-        Some(Call { key: Bytes::from_static(b"key"), payload: Bytes::from_static(b"release") })
+        Some(Call::new(Bytes::from_static(b"key"), Bytes::from_static(b"release")))
     }
 }
 
@@ -175,6 +195,18 @@ impl Backend for InMemory {
     }
     fn view(&self, _: PartitionId, _: u64) -> Answering<'_, View> {
         Box::pin(async { Ok(Arc::new(MapStore::default()) as View) })
+    }
+    fn views_now(&self) -> Answering<'_, Vec<View>> {
+        let mut rows = MapStore::default();
+        let count = self.0.commands.lock().unwrap().len();
+        rows.0.insert(Bytes::from_static(b"count"), Bytes::from(count.to_string()));
+        let fails = self.0.fail.lock().unwrap().pop_front();
+        Box::pin(async move {
+            match fails {
+                Some(why) => Err(why),
+                None => Ok(vec![Arc::new(rows) as View, Arc::new(MapStore::default()) as View]),
+            }
+        })
     }
     fn settled<'a>(&'a self, _: &'a Outcome) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
         Box::pin(async {})

@@ -1,0 +1,171 @@
+//! PDS behind the edge: carries requests between HTTP and `services::pds`, which does all reading and rendering.
+
+use super::problem::Refusal;
+use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
+use crate::access::gate::Permit;
+use crate::engine::draft::Fault;
+use crate::engine::{ServiceId, services};
+use crate::ops::codes::Kind;
+use crate::services::pds::refusal::{self, Problem};
+use crate::services::pds::{self, Asked, Pds, Step};
+use crate::store::Reader;
+use bytes::Bytes;
+use http::HeaderMap;
+use std::sync::Arc;
+
+/// The protocol; one for all listeners.
+pub struct PdsProtocol(pub Arc<Pds>);
+
+impl Protocol for PdsProtocol {
+    fn name(&self) -> &'static str {
+        "pds"
+    }
+    fn takes(&self, path: &str) -> bool {
+        pds::is_ours(path)
+    }
+    fn interactions(&self) -> Vec<&'static str> {
+        pds::INTERACTIONS.to_vec()
+    }
+    fn begin(&self, head: &http::request::Parts) -> Box<dyn Exchange> {
+        let uri = &head.uri;
+        let route = pds::route(head.method.as_str(), uri.path(), uri.query().unwrap_or_default());
+        let mut asked = Asked::new(self.0.clone(), route);
+        // HTTP/2 names the host in the request's line.
+        asked.name_host(uri.authority().map(|a| a.as_str()));
+        Box::new(Request { asked, fault: None, shown: shown(&head.headers) })
+    }
+}
+
+struct Request {
+    asked: Asked,
+    /// What went wrong while it looked: told when the answer is due.
+    fault: Option<Fault>,
+    /// What is wrong with the access token, should there be none that is good.
+    shown: String,
+}
+
+impl Exchange for Request {
+    fn interaction(&self) -> &'static str {
+        self.asked.route().name()
+    }
+
+    fn service(&self) -> ServiceId {
+        services::PDS
+    }
+
+    fn body_rule(&self) -> BodyRule {
+        if self.asked.route().has_body() { BodyRule::Inline } else { BodyRule::Ignored }
+    }
+
+    fn at_once(&mut self) -> Option<Reply> {
+        self.asked.at_once().map(reply)
+    }
+
+    fn worth_reading(&mut self, _: &HeaderMap, _: &dyn Reader, _: u64) -> bool {
+        true
+    }
+
+    fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, _: Attempt) -> Next {
+        let body = match body {
+            Body::Inline(bytes) => pds::BodyIn::Bytes(bytes),
+            Body::TooLarge | Body::Stored(_) => pds::BodyIn::TooLarge,
+            Body::None | Body::Skipped => pds::BodyIn::None,
+        };
+        next(self.asked.ask(permit.caller(), headers, body, site))
+    }
+
+    fn looked(&mut self, views: &[&dyn Reader]) -> Next {
+        match self.asked.looked(views) {
+            Ok(step) => next(step),
+            Err(fault) => {
+                self.fault = Some(fault);
+                Next::Submit(vec![])
+            }
+        }
+    }
+
+    fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault.into());
+        }
+        let Some(first) = replies.first() else { return Err(Broken::Fault("a request without a call".into())) };
+        Ok(Wait { view: self.asked.replied(first)?, ..Default::default() })
+    }
+
+    fn onward(&mut self) -> Vec<Call> {
+        self.asked.onward().into_iter().map(call).collect()
+    }
+
+    fn answer(&mut self, _: &dyn Reader, view: Option<&dyn Reader>) -> Result<Reply, Broken> {
+        Ok(reply(self.asked.answer(view)?))
+    }
+
+    fn refuse(&self, refusal: &Refusal, correlation: &str) -> Reply {
+        let status = refusal.status().as_u16();
+        let problem = match refusal.code.kind {
+            Kind::Busy if status == 429 => Problem::says(&refusal::TOO_MANY_REQUESTS, refusal.words()),
+            Kind::Busy => Problem::unavailable(),
+            Kind::Unauthenticated => Problem::says(&refusal::UNAUTHORISED, self.shown.as_str()),
+            Kind::Forbidden => Problem::says(&refusal::ACCESS_DENIED, refusal.words()),
+            Kind::Fault => Problem::says(&refusal::UNKNOWN_ERROR, format!("Message id {correlation}")),
+            _ if status == 408 => Problem::plain(&refusal::UNABLE_TO_CALL_SERVICE),
+            _ => Problem::says(&refusal::VALIDATION_ERROR, refusal.words()),
+        };
+        reply(pds::refuse(&problem))
+    }
+}
+
+/// What the gateway says of a token that lets nobody in, by the header that shows it (spec/pds.md §14.3).
+fn shown(headers: &HeaderMap) -> String {
+    let Some(value) = headers.get(http::header::AUTHORIZATION) else { return "Missing Authorization header".into() };
+    let value = value.to_str().unwrap_or_default().trim();
+    let (kind, token) = value.split_once(' ').unwrap_or((value, ""));
+    match (kind, token.trim()) {
+        ("", _) => "Empty Authorization header".into(),
+        (kind, "") if kind.eq_ignore_ascii_case("bearer") => "Missing access token".into(),
+        (kind, _) if kind.eq_ignore_ascii_case("bearer") => "Invalid Access Token".into(),
+        // Cut: what stands there may be a secret of another scheme, and is anyhow no word of ours.
+        (kind, _) => format!("Invalid token type '{}', must be 'Bearer'", kind.chars().take(20).collect::<String>()),
+    }
+}
+
+fn next(step: Step) -> Next {
+    match step {
+        Step::Answer(response) => Next::Answer(reply(response)),
+        Step::Submit(calls) => Next::Submit(calls.into_iter().map(call).collect()),
+        Step::Look => Next::Look,
+    }
+}
+
+fn call(call: pds::Call) -> Call {
+    Call { key: call.key, payload: call.payload, request_id: call.request_id }
+}
+
+fn reply(response: pds::Response) -> Reply {
+    Reply { status: response.status, headers: response.headers, body: ReplyBody::Bytes(response.body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{gate::Gate, rules};
+
+    #[test]
+    fn every_interaction_has_a_rule() {
+        Gate::new(pds::INTERACTIONS.iter().copied(), rules::PDS).expect("a rule for each");
+    }
+
+    #[test]
+    fn a_token_that_is_not_good_is_told_as_the_gateway_does() {
+        let of = |value: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            value.map(|v| headers.insert("authorization", http::HeaderValue::from_static(v)));
+            shown(&headers)
+        };
+        assert_eq!(of(None), "Missing Authorization header");
+        assert_eq!(of(Some("")), "Empty Authorization header");
+        assert_eq!(of(Some("Bearer")), "Missing access token");
+        assert_eq!(of(Some("Basic abc")), "Invalid token type 'Basic', must be 'Bearer'");
+        assert_eq!(of(Some("Bearer abc")), "Invalid Access Token");
+    }
+}

@@ -4,17 +4,17 @@
 //! hangs up does not half-do it. Wherever the site cannot answer now, the answer is 503 or 429 with Retry-After, and
 //! the request's token is made usable again where its use is in doubt (P3, spec/mesh.md §3.2).
 
+use super::admit::{Admitted, admit};
 use super::body::{self, Reader};
 use super::connection::Conn;
 use super::payload::{Held, Payload};
-use super::peer::{Judgement, share_of};
 use super::problem::Refusal;
 use super::problem::kind_of;
-use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Proof, Wait};
-use super::tenant::{CertificateHash, Tenant};
+use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
+use super::tenant::CertificateHash;
 use super::turns::TooLong;
-use super::{Edge, credentials, render};
-use crate::access::gate::{Denied, Permit, Standing};
+use super::{Edge, render};
+use crate::access::gate::Permit;
 use crate::engine::{Command, Outcome, Unavailable};
 use crate::ops::codes::{self, Kind};
 use bytes::Bytes;
@@ -23,7 +23,6 @@ use http::{HeaderMap, Request, Response, request::Parts};
 use hyper::body::{Body as _, Incoming};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// How long an answer of unknown outcome waits for its token's release, so that a client's first retry finds it free.
@@ -78,93 +77,14 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     reply.map(|payload| payload.hold(held))
 }
 
-/// Leave to go on, with whatever counts the request until its answer is written.
-struct Admitted {
-    permit: Permit,
-    held: Held,
-    /// In whose row the request waits for its turn.
-    share: CertificateHash,
-}
-
-/// How an application stands with its quota after this request.
-#[derive(Clone, Copy, Debug)]
-pub struct Limit {
-    /// Requests a second.
-    pub quota: u32,
-    /// How many more may come at once.
-    pub remaining: u32,
-}
-
-/// Certificate, share, form, credentials, permit: all that can be said without the body.
-async fn admit(
-    conn: &Conn,
-    exchange: &mut dyn Exchange,
-    head: &Parts,
-    limit: &mut Option<Limit>,
-) -> Result<Admitted, Refusal> {
-    let edge = &conn.edge;
-    match conn.peer.judge(&edge.tls.current(), edge.clock.now().0) {
-        Judgement::Good => {}
-        Judgement::Refused => return Err(Refusal::new(&codes::CERTIFICATE_REFUSED)),
-        Judgement::Unknown => return Err(Refusal::new(&codes::REVOCATIONS_STALE)),
-    }
-    let mut mine = Some(share(conn, &conn.place.0)?.1);
-    let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(overloaded(conn)) };
-    well_formed(head)?;
-    let mut turn = conn.peer.hash;
-    let standing = match edge.protocol.proof() {
-        Proof::Certificate => edge.backend.standing(conn.peer.certificate())?,
-        Proof::Credentials => credentials::standing(edge, exchange.interaction(), &head.headers).await?,
-    };
-    // From here on it is the application's share, whatever address it comes from.
-    if let Standing::Proven(proven) = &standing {
-        turn = share_of("application", &proven.caller.application);
-        let tenant = edge.tenants.of(turn, proven.quota, &edge.options);
-        *limit = Some(Limit { quota: tenant.quota, remaining: 0 });
-        let (remaining, place) = share(conn, &tenant)?;
-        *limit = Some(Limit { quota: tenant.quota, remaining });
-        mine = Some(place);
-    }
-    let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(refused)?;
-    Ok(Admitted { permit, held: Held { in_flight: None, permits: [mine, Some(ours)] }, share: turn })
-}
-
-/// Counts a request against a share: how many more may come at once, and its place among those at work.
-fn share(conn: &Conn, tenant: &Tenant) -> Result<(u32, OwnedSemaphorePermit), Refusal> {
-    let limited = |wait| {
-        conn.edge.meter.rate_limited.increment(1);
-        later(conn, Refusal::new(&codes::RATE_LIMITED).after(wait))
-    };
-    let remaining = tenant.check().map_err(limited)?;
-    let place = tenant.requests.clone().try_acquire_owned();
-    place.map(|place| (remaining, place)).map_err(|_| limited(Duration::from_secs(1)))
-}
-
-/// The gate's refusal as one of the catalogue.
-fn refused(denied: Denied) -> Refusal {
-    let code = match denied {
-        Denied::Unknown => &codes::CERTIFICATE_UNKNOWN,
-        Denied::Disabled => &codes::SYSTEM_DISABLED,
-        Denied::NoRule => &codes::NO_PERMIT,
-        Denied::NoCredentials => &codes::CREDENTIALS_MISSING,
-        Denied::KeyUnknown => &codes::KEY_UNKNOWN,
-        Denied::TokenUnknown => &codes::TOKEN_UNKNOWN,
-        Denied::TokenExpired => &codes::TOKEN_EXPIRED,
-        Denied::ApplicationRevoked => &codes::APPLICATION_REVOKED,
-        Denied::NoScope => &codes::SCOPE_MISSING,
-        Denied::NoActivity => &codes::ACTIVITY_MISSING,
-    };
-    Refusal::new(code).because(denied.to_string())
-}
-
-fn overloaded(conn: &Conn) -> Refusal {
+pub fn overloaded(conn: &Conn) -> Refusal {
     let away = conn.edge.turns.refused();
     later(conn, Refusal::new(&codes::OVERLOADED).after(away))
 }
 
 /// Refuses for want of room, and holds the client to the Retry-After that it is told: to between a half and the whole of it,
 /// since those who were refused together would come again together, and be refused again.
-fn later(conn: &Conn, refusal: Refusal) -> Refusal {
+pub fn later(conn: &Conn, refusal: Refusal) -> Refusal {
     let told = Duration::from_secs(refusal.retry_after.unwrap_or_default().into());
     let spread = (conn.edge.attempt() % 1_024) as u32;
     conn.rest.begin(told / 2 + told * spread / 2_048);
@@ -402,37 +322,6 @@ async fn release(edge: &Arc<Edge>, command: Command) {
         }
     });
     let _ = tokio::time::timeout(RELEASE_WAIT, released).await;
-}
-
-/// A host where HTTP/1.1 demands one, and once each of the headers that may come once: two values would be read
-/// differently by different programs.
-fn well_formed(head: &Parts) -> Result<(), Refusal> {
-    let headers = &head.headers;
-    if head.version == http::Version::HTTP_11 && !headers.contains_key(http::header::HOST) {
-        return Err(Refusal::new(&codes::BAD_REQUEST).because("no host"));
-    }
-    if headers.keys_len() == headers.len() {
-        return Ok(());
-    }
-    let single = |name: &str| {
-        name.starts_with("mex-")
-            || matches!(
-                name,
-                "authorization"
-                    | "host"
-                    | "content-type"
-                    | "content-encoding"
-                    | "content-length"
-                    | "x-request-id"
-                    | "expect"
-            )
-    };
-    for name in headers.keys().filter(|name| single(name.as_str())) {
-        if headers.get_all(name).iter().nth(1).is_some() {
-            return Err(Refusal::new(&codes::DUPLICATE_HEADER).because(name.as_str()));
-        }
-    }
-    Ok(())
 }
 
 /// Longest id taken from a client, in characters: a UUID has 36.

@@ -8,6 +8,7 @@
 //! | `pace` | gives up on slow clients |
 //! | `peer` `tenant` | who is there; its share of the node |
 //! | `flow` | the request path on one page |
+//! | `admit` | what is said before the body is read: certificate, share, credentials, permit |
 //! | `turns` `away` | how much is worked on at once, whose turn is next, how long the others stay away |
 //! | `forgiven` | attempts that were told to come again |
 //! | `body` `payload` `render` `coding` | bodies in and out, streamed, gzip on the way |
@@ -20,6 +21,7 @@
 //!
 //! Promises held here: P4 (answers leave after their record is durable), P5 (no permit, no interaction), P6 (bounds).
 
+pub mod admit;
 pub mod api;
 pub mod away;
 pub mod backend;

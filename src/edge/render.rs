@@ -1,8 +1,9 @@
 //! Answers onto the wire: a protocol's reply as an HTTP response, bodies at hand or streamed from the blob store.
 
 use super::Edge;
+use super::admit::Limit;
 use super::coding::{inflated, is_gzip, whole, zipped};
-use super::flow::{Ids, Limit};
+use super::flow::Ids;
 use super::payload::Payload;
 use super::problem::Refusal;
 use super::protocol::{Coding, Exchange, Reply, ReplyBody};

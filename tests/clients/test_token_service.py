@@ -35,7 +35,12 @@ class Application:
 
     def session(self):
         """Authlib's client, with the key the site knows it by."""
-        session = OAuth2Session(self.client_id, self.pem.decode(), token_endpoint_auth_method="private_key_jwt")
+        session = OAuth2Session(
+            self.client_id,
+            self.pem.decode(),
+            token_endpoint_auth_method="private_key_jwt",
+            revocation_endpoint_auth_method="private_key_jwt",
+        )
         session.trust_env, session.verify = False, self.site.ca
         claims = {"exp": int(time.time()) + 240}
         method = PrivateKeyJWT(self.token_url, claims=claims, headers={"kid": self.told["kid"]}, alg="RS512")

@@ -3,6 +3,7 @@
 //! A small protocol and a backend in memory stand behind the edge here, so that each test says exactly what the site
 //! does; the services' own routes are attacked in `mesh.rs`.
 
+mod api;
 mod bombs;
 mod certificates;
 mod drain;

@@ -8,8 +8,11 @@ use spine::access::rules;
 use spine::edge::backend::Backend;
 use spine::edge::mesh::MeshProtocol;
 use spine::edge::options::Options;
-use spine::edge::protocol::Protocol;
-use spine::edge::{Edge, listener, tls::Tls};
+use spine::edge::protocol::{Proof, Protocol};
+use spine::edge::{
+    Edge, listener,
+    tls::{Tls, TlsFiles},
+};
 use spine::seam::{clock::SystemClock, rng::SystemRng};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,6 +48,13 @@ impl Server {
         (Self::of(Options::default(), memory, backend, protocol, rules::MESH).await, site)
     }
 
+    /// An API listener: client certificates are optional.
+    pub async fn api(options: Options, memory: Memory, protocol: Arc<dyn Protocol>, rules: &[Rule]) -> Server {
+        let memory = Arc::new(memory);
+        let options = Options { label: "api", ..options };
+        Self::of(options, memory.clone(), Arc::new(InMemory(memory)), protocol, rules).await
+    }
+
     async fn of(
         options: Options,
         memory: Arc<Memory>,
@@ -55,7 +65,8 @@ impl Server {
         spine::ops::recorder::install(1.0);
         let pki = Pki::new();
         let clock = Arc::new(SystemClock);
-        let tls = Tls::load(pki.files(), clock.clone()).unwrap();
+        let clients_optional = protocol.proof() == Proof::Credentials;
+        let tls = Tls::load(TlsFiles { clients_optional, ..pki.files() }, clock.clone()).unwrap();
         let edge = Edge::new(options, tls, clock, &SystemRng, backend, protocol, rules).unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

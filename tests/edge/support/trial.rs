@@ -2,8 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
-use spine::access::gate::{Admits, Permit, Rule, Standing};
-use spine::edge::backend::{Answering, Backend, Stored, Upload, View};
+use spine::access::gate::{Admits, Denied, Permit, Rule, Standing};
+use spine::edge::backend::{Answering, Backend, Credentials, Stored, Upload, View};
 use spine::edge::payload::Pieces;
 use spine::edge::problem::Refusal;
 use spine::edge::protocol::*;
@@ -216,6 +216,14 @@ impl Backend for InMemory {
     }
     fn standing(&self, certificate: &str) -> Result<Standing, Unavailable> {
         Ok(self.0.registry.lock().unwrap().get(certificate).cloned().unwrap_or(Standing::Unknown))
+    }
+    fn known<'a>(&'a self, shown: &'a Credentials) -> Answering<'a, Standing> {
+        let (name, unknown) = match shown {
+            Credentials::Bearer(token) => (format!("bearer {token}"), Denied::TokenUnknown),
+            Credentials::Key(key) => (format!("key {key}"), Denied::KeyUnknown),
+        };
+        let known = self.0.registry.lock().unwrap().get(&name).cloned();
+        Box::pin(async move { Ok(known.unwrap_or(Standing::Refused(unknown))) })
     }
     fn upload(&self) -> Answering<'_, Box<dyn Upload>> {
         let upload = Sink { memory: self.0.clone(), kept: BytesMut::new(), len: 0, digest: sha256() };

@@ -1,0 +1,127 @@
+//! Who gets to ask: everything that is said before a request's body is read: certificate, share, form, credentials, permit
+//! (P5, P6).
+
+use super::connection::Conn;
+use super::credentials;
+use super::flow::{later, overloaded};
+use super::payload::Held;
+use super::peer::{Judgement, share_of};
+use super::problem::Refusal;
+use super::protocol::{Exchange, Proof};
+use super::tenant::{CertificateHash, Tenant};
+use crate::access::gate::{Denied, Permit, Standing};
+use crate::ops::codes;
+use http::request::Parts;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Leave to go on, with whatever counts the request until its answer is written.
+pub struct Admitted {
+    pub permit: Permit,
+    pub held: Held,
+    /// In whose row the request waits for its turn.
+    pub share: CertificateHash,
+}
+
+/// How an application stands with its quota after this request.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Requests a second.
+    pub quota: u32,
+    /// How many more may come at once.
+    pub remaining: u32,
+}
+
+/// Certificate, share, form, credentials, permit: all that can be said without the body.
+pub async fn admit(
+    conn: &Conn,
+    exchange: &mut dyn Exchange,
+    head: &Parts,
+    limit: &mut Option<Limit>,
+) -> Result<Admitted, Refusal> {
+    let edge = &conn.edge;
+    match conn.peer.judge(&edge.tls.current(), edge.clock.now().0) {
+        Judgement::Good => {}
+        Judgement::Refused => return Err(Refusal::new(&codes::CERTIFICATE_REFUSED)),
+        Judgement::Unknown => return Err(Refusal::new(&codes::REVOCATIONS_STALE)),
+    }
+    let mut mine = Some(share(conn, &conn.place.0)?.1);
+    let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(overloaded(conn)) };
+    well_formed(head)?;
+    let mut turn = conn.peer.hash;
+    let standing = match edge.protocol.proof() {
+        Proof::Certificate => edge.backend.standing(conn.peer.certificate())?,
+        Proof::Credentials => credentials::standing(edge, exchange.interaction(), &head.headers).await?,
+    };
+    // From here on it is the application's share, whatever address it comes from.
+    if let Standing::Proven(proven) = &standing {
+        turn = share_of("application", &proven.caller.application);
+        let tenant = edge.tenants.of(turn, proven.quota, &edge.options);
+        *limit = Some(Limit { quota: tenant.quota, remaining: 0 });
+        let (remaining, place) = share(conn, &tenant)?;
+        *limit = Some(Limit { quota: tenant.quota, remaining });
+        mine = Some(place);
+    }
+    let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(refused)?;
+    Ok(Admitted { permit, held: Held { in_flight: None, permits: [mine, Some(ours)] }, share: turn })
+}
+
+/// Counts a request against a share: how many more may come at once, and its place among those at work.
+fn share(conn: &Conn, tenant: &Tenant) -> Result<(u32, OwnedSemaphorePermit), Refusal> {
+    let limited = |wait| {
+        conn.edge.meter.rate_limited.increment(1);
+        later(conn, Refusal::new(&codes::RATE_LIMITED).after(wait))
+    };
+    let remaining = tenant.check().map_err(limited)?;
+    let place = tenant.requests.clone().try_acquire_owned();
+    place.map(|place| (remaining, place)).map_err(|_| limited(Duration::from_secs(1)))
+}
+
+/// The gate's refusal as one of the catalogue.
+fn refused(denied: Denied) -> Refusal {
+    let code = match denied {
+        Denied::Unknown => &codes::CERTIFICATE_UNKNOWN,
+        Denied::Disabled => &codes::SYSTEM_DISABLED,
+        Denied::NoRule => &codes::NO_PERMIT,
+        Denied::NoCredentials => &codes::CREDENTIALS_MISSING,
+        Denied::KeyUnknown => &codes::KEY_UNKNOWN,
+        Denied::TokenUnknown => &codes::TOKEN_UNKNOWN,
+        Denied::TokenExpired => &codes::TOKEN_EXPIRED,
+        Denied::ApplicationRevoked => &codes::APPLICATION_REVOKED,
+        Denied::NoScope => &codes::SCOPE_MISSING,
+        Denied::NoActivity => &codes::ACTIVITY_MISSING,
+    };
+    Refusal::new(code).because(denied.to_string())
+}
+
+/// A host where HTTP/1.1 demands one, and once each of the headers that may come once: two values would be read
+/// differently by different programs.
+fn well_formed(head: &Parts) -> Result<(), Refusal> {
+    let headers = &head.headers;
+    if head.version == http::Version::HTTP_11 && !headers.contains_key(http::header::HOST) {
+        return Err(Refusal::new(&codes::BAD_REQUEST).because("no host"));
+    }
+    if headers.keys_len() == headers.len() {
+        return Ok(());
+    }
+    let single = |name: &str| {
+        name.starts_with("mex-")
+            || matches!(
+                name,
+                "authorization"
+                    | "apikey"
+                    | "host"
+                    | "content-type"
+                    | "content-encoding"
+                    | "content-length"
+                    | "x-request-id"
+                    | "expect"
+            )
+    };
+    for name in headers.keys().filter(|name| single(name.as_str())) {
+        if headers.get_all(name).iter().nth(1).is_some() {
+            return Err(Refusal::new(&codes::DUPLICATE_HEADER).because(name.as_str()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! The API listener: no client certificate, credentials in each request, protocols by path, shares by application (P5, P6).
+
+use crate::support::client::config;
+use crate::support::trial::{Memory, Trial};
+use crate::support::{Client, Server};
+use spine::access::caller::Caller;
+use spine::access::gate::{Admits, Denied, Proven, Rule, Standing};
+use spine::edge::api::Api;
+use spine::edge::options::Options;
+use spine::edge::protocol::{Exchange, Protocol};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SCOPE: &str = "urn:nhsd:apim:app:level3:trial";
+
+const RULES: &[Rule] = &[
+    Rule { interaction: "trial.open", admits: Admits::Anyone, spec: "" },
+    Rule { interaction: "trial.write", admits: Admits::Holders { scopes: &[SCOPE], activities: &[] }, spec: "" },
+    Rule { interaction: "trial.read", admits: Admits::Anyone, spec: "" },
+    Rule { interaction: "trial.not_found", admits: Admits::Anyone, spec: "" },
+];
+
+/// The trial protocol as one of the API listener's, with two paths of its own.
+struct Guarded;
+
+impl Protocol for Guarded {
+    fn name(&self) -> &'static str {
+        "trial"
+    }
+    fn takes(&self, path: &str) -> bool {
+        ["/open", "/write"].contains(&path)
+    }
+    fn interactions(&self) -> Vec<&'static str> {
+        Trial.interactions()
+    }
+    fn begin(&self, head: &http::request::Parts) -> Box<dyn Exchange> {
+        Trial.begin(head)
+    }
+}
+
+/// Whom a token proves.
+fn proven(application: &str, scope: &str, quota: u32) -> Standing {
+    let caller = Caller {
+        application: application.into(),
+        level: "level3".into(),
+        scopes: vec![scope.into()],
+        ..Default::default()
+    };
+    Standing::Proven(Box::new(Proven { caller, quota }))
+}
+
+async fn start() -> Server {
+    let memory = Memory::default();
+    let known = [
+        ("good", proven("app-one", SCOPE, 0)),
+        ("two-a-second", proven("app-two", SCOPE, 2)),
+        ("other-scope", proven("app-three", "urn:nhsd:apim:app:level3:other", 0)),
+        ("expired", Standing::Refused(Denied::TokenExpired)),
+    ];
+    memory.registry.lock().unwrap().extend(known.map(|(token, standing)| (format!("bearer {token}"), standing)));
+    Server::api(Options::default(), memory, Arc::new(Api(vec![Arc::new(Guarded)])), &Api::rules(&[RULES])).await
+}
+
+async fn bare(server: &Server) -> Client {
+    Client::with(server, config(server, None, rustls::ALL_VERSIONS)).await.expect("no certificate is asked for")
+}
+
+#[tokio::test]
+async fn what_is_open_needs_nothing_and_what_is_not_needs_the_right_token() {
+    let server = start().await;
+    let mut client = bare(&server).await;
+    assert_eq!(client.get("/open").await.status, 200);
+    let unknown = client.get("/elsewhere").await;
+    assert_eq!((unknown.status, unknown.text().contains("Not Found")), (404, true));
+    let tries = [
+        ("", 401, "SPN-1021"),
+        ("authorization: Bearer \r\n", 401, "SPN-1021"),
+        ("authorization: Basic Z29vZA==\r\n", 401, "SPN-1021"),
+        ("authorization: Bearer nobody\r\n", 401, "SPN-1023"),
+        ("authorization: Bearer expired\r\n", 401, "SPN-1024"),
+        ("authorization: Bearer other-scope\r\n", 403, "SPN-1026"),
+        ("apikey: nobody\r\n", 401, "SPN-1022"),
+    ];
+    for (headers, status, code) in tries {
+        let answer = client.post("/write", headers, b"x").await;
+        assert_eq!((answer.status, answer.text()), (status, code), "{headers}");
+    }
+    assert!(server.memory.commands.lock().unwrap().is_empty(), "nothing was done for any of them");
+    let answer = client.post("/write", "authorization: bearer good\r\n", b"x").await;
+    assert_eq!((answer.status, answer.text()), (202, "inline 1"));
+    let commands = server.memory.commands.lock().unwrap();
+    let caller = &commands[0].caller;
+    assert_eq!((caller.application.as_str(), caller.address.as_str()), ("app-one", "127.0.0.1"));
+    assert!(caller.asid.is_empty() && caller.certificate.is_empty());
+}
+
+#[tokio::test]
+async fn two_tokens_in_one_request_are_not_chosen_between() {
+    let server = start().await;
+    let mut client = bare(&server).await;
+    let both = "authorization: Bearer nobody\r\nauthorization: Bearer good\r\n";
+    assert_eq!(client.post("/write", both, b"x").await.text(), "SPN-1002");
+}
+
+#[tokio::test]
+async fn an_application_over_its_quota_waits_and_others_do_not() {
+    let server = start().await;
+    let (mut noisy, mut calm) = (bare(&server).await, bare(&server).await);
+    let mut told = vec![];
+    for _ in 0..3 {
+        told.push(noisy.post("/write", "authorization: Bearer two-a-second\r\n", b"x").await);
+    }
+    assert_eq!(told.iter().map(|a| a.status).collect::<Vec<_>>(), [202, 202, 429]);
+    let limits = |n: usize| (told[n].header("ratelimit-limit"), told[n].header("ratelimit-remaining"));
+    assert_eq!(
+        (limits(0), limits(1), limits(2)),
+        ((Some("2"), Some("1")), (Some("2"), Some("0")), (Some("2"), Some("0")))
+    );
+    assert_eq!(told[2].header("retry-after"), Some("1"));
+    // Another connection from the same address does not help it; another application is not held up.
+    let again = calm.post("/write", "authorization: Bearer two-a-second\r\n", b"x").await;
+    assert_eq!(again.status, 429);
+    let mut other = bare(&server).await;
+    assert_eq!(other.post("/write", "authorization: Bearer good\r\n", b"x").await.status, 202);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(noisy.post("/write", "authorization: Bearer two-a-second\r\n", b"x").await.status, 202);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_shown_is_checked_all_the_same() {
+    let server = start().await;
+    let known = config(&server, Some(&server.approved), rustls::ALL_VERSIONS);
+    let mut client = Client::with(&server, known).await.unwrap();
+    assert_eq!(client.get("/open").await.status, 200);
+    let foreign = crate::support::pki::Pki::new().client(7);
+    let foreign = config(&server, Some(&foreign), &[&rustls::version::TLS12]);
+    assert!(Client::with(&server, foreign).await.is_err(), "a certificate of a foreign authority passes no handshake");
+}

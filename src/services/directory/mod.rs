@@ -7,6 +7,12 @@
 //! | `command` | the commands and their reply |
 //! | `notice` | what other services are told through the outbox |
 //! | `decide` | one command → rows, audit note, reply |
+//! | `organisation` | the parts of an organisation |
+//! | `organisations`, `systems` | writing organisations; systems and endpoints |
+//! | `index` | look-up rows of organisations |
+//! | `find` | finding organisations |
+//! | `code_lists` | roles, relationships, record classes |
+//! | `records` | members of import files → organisations, systems, endpoints |
 //! | `lines` | JSON lines of the provisioning format (mesh.md §15) → commands |
 //!
 //! Invariants:
@@ -14,11 +20,18 @@
 //! - Commands say what shall be, not what to change: one given twice is one given once.
 //! - A certificate belongs to one system. Indexes change with the rows they point to, in one decision.
 
+pub mod code_lists;
 pub mod command;
 mod decide;
+pub mod find;
+mod index;
 pub mod lines;
 pub mod notice;
+pub mod organisation;
+mod organisations;
+mod records;
 pub mod rows;
+pub mod systems;
 #[cfg(test)]
 mod tests;
 

@@ -12,6 +12,7 @@
 //! | `index` | look-up rows of organisations |
 //! | `find` | finding organisations |
 //! | `code_lists` | roles, relationships, record classes |
+//! | `published` | a line of the reference data's published CSV → a line of our own shape |
 //! | `records` | members of import files → organisations, systems, endpoints |
 //! | `lines` | JSON lines of the provisioning format (mesh.md §15) → commands |
 //!
@@ -29,6 +30,7 @@ pub mod lines;
 pub mod notice;
 pub mod organisation;
 mod organisations;
+pub mod published;
 mod records;
 pub mod rows;
 pub mod systems;

@@ -1,5 +1,6 @@
 //! Formats, pure: bytes in, values out, and back. No I/O, clock or randomness (held by `tests/tidy.rs`).
 
+pub mod ldap;
 pub mod ldif;
 pub mod mesh;
 pub mod record;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 macro_rules! commands {
     ($($(#[doc = $doc:literal])* $tag:literal $name:ident),* $(,)?) => {
         /// A command, told apart by its first byte.
+        #[allow(clippy::large_enum_variant, reason = "decoded, carried out and dropped: never kept in numbers")]
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum DirectoryCommand { $($(#[doc = $doc])* $name($name)),* }
         impl DirectoryCommand {

@@ -13,7 +13,7 @@ use crate::{
     engine::draft::Fault,
     store::{
         Reader,
-        tables::{Key, Table},
+        tables::{Key, Parts, Table},
     },
 };
 use bytes::Bytes;
@@ -124,6 +124,20 @@ pub fn find(site: &dyn Reader, clauses: &[Clause], offset: usize, limit: usize) 
     Ok(Found::Page { total, items })
 }
 
+/// Codes of organisations that changed on a day or later, in order of day.
+pub fn changed_since(site: &dyn Reader, since: u32, limit: usize) -> Result<Vec<String>, Fault> {
+    let from = Table::OrganisationChanges.key().number(u64::from(since)).build();
+    let rows = site.scan(from..Table::OrganisationChanges.end(), false, limit)?;
+    Ok(rows.iter().filter_map(|(key, _)| day_and_code(key)).collect())
+}
+
+/// The code in a key that begins with a day.
+fn day_and_code(key: &Bytes) -> Option<String> {
+    let mut parts = Parts::of(key);
+    parts.number()?;
+    parts.text()
+}
+
 /// Reads each row and asks it.
 fn prove(site: &dyn Reader, codes: List, clauses: &[&Clause], offset: usize, limit: usize) -> Result<Found, Fault> {
     let (mut total, mut items) = (0, vec![]);
@@ -151,8 +165,7 @@ fn all(site: &dyn Reader, fits: &dyn Fn(u8) -> bool, offset: usize, limit: usize
         let rows = site.scan(from.clone()..end.clone(), false, step)?;
         let Some((last, _)) = rows.last() else { break };
         from = Bytes::from([last.as_ref(), &[0]].concat());
-        for (key, value) in rows.iter().filter(|(_, value)| fits(value.get(1).copied().unwrap_or(0))) {
-            let _ = value;
+        for (key, _) in rows.iter().filter(|(_, value)| fits(value.get(1).copied().unwrap_or(0))) {
             if skip > 0 {
                 skip -= 1;
             } else if items.len() < limit
@@ -179,7 +192,8 @@ fn add_codes(
 ) -> Result<(), Fault> {
     for (key, value) in site.scan(range, false, MOST_ROWS)? {
         if wanted(&value)
-            && let Some(ods) = last_text(&key)
+            && let Some(ods) =
+                if key[0] == Table::OrganisationChanges as u8 { day_and_code(&key) } else { last_text(&key) }
         {
             to.insert(ods, value.get(1).copied().unwrap_or(0));
         }
@@ -264,7 +278,7 @@ impl Term {
         }
     }
 
-    fn holds(&self, ods: &str, row: &Organisation) -> bool {
+    pub(super) fn holds(&self, ods: &str, row: &Organisation) -> bool {
         let place = &row.address;
         match self {
             Term::Code(code) => code == ods,

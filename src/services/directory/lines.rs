@@ -1,6 +1,6 @@
 //! JSON lines of the provisioning format (mesh.md §15) as commands. A line is told apart by the id it holds:
 //! `mailbox_id`, `workflow_id`, `asid`, or `ods_code` with `name`. Lines that say more of an organisation or a system, and
-//! those of directory attributes (told by `uniqueIdentifier`), are read by `records`.
+//! those of directory attributes (told by `uniqueIdentifier` or `objectClass`), are read by `records`.
 
 use super::{
     command::{DirectoryCommand, SetMailbox, SetOrganisation, SetSystem, SetWorkflow},
@@ -90,7 +90,8 @@ pub fn parse(line: &str) -> Result<Option<DirectoryCommand>, BadLine> {
         if !has(&["asid"]) && has(&["ods_code"]) && has(ORGANISATION) {
             return records::organisation(object).map(Some);
         }
-        if object.keys().any(|name| name.eq_ignore_ascii_case("uniqueIdentifier")) {
+        let entry = |name: &&String| ["uniqueidentifier", "objectclass"].contains(&name.to_ascii_lowercase().as_str());
+        if object.keys().any(|name| entry(&name)) {
             return records::attributes(object).map(Some);
         }
     }

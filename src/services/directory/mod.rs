@@ -11,6 +11,11 @@
 //! | `organisations`, `systems` | writing organisations; systems and endpoints |
 //! | `index` | look-up rows of organisations |
 //! | `find` | finding organisations |
+//! | `routes` | which face and interaction a path belongs to |
+//! | `http` | what the HTTP faces take and give |
+//! | `ods` | the organisation faces: FHIR R4, STU3, ORD |
+//! | `ldap` | the LDAP face |
+//! | `sds` | the systems' face: Device and Endpoint |
 //! | `code_lists` | roles, relationships, record classes |
 //! | `published` | a line of the reference data's published CSV → a line of our own shape |
 //! | `records` | members of import files → organisations, systems, endpoints |
@@ -25,14 +30,19 @@ pub mod code_lists;
 pub mod command;
 mod decide;
 pub mod find;
+pub mod http;
 mod index;
+pub mod ldap;
 pub mod lines;
 pub mod notice;
+pub mod ods;
 pub mod organisation;
 mod organisations;
 pub mod published;
 mod records;
+pub mod routes;
 pub mod rows;
+pub mod sds;
 pub mod systems;
 #[cfg(test)]
 mod tests;

@@ -162,7 +162,7 @@ fn check_all(values: &mut Vec<String>) -> Result<(), No> {
 }
 
 /// Ids for which all words hold, in order of id.
-fn ids(site: &dyn Reader, table: Table, words: &[(By, &str)]) -> Result<Vec<String>, Fault> {
+fn ids(site: &dyn Reader, table: Table, words: &[(By, &str)]) -> Result<BTreeSet<String>, Fault> {
     let mut found: Option<BTreeSet<String>> = None;
     for (by, word) in words {
         let rows = site.scan(lookup(table, *by, word).prefix(), false, MOST_ROWS)?;
@@ -172,12 +172,22 @@ fn ids(site: &dyn Reader, table: Table, words: &[(By, &str)]) -> Result<Vec<Stri
             None => these,
         });
     }
-    Ok(found.unwrap_or_default().into_iter().collect())
+    Ok(found.unwrap_or_default())
 }
 
 /// The id in a look-up row's key: behind the table, the kind and the word.
 fn id_of(key: &Bytes) -> Option<String> {
     last_text(&key.slice(1..))
+}
+
+/// ASIDs for which all words hold, those of disabled systems too.
+pub fn system_ids(site: &dyn Reader, words: &[(By, &str)]) -> Result<BTreeSet<String>, Fault> {
+    ids(site, Table::SystemLookups, words)
+}
+
+/// As [`system_ids`], for endpoint records.
+pub fn endpoint_ids(site: &dyn Reader, words: &[(By, &str)]) -> Result<BTreeSet<String>, Fault> {
+    ids(site, Table::EndpointLookups, words)
 }
 
 /// Enabled systems for which all words hold, in order of ASID.

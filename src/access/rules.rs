@@ -37,3 +37,27 @@ pub const MESH: &[Rule] = &[
     approved("mesh.admin_mailbox", "mesh.md §15"),
     approved("mesh.admin_message", "mesh.md §15"),
 ];
+
+/// The directory (spec/directory.md): reference data, no patient's, for every application.
+pub const DIRECTORY: &[Rule] = &[
+    any("directory.sds.device", "directory.md §A.1"),
+    any("directory.sds.endpoint", "directory.md §A.2"),
+    any("directory.sds.health", "directory.md §A.5"),
+    any("directory.sds.other", "directory.md §A.5"),
+    any("directory.fhir.organization", "directory.md §C.1"),
+    any("directory.fhir.affiliation", "directory.md §C.1"),
+    any("directory.fhir.other", "directory.md §C.1"),
+    any("directory.stu3.organization", "directory.md §C.2"),
+    any("directory.ord.organisations", "directory.md §C.4"),
+    any("directory.ord.lists", "directory.md §C.4"),
+    any("directory.ord.sync", "directory.md §C.4"),
+    any("directory.ord.other", "directory.md §C.4"),
+];
+
+/// The directory's LDAP face. A certificate is no secret of the client's organisation: registered systems only.
+pub const LDAP: &[Rule] = &[
+    approved("directory.ldap.bind", "directory.md §B"),
+    approved("directory.ldap.search", "directory.md §B.2"),
+    approved("directory.ldap.compare", "directory.md §B"),
+    approved("directory.ldap.other", "directory.md §B"),
+];

@@ -55,6 +55,10 @@ pub const KEYS: &[Key] = &[
     key("supplier.header_timeout", Duration, "10s", Restart, "How long a client may take to send a request's headers."),
     key("supplier.body_timeout", Duration, "30s", Restart, "How long a client may pause within a request's body."),
 
+    key("ldap.listen", OptionalAddress, "", Restart, "Where systems look up the directory by LDAP with mutual TLS, with the certificates of the supplier section; empty means nowhere."),
+    key("ldap.connections", Number(1, 100_000), "1000", Restart, "Most LDAP connections at once."),
+    key("ldap.idle_timeout", Duration, "5m", Restart, "How long an LDAP connection may stay without a request."),
+
     key("peer.listen", Address, "0.0.0.0:8441", Restart, "Where the other nodes of the site connect."),
     key("peer.advertise", OptionalAddress, "", Restart, "Address under which other nodes reach this one; empty means peer.listen, which must then not be 0.0.0.0 in a site of several."),
     key("peer.nodes", Nodes, "", Restart, "The site's nodes, as NUMBER=IP:PORT of their peer listeners; this node may be among them."),

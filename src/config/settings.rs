@@ -11,6 +11,7 @@ pub struct Settings {
     pub environment: Environment,
     pub node: Node,
     pub supplier: Supplier,
+    pub ldap: Ldap,
     pub peer: Peer,
     pub ops_listen: SocketAddr,
     pub admin_socket: PathBuf,
@@ -43,6 +44,14 @@ pub struct Supplier {
     pub idle_timeout: Duration,
     pub header_timeout: Duration,
     pub body_timeout: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Ldap {
+    /// `None`: no LDAP listener.
+    pub listen: Option<SocketAddr>,
+    pub connections: usize,
+    pub idle_timeout: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +113,7 @@ impl Settings {
             environment: from.environment(),
             node: from.node(),
             supplier: from.supplier()?,
+            ldap: from.ldap(),
             peer: from.peer()?,
             ops_listen: from.address("ops.listen")?,
             admin_socket: from.path("admin.socket"),
@@ -226,6 +236,12 @@ impl Values<'_> {
             header_timeout: self.duration("supplier.header_timeout"),
             body_timeout: self.duration("supplier.body_timeout"),
         })
+    }
+
+    fn ldap(&self) -> Ldap {
+        let listen = if let Some(Value::Address(listen)) = self.value("ldap.listen") { listen } else { None };
+        let connections = self.number("ldap.connections") as usize;
+        Ldap { listen, connections, idle_timeout: self.duration("ldap.idle_timeout") }
     }
 
     fn peer(&self) -> Result<Peer, ConfigError> {

@@ -7,7 +7,7 @@ use crate::{
     edge::{
         Edge,
         engine::EngineBackend,
-        listener,
+        ldap, listener,
         mesh::MeshProtocol,
         options::Options,
         tls::{Tls, TlsFiles},
@@ -30,6 +30,8 @@ const LOOK_AT_FILES: Duration = Duration::from_secs(10);
 
 pub struct Front {
     edge: Arc<Edge>,
+    /// The LDAP listener's, where there is one.
+    directory: Option<(std::net::SocketAddr, Arc<ldap::Directory>, Arc<Tls>)>,
     settings: Settings,
     /// Passed by systemd, kept so that the kernel queues connections while the node drains.
     passed: Option<std::net::TcpListener>,
@@ -40,6 +42,7 @@ pub struct Front {
 struct Serving {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    ldap: Option<JoinHandle<()>>,
 }
 
 impl Front {
@@ -47,6 +50,7 @@ impl Front {
         let settings = &node.settings;
         let tls = Tls::load(files(settings), node.world.clock.clone()).map_err(|e| NodeError::Tls(e.to_string()))?;
         let backend = EngineBackend { engine: rooms.engine.clone(), bulk: rooms.bulk.clone() };
+        let directory = open_ldap(node, Arc::new(backend.clone()))?;
         let protocol = MeshProtocol(rooms.mesh.clone());
         let edge = Edge::new(
             options(settings),
@@ -63,6 +67,7 @@ impl Front {
         let passed = passed.map_err(|e| super::listen("supplier.listen", settings.supplier.listen, e))?;
         let front = Front {
             edge,
+            directory,
             settings: settings.clone(),
             passed,
             serving: tokio::sync::Mutex::new(None),
@@ -94,8 +99,16 @@ impl Front {
         };
         self.edge.draining.store(false, Relaxed);
         let (stop, stopped) = watch::channel(false);
+        let ldap = match &self.directory {
+            Some((address, directory, _)) => {
+                let listener = TcpListener::bind(address).await;
+                let listener = listener.map_err(|error| super::listen("ldap.listen", *address, error))?;
+                Some(tokio::spawn(ldap::serve(directory.clone(), listener, stopped.clone())))
+            }
+            None => None,
+        };
         let task = tokio::spawn(listener::serve(self.edge.clone(), listener, stopped));
-        *serving = Some(Serving { stop, task });
+        *serving = Some(Serving { stop, task, ldap });
         Ok(())
     }
 
@@ -111,12 +124,37 @@ impl Front {
         let Some(serving) = self.serving.lock().await.take() else { return };
         let _ = serving.stop.send(true);
         let _ = serving.task.await;
+        if let Some(ldap) = serving.ldap {
+            let _ = ldap.await;
+        }
     }
 
     /// Reads certificates and revocation lists again. What cannot be used leaves the old ones serving.
     pub fn reload(&self) -> Result<(), String> {
+        if let Some((_, _, tls)) = &self.directory {
+            tls.reload().map_err(|e| e.to_string())?;
+        }
         self.edge.tls.reload().map_err(|e| e.to_string())
     }
+}
+
+/// The LDAP listener's part, if the configuration asks for one. It shows and takes the suppliers' certificates.
+fn open_ldap(
+    node: &Arc<Node>,
+    backend: Arc<EngineBackend>,
+) -> Result<Option<(std::net::SocketAddr, Arc<ldap::Directory>, Arc<Tls>)>, NodeError> {
+    let settings = &node.settings;
+    let Some(address) = settings.ldap.listen else { return Ok(None) };
+    let tls = Tls::load(files(settings), node.world.clock.clone()).map_err(|e| NodeError::Tls(e.to_string()))?;
+    let tls = Arc::new(tls);
+    let options = ldap::Options {
+        max_connections: settings.ldap.connections,
+        idle_timeout: settings.ldap.idle_timeout,
+        ..ldap::Options::default()
+    };
+    let directory = ldap::Directory::new(options, tls.clone(), node.world.clock.clone(), backend);
+    let directory = directory.map_err(|e| NodeError::Room { room: "access rules", why: format!("{e:?}") })?;
+    Ok(Some((address, directory, tls)))
 }
 
 fn files(settings: &Settings) -> TlsFiles {

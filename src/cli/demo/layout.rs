@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Distance between two nodes' ports: each node uses three of ten.
+/// Distance between two nodes' ports: each node uses a few of ten.
 const STRIDE: u16 = 10;
 
 /// What Linux takes for a socket's path, less the final zero.
@@ -41,6 +41,9 @@ impl Layout {
     }
     pub fn ops(&self, node: u16) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port + STRIDE * (node - 1) + 2).into()
+    }
+    pub fn ldap(&self, node: u16) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port + STRIDE * (node - 1) + 4).into()
     }
     pub fn node(&self, node: u16) -> PathBuf {
         self.dir.join(format!("node-{node}"))
@@ -152,6 +155,7 @@ impl Layout {
              [site]\nname = \"demo\"\nenvironment = \"demo\"\n\n\
              [node]\nnumber = {n}\nname = \"node-{n}\"\ndata = {data}\n\n\
              [supplier]\nlisten = \"{supplier}\"\nca = {ca}\ncert = {cert}\nkey = {key}\n\n\
+             [ldap]\nlisten = \"{ldap}\"\n\n\
              [peer]\nlisten = \"{peer}\"\nnodes = [{peers}]\nca = {peer_ca}\ncert = {peer_cert}\nkey = {peer_key}\n\
              ca_key = {ca_key}\n\n\
              [ops]\nlisten = \"{ops}\"\n\n[admin]\nsocket = {socket}\n\n\
@@ -162,6 +166,7 @@ impl Layout {
             ca = quoted(&self.ca()),
             cert = quoted(&tls.join("supplier-cert.pem")),
             key = quoted(&tls.join("supplier-key.pem")),
+            ldap = self.ldap(n),
             peer = self.peer(n),
             peers = peers.join(", "),
             peer_ca = quoted(&tls.join("peer-ca.pem")),

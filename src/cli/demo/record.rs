@@ -35,6 +35,9 @@ pub struct Node {
     pub supplier: String,
     /// Of the internet listener, once there is one.
     pub internet: Option<String>,
+    /// `ldaps://127.0.0.1:8444`, with the suppliers' certificates.
+    #[serde(default)]
+    pub ldap: String,
     /// `http://127.0.0.1:8442/metrics`
     pub metrics: String,
     /// Admin socket.
@@ -70,6 +73,7 @@ impl Record {
                 pid: *pid,
                 supplier: format!("https://{}", layout.supplier(n)),
                 internet: None,
+                ldap: format!("ldaps://{}", layout.ldap(n)),
                 metrics: format!("http://{}/metrics", layout.ops(n)),
                 socket: layout.socket(n),
                 data: layout.data(n),

@@ -104,6 +104,17 @@ fn of_the_services(visit: &mut impl Visit) {
     visit.record::<services::directory::command::SetInvitation>("services::directory::command::SetInvitation");
     visit.record::<services::directory::command::UseInvitation>("services::directory::command::UseInvitation");
     visit.record::<services::directory::command::DirectoryReply>("services::directory::command::DirectoryReply");
+    visit.record::<services::directory::command::PutOrganisation>("services::directory::command::PutOrganisation");
+    visit.record::<services::directory::command::PutSystem>("services::directory::command::PutSystem");
+    visit.record::<services::directory::command::PutEndpoint>("services::directory::command::PutEndpoint");
+    visit.record::<services::directory::command::Batch>("services::directory::command::Batch");
+    visit.record::<services::directory::rows::Endpoint>("services::directory::rows::Endpoint");
+    visit.record::<services::directory::organisation::Period>("services::directory::organisation::Period");
+    visit.record::<services::directory::organisation::Role>("services::directory::organisation::Role");
+    visit.record::<services::directory::organisation::Relationship>("services::directory::organisation::Relationship");
+    visit.record::<services::directory::organisation::Succession>("services::directory::organisation::Succession");
+    visit.record::<services::directory::organisation::Address>("services::directory::organisation::Address");
+    visit.record::<services::directory::organisation::Contact>("services::directory::organisation::Contact");
     visit.record::<services::directory::notice::MailboxClosed>("services::directory::notice::MailboxClosed");
     visit.record::<services::directory::rows::Organisation>("services::directory::rows::Organisation");
     visit.record::<services::directory::rows::System>("services::directory::rows::System");

@@ -35,7 +35,8 @@ pub const IDENTITY: &[Rule] = &[
 ];
 
 /// Every table, under the listener that it is for: what `spine role matrix` prints and the tests go through.
-pub const ALL: &[(&str, &[Rule])] = &[("suppliers", MESH), ("api", API), ("api", IDENTITY), ("api", PDS)];
+pub const ALL: &[(&str, &[Rule])] =
+    &[("suppliers", MESH), ("api", API), ("api", IDENTITY), ("api", PDS), ("api", DIRECTORY), ("ldap", LDAP)];
 
 /// MESH (spec/mesh.md). The certificate proves an approved system; the Authorization header names the mailbox, and
 /// the service checks it where the mailbox lives.
@@ -64,6 +65,36 @@ pub const MESH: &[Rule] = &[
     approved("mesh.admin_event", "mesh.md §15"),
     approved("mesh.admin_mailbox", "mesh.md §15"),
     approved("mesh.admin_message", "mesh.md §15"),
+];
+
+/// Level 0, which needs an API key; a token of the products does as well.
+const SDS: &[&str] = &["urn:nhsd:apim:app:level0:spine-directory", "urn:nhsd:apim:app:level3:spine-directory"];
+const ODS: &[&str] =
+    &["urn:nhsd:apim:app:level0:organisation-data-service", "urn:nhsd:apim:app:level3:organisation-data-service"];
+
+/// The directory (spec/directory.md): reference data, no patient's, for every application that has the product. The two
+/// older faces of organisations ask for nothing, as they always did.
+pub const DIRECTORY: &[Rule] = &[
+    holders("directory.sds.device", SDS, "directory.md §A.1"),
+    holders("directory.sds.endpoint", SDS, "directory.md §A.2"),
+    open("directory.sds.health", "directory.md §A.5"),
+    open("directory.sds.other", "directory.md §A.5"),
+    holders("directory.fhir.organization", ODS, "directory.md §C.1"),
+    holders("directory.fhir.affiliation", ODS, "directory.md §C.1"),
+    open("directory.fhir.other", "directory.md §C.1"),
+    open("directory.stu3.organization", "directory.md §C.2"),
+    open("directory.ord.organisations", "directory.md §C.4"),
+    open("directory.ord.lists", "directory.md §C.4"),
+    open("directory.ord.sync", "directory.md §C.4"),
+    open("directory.ord.other", "directory.md §C.4"),
+];
+
+/// The directory's LDAP face. A certificate is no secret of the client's organisation: registered systems only.
+pub const LDAP: &[Rule] = &[
+    approved("directory.ldap.bind", "directory.md §B"),
+    approved("directory.ldap.search", "directory.md §B.2"),
+    approved("directory.ldap.compare", "directory.md §B"),
+    approved("directory.ldap.other", "directory.md §B"),
 ];
 
 /// Whoever has a product of PDS at any level. Which of the four modes may do what is the service's own table (spec/pds.md

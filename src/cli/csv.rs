@@ -20,6 +20,15 @@ pub fn rows(text: &str) -> Result<Vec<Row>, String> {
     Ok(out)
 }
 
+/// The cells of one record.
+pub fn record(text: &str) -> Result<Vec<String>, String> {
+    let mut all = records(text.trim_start_matches('\u{feff}'))?;
+    match (all.pop(), all.is_empty()) {
+        (Some((_, record)), true) => Ok(record),
+        _ => Err("more than one record".into()),
+    }
+}
+
 /// Records with the line each starts on.
 fn records(text: &str) -> Result<Vec<(usize, Vec<String>)>, String> {
     let mut out = vec![];

@@ -7,6 +7,7 @@ pub mod app;
 pub mod args;
 pub mod audit;
 pub mod bench;
+pub mod bulk;
 pub mod cert;
 pub mod cluster;
 pub mod config;

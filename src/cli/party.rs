@@ -2,6 +2,7 @@
 
 use super::{
     args::{Globals, Write},
+    bulk,
     failure::{Done, Failure, failure, file},
     registry::{Fields, Mode, Register, Row},
 };
@@ -84,11 +85,20 @@ pub enum Verb {
         #[command(flatten)]
         write: Write,
     },
-    /// Register from a CSV file: ods,name,asid,party_key,certificate
-    #[command(after_help = "Examples:\n  spine party import parties.csv --dry-run\n  spine party import -")]
+    /// Register from a file: published ODS CSV, JSON lines, LDIF, or our CSV
+    #[command(after_help = "Examples:\n  spine party import epraccur.csv --dry-run\n  \
+                      spine party import systems.ldif\n  spine party import -\n\n\
+                      Our own CSV has the heading ods,name,asid,party_key,certificate\n\
+                      (certificate is a SHA-256 fingerprint).")]
     Import {
-        /// File, or - for stdin; certificate is a SHA-256 fingerprint
+        /// File, or - for stdin
         file: PathBuf,
+        /// How the file is written (else by its ending and first line)
+        #[arg(long, value_enum)]
+        format: Option<bulk::Shape>,
+        /// Published CSV: primary role of its organisations (else by its name)
+        #[arg(long, value_name = "ROxxx")]
+        role: Option<String>,
         /// Check all rows; change nothing
         #[arg(long)]
         dry_run: bool,
@@ -111,7 +121,13 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
             };
             PARTIES.write(globals, &ods, Mode::Set, fields, &write).await
         }
-        Verb::Import { file, dry_run } => PARTIES.import(globals, &file, dry_run, row).await,
+        Verb::Import { file, format, role, dry_run } => {
+            let job = bulk::Job { path: &file, shape: format, role: role.as_deref(), dry_run };
+            match bulk::run(globals, job).await? {
+                None => Ok(()),
+                Some(text) => PARTIES.import_text(globals, &file, &text, dry_run, row).await,
+            }
+        }
     }
 }
 

@@ -100,7 +100,19 @@ impl Register {
     /// Reads a CSV file with a header line and puts every row; stops at the first that is refused.
     pub async fn import(&self, globals: &Globals, file: &Path, dry_run: bool, row: fn(&Row) -> Fields) -> Done {
         let text = super::import::read(file)?;
-        let rows = super::csv::rows(&text).map_err(|why| super::import::malformed(file, &why))?;
+        self.import_text(globals, file, &text, dry_run, row).await
+    }
+
+    /// The same for a file that was read.
+    pub async fn import_text(
+        &self,
+        globals: &Globals,
+        file: &Path,
+        text: &str,
+        dry_run: bool,
+        row: fn(&Row) -> Fields,
+    ) -> Done {
+        let rows = super::csv::rows(text).map_err(|why| super::import::malformed(file, &why))?;
         super::import::run(globals, self, file, &rows, dry_run, row).await
     }
 }

@@ -59,6 +59,9 @@ pub const KEYS: &[Key] = &[
     key("api.cert", Path, "", Live, "Certificate chain shown there, PEM; empty means supplier.cert."),
     key("api.key", Path, "", Live, "Private key of that certificate, PEM; empty means supplier.key."),
     key("api.url", Text, "", Restart, "The https address under which applications find the APIs, the same on every node: signed JWTs must name it followed by /oauth2/token; empty means https and api.listen."),
+    key("ldap.listen", OptionalAddress, "", Restart, "Where systems look up the directory by LDAP with mutual TLS, with the certificates of the supplier section; empty means nowhere."),
+    key("ldap.connections", Number(1, 100_000), "1000", Restart, "Most LDAP connections at once."),
+    key("ldap.idle_timeout", Duration, "5m", Restart, "How long an LDAP connection may stay without a request."),
 
     key("peer.listen", Address, "0.0.0.0:8441", Restart, "Where the other nodes of the site connect."),
     key("peer.advertise", OptionalAddress, "", Restart, "Address under which other nodes reach this one; empty means peer.listen, which must then not be 0.0.0.0 in a site of several."),

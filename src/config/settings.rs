@@ -12,6 +12,7 @@ pub struct Settings {
     pub node: Node,
     pub supplier: Supplier,
     pub api: Api,
+    pub ldap: Ldap,
     pub peer: Peer,
     pub ops_listen: SocketAddr,
     pub admin_socket: PathBuf,
@@ -55,6 +56,14 @@ pub struct Api {
     pub key: PathBuf,
     /// Where clients find the APIs, without a slash at its end.
     pub url: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Ldap {
+    /// `None`: no LDAP listener.
+    pub listen: Option<SocketAddr>,
+    pub connections: usize,
+    pub idle_timeout: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -117,6 +126,7 @@ impl Settings {
             node: from.node(),
             supplier: from.supplier()?,
             api: from.api()?,
+            ldap: from.ldap(),
             peer: from.peer()?,
             ops_listen: from.address("ops.listen")?,
             admin_socket: from.path("admin.socket"),
@@ -277,6 +287,12 @@ impl Values<'_> {
             _ => given.trim_end_matches('/').to_owned(),
         };
         Ok(Api { listen, cert: or("api.cert", "supplier.cert"), key: or("api.key", "supplier.key"), url })
+    }
+
+    fn ldap(&self) -> Ldap {
+        let listen = if let Some(Value::Address(listen)) = self.value("ldap.listen") { listen } else { None };
+        let connections = self.number("ldap.connections") as usize;
+        Ldap { listen, connections, idle_timeout: self.duration("ldap.idle_timeout") }
     }
 
     fn peer(&self) -> Result<Peer, ConfigError> {

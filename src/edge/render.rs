@@ -144,8 +144,9 @@ fn respond(
     if let Some(length) = length {
         out.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
+    // A protocol whose clients know a form of their own for it has said its own already.
     if let Ok(id) = HeaderValue::from_str(&ids.correlation) {
-        out.insert(CORRELATION.clone(), id);
+        out.entry(CORRELATION.clone()).or_insert(id);
     }
     if let Some(id) = &ids.request {
         out.insert(REQUEST.clone(), id.clone());

@@ -1,5 +1,6 @@
 //! Words, parsed once: identifiers and times that mean something in the standards. Pure.
 
+pub mod day;
 pub mod ids;
 pub mod message_id;
 pub mod nhs_number;

@@ -8,9 +8,10 @@ use crate::{
     edge::{
         Edge,
         api::Api,
+        directory::DirectoryProtocol,
         engine::EngineBackend,
         identity::IdentityProtocol,
-        listener,
+        ldap, listener,
         mesh::MeshProtocol,
         options::Options,
         pds::PdsProtocol,
@@ -18,6 +19,7 @@ use crate::{
         tls::{Tls, TlsFiles},
     },
     ops::systemd,
+    seam::clock::Clock,
 };
 use std::{
     net::SocketAddr,
@@ -34,6 +36,8 @@ const LOOK_AT_FILES: Duration = Duration::from_secs(10);
 
 pub struct Front {
     doors: Vec<Door>,
+    /// The directory's LDAP face, where there is one.
+    ldap: Option<LdapDoor>,
     draining: AtomicBool,
 }
 
@@ -45,6 +49,14 @@ struct Door {
     address: SocketAddr,
     /// Passed by systemd, kept so that the kernel queues connections while the node drains.
     passed: Option<std::net::TcpListener>,
+    serving: tokio::sync::Mutex<Option<Serving>>,
+}
+
+/// The LDAP listener. It shows and takes the suppliers' certificates.
+struct LdapDoor {
+    address: SocketAddr,
+    directory: Arc<ldap::Directory>,
+    tls: Arc<Tls>,
     serving: tokio::sync::Mutex<Option<Serving>>,
 }
 
@@ -73,7 +85,7 @@ impl Front {
         let passed = systemd::passed_sockets().map_err(|e| NodeError::Room { room: "systemd", why: e.to_string() })?;
         let mut passed: Vec<_> = passed.into_iter().map(Some).collect();
         let mut doors = vec![];
-        for plan in plans(settings, rooms) {
+        for plan in plans(settings, rooms, &node.world.clock) {
             let Plan { key, address, socket, files, options, protocol, rules } = plan;
             let tls = Tls::load(files, node.world.clock.clone()).map_err(|e| NodeError::Tls(e.to_string()))?;
             let (clock, rng) = (node.world.clock.clone(), node.world.rng.as_ref());
@@ -85,7 +97,8 @@ impl Front {
             let passed = passed.map_err(|e| super::listen(key, address, e))?;
             doors.push(Door { edge, key, address, passed, serving: tokio::sync::Mutex::new(None) });
         }
-        let front = Front { doors, draining: AtomicBool::new(false) };
+        let ldap = LdapDoor::open(node, backend)?;
+        let front = Front { doors, ldap, draining: AtomicBool::new(false) };
         front.resume().await?;
         Ok(front)
     }
@@ -103,13 +116,16 @@ impl Front {
         for door in &self.doors {
             door.resume().await?;
         }
-        Ok(())
+        match &self.ldap {
+            Some(ldap) => ldap.resume().await,
+            None => Ok(()),
+        }
     }
 
     /// Stops listening; connections end as their requests are answered. Returns at once.
     pub async fn pause(&self) {
-        for door in &self.doors {
-            if let Some(serving) = door.serving.lock().await.take() {
+        for place in self.places() {
+            if let Some(serving) = place.lock().await.take() {
                 let _ = serving.stop.send(true);
             }
         }
@@ -118,8 +134,8 @@ impl Front {
     /// Stops listening and waits until what is in flight is done, within the edge's own deadline.
     pub async fn close(&self) {
         let mut ending = vec![];
-        for door in &self.doors {
-            if let Some(serving) = door.serving.lock().await.take() {
+        for place in self.places() {
+            if let Some(serving) = place.lock().await.take() {
                 let _ = serving.stop.send(true);
                 ending.push(serving.task);
             }
@@ -131,8 +147,46 @@ impl Front {
 
     /// Reads certificates and revocation lists again. What cannot be used leaves the old ones serving.
     pub fn reload(&self) -> Result<(), String> {
-        let all: Vec<_> = self.doors.iter().map(|door| door.edge.tls.reload()).collect();
+        let all = self.doors.iter().map(|door| &door.edge.tls).chain(self.ldap.iter().map(|ldap| ldap.tls.as_ref()));
+        let all: Vec<_> = all.map(Tls::reload).collect();
         all.into_iter().collect::<Result<(), _>>().map_err(|e| e.to_string())
+    }
+}
+
+impl Front {
+    fn places(&self) -> impl Iterator<Item = &tokio::sync::Mutex<Option<Serving>>> {
+        self.doors.iter().map(|door| &door.serving).chain(self.ldap.iter().map(|ldap| &ldap.serving))
+    }
+}
+
+impl LdapDoor {
+    /// `None` where the configuration asks for none.
+    fn open(node: &Arc<Node>, backend: Arc<EngineBackend>) -> Result<Option<LdapDoor>, NodeError> {
+        let settings = &node.settings;
+        let Some(address) = settings.ldap.listen else { return Ok(None) };
+        let tls = Tls::load(files(settings), node.world.clock.clone()).map_err(|e| NodeError::Tls(e.to_string()))?;
+        let tls = Arc::new(tls);
+        let options = ldap::Options {
+            max_connections: settings.ldap.connections,
+            idle_timeout: settings.ldap.idle_timeout,
+            ..ldap::Options::default()
+        };
+        let directory = ldap::Directory::new(options, tls.clone(), node.world.clock.clone(), backend);
+        let directory = directory.map_err(|e| NodeError::Room { room: "access rules", why: format!("{e:?}") })?;
+        Ok(Some(LdapDoor { address, directory, tls, serving: tokio::sync::Mutex::new(None) }))
+    }
+
+    async fn resume(&self) -> Result<(), NodeError> {
+        let mut serving = self.serving.lock().await;
+        if serving.is_some() {
+            return Ok(());
+        }
+        let listener = TcpListener::bind(self.address).await;
+        let listener = listener.map_err(|error| super::listen("ldap.listen", self.address, error))?;
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(ldap::serve(self.directory.clone(), listener, stopped));
+        *serving = Some(Serving { stop, task });
+        Ok(())
     }
 }
 
@@ -156,7 +210,7 @@ impl Door {
 }
 
 /// The listeners that the configuration asks for.
-fn plans(settings: &Settings, rooms: &Rooms) -> Vec<Plan> {
+fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan> {
     let mut plans = vec![Plan {
         key: "supplier.listen",
         address: settings.supplier.listen,
@@ -167,8 +221,11 @@ fn plans(settings: &Settings, rooms: &Rooms) -> Vec<Plan> {
         rules: rules::MESH.to_vec(),
     }];
     if let Some(address) = settings.api.listen {
-        let protocols: Vec<Arc<dyn Protocol>> =
-            vec![Arc::new(IdentityProtocol(rooms.tokens.clone())), Arc::new(PdsProtocol(rooms.pds.clone()))];
+        let protocols: Vec<Arc<dyn Protocol>> = vec![
+            Arc::new(IdentityProtocol(rooms.tokens.clone())),
+            Arc::new(PdsProtocol(rooms.pds.clone())),
+            Arc::new(DirectoryProtocol { clock: clock.clone() }),
+        ];
         plans.push(Plan {
             key: "api.listen",
             address,
@@ -176,7 +233,7 @@ fn plans(settings: &Settings, rooms: &Rooms) -> Vec<Plan> {
             files: api_files(settings),
             options: Options { label: "api", ..options(settings) },
             protocol: Arc::new(Api(protocols)),
-            rules: Api::rules(&[rules::IDENTITY, rules::PDS]),
+            rules: Api::rules(&[rules::IDENTITY, rules::PDS, rules::DIRECTORY]),
         });
     }
     plans

@@ -107,6 +107,36 @@ tables! {
     101 Coverages,
     /// pds: first number of a range, nine digits → the next nine digits to try in this partition.
     102 NumberRanges,
+    /// directory, site partition: ODS code → facets; all organisations, small. Facets: a version byte, then the bits
+    /// status, class, use (`Organisation::facets`).
+    80 OrganisationCodes,
+    /// directory, site partition: (folded name, ODS code) → facets.
+    81 OrganisationNames,
+    /// directory, site partition: (word of the name, ODS code) → facets.
+    82 OrganisationWords,
+    /// directory, site partition: (ending of a word, word) → nothing; finds words by what they contain.
+    83 WordEndings,
+    /// directory, site partition: (postcode without blanks, ODS code) → facets.
+    84 OrganisationPostcodes,
+    /// directory, site partition: (role code, ODS code) → facets, then bits: primary, inactive.
+    85 OrganisationRoles,
+    /// directory, site partition: (day of the last change, ODS code) → facets.
+    86 OrganisationChanges,
+    /// directory, site partition: (folded town, ODS code) → facets.
+    87 OrganisationTowns,
+    /// directory, site partition: facets → how many organisations (8 bytes); 255 → last instance id given (8 bytes).
+    88 OrganisationCounts,
+    /// directory, site partition: relationship instance id → ODS code of its source.
+    89 Relationships,
+    /// directory, site partition: (target ODS code, source ODS code, instance id) → nothing.
+    90 RelationshipTargets,
+    /// directory, site partition: record id → message handler's endpoint record (nhsMhs).
+    91 Endpoints,
+    /// directory, site partition: (kind of word: 1 organisation, 2 interaction, 3 party key; the word folded; record
+    /// id) → nothing.
+    92 EndpointLookups,
+    /// directory, site partition: (kind of word as in 92, the word folded, ASID) → nothing.
+    93 SystemLookups,
 }
 
 impl Table {

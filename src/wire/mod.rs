@@ -2,5 +2,8 @@
 
 pub mod form;
 pub mod jwt;
+pub mod ldap;
+pub mod ldif;
 pub mod mesh;
 pub mod record;
+pub mod tree;

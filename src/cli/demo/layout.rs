@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Distance between two nodes' ports: each node uses four of ten.
+/// Distance between two nodes' ports: each node uses five of ten.
 const STRIDE: u16 = 10;
 
 /// What Linux takes for a socket's path, less the final zero.
@@ -53,6 +53,10 @@ impl Layout {
     /// The private key of one of the demo's applications.
     pub fn application_key(&self, name: &str) -> PathBuf {
         self.dir.join(format!("applications/{name}.pem"))
+    }
+    /// The directory's LDAP face.
+    pub fn ldap(&self, node: u16) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port + STRIDE * (node - 1) + 4).into()
     }
     pub fn node(&self, node: u16) -> PathBuf {
         self.dir.join(format!("node-{node}"))
@@ -165,6 +169,7 @@ impl Layout {
              [node]\nnumber = {n}\nname = \"node-{n}\"\ndata = {data}\n\n\
              [supplier]\nlisten = \"{supplier}\"\nca = {ca}\ncert = {cert}\nkey = {key}\n\n\
              [api]\nlisten = \"{api}\"\nurl = \"{api_url}\"\n\n\
+             [ldap]\nlisten = \"{ldap}\"\n\n\
              [peer]\nlisten = \"{peer}\"\nnodes = [{peers}]\nca = {peer_ca}\ncert = {peer_cert}\nkey = {peer_key}\n\
              ca_key = {ca_key}\n\n\
              [ops]\nlisten = \"{ops}\"\n\n[admin]\nsocket = {socket}\n\n\
@@ -177,6 +182,7 @@ impl Layout {
             key = quoted(&tls.join("supplier-key.pem")),
             api = self.api(n),
             api_url = self.api_url(),
+            ldap = self.ldap(n),
             peer = self.peer(n),
             peers = peers.join(", "),
             peer_ca = quoted(&tls.join("peer-ca.pem")),

@@ -58,6 +58,9 @@ pub struct Node {
     pub supplier: String,
     /// Of the listener of the HTTP APIs.
     pub internet: Option<String>,
+    /// `ldaps://127.0.0.1:8444`, with the suppliers' certificates.
+    #[serde(default)]
+    pub ldap: String,
     /// `http://127.0.0.1:8442/metrics`
     pub metrics: String,
     /// Admin socket.
@@ -93,6 +96,7 @@ impl Record {
                 pid: *pid,
                 supplier: format!("https://{}", layout.supplier(n)),
                 internet: Some(format!("https://{}", layout.api(n))),
+                ldap: format!("ldaps://{}", layout.ldap(n)),
                 metrics: format!("http://{}/metrics", layout.ops(n)),
                 socket: layout.socket(n),
                 data: layout.data(n),

@@ -174,7 +174,7 @@ async fn wait_votes(client: &AdminClient, nodes: u16) -> Done {
 
 fn ports_are_free(layout: &Layout, nodes: u16) -> Done {
     for n in 1..=nodes {
-        for address in [layout.supplier(n), layout.peer(n), layout.ops(n), layout.api(n)] {
+        for address in [layout.supplier(n), layout.peer(n), layout.ops(n), layout.api(n), layout.ldap(n)] {
             if let Err(e) = std::net::TcpListener::bind(address) {
                 let fix = "stop the other program (perhaps another demo), or choose another --port";
                 return Err(failure(&codes::CLI_PORT, format!("{address} cannot be used"), e.to_string(), fix));

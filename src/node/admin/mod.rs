@@ -5,6 +5,7 @@
 mod applications;
 mod audit;
 mod cluster;
+mod import;
 mod outbox;
 mod people;
 mod registers;
@@ -48,6 +49,7 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::GET, "/v1/parties", registers::list_parties);
     add(r, node, Method::GET, "/v1/parties/{id}", registers::show_party);
     add(r, node, Method::PUT, "/v1/parties/{id}", registers::put_party);
+    add(r, node, Method::POST, "/v1/registry/import", import::import);
     add(r, node, Method::GET, "/v1/mailboxes", registers::list_mailboxes);
     add(r, node, Method::GET, "/v1/mailboxes/{id}", registers::show_mailbox);
     add(r, node, Method::PUT, "/v1/mailboxes/{id}", registers::put_mailbox);

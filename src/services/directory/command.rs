@@ -1,7 +1,7 @@
 //! Commands that change the registry: one tag byte, then a record. All go to the site partition (empty key).
 
 use super::applications::SetApplication;
-use super::rows::{Invitation, Member, Secret};
+use super::rows::{Endpoint, Invitation, Member, Organisation, Secret, System};
 use crate::{
     engine::draft::Fault,
     record,
@@ -12,6 +12,7 @@ use bytes::Bytes;
 macro_rules! commands {
     ($($(#[doc = $doc:literal])* $tag:literal $name:ident),* $(,)?) => {
         /// A command, told apart by its first byte.
+        #[allow(clippy::large_enum_variant, reason = "decoded, carried out and dropped: never kept in numbers")]
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum DirectoryCommand { $($(#[doc = $doc])* $name($name)),* }
         impl DirectoryCommand {
@@ -55,6 +56,13 @@ commands! {
     8 SetInvitation,
     9 UseInvitation,
     10 SetApplication,
+    /// Writes an organisation as the reference data has it, whole.
+    20 PutOrganisation,
+    /// Writes what the directory says of a system; its certificates stay.
+    21 PutSystem,
+    22 PutEndpoint,
+    /// Several commands of an import, each decided for itself.
+    23 Batch,
 }
 
 record! {
@@ -127,6 +135,7 @@ pub enum Kind {
     Workflow = 4,
     /// Off: revoked. On: approved.
     Application = 5,
+    Endpoint = 6,
 }
 
 record! {
@@ -161,6 +170,42 @@ record! {
 }
 
 record! {
+    /// The operator's switch, look-up generation and missing ids are not taken from the row.
+    pub struct PutOrganisation v1 {
+        1 => ods: String,
+        2 => organisation: Organisation,
+    }
+}
+
+record! {
+    /// Certificates and the operator's switch are not taken from the row.
+    pub struct PutSystem v1 {
+        1 => asid: String,
+        2 => system: System,
+    }
+}
+
+record! {
+    /// The operator's switch is not taken from the row.
+    pub struct PutEndpoint v1 {
+        /// The record's id (`uniqueIdentifier`).
+        1 => id: String,
+        2 => endpoint: Endpoint,
+    }
+}
+
+record! {
+    /// A refused command leaves the others as they are. At most [`MAX_BATCH`].
+    pub struct Batch v1 {
+        /// Each encoded as a [`DirectoryCommand`]; no batch in a batch.
+        1 => commands: Vec<Bytes>,
+    }
+}
+
+/// Most commands of a batch: their rows fit an entry with room to spare.
+pub const MAX_BATCH: usize = 200;
+
+record! {
     /// What became of a command.
     pub struct DirectoryReply v1 {
         /// Empty where it was done; else a stable word: `forbidden`, `invalid`, `not-found`, `conflict`, `expired`.
@@ -171,6 +216,8 @@ record! {
         3 => changed: bool,
         /// The node's number, where one was given.
         4 => node: u16,
+        /// For a batch: what became of each of its commands.
+        5 => each: Vec<DirectoryReply>,
     }
 }
 

@@ -3,11 +3,12 @@
 use super::{
     Directory, applications,
     command::{
-        DirectoryCommand, DirectoryReply, Disable, Kind, RemoveNode, SetInvitation, SetMailbox, SetNode,
-        SetOrganisation, SetSystem, SetWorkflow, UseInvitation,
+        Batch, DirectoryCommand, DirectoryReply, Disable, Kind, MAX_BATCH, RemoveNode, SetInvitation, SetMailbox,
+        SetNode, SetOrganisation, SetSystem, SetWorkflow, UseInvitation,
     },
-    notice,
-    rows::{self, Invitation, Mailbox, Member, NOTHING, Organisation, System, Workflow},
+    notice, organisations,
+    rows::{self, Invitation, Mailbox, Member, NOTHING, System, Workflow},
+    systems,
 };
 use crate::{
     engine::{
@@ -63,34 +64,69 @@ impl Decide for Directory {
     }
 
     fn decide(&self, draft: &mut Draft<'_>, stamp: &Stamp, command: &Command) -> Result<Bytes, Fault> {
-        let wanted = DirectoryCommand::decode(&command.payload)?;
-        let (name, object) = name_and_object(&wanted);
-        let by_token = matches!(wanted, DirectoryCommand::UseInvitation(_));
-        let done = if command.caller.operator.is_empty() && !by_token {
-            Err(No::Refused("forbidden", "only an operator changes the registry".into()))
-        } else {
-            carry_out(draft, stamp, wanted)
-        };
-        let reply = match done {
-            Ok((changed, node)) => DirectoryReply { changed, node, ..Default::default() },
-            Err(No::Refused(refusal, text)) => {
-                draft.abort();
-                DirectoryReply { refusal: refusal.into(), text, ..Default::default() }
-            }
-            Err(No::Fault(fault)) => return Err(fault),
-        };
-        draft.audit(AuditNote {
-            interaction: name.into(),
-            outcome: if reply.is_done() { "ok".into() } else { reply.refusal.clone() },
-            object: object.chars().take(MAX_TEXT).collect(),
-            detail: if reply.is_done() && !reply.changed { "unchanged".into() } else { String::new() },
-            ..Default::default()
-        });
-        Ok(reply.encode())
+        match DirectoryCommand::decode(&command.payload)? {
+            DirectoryCommand::Batch(batch) => decide_batch(draft, stamp, command, &batch),
+            wanted => Ok(decide_one(draft, stamp, command, wanted)?.encode()),
+        }
     }
 
     fn timer(&self, _: &mut Draft<'_>, _: &Stamp, _: &Timer) -> Result<(), Fault> {
         Ok(())
+    }
+}
+
+/// Each command of a batch as if it had come alone; what was done stays when a later one is refused.
+fn decide_batch(draft: &mut Draft<'_>, stamp: &Stamp, command: &Command, batch: &Batch) -> Result<Bytes, Fault> {
+    let mut reply = DirectoryReply::default();
+    if batch.commands.len() > MAX_BATCH {
+        (reply.refusal, reply.text) = ("invalid".into(), format!("a batch has at most {MAX_BATCH} commands"));
+        draft.audit(note("directory.batch", String::new(), &reply));
+        return Ok(reply.encode());
+    }
+    for payload in &batch.commands {
+        let one = match DirectoryCommand::decode(payload)? {
+            DirectoryCommand::Batch(_) => return Err(Fault::Other("a batch in a batch".into())),
+            wanted => decide_one(draft, stamp, command, wanted)?,
+        };
+        draft.settle();
+        reply.changed |= one.changed;
+        reply.each.push(one);
+    }
+    Ok(reply.encode())
+}
+
+fn decide_one(
+    draft: &mut Draft<'_>,
+    stamp: &Stamp,
+    command: &Command,
+    wanted: DirectoryCommand,
+) -> Result<DirectoryReply, Fault> {
+    let (name, object) = name_and_object(&wanted);
+    let by_token = matches!(wanted, DirectoryCommand::UseInvitation(_));
+    let done = if command.caller.operator.is_empty() && !by_token {
+        Err(No::Refused("forbidden", "only an operator changes the registry".into()))
+    } else {
+        carry_out(draft, stamp, wanted)
+    };
+    let reply = match done {
+        Ok((changed, node)) => DirectoryReply { changed, node, ..Default::default() },
+        Err(No::Refused(refusal, text)) => {
+            draft.abort();
+            DirectoryReply { refusal: refusal.into(), text, ..Default::default() }
+        }
+        Err(No::Fault(fault)) => return Err(fault),
+    };
+    draft.audit(note(name, object, &reply));
+    Ok(reply)
+}
+
+fn note(interaction: &str, object: String, reply: &DirectoryReply) -> AuditNote {
+    AuditNote {
+        interaction: interaction.into(),
+        outcome: if reply.is_done() { "ok".into() } else { reply.refusal.clone() },
+        object: object.chars().take(MAX_TEXT).collect(),
+        detail: if reply.is_done() && !reply.changed { "unchanged".into() } else { String::new() },
+        ..Default::default()
     }
 }
 
@@ -108,13 +144,17 @@ fn name_and_object(command: &DirectoryCommand) -> (&'static str, String) {
         C::SetInvitation(_) => ("directory.invitation.set", String::new()),
         C::UseInvitation(c) => ("directory.invitation.use", c.member.name.clone()),
         C::SetApplication(c) => ("directory.application.set", c.client.clone()),
+        C::PutOrganisation(c) => ("directory.organisation.put", c.ods.clone()),
+        C::PutSystem(c) => ("directory.system.put", c.asid.clone()),
+        C::PutEndpoint(c) => ("directory.endpoint.put", c.id.clone()),
+        C::Batch(_) => ("directory.batch", String::new()),
     }
 }
 
 fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, command: DirectoryCommand) -> Done {
     use DirectoryCommand as C;
     match command {
-        C::SetOrganisation(c) => set_organisation(draft, &c),
+        C::SetOrganisation(c) => set_organisation(draft, stamp, &c),
         C::SetSystem(c) => set_system(draft, &c),
         C::SetMailbox(c) => set_mailbox(draft, c),
         C::SetWorkflow(c) => set_workflow(draft, &c),
@@ -124,6 +164,10 @@ fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, command: DirectoryCommand) ->
         C::SetInvitation(c) => set_invitation(draft, &c),
         C::UseInvitation(c) => use_invitation(draft, stamp, c),
         C::SetApplication(c) => applications::set(draft, c),
+        C::PutOrganisation(c) => organisations::put(draft, stamp, &c.ods, c.organisation),
+        C::PutSystem(c) => systems::put(draft, &c.asid, c.system),
+        C::PutEndpoint(c) => systems::put_endpoint(draft, &c.id, c.endpoint),
+        C::Batch(_) => Err(invalid("a batch in a batch")),
     }
 }
 
@@ -139,19 +183,22 @@ pub(super) fn keep(stored: &mut String, new: &str, what: &str) -> Result<(), No>
     Ok(())
 }
 
-fn set_organisation(draft: &mut Draft<'_>, command: &SetOrganisation) -> Done {
+fn set_organisation(draft: &mut Draft<'_>, stamp: &Stamp, command: &SetOrganisation) -> Done {
     let ods = OdsCode::parse(&command.ods)?;
     let old = rows::organisation(draft, ods.as_str())?;
     let mut row = old.clone().unwrap_or_default();
+    let stood = std::mem::take(&mut row.name);
     keep(&mut row.name, &command.name, "the name")?;
+    if row.name.is_empty() {
+        row.name = stood.clone();
+    }
     if row.name.is_empty() {
         return Err(invalid("an organisation needs a name"));
     }
-    let changed = old.as_ref() != Some(&row);
-    if changed {
-        draft.put(rows::organisation_key(ods.as_str()), row.encode());
+    if row.name != stood {
+        row.last_change = 0;
     }
-    Ok((changed, 0))
+    organisations::store(draft, stamp, ods.as_str(), old, row)
 }
 
 fn set_system(draft: &mut Draft<'_>, command: &SetSystem) -> Done {
@@ -186,8 +233,9 @@ fn set_system(draft: &mut Draft<'_>, command: &SetSystem) -> Done {
     if old.as_ref() == Some(&row) {
         return Ok((false, 0));
     }
-    point_certificates(draft, asid.as_str(), &old.map(|o| o.certificates).unwrap_or_default(), &row.certificates)?;
-    draft.put(rows::system_key(asid.as_str()), row.encode());
+    let certificates = old.as_ref().map(|o| o.certificates.clone()).unwrap_or_default();
+    point_certificates(draft, asid.as_str(), &certificates, &row.certificates)?;
+    systems::replace(draft, asid.as_str(), old.as_ref(), &row);
     Ok((true, 0))
 }
 
@@ -305,10 +353,10 @@ fn disable(draft: &mut Draft<'_>, command: &Disable) -> Done {
     let missing = |what| No::Refused("not-found", format!("there is no such {what}"));
     let id = command.id.trim();
     let upper = id.to_ascii_uppercase();
-    let kinds = [Kind::Organisation, Kind::System, Kind::Mailbox, Kind::Workflow, Kind::Application];
+    let kinds = [Kind::Organisation, Kind::System, Kind::Mailbox, Kind::Workflow, Kind::Application, Kind::Endpoint];
     match kinds.into_iter().find(|k| *k as u8 == command.kind) {
         Some(Kind::Organisation) => {
-            let mut row: Organisation = rows::organisation(draft, &upper)?.ok_or_else(|| missing("organisation"))?;
+            let mut row = rows::organisation(draft, &upper)?.ok_or_else(|| missing("organisation"))?;
             let changed = std::mem::replace(&mut row.disabled, off) != off;
             draft.put(rows::organisation_key(&upper), row.encode());
             Ok((changed, 0))
@@ -334,7 +382,13 @@ fn disable(draft: &mut Draft<'_>, command: &Disable) -> Done {
             draft.put(rows::workflow_key(id.as_bytes()), row.encode());
             Ok((changed, 0))
         }
-        None => Err(invalid("kind is 1 to 4")),
+        Some(Kind::Endpoint) => {
+            let mut row = rows::endpoint(draft, id)?.ok_or_else(|| missing("endpoint"))?;
+            let changed = std::mem::replace(&mut row.disabled, off) != off;
+            draft.put(rows::endpoint_key(id), row.encode());
+            Ok((changed, 0))
+        }
+        None => Err(invalid("kind is 1 to 5")),
     }
 }
 

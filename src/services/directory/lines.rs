@@ -1,20 +1,47 @@
 //! JSON lines of the provisioning format (mesh.md §15) as commands. A line is told apart by the id it holds:
-//! `mailbox_id`, `workflow_id`, `asid`, or `ods_code` with `name`.
+//! `mailbox_id`, `workflow_id`, `asid`, or `ods_code` with `name`. Lines that say more of an organisation or a system, and
+//! those of directory attributes (told by `uniqueIdentifier` or `objectClass`), are read by `records`.
 
 use super::{
     command::{DirectoryCommand, SetMailbox, SetOrganisation, SetSystem, SetWorkflow},
+    records,
     rows::Secret,
 };
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 /// Why a line is no command. Holds no content of the line: it may be a password.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum BadLine {
     #[error("not a JSON object with fields of the right types (column {0})")]
     Json(usize),
-    #[error("none of mailbox_id, workflow_id, asid, ods_code is in it")]
+    #[error("none of mailbox_id, workflow_id, asid, ods_code, uniqueIdentifier is in it")]
     Kind,
+    #[error("the entry is neither an nhsAs nor an nhsMhs")]
+    Class,
+    /// Only of lines that hold no secrets: organisations, systems, endpoints.
+    #[error("{0}")]
+    Value(String),
 }
+
+/// Members that only a whole organisation has.
+const ORGANISATION: &[&str] = &[
+    "record_class",
+    "status",
+    "legal",
+    "operational",
+    "roles",
+    "relationships",
+    "successions",
+    "address",
+    "contacts",
+    "last_change",
+    "ref_only",
+    "authority",
+];
+/// Members that only a system's accreditation has.
+const ACCREDITATION: &[&str] =
+    &["interactions", "clients", "access_control", "manufacturer", "product_key", "product_name", "product_version"];
 
 #[derive(Deserialize)]
 struct Line {
@@ -54,6 +81,21 @@ pub fn parse(line: &str) -> Result<Option<DirectoryCommand>, BadLine> {
     if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
+    let object: Map<String, Value> = serde_json::from_str(line).map_err(|e| BadLine::Json(e.column()))?;
+    let has = |names: &[&str]| names.iter().any(|name| object.contains_key(*name));
+    if !has(&["mailbox_id", "workflow_id"]) {
+        if has(&["asid"]) && has(ACCREDITATION) {
+            return records::system(object).map(Some);
+        }
+        if !has(&["asid"]) && has(&["ods_code"]) && has(ORGANISATION) {
+            return records::organisation(object).map(Some);
+        }
+        let entry = |name: &&String| ["uniqueidentifier", "objectclass"].contains(&name.to_ascii_lowercase().as_str());
+        if object.keys().any(|name| entry(&name)) {
+            return records::attributes(object).map(Some);
+        }
+    }
+    drop(object);
     let line: Line = serde_json::from_str(line).map_err(|e| BadLine::Json(e.column()))?;
     let ods = line.ods_code.unwrap_or_default();
     Ok(Some(if let Some(mailbox) = line.mailbox_id {

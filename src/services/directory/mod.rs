@@ -8,6 +8,18 @@
 //! | `command` | the commands and their reply |
 //! | `notice` | what other services are told through the outbox |
 //! | `decide` | one command → rows, audit note, reply |
+//! | `organisation` | the parts of an organisation |
+//! | `organisations`, `systems` | writing organisations; systems and endpoints |
+//! | `index` | look-up rows of organisations |
+//! | `find` | finding organisations |
+//! | `routes` | which face and interaction a path belongs to |
+//! | `http` | what the HTTP faces take and give |
+//! | `ods` | the organisation faces: FHIR R4, STU3, ORD |
+//! | `ldap` | the LDAP face |
+//! | `sds` | the systems' face: Device and Endpoint |
+//! | `code_lists` | roles, relationships, record classes |
+//! | `published` | a line of the reference data's published CSV → a line of our own shape |
+//! | `records` | members of import files → organisations, systems, endpoints |
 //! | `lines` | JSON lines of the provisioning format (mesh.md §15) → commands |
 //!
 //! Invariants:
@@ -16,11 +28,24 @@
 //! - A certificate belongs to one system. Indexes change with the rows they point to, in one decision.
 
 pub mod applications;
+pub mod code_lists;
 pub mod command;
 mod decide;
+pub mod find;
+pub mod http;
+mod index;
+pub mod ldap;
 pub mod lines;
 pub mod notice;
+pub mod ods;
+pub mod organisation;
+mod organisations;
+pub mod published;
+mod records;
+pub mod routes;
 pub mod rows;
+pub mod sds;
+pub mod systems;
 #[cfg(test)]
 mod tests;
 

@@ -5,6 +5,7 @@
 //! mailbox's organisation and [`Table::MailboxesByOds`] agree; a workflow's counts are those of its sender and
 //! receiver rows.
 
+use super::organisation::{Address, Contact, Period, Relationship, Role, Succession};
 use crate::{
     engine::draft::Fault,
     record,
@@ -45,6 +46,25 @@ record! {
     pub struct Organisation v1 {
         1 => name: String,
         2 => disabled: bool,
+        /// 1 organisation (RC1), 2 site (RC2); 0 in rows of before this was kept: [`Organisation::class`].
+        3 => class: u8,
+        /// Status in the reference data, which has nothing to do with `disabled`.
+        4 => inactive: bool,
+        5 => legal: Period,
+        6 => operational: Period,
+        7 => roles: Vec<Role>,
+        8 => relationships: Vec<Relationship>,
+        9 => successions: Vec<Succession>,
+        10 => address: Address,
+        11 => contacts: Vec<Contact>,
+        /// Day of the last change.
+        12 => last_change: u32,
+        /// Known for reference only: somebody else looks after it.
+        13 => ref_only: bool,
+        /// Who gave the code; empty for `HSCIC`.
+        14 => authority: String,
+        /// Which look-up rows stand beside it: [`GENERATION`](super::organisation::GENERATION).
+        15 => generation: u32,
     }
 }
 
@@ -59,6 +79,70 @@ record! {
         /// SHA-256 of each client certificate (DER), lower-case hex.
         4 => certificates: Vec<String>,
         5 => disabled: bool,
+        /// Service-interaction ids that it is accredited for (`nhsAsSvcIA`, directory.md §B.3).
+        6 => interactions: Vec<String>,
+        /// ODS codes of client organisations.
+        7 => clients: Vec<String>,
+        /// Access-control features that it performs itself: `RBAC`, `CNST`, `DOLR`.
+        8 => access_control: Vec<String>,
+        9 => categories: Vec<String>,
+        /// ODS code of the supplier.
+        10 => manufacturer: String,
+        11 => product_key: String,
+        12 => product_name: String,
+        13 => product_version: String,
+        /// Who asked for it and who approved it (role-profile names), and when (`YYYYMMDDhhmmss`).
+        14 => requestor: String,
+        15 => requested: String,
+        16 => approver: String,
+        17 => approved: String,
+        18 => temp_uid: String,
+        19 => description: String,
+        /// As in `Organisation`: 0 in rows of before look-ups.
+        20 => generation: u32,
+    }
+}
+
+record! {
+    /// A message handler's endpoint (`nhsMhs`, directory.md §B.4), under its record id. Contract properties are texts as the
+    /// directory has them; empty where it has none.
+    pub struct Endpoint v1 {
+        1 => ods: String,
+        2 => party_key: String,
+        /// `nhsMhsSvcIA`; published records have one, test data more.
+        3 => interactions: Vec<String>,
+        /// `nhsMhsSN`, the service.
+        4 => service: String,
+        /// `nhsMhsIN`, the interaction.
+        5 => interaction: String,
+        /// `nhsMhsEndPoint`: URLs.
+        6 => addresses: Vec<String>,
+        7 => fqdn: String,
+        8 => cpa_id: String,
+        9 => is_authenticated: String,
+        10 => interaction_type: String,
+        11 => template_key: String,
+        12 => product_key: String,
+        13 => product_name: String,
+        14 => product_version: String,
+        15 => sync_reply_mode: String,
+        16 => ack_requested: String,
+        17 => duplicate_elimination: String,
+        18 => actors: Vec<String>,
+        19 => persist_duration: String,
+        20 => retries: String,
+        21 => retry_interval: String,
+        22 => ip_address: String,
+        23 => network: String,
+        24 => sin_code: String,
+        25 => description: String,
+        26 => requestor: String,
+        27 => requested: String,
+        28 => approver: String,
+        29 => approved: String,
+        30 => dns_approver: String,
+        31 => dns_approved: String,
+        32 => disabled: bool,
     }
 }
 
@@ -131,6 +215,9 @@ pub fn organisation_key(ods: &str) -> Key {
 pub fn system_key(asid: &str) -> Key {
     Table::Systems.key().text(asid)
 }
+pub fn endpoint_key(id: &str) -> Key {
+    Table::Endpoints.key().text(id)
+}
 pub fn certificate_key(fingerprint: &str) -> Key {
     Table::Certificates.key().text(fingerprint)
 }
@@ -173,6 +260,9 @@ pub fn organisation(site: &dyn Reader, ods: &str) -> Result<Option<Organisation>
 pub fn system(site: &dyn Reader, asid: &str) -> Result<Option<System>, Fault> {
     read(site, Table::Systems, system_key(asid))
 }
+pub fn endpoint(site: &dyn Reader, id: &str) -> Result<Option<Endpoint>, Fault> {
+    read(site, Table::Endpoints, endpoint_key(id))
+}
 pub fn mailbox(site: &dyn Reader, mailbox: &str) -> Result<Option<Mailbox>, Fault> {
     read(site, Table::Mailboxes, mailbox_key(mailbox))
 }
@@ -191,6 +281,12 @@ pub fn system_of_certificate(site: &dyn Reader, fingerprint: &str) -> Result<Opt
     let Some(asid) = site.get(&certificate_key(fingerprint).build())? else { return Ok(None) };
     let asid = String::from_utf8(asid.into()).map_err(|_| Fault::Row(Table::Certificates, Malformed::Range(0)))?;
     Ok(system(site, &asid)?.map(|system| (asid, system)))
+}
+
+/// The organisation that a relationship starts from.
+pub fn relationship_source(site: &dyn Reader, id: u64) -> Result<Option<String>, Fault> {
+    let Some(ods) = site.get(&Table::Relationships.key().number(id).build())? else { return Ok(None) };
+    String::from_utf8(ods.into()).map(Some).map_err(|_| Fault::Row(Table::Relationships, Malformed::Range(0)))
 }
 
 /// Whether a mailbox may send a workflow.

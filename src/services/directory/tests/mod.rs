@@ -1,5 +1,13 @@
 //! The registry on values: what commands do to rows, and what they refuse.
 
+mod fhir;
+mod finding;
+mod imports;
+mod ldap;
+mod older;
+mod size;
+mod systems;
+
 use super::{
     Directory,
     command::{

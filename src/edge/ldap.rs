@@ -1,0 +1,359 @@
+//! The LDAP listener (directory.md §B): mutual TLS, LDAPv3 messages, answers from the registry as this node has it.
+//!
+//! Bounded (P6): connections, handshakes, message length, entries looked through, searches at once; whoever does not send
+//! or does not read for too long is disconnected. A client may bind anonymously, because its certificate has already said
+//! who it is; only registered, enabled systems get entries (P5). Draining: no more connections, and open ones end after
+//! their present request with the notice that RFC 4511 §4.4.1 gives for it.
+
+use super::backend::Backend;
+use super::meter::Meter;
+use super::peer::{Judgement, Peer};
+use super::tls::{self, Tls};
+use crate::access::gate::{BadRules, Gate};
+use crate::access::rules;
+use crate::ops::metrics::{CONNECTIONS, CONNECTIONS_REFUSED, TIMEOUTS, TLS_HANDSHAKES};
+use crate::seam::clock::Clock;
+use crate::services::directory::ldap;
+use crate::wire::ldap::{
+    Code, MAX_MESSAGE, Message, Request,
+    ber::{self, BadBer},
+    message, put_entry, put_notice, put_result, tag,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+const LABEL: &str = "ldap";
+/// Names of what can be asked; each has a rule.
+pub const INTERACTIONS: &[&str] =
+    &["directory.ldap.bind", "directory.ldap.search", "directory.ldap.compare", "directory.ldap.other"];
+/// After a failed accept: descriptors are short, and a moment lets some close.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes of entries that are written at once.
+const CHUNK: usize = 32 << 10;
+
+/// Bounds of the listener.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub max_connections: usize,
+    pub handshake_timeout: Duration,
+    /// How long a connection may stay without a request.
+    pub idle_timeout: Duration,
+    /// How long a client may take for the rest of a message, or to read what it asked for.
+    pub io_timeout: Duration,
+    /// Searches at once; more wait.
+    pub max_at_work: usize,
+    pub drain_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            max_connections: 1_000,
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(300),
+            io_timeout: Duration::from_secs(30),
+            max_at_work: 4,
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What the listener's connections share.
+pub struct Directory {
+    options: Options,
+    tls: Arc<Tls>,
+    clock: Arc<dyn Clock>,
+    backend: Arc<dyn Backend>,
+    gate: Gate,
+    meter: Meter,
+    turns: Semaphore,
+}
+
+impl Directory {
+    /// An error means that an interaction has no access rule: the node must not start (P5).
+    pub fn new(
+        options: Options,
+        tls: Arc<Tls>,
+        clock: Arc<dyn Clock>,
+        backend: Arc<dyn Backend>,
+    ) -> Result<Arc<Directory>, BadRules> {
+        Ok(Arc::new(Directory {
+            gate: Gate::new(INTERACTIONS.iter().copied(), rules::LDAP)?,
+            meter: Meter::new(LABEL, INTERACTIONS),
+            turns: Semaphore::new(options.max_at_work),
+            options,
+            tls,
+            clock,
+            backend,
+        }))
+    }
+}
+
+/// Serves until `stop` turns true, then drains. Returns when the last connection is closed.
+pub async fn serve(directory: Arc<Directory>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    let room = Arc::new(Semaphore::new(directory.options.max_connections));
+    let mut connections = JoinSet::new();
+    let stopping = stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+            _ = stop.wait_for(|s| *s) => break,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(e) => {
+                tracing::warn!(event = "ldap.accept.failed", error = %e, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(permit) = room.clone().try_acquire_owned() else {
+            metrics::counter!(CONNECTIONS_REFUSED, "listener" => LABEL).increment(1);
+            continue;
+        };
+        let (directory, stopping) = (directory.clone(), stopping.clone());
+        connections.spawn(async move {
+            let _permit = permit;
+            let gauge = metrics::gauge!(CONNECTIONS, "listener" => LABEL);
+            gauge.increment(1.0);
+            if let Some((stream, peer)) = shake(&directory, stream, address).await {
+                converse(&directory, stream, &peer, stopping).await;
+            }
+            gauge.decrement(1.0);
+        });
+    }
+    drop(listener);
+    let deadline = Instant::now() + directory.options.drain_timeout;
+    while let Ok(Some(_)) = tokio::time::timeout_at(deadline, connections.join_next()).await {}
+    connections.shutdown().await;
+}
+
+async fn shake(
+    directory: &Directory,
+    stream: TcpStream,
+    address: std::net::SocketAddr,
+) -> Option<(TlsStream<TcpStream>, Peer)> {
+    let _ = stream.set_nodelay(true);
+    let config = directory.tls.current().config.clone();
+    let outcome = |outcome: &'static str| {
+        metrics::counter!(TLS_HANDSHAKES, "listener" => LABEL, "outcome" => outcome).increment(1);
+    };
+    let stream = match timeout(directory.options.handshake_timeout, TlsAcceptor::from(config).accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(e)) => {
+            outcome(tls::failure(&e));
+            return None;
+        }
+        Err(_) => {
+            outcome("timeout");
+            return None;
+        }
+    };
+    outcome("full");
+    let peer = Peer::new(stream.get_ref().1.peer_certificates()?, address)?;
+    Some((stream, peer))
+}
+
+/// Why a connection ends.
+enum End {
+    /// The client is done, or gone.
+    Client,
+    Slow,
+    Bad(BadBer),
+    Draining,
+}
+
+async fn converse(
+    directory: &Directory,
+    mut stream: TlsStream<TcpStream>,
+    peer: &Peer,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut buffer = Vec::with_capacity(1_024);
+    let end = loop {
+        match next(directory, &mut stream, &mut buffer, &mut stopping).await {
+            Ok(Message { request: Request::Unbind, .. }) => break End::Client,
+            Ok(message) => {
+                if let Err(end) = answer(directory, &mut stream, peer, message).await {
+                    break end;
+                }
+            }
+            Err(end) => break end,
+        }
+    };
+    let (code, words) = match end {
+        End::Client => (Code::Success, ""),
+        End::Slow => {
+            metrics::counter!(TIMEOUTS, "reason" => "ldap").increment(1);
+            (Code::Unavailable, "the connection was idle too long")
+        }
+        End::Bad(why) => {
+            tracing::debug!(event = "ldap.malformed", why = %why, "a client sent what is no LDAP message");
+            (Code::Protocol, "the message cannot be read")
+        }
+        End::Draining => (Code::Unavailable, "the server is going out of service"),
+    };
+    if code != Code::Success {
+        let mut out = vec![];
+        put_notice(code, words, &mut out);
+        let _ = timeout(directory.options.io_timeout, stream.write_all(&out)).await;
+    }
+    let _ = timeout(directory.options.io_timeout, stream.shutdown()).await;
+}
+
+/// The next whole message.
+async fn next(
+    directory: &Directory,
+    stream: &mut TlsStream<TcpStream>,
+    buffer: &mut Vec<u8>,
+    stopping: &mut watch::Receiver<bool>,
+) -> Result<Message, End> {
+    loop {
+        if let Some(length) = ber::frame(buffer, MAX_MESSAGE).map_err(End::Bad)?
+            && buffer.len() >= length
+        {
+            let bytes: Vec<u8> = buffer.drain(..length).collect();
+            return message(&bytes).map_err(End::Bad);
+        }
+        let patience = match buffer.is_empty() {
+            true => directory.options.idle_timeout,
+            false => directory.options.io_timeout,
+        };
+        let mut piece = [0; 4_096];
+        let read = tokio::select! {
+            read = timeout(patience, stream.read(&mut piece)) => read,
+            _ = stopping.wait_for(|s| *s) => return Err(End::Draining),
+        };
+        match read {
+            Err(_) => return Err(End::Slow),
+            Ok(Ok(0) | Err(_)) => return Err(End::Client),
+            Ok(Ok(n)) => buffer.extend_from_slice(&piece[..n]),
+        }
+    }
+}
+
+/// May this client have entries now?
+fn admitted(directory: &Directory, peer: &Peer, interaction: &'static str) -> Result<(), (Code, &'static str)> {
+    match peer.judge(&directory.tls.current(), directory.clock.now().0) {
+        Judgement::Good => {}
+        Judgement::Refused => return Err((Code::InsufficientAccess, "the certificate is not valid any more")),
+        Judgement::Unknown => return Err((Code::Unavailable, "the certificate cannot be judged now")),
+    }
+    let standing = directory.backend.standing(peer.certificate());
+    let standing = standing.map_err(|_| (Code::Unavailable, "the registry cannot be read on this node now"))?;
+    let permit = directory.gate.permit(interaction, standing, peer.caller());
+    permit
+        .map(|_| ())
+        .map_err(|_| (Code::InsufficientAccess, "the certificate belongs to no registered, enabled system"))
+}
+
+async fn answer(
+    directory: &Directory,
+    stream: &mut TlsStream<TcpStream>,
+    peer: &Peer,
+    message: Message,
+) -> Result<(), End> {
+    let begun = Instant::now();
+    let (id, mut out) = (message.id, vec![]);
+    let (interaction, result_tag) = match &message.request {
+        Request::Bind { .. } => ("directory.ldap.bind", tag::BIND),
+        Request::Search(_) => ("directory.ldap.search", tag::DONE),
+        Request::Compare { .. } => ("directory.ldap.compare", tag::COMPARE),
+        Request::Extended(_) => ("directory.ldap.other", tag::EXTENDED),
+        Request::Change(tag) => ("directory.ldap.other", *tag),
+        // Searches are answered before the next request is read: there is nothing left to abandon.
+        Request::Abandon | Request::Unbind => return Ok(()),
+    };
+    let code = match admitted(directory, peer, interaction) {
+        Err((code, words)) => {
+            put_result(id, result_tag, code, words, None, &mut out);
+            code
+        }
+        Ok(()) if message.critical => {
+            put_result(id, result_tag, Code::CriticalExtension, "a critical control is not known", None, &mut out);
+            Code::CriticalExtension
+        }
+        Ok(()) => {
+            let turn = directory.turns.acquire().await;
+            let (code, bytes) = work(directory, message, result_tag).await;
+            drop(turn);
+            out = bytes;
+            code
+        }
+    };
+    directory.meter.answered(interaction, status(code), begun.elapsed());
+    for chunk in out.chunks(CHUNK) {
+        match timeout(directory.options.io_timeout, stream.write_all(chunk)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(End::Client),
+            Err(_) => return Err(End::Slow),
+        }
+    }
+    match timeout(directory.options.io_timeout, stream.flush()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Client),
+        Err(_) => Err(End::Slow),
+    }
+}
+
+/// Metrics tell outcomes in HTTP's words.
+fn status(code: Code) -> u16 {
+    match code {
+        Code::Success | Code::CompareFalse | Code::CompareTrue | Code::SizeLimit => 200,
+        Code::NoSuchObject | Code::NoSuchAttribute => 404,
+        Code::InsufficientAccess => 403,
+        Code::AuthMethod | Code::InvalidCredentials => 401,
+        Code::Busy | Code::Unavailable => 503,
+        _ => 400,
+    }
+}
+
+/// The answer's bytes. Rows are read off the runtime's threads: a wide search must not hold up the others.
+async fn work(directory: &Directory, message: Message, result_tag: u8) -> (Code, Vec<u8>) {
+    let (id, paged) = (message.id, message.paged);
+    let plain = |code: Code, words: &str| {
+        let mut out = vec![];
+        put_result(id, result_tag, code, words, None, &mut out);
+        (code, out)
+    };
+    let site = directory.backend.site();
+    match message.request {
+        Request::Bind { version, .. } if version != 3 => plain(Code::Protocol, "only version 3 is spoken"),
+        Request::Bind { simple: false, .. } => plain(Code::AuthMethod, "only simple bind is offered"),
+        Request::Bind { anonymous: false, .. } => {
+            plain(Code::InvalidCredentials, "the client certificate says who you are: bind anonymously")
+        }
+        Request::Bind { .. } => plain(Code::Success, ""),
+        Request::Compare { dn, attribute, value } => match ldap::compare(site.as_ref(), &dn, &attribute, &value) {
+            Ok(code) => plain(code, ""),
+            Err(fault) => unreadable(&fault.to_string(), plain),
+        },
+        Request::Search(search) => {
+            let told = tokio::task::spawn_blocking(move || ldap::search(site.as_ref(), &search, paged.as_ref())).await;
+            match told {
+                Ok(Ok(told)) => {
+                    let mut out = vec![];
+                    told.entries.iter().for_each(|entry| put_entry(id, entry, &mut out));
+                    put_result(id, result_tag, told.code, told.words, told.cookie.as_deref(), &mut out);
+                    (told.code, out)
+                }
+                Ok(Err(fault)) => unreadable(&fault.to_string(), plain),
+                Err(_) => plain(Code::Unavailable, "the search was broken off"),
+            }
+        }
+        Request::Extended(_) => plain(Code::Protocol, "no extended operation is offered"),
+        _ => plain(Code::Unwilling, "the directory is changed by the site's operators only"),
+    }
+}
+
+fn unreadable(why: &str, plain: impl Fn(Code, &str) -> (Code, Vec<u8>)) -> (Code, Vec<u8>) {
+    tracing::error!(event = "directory.unreadable", why, "the registry cannot be read now");
+    plain(Code::Unavailable, "the registry cannot be read on this node now")
+}

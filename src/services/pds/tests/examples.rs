@@ -9,10 +9,10 @@ fn the_published_patches_do_what_they_say() {
         ("update-gender", 200),
         ("update-address", 200),
         ("update-address-alternative", 200),
-        ("delete-extension", 200),
         ("add-deceased-date-time", 200),
         // The person's death is formal, their pharmacy is there already, and their usual name stays.
         ("update-extension", 403),
+        ("delete-extension", 200),
         ("add-extension", 403),
         ("delete-gender", 403),
         ("delete-name", 403),

@@ -71,7 +71,8 @@ pub fn refuse(exchange: &dyn Exchange, refusal: &Refusal, interaction: &'static 
     let length = payload.len() as u64;
     let mut response = respond(reply.status, reply.headers, Payload::bytes(payload), Some(length), ids);
     if let Some(seconds) = refusal.retry_after {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        // A protocol may ask for more patience than that (spec/pds.md §9.7).
+        response.headers_mut().entry(RETRY_AFTER).or_insert(HeaderValue::from(seconds));
     }
     if [codes::CERTIFICATE_REFUSED.code, codes::REVOCATIONS_STALE.code].contains(&refusal.code.code) {
         response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));

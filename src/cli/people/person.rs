@@ -43,7 +43,7 @@ fn date((year, month, day): (i64, i64, i64)) -> String {
 
 fn day_of(luck: &mut Luck, from: i64, to: i64) -> (i64, i64, i64) {
     let year = luck.between(from, to);
-    if luck.one_in(500) && year % 4 == 0 {
+    if luck.one_in(250) && year % 4 == 0 {
         return (year, 2, 29);
     }
     (year, luck.between(1, 12), luck.between(1, 28))
@@ -127,15 +127,15 @@ pub fn line(household: &Household, member: &Member, number: NhsNumber, luck: &mu
     resource.insert("resourceType".into(), json!("Patient"));
     resource.insert("id".into(), json!(nhs));
     let version = 1 + luck.below(4);
-    if luck.one_in(2_000) {
+    if luck.one_in(1_000) {
         let label =
             json!({"versionId": version.to_string(), "security": [{"code": "REDACTED", "display": "redacted"}]});
         resource.insert("meta".into(), label);
         return json!({"nhsNumber": nhs, "invalidated": true, "resource": resource});
     }
-    let code = match luck.below(3_000) {
+    let code = match luck.below(1_000) {
         0 => "V",
-        1..=9 => "R",
+        1..=3 => "R",
         _ => "U",
     };
     resource.insert("meta".into(), json!({"versionId": version.to_string(), "security": [{"code": code}]}));

@@ -21,8 +21,8 @@ use crate::wire::record::{Malformed, get_varint, put_varint};
 use bytes::{Buf, Bytes};
 use serde_json::{Map, Number, Value};
 
-/// Deepest nesting that is read back; FHIR shapes have nine levels.
-const MAX_DEPTH: u32 = 64;
+/// Deepest nesting that is read back: more than the JSON reader lets in (128).
+const MAX_DEPTH: u32 = 200;
 
 /// A value's bytes.
 pub fn pack(value: &Value) -> Bytes {

@@ -94,6 +94,9 @@ pub fn matches_pattern(pattern: &str, text: &str) -> bool {
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
     let mut tail = "";
     let parts: Vec<&str> = parts.collect();
+    if parts.is_empty() {
+        return rest.is_empty();
+    }
     for (n, part) in parts.iter().enumerate() {
         if n + 1 == parts.len() {
             tail = part;

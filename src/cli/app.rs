@@ -196,8 +196,8 @@ struct Secret {
 impl Secret {
     fn new() -> Secret {
         let (mut drawn, mut salt) = ([0; 32], [0; 16]);
-        // Without randomness nothing else here would work either.
         let filled = aws_lc_rs::rand::fill(&mut drawn).and_then(|()| aws_lc_rs::rand::fill(&mut salt));
+        // A machine without entropy cannot run TLS either; going on would hand out guessable secrets.
         filled.expect("the system's random generator answers");
         let text = jwt::to_base64url(&drawn);
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[&salt[..], text.as_bytes()].concat());

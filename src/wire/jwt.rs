@@ -258,7 +258,7 @@ pub mod tests {
     use super::*;
     use aws_lc_rs::rsa::{KeyPair, KeySize};
     use aws_lc_rs::signature::KeyPair as _;
-    use aws_lc_rs::{rand::SystemRandom, signature};
+    use aws_lc_rs::{signature, test::rand::FixedByteRandom};
     use serde_json::json;
 
     /// A fresh key, its public half as JWK.
@@ -275,7 +275,9 @@ pub mod tests {
         let part = |v: &Value| to_base64url(v.to_string().as_bytes());
         let signed = format!("{}.{}", part(header), part(claims));
         let mut signature = vec![0; pair.public_modulus_len()];
-        pair.sign(&signature::RSA_PKCS1_SHA512, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        // PKCS#1 v1.5 signatures need no randomness.
+        let none = FixedByteRandom { byte: 0 };
+        pair.sign(&signature::RSA_PKCS1_SHA512, &none, signed.as_bytes(), &mut signature).unwrap();
         format!("{signed}.{}", to_base64url(&signature))
     }
 

@@ -31,6 +31,7 @@ pub trait Visit {
 pub fn every_record(visit: &mut impl Visit) {
     of_the_rooms_below(visit);
     of_the_services(visit);
+    of_people_and_permissions(visit);
 }
 
 fn of_the_rooms_below(visit: &mut impl Visit) {
@@ -104,17 +105,6 @@ fn of_the_services(visit: &mut impl Visit) {
     visit.record::<services::directory::command::SetInvitation>("services::directory::command::SetInvitation");
     visit.record::<services::directory::command::UseInvitation>("services::directory::command::UseInvitation");
     visit.record::<services::directory::command::DirectoryReply>("services::directory::command::DirectoryReply");
-    visit.record::<services::directory::command::PutOrganisation>("services::directory::command::PutOrganisation");
-    visit.record::<services::directory::command::PutSystem>("services::directory::command::PutSystem");
-    visit.record::<services::directory::command::PutEndpoint>("services::directory::command::PutEndpoint");
-    visit.record::<services::directory::command::Batch>("services::directory::command::Batch");
-    visit.record::<services::directory::rows::Endpoint>("services::directory::rows::Endpoint");
-    visit.record::<services::directory::organisation::Period>("services::directory::organisation::Period");
-    visit.record::<services::directory::organisation::Role>("services::directory::organisation::Role");
-    visit.record::<services::directory::organisation::Relationship>("services::directory::organisation::Relationship");
-    visit.record::<services::directory::organisation::Succession>("services::directory::organisation::Succession");
-    visit.record::<services::directory::organisation::Address>("services::directory::organisation::Address");
-    visit.record::<services::directory::organisation::Contact>("services::directory::organisation::Contact");
     visit.record::<services::directory::notice::MailboxClosed>("services::directory::notice::MailboxClosed");
     visit.record::<services::directory::rows::Organisation>("services::directory::rows::Organisation");
     visit.record::<services::directory::rows::System>("services::directory::rows::System");
@@ -150,6 +140,44 @@ fn of_the_services(visit: &mut impl Visit) {
     visit.record::<services::mesh::rows::UploadPart>("services::mesh::rows::UploadPart");
     visit.record::<services::mesh::parsers::Housekeeping>("services::mesh::Housekeeping");
     visit.record::<services::mesh::parsers::Job>("services::mesh::Job");
+}
+
+fn of_people_and_permissions(visit: &mut impl Visit) {
+    visit.record::<services::directory::command::PutOrganisation>("services::directory::command::PutOrganisation");
+    visit.record::<services::directory::command::PutSystem>("services::directory::command::PutSystem");
+    visit.record::<services::directory::command::PutEndpoint>("services::directory::command::PutEndpoint");
+    visit.record::<services::directory::command::Batch>("services::directory::command::Batch");
+    visit.record::<services::directory::rows::Endpoint>("services::directory::rows::Endpoint");
+    visit.record::<services::directory::organisation::Period>("services::directory::organisation::Period");
+    visit.record::<services::directory::organisation::Role>("services::directory::organisation::Role");
+    visit.record::<services::directory::organisation::Relationship>("services::directory::organisation::Relationship");
+    visit.record::<services::directory::organisation::Succession>("services::directory::organisation::Succession");
+    visit.record::<services::directory::organisation::Address>("services::directory::organisation::Address");
+    visit.record::<services::directory::organisation::Contact>("services::directory::organisation::Contact");
+    visit.record::<services::directory::applications::Application>("services::directory::applications::Application");
+    visit.record::<services::directory::applications::Product>("services::directory::applications::Product");
+    visit.record::<services::directory::applications::PublicKey>("services::directory::applications::PublicKey");
+    visit.record::<services::directory::applications::Attribute>("services::directory::applications::Attribute");
+    visit.record::<services::directory::applications::SetApplication>(
+        "services::directory::applications::SetApplication",
+    );
+    visit.record::<services::identity::command::Claim>("services::identity::command::Claim");
+    visit.record::<services::identity::command::OnToken>("services::identity::command::OnToken");
+    visit.record::<services::identity::command::IdentityReply>("services::identity::command::IdentityReply");
+    visit.record::<services::identity::rows::AccessToken>("services::identity::rows::AccessToken");
+    visit.record::<services::pds::parsers::Noted>("services::pds::Noted");
+    visit.record::<services::pds::parsers::Retrieve>("services::pds::Retrieve");
+    visit.record::<services::pds::parsers::Update>("services::pds::Update");
+    visit.record::<services::pds::parsers::Create>("services::pds::Create");
+    visit.record::<services::pds::parsers::SetCard>("services::pds::SetCard");
+    visit.record::<services::pds::parsers::Import>("services::pds::Import");
+    visit.record::<services::pds::parsers::Supersede>("services::pds::Supersede");
+    visit.record::<services::pds::parsers::Reply>("services::pds::Reply");
+    visit.record::<services::pds::rows::Person>("services::pds::rows::Person");
+    visit.record::<services::pds::rows::Actor>("services::pds::rows::Actor");
+    visit.record::<services::pds::rows::Version>("services::pds::rows::Version");
+    visit.record::<services::pds::rows::Card>("services::pds::rows::Card");
+    visit.record::<services::pds::import::Line>("services::pds::import::Line");
 }
 
 #[cfg(test)]

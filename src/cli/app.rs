@@ -99,9 +99,12 @@ pub enum Verb {
         write: Write,
     },
     /// Add, make or withdraw an application's keys
-    #[command(after_help = "Examples:\n  spine app key my-app-0001 --jwks new.json\n  \
+    #[command(
+        override_usage = "spine app key [OPTIONS] <CLIENT>",
+        after_help = "Examples:\n  spine app key my-app-0001 --jwks new.json\n  \
                       spine app key my-app-0001 --generate private.pem --kid 2027-1\n  \
-                      spine app key my-app-0001 --drop 2026-1")]
+                      spine app key my-app-0001 --drop 2026-1"
+    )]
     Key {
         client: String,
         #[command(flatten)]

@@ -85,3 +85,9 @@ impl Default for PdsOptions {
 pub struct Pds {
     pub options: PdsOptions,
 }
+
+/// The room's records, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::command::*;
+}

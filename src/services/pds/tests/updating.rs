@@ -49,7 +49,11 @@ fn checks_before_the_patches_come_in_their_order() {
         assert_eq!(patch(&worker(), &jane, &[version, ("content-type", "text/plain")], body).1, "UNSUPPORTED_SERVICE");
         assert_eq!(patch(&worker(), &jane, &[version, kind], body).1, "MISSING_VALUE");
         assert_eq!(patch(&worker(), "/9999999468", &[version, kind, id], body).1, "RESOURCE_NOT_FOUND");
+        // A request's id is good for one person.
+        assert_eq!(patch(&worker(), "/9990003343", &[version, kind, id], body).1, "INVALID_VALUE");
+        let id = ("x-request-id", "60e0b220-8136-4ca5-ae46-1d97ef59d069");
         assert_eq!(patch(&worker(), "/9990003343", &[version, kind, id], body).1, "INVALIDATED_RESOURCE");
+        let id = ("x-request-id", "60e0b220-8136-4ca5-ae46-1d97ef59d06a");
         assert_eq!(patch(&worker(), &format!("/{RESTRICTED}"), &[version, kind, id], body).1, "FORBIDDEN_UPDATE");
     }
 }

@@ -302,7 +302,7 @@ fn fuzzy(query: &Query, stored: &Object, history: &Object) -> Option<u32> {
     for name in names(query, stored, history) {
         let (family, given) = fuzzy_name(query, &name);
         let (f, g) = (family.agrees && query.family.is_some(), given.agrees && !query.given.is_empty());
-        if !((f && g) || (f && placed) || (g && placed)) {
+        if [f, g, placed].iter().filter(|part| **part).count() < 2 {
             continue;
         }
         let mut mean = Mean::default();

@@ -192,7 +192,7 @@ fn minimum(query: &Query) -> Result<(), Problem> {
 fn fuzzy_minimum(query: &Query) -> Result<(), Problem> {
     let (family, given) = (query.family.is_some(), !query.given.is_empty());
     let where_and_who = query.gender.is_some() && query.postcode.is_some();
-    let enough = (family && given) || (family && where_and_who) || (given && where_and_who);
+    let enough = [family, given, where_and_who].iter().filter(|part| **part).count() >= 2;
     let wild = query.family.iter().chain(&query.given).chain(&query.postcode).any(|text| text.contains('*'));
     if enough && !wild { Ok(()) } else { Err(data(NO_FUZZY)) }
 }

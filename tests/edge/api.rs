@@ -17,6 +17,7 @@ const RULES: &[Rule] = &[
     Rule { interaction: "trial.open", admits: Admits::Anyone, spec: "" },
     Rule { interaction: "trial.write", admits: Admits::Holders { scopes: &[SCOPE], activities: &[] }, spec: "" },
     Rule { interaction: "trial.read", admits: Admits::Anyone, spec: "" },
+    Rule { interaction: "trial.look", admits: Admits::Anyone, spec: "" },
     Rule { interaction: "trial.not_found", admits: Admits::Anyone, spec: "" },
 ];
 

@@ -65,16 +65,28 @@ fn below(a: &str, b: &str) -> bool {
     }
 }
 
+/// Parts of a value as RFC 4518 §2.6.1 has it: one blank stands at each end of the value, and blanks where a part meets an
+/// asterisk count, as one.
 fn pieces(value: &str, first: &Option<String>, middle: &[String], last: &Option<String>, same: Same<'_>) -> bool {
-    let mut rest = value;
+    let part = |text: &str, begins: bool, ends: bool| {
+        let core = same(text);
+        let blank = |there: bool| if there { " " } else { "" };
+        if core.is_empty() {
+            return " ".to_owned();
+        }
+        let (before, behind) = (text.starts_with(char::is_whitespace), text.ends_with(char::is_whitespace));
+        format!("{}{core}{}", blank(begins || before), blank(ends || behind))
+    };
+    let value = format!(" {value} ");
+    let mut rest = value.as_str();
     if let Some(first) = first {
-        let Some(behind) = rest.strip_prefix(same(first).as_str()) else { return false };
+        let Some(behind) = rest.strip_prefix(part(first, true, false).as_str()) else { return false };
         rest = behind;
     }
     for piece in middle {
-        let piece = same(piece);
+        let piece = part(piece, false, false);
         let Some(at) = rest.find(&piece) else { return false };
         rest = &rest[at + piece.len()..];
     }
-    last.as_ref().is_none_or(|last| rest.ends_with(same(last).as_str()))
+    last.as_ref().is_none_or(|last| rest.ends_with(part(last, false, true).as_str()))
 }

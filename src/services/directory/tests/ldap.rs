@@ -75,6 +75,9 @@ fn the_queries_that_clients_send_find_what_they_should() {
         ),
         ("o=nhs", equal("nhsProductName", "example practice system"), "200000009001"),
         ("O=NHS", Filter::Parts("o".into(), Some("bird".into()), vec![], Some("surgery".into())), "G81086"),
+        // A blank where a part meets an asterisk counts: "bird " begins no word of its name.
+        ("O=NHS", Filter::Parts("o".into(), Some("bird ".into()), vec![], None), ""),
+        ("O=NHS", Filter::Parts("o".into(), None, vec![], Some("  SURGERY ".into())), "G81086"),
         ("ou=Organisations,o=nhs", Filter::Parts("o".into(), None, vec!["pharm".into()], None), "FCE71"),
         ("ou=Organisations, o=nhs", equal("postalCode", "ls11 5bd"), "Q72"),
         ("ou=Organisations,o=nhs", and(vec![equal("objectClass", "nhsSite"), present("ou")]), "FDC49"),

@@ -24,6 +24,7 @@ mod rows;
 mod space;
 mod submit;
 mod survey;
+mod tagged;
 mod view;
 
 pub use apply::Applier;

@@ -2,67 +2,32 @@
 
 use super::applications::SetApplication;
 use super::rows::{Endpoint, Invitation, Member, Organisation, Secret, System};
-use crate::{
-    engine::draft::Fault,
-    record,
-    wire::record::{Malformed, Record},
-};
+use crate::{commands, engine::draft::Fault, record, wire::record::Record};
 use bytes::Bytes;
 
-macro_rules! commands {
-    ($($(#[doc = $doc:literal])* $tag:literal $name:ident),* $(,)?) => {
-        /// A command, told apart by its first byte.
-        #[allow(clippy::large_enum_variant, reason = "decoded, carried out and dropped: never kept in numbers")]
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum DirectoryCommand { $($(#[doc = $doc])* $name($name)),* }
-        impl DirectoryCommand {
-            pub fn decode(payload: &Bytes) -> Result<Self, Fault> {
-                let fail = |e: Malformed| Fault::Other(format!("directory command: {e}"));
-                let Some(tag) = payload.first() else { return Err(fail(Malformed::Empty)) };
-                let rest = payload.slice(1..);
-                match tag {
-                    $($tag => $name::decode(&rest).map(Self::$name).map_err(fail),)*
-                    tag => Err(Fault::Other(format!("directory command of unknown tag {tag}"))),
-                }
-            }
-            pub fn encode(&self) -> Bytes {
-                let mut out = vec![];
-                match self {
-                    $(Self::$name(record) => {
-                        out.push($tag);
-                        record.encode_into(&mut out);
-                    })*
-                }
-                out.into()
-            }
-        }
-        $(impl From<$name> for DirectoryCommand {
-            fn from(record: $name) -> Self {
-                DirectoryCommand::$name(record)
-            }
-        })*
-    };
-}
-
 commands! {
-    1 SetOrganisation,
-    2 SetSystem,
-    3 SetMailbox,
-    4 SetWorkflow,
-    /// Switches a thing off or on again; nothing is ever deleted that an audit record may name.
-    5 Disable,
-    6 SetNode,
-    7 RemoveNode,
-    8 SetInvitation,
-    9 UseInvitation,
-    10 SetApplication,
-    /// Writes an organisation as the reference data has it, whole.
-    20 PutOrganisation,
-    /// Writes what the directory says of a system; its certificates stay.
-    21 PutSystem,
-    22 PutEndpoint,
-    /// Several commands of an import, each decided for itself.
-    23 Batch,
+    /// A command, told apart by its first byte.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum DirectoryCommand("directory") {
+        1 SetOrganisation(SetOrganisation),
+        2 SetSystem(SetSystem),
+        3 SetMailbox(SetMailbox),
+        4 SetWorkflow(SetWorkflow),
+        /// Switches a thing off or on again; nothing is ever deleted that an audit record may name.
+        5 Disable(Disable),
+        6 SetNode(SetNode),
+        7 RemoveNode(RemoveNode),
+        8 SetInvitation(SetInvitation),
+        9 UseInvitation(UseInvitation),
+        10 SetApplication(SetApplication),
+        /// Writes an organisation as the reference data has it, whole.
+        20 PutOrganisation(PutOrganisation),
+        /// Writes what the directory says of a system; its certificates stay.
+        21 PutSystem(PutSystem),
+        22 PutEndpoint(PutEndpoint),
+        /// Several commands of an import, each decided for itself.
+        23 Batch(Batch),
+    }
 }
 
 record! {

@@ -1,23 +1,20 @@
 //! Commands of the token service: one tag byte, then a record; and their reply.
 
 use super::rows::AccessToken;
-use crate::{
-    engine::draft::Fault,
-    record,
-    services::directory::rows::Secret,
-    wire::record::{Malformed, Record},
-};
+use crate::{commands, engine::draft::Fault, record, services::directory::rows::Secret, wire::record::Record};
 use bytes::Bytes;
 
-/// A command, told apart by its first byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IdentityCommand {
-    /// Tag 1, partition of the JWT.
-    Claim(Claim),
-    /// Tag 2, partition of the token.
-    Revoke(OnToken),
-    /// Tag 3, partition of the token.
-    Introspect(OnToken),
+commands! {
+    /// A command, told apart by its first byte.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum IdentityCommand("identity") without From {
+        /// For the partition of the JWT.
+        1 Claim(Claim),
+        /// For the partition of the token.
+        2 Revoke(OnToken),
+        /// For the partition of the token.
+        3 Introspect(OnToken),
+    }
 }
 
 record! {
@@ -65,39 +62,6 @@ record! {
         4 => life: u64,
         /// The token that was asked about, where it is in force and the client may know.
         5 => found: Option<AccessToken>,
-    }
-}
-
-impl IdentityCommand {
-    pub fn decode(payload: &Bytes) -> Result<Self, Fault> {
-        let fail = |e: Malformed| Fault::Other(format!("identity command: {e}"));
-        let Some(tag) = payload.first() else { return Err(fail(Malformed::Empty)) };
-        let rest = payload.slice(1..);
-        match tag {
-            1 => Claim::decode(&rest).map(Self::Claim).map_err(fail),
-            2 => OnToken::decode(&rest).map(Self::Revoke).map_err(fail),
-            3 => OnToken::decode(&rest).map(Self::Introspect).map_err(fail),
-            tag => Err(Fault::Other(format!("identity command of unknown tag {tag}"))),
-        }
-    }
-
-    pub fn encode(&self) -> Bytes {
-        let mut out = vec![];
-        match self {
-            Self::Claim(c) => {
-                out.push(1);
-                c.encode_into(&mut out);
-            }
-            Self::Revoke(c) => {
-                out.push(2);
-                c.encode_into(&mut out);
-            }
-            Self::Introspect(c) => {
-                out.push(3);
-                c.encode_into(&mut out);
-            }
-        }
-        out.into()
     }
 }
 

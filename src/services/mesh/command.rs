@@ -5,76 +5,40 @@
 
 use super::{refusal::Problem, rows::Event};
 use crate::{
-    engine::draft::Fault,
-    model::MessageId,
-    record,
-    services::directory::notice::MailboxClosed,
-    wire::record::{Malformed, Record},
+    commands, engine::draft::Fault, model::MessageId, record, services::directory::notice::MailboxClosed,
+    wire::record::Record,
 };
 use bytes::Bytes;
 
-macro_rules! commands {
-    ($($(#[doc = $doc:literal])* $tag:literal $name:ident($record:ty)),* $(,)?) => {
-        /// A command, told apart by its first byte.
-        #[derive(Clone, Debug)]
-        #[allow(clippy::large_enum_variant, reason = "the large one is the common one")]
-        pub enum MeshCommand { $($(#[doc = $doc])* $name($record)),* }
-        impl MeshCommand {
-            pub fn decode(payload: &Bytes) -> Result<Self, Fault> {
-                let fail = |e: Malformed| Fault::Other(format!("mesh command: {e}"));
-                let Some(tag) = payload.first() else { return Err(fail(Malformed::Empty)) };
-                let rest = payload.slice(1..);
-                match tag {
-                    $($tag => <$record>::decode(&rest).map(Self::$name).map_err(fail),)*
-                    tag => Err(Fault::Other(format!("mesh command of unknown tag {tag}"))),
-                }
-            }
-        }
-        $(impl From<$record> for MeshCommand {
-            fn from(record: $record) -> Self {
-                MeshCommand::$name(record)
-            }
-        })*
-        impl MeshCommand {
-            pub fn encode(&self) -> Bytes {
-                let mut out = Vec::with_capacity(256);
-                match self {
-                    $(Self::$name(record) => {
-                        out.push($tag);
-                        record.encode_into(&mut out);
-                    })*
-                }
-                out.into()
-            }
-        }
-    };
-}
-
 commands! {
-    /// A client's interaction, for the partition of its mailbox.
-    1 Request(Request),
-    /// The recipient's half of a first chunk or whole message.
-    2 Deliver(Deliver),
-    /// The recipient's half of a later chunk.
-    3 DeliverPart(DeliverPart),
-    /// The recipient's half of a chunked message's end.
-    4 Complete(Complete),
-    /// The sender's half of a message's end.
-    5 Settle(Settle),
-    /// A request was answered so that its client sends the same token again.
-    6 Release(Release),
-    /// Without a token: lookups and mailbox details.
-    7 Enquiry(Enquiry),
-    /// The registry has made a mailbox inactive.
-    8 Closed(MailboxClosed),
-    /// An operator puts an undeliverable message back.
-    9 Requeue(Requeue),
-    /// Test mode: an inbox and outbox are emptied.
-    10 Reset(Reset),
-    /// Test mode: a report is made.
-    11 MakeReport(MakeReport),
-    /// Test mode: a message is given an event.
-    12 AddEvent(AddEvent),
+    /// A command, told apart by its first byte.
+    #[derive(Clone, Debug)]
+    pub enum MeshCommand("mesh") {
+        /// A client's interaction, for the partition of its mailbox.
+        1 Request(Request),
+        /// The recipient's half of a first chunk or whole message.
+        2 Deliver(Deliver),
+        /// The recipient's half of a later chunk.
+        3 DeliverPart(DeliverPart),
+        /// The recipient's half of a chunked message's end.
+        4 Complete(Complete),
+        /// The sender's half of a message's end.
+        5 Settle(Settle),
+        /// A request was answered so that its client sends the same token again.
+        6 Release(Release),
+        /// Without a token: lookups and mailbox details.
+        7 Enquiry(Enquiry),
+        /// The registry has made a mailbox inactive.
+        8 Closed(MailboxClosed),
+        /// An operator puts an undeliverable message back.
+        9 Requeue(Requeue),
+        /// Test mode: an inbox and outbox are emptied.
+        10 Reset(Reset),
+        /// Test mode: a report is made.
+        11 MakeReport(MakeReport),
+        /// Test mode: a message is given an event.
+        12 AddEvent(AddEvent),
+    }
 }
 
 record! {

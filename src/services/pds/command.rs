@@ -3,57 +3,23 @@
 
 use super::refusal::{self, Problem};
 use super::rows::Actor;
-use crate::{
-    engine::draft::Fault,
-    record,
-    wire::record::{Malformed, Record},
-};
+use crate::{commands, engine::draft::Fault, record, wire::record::Record};
 use bytes::Bytes;
 
-macro_rules! commands {
-    ($($(#[doc = $doc:literal])* $tag:literal $name:ident),* $(,)?) => {
-        /// A command, told apart by its first byte.
-        #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum PdsCommand { $($(#[doc = $doc])* $name($name)),* }
-        impl PdsCommand {
-            pub fn decode(payload: &Bytes) -> Result<Self, Fault> {
-                let fail = |e: Malformed| Fault::Other(format!("pds command: {e}"));
-                let Some(tag) = payload.first() else { return Err(fail(Malformed::Empty)) };
-                let rest = payload.slice(1..);
-                match tag {
-                    $($tag => $name::decode(&rest).map(Self::$name).map_err(fail),)*
-                    tag => Err(Fault::Other(format!("pds command of unknown tag {tag}"))),
-                }
-            }
-            pub fn encode(&self) -> Bytes {
-                let mut out = vec![];
-                match self {
-                    $(Self::$name(record) => {
-                        out.push($tag);
-                        record.encode_into(&mut out);
-                    })*
-                }
-                out.into()
-            }
-        }
-        $(impl From<$name> for PdsCommand {
-            fn from(record: $name) -> Self {
-                PdsCommand::$name(record)
-            }
-        })*
-    };
-}
-
 commands! {
-    /// Leaves the record of what was refused, or of whom a search has shown.
-    1 Noted,
-    2 Retrieve,
-    3 Update,
-    4 Create,
-    5 SetCard,
-    6 Import,
-    /// Marks a number as merged into another.
-    7 Supersede,
+    /// A command, told apart by its first byte.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum PdsCommand("pds") {
+        /// Leaves the record of what was refused, or of whom a search has shown.
+        1 Noted(Noted),
+        2 Retrieve(Retrieve),
+        3 Update(Update),
+        4 Create(Create),
+        5 SetCard(SetCard),
+        6 Import(Import),
+        /// Marks a number as merged into another.
+        7 Supersede(Supersede),
+    }
 }
 
 record! {

@@ -538,6 +538,8 @@ fn joining_config(demo: &Path, folder: &Path, id: u64, port: u16) -> PathBuf {
     set("peer", "cert", path("tls/peer-cert.pem"));
     set("peer", "key", path("tls/peer-key.pem"));
     set("ops", "listen", address(2));
+    set("api", "listen", address(3));
+    set("ldap", "listen", address(4));
     set("admin", "socket", path("admin.sock"));
     let config = folder.join("spine.toml");
     fs::write(&config, table.to_string()).expect("the node's configuration");

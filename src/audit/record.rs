@@ -110,7 +110,8 @@ pub(super) fn other_objects(record: &Record) -> impl Iterator<Item = &str> {
     record.other.split(' ').filter(|word| !word.is_empty() && *word != record.object).take(MOST)
 }
 
-/// Keys of a record's index rows: object, other objects, correlation id, where they are there and differ.
+/// Keys of a record's index rows: object, other objects, the person it is about, correlation id, where they are there and
+/// differ. So "who has looked at this person" is one question.
 pub fn index_keys(record: &Record) -> Vec<Bytes> {
     let mut keys = Vec::with_capacity(4);
     let mut add = |kind: Indexed, word: &str| {
@@ -120,6 +121,9 @@ pub fn index_keys(record: &Record) -> Vec<Bytes> {
     };
     add(Indexed::Id, &record.object);
     other_objects(record).for_each(|word| add(Indexed::Id, word));
+    if record.subject != record.object {
+        add(Indexed::Id, &record.subject);
+    }
     add(Indexed::Correlation, &record.correlation_id);
     keys
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 /// What to look for. Empty and `None` match all.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Object or one of the other objects: mailbox, message id, ODS code…
+    /// Object, person, or one of the other objects: mailbox, message id, NHS number, ODS code…
     pub id: String,
     pub correlation_id: String,
     /// Start of the interaction's name: `mesh.` finds all of MESH.
@@ -150,7 +150,10 @@ fn newest(reader: &dyn Reader) -> Result<u64, StoreError> {
 impl Query {
     fn matches(&self, record: &Record) -> bool {
         let is = |want: &str, have: &str| want.is_empty() || want == have;
-        (self.id.is_empty() || self.id == record.object || other_objects(record).any(|word| self.id == word))
+        let named = || {
+            [&record.object, &record.subject].contains(&&self.id) || other_objects(record).any(|word| self.id == word)
+        };
+        (self.id.is_empty() || named())
             && is(&self.correlation_id, &record.correlation_id)
             && is(&self.outcome, &record.outcome)
             && is(&self.ods, &record.ods)
@@ -210,6 +213,7 @@ mod tests {
                 object: format!("M{n}"),
                 other: format!("FROM BOX{}", n % 3),
                 correlation_id: format!("c{n}"),
+                subject: if n % 50 == 7 { "9990000018".into() } else { String::new() },
                 ..Default::default()
             };
             chain.push(record, &mut ops);
@@ -237,6 +241,8 @@ mod tests {
         assert_eq!(all(&rows, &by_id, 7), expected);
         let by_sender = Query { id: "FROM".into(), until: Some(1_003), ..Default::default() };
         assert_eq!(all(&rows, &by_sender, 7), [1, 2, 3], "each word of the other objects is found");
+        let of_a_person = Query { id: "9990000018".into(), ..Default::default() };
+        assert_eq!(all(&rows, &of_a_person, 1), [8, 58], "who has looked at this person");
         assert_eq!(all(&rows, &Query { correlation_id: "c41".into(), ..Default::default() }, 10), [42]);
         let window =
             Query { since: Some(1_010), until: Some(1_014), interaction: "mesh.s".into(), ..Default::default() };

@@ -28,9 +28,10 @@ pub enum Verb {
     },
     /// Find records by what was touched
     #[command(after_help = "Examples:\n  spine audit search --object X26ABC1\n  \
+                      spine audit search --object 9990000018\n  \
                       spine audit search --object X26ABC1 --limit 1000 --output jsonl")]
     Search {
-        /// Mailbox, message id, ODS code, correlation id…
+        /// Mailbox, message id, NHS number, ODS code, correlation id…
         #[arg(long)]
         object: String,
         /// Most records shown, newest first

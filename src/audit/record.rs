@@ -40,6 +40,15 @@ record! {
         20 => operator: String,
         /// Hash of the record before; zeros for the first.
         21 => previous: [u8; 32],
+        /// Client id of the application whose key or token came with the request, and how far the caller was proven.
+        22 => application: String,
+        23 => level: String,
+        /// The member of staff or the citizen behind it, and what the former acted as.
+        24 => user: String,
+        25 => role_profile: String,
+        26 => job_role: String,
+        /// Session at the identity provider.
+        27 => session: String,
     }
 }
 

@@ -422,6 +422,12 @@ impl Rules {
             principal: caller.principal,
             address: caller.address,
             operator: caller.operator,
+            application: caller.application,
+            level: caller.level,
+            user: caller.user,
+            role_profile: caller.role_profile,
+            job_role: caller.job_role,
+            session: caller.session,
             ..Default::default()
         }
     }

@@ -9,6 +9,7 @@ mod moving;
 pub(crate) mod once;
 
 use super::*;
+use crate::access::caller::Caller;
 use crate::audit;
 use harness::*;
 
@@ -75,13 +76,25 @@ async fn a_full_queue_says_busy_at_once_and_does_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_or_fault_writes_its_audit_record_and_nothing_else() {
     let site = Site::start(1);
-    assert_eq!(site.engines[1].submit(ask("refuse", "A")).await.unwrap().reply, "refused");
+    let caller = Caller {
+        application: "app-1".into(),
+        level: "aal3".into(),
+        user: "999000000001".into(),
+        role_profile: "999000000002".into(),
+        session: "s-1".into(),
+        ..Default::default()
+    };
+    let refused = Command { caller, ..ask("refuse", "A") };
+    assert_eq!(site.engines[1].submit(refused).await.unwrap().reply, "refused");
     assert!(matches!(site.engines[1].submit(ask("explode", "A")).await, Err(Unavailable::Fault(_))));
     assert_eq!(site.count(0, "A"), 0);
     let reader = site.engines[2].local(PartitionId(1));
     let found = audit::search(reader.as_ref(), &audit::Query::default(), 0, 10).unwrap().records;
     let told: Vec<_> = found.iter().map(|r| (r.interaction.as_str(), r.correlation_id.as_str())).collect();
     assert_eq!(told, [("count.add", "c-A"), ("engine.fault", "c-A")]);
+    let by = &found[0];
+    let by = [&by.application, &by.level, &by.user, &by.role_profile, &by.session];
+    assert_eq!(by, ["app-1", "aal3", "999000000001", "999000000002", "s-1"], "who asked, whatever proved it");
     let end = site.engines[2].audit_chain(PartitionId(1)).unwrap();
     let verifier = audit::Verifier::new(1, 1, u64::MAX - 1, Some(end), audit::Ca::default());
     assert!(audit::verify(reader.as_ref(), verifier).unwrap().is_whole());

@@ -114,11 +114,15 @@ async fn find(rooms: &Rooms, query: &Query) -> Result<Vec<(u16, Record)>, AdminE
 }
 
 fn shown(partition: u16, r: &Record) -> Value {
-    let who = [&r.principal, &r.operator, &r.common_name].into_iter().find(|w| !w.is_empty()).cloned();
+    let who = [&r.user, &r.principal, &r.operator, &r.application, &r.common_name]
+        .into_iter()
+        .find(|w| !w.is_empty())
+        .cloned();
     json!({
         "id": format!("{partition}/{}", r.sequence), "time": moment(r.at), "interaction": r.interaction,
         "outcome": r.outcome, "who": who, "ods": r.ods, "asid": r.asid, "address": r.address, "operator": r.operator,
-        "object": r.object, "other": r.other, "purpose": r.purpose, "detail": r.detail, "node": r.node,
+        "application": r.application, "level": r.level, "user": r.user, "role_profile": r.role_profile,
+        "job_role": r.job_role, "session": r.session, "subject": r.subject, "object": r.object, "other": r.other, "purpose": r.purpose, "detail": r.detail, "node": r.node,
         "correlation_id": r.correlation_id, "request_id": r.request_id, "certificate": r.certificate,
     })
 }

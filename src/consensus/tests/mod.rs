@@ -148,6 +148,18 @@ pub struct How {
     pub balance: Option<Duration>,
 }
 
+/// Opens a store, also just after it was closed: the engine's own threads hold its lock for a moment longer.
+async fn store_at(dir: &Path, options: &StoreOptions) -> Store {
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        match Store::open(world(), dir.to_owned(), options.clone()).await {
+            Ok(store) => return store,
+            Err(e) => assert!(std::time::Instant::now() < deadline, "{e}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 pub async fn start(
     dir: &Path,
     id: RaftId,
@@ -160,7 +172,7 @@ pub async fn start(
     let (log_options, store_options) = small();
     let failures: Arc<Mutex<Vec<String>>> = Arc::default();
     let (log, damage) = Log::open(world(), dir.join("log"), log_options).await.unwrap();
-    let store = Store::open(world(), dir.join("store"), store_options).await.unwrap();
+    let store = store_at(&dir.join("store"), &store_options).await;
     let recorder = Recorder::new(store.clone());
     let told = failures.clone();
     let options = Options {

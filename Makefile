@@ -50,7 +50,7 @@ sim:
 static: build
 	@bash tests/static $(SPINE)
 
-## clients: a real MESH client from PyPI, not ours, against a running three-node site.
+## clients: real clients from PyPI and npm, not ours, against a running three-node site.
 clients: build
 	bash tests/clients/run $(SPINE)
 

@@ -32,6 +32,18 @@ pub fn every_record(visit: &mut impl Visit) {
     of_the_rooms_below(visit);
     of_the_services(visit);
     of_people_and_permissions(visit);
+    visit.record::<services::directory::users::command::InvitePasskey>(
+        "services::directory::users::command::InvitePasskey",
+    );
+    visit.record::<services::directory::users::devices::PasskeyInvitation>(
+        "services::directory::users::devices::PasskeyInvitation",
+    );
+    visit.record::<services::identity::login::command::PasskeySignIn>(
+        "services::identity::login::command::PasskeySignIn",
+    );
+    visit.record::<services::identity::login::command::CardSignIn>("services::identity::login::command::CardSignIn");
+    visit.record::<services::identity::login::command::Enrol>("services::identity::login::command::Enrol");
+    visit.record::<services::identity::login::rows::PasskeyUse>("services::identity::login::rows::PasskeyUse");
 }
 
 fn of_the_rooms_below(visit: &mut impl Visit) {
@@ -178,6 +190,116 @@ fn of_people_and_permissions(visit: &mut impl Visit) {
     visit.record::<services::pds::rows::Version>("services::pds::rows::Version");
     visit.record::<services::pds::rows::Card>("services::pds::rows::Card");
     visit.record::<services::pds::import::Line>("services::pds::import::Line");
+    of_users(visit);
+}
+
+fn of_users(visit: &mut impl Visit) {
+    visit.record::<services::directory::users::command::SetUser>("services::directory::users::command::SetUser");
+    visit.record::<services::directory::users::command::StandUser>("services::directory::users::command::StandUser");
+    visit.record::<services::directory::users::command::SetRole>("services::directory::users::command::SetRole");
+    visit.record::<services::directory::users::command::EndRole>("services::directory::users::command::EndRole");
+    visit.record::<services::directory::users::command::SetAuthenticator>(
+        "services::directory::users::command::SetAuthenticator",
+    );
+    visit.record::<services::directory::users::command::DropAuthenticator>(
+        "services::directory::users::command::DropAuthenticator",
+    );
+    visit.record::<services::directory::users::User>("services::directory::users::User");
+    visit.record::<services::directory::users::OrgPerson>("services::directory::users::OrgPerson");
+    visit.record::<services::directory::users::RoleProfile>("services::directory::users::RoleProfile");
+    visit.record::<services::directory::users::Coded>("services::directory::users::Coded");
+    visit.record::<services::directory::users::Authenticator>("services::directory::users::Authenticator");
+    of_trail_and_relationships(visit);
+    of_traces(visit);
+    of_log_in(visit);
+}
+
+fn of_trail_and_relationships(visit: &mut impl Visit) {
+    visit.record::<services::trail::command::Refused>("services::trail::command::Refused");
+    visit.record::<services::trail::command::Shown>("services::trail::command::Shown");
+    visit.record::<services::trail::command::File>("services::trail::command::File");
+    visit.record::<services::trail::command::Reply>("services::trail::command::Reply");
+    visit.record::<services::relationships::command::Create>("services::relationships::command::Create");
+    visit.record::<services::relationships::command::Find>("services::relationships::command::Find");
+    visit.record::<services::relationships::command::Change>("services::relationships::command::Change");
+    visit.record::<services::relationships::command::Raise>("services::relationships::command::Raise");
+    visit.record::<services::relationships::command::FindAlerts>("services::relationships::command::FindAlerts");
+    visit.record::<services::relationships::command::ChangeAlert>("services::relationships::command::ChangeAlert");
+    visit.record::<services::relationships::command::Noted>("services::relationships::command::Noted");
+    visit.record::<services::relationships::command::Due>("services::relationships::command::Due");
+    visit.record::<services::relationships::command::Reply>("services::relationships::command::Reply");
+    visit.record::<services::relationships::rows::Doer>("services::relationships::rows::Doer");
+    visit.record::<services::relationships::rows::Relationship>("services::relationships::rows::Relationship");
+    visit.record::<services::relationships::rows::Alert>("services::relationships::rows::Alert");
+    visit.record::<services::directory::registration::Step>("services::directory::registration::Step");
+    visit.record::<services::directory::registration::Registration>("services::directory::registration::Registration");
+    visit.record::<services::directory::registration::evidence::Evidence>(
+        "services::directory::registration::evidence::Evidence",
+    );
+    visit.record::<services::directory::registration::command::Apply>(
+        "services::directory::registration::command::Apply",
+    );
+    visit.record::<services::directory::registration::command::Verify>(
+        "services::directory::registration::command::Verify",
+    );
+    visit.record::<services::directory::registration::command::Sponsor>(
+        "services::directory::registration::command::Sponsor",
+    );
+    visit.record::<services::directory::registration::command::Grant>(
+        "services::directory::registration::command::Grant",
+    );
+    visit.record::<services::directory::registration::command::Issue>(
+        "services::directory::registration::command::Issue",
+    );
+    visit.record::<services::directory::registration::command::Pause>(
+        "services::directory::registration::command::Pause",
+    );
+    visit.record::<services::directory::registration::command::End>("services::directory::registration::command::End");
+}
+
+fn of_traces(visit: &mut impl Visit) {
+    visit.record::<crate::wire::post::Arrived>("wire::post::Arrived");
+    visit.record::<crate::wire::post::Body>("wire::post::Body");
+    visit.record::<crate::wire::post::Dispatch>("wire::post::Dispatch");
+    visit.record::<crate::wire::post::Taken>("wire::post::Taken");
+    visit.record::<services::pds::trace::command::TraceChecked>("services::pds::trace::TraceChecked");
+    visit.record::<services::pds::trace::command::TracePiece>("services::pds::trace::TracePiece");
+    visit.record::<services::pds::trace::command::TraceFold>("services::pds::trace::TraceFold");
+    visit.record::<services::pds::trace::command::TraceEnd>("services::pds::trace::TraceEnd");
+    visit.record::<services::pds::trace::command::TraceReply>("services::pds::trace::TraceReply");
+    visit.record::<services::pds::trace::rows::TraceJob>("services::pds::trace::rows::TraceJob");
+    visit.record::<services::pds::trace::rows::TraceDone>("services::pds::trace::rows::TraceDone");
+    visit.record::<services::pds::trace::TraceTimer>("services::pds::trace::TraceTimer");
+    visit.record::<services::pds::rows::Marks>("services::pds::rows::Marks");
+}
+
+fn of_log_in(visit: &mut impl Visit) {
+    visit.record::<services::identity::login::command::Note>("services::identity::login::command::Note");
+    visit.record::<services::identity::login::command::Open>("services::identity::login::command::Open");
+    visit.record::<services::identity::login::command::Take>("services::identity::login::command::Take");
+    visit.record::<services::identity::login::command::SignIn>("services::identity::login::command::SignIn");
+    visit.record::<services::identity::login::command::UseSession>("services::identity::login::command::UseSession");
+    visit.record::<services::identity::login::command::IssueCode>("services::identity::login::command::IssueCode");
+    visit.record::<services::identity::login::command::Redeem>("services::identity::login::command::Redeem");
+    visit.record::<services::identity::login::command::Trade>("services::identity::login::command::Trade");
+    visit.record::<services::identity::login::command::EndSession>("services::identity::login::command::EndSession");
+    visit.record::<services::identity::login::command::Show>("services::identity::login::command::Show");
+    visit.record::<services::identity::login::command::LoginReply>("services::identity::login::command::LoginReply");
+    visit.record::<services::identity::login::rows::LoginRequest>("services::identity::login::rows::LoginRequest");
+    visit.record::<services::identity::login::rows::Grant>("services::identity::login::rows::Grant");
+    visit.record::<services::identity::login::rows::Attempts>("services::identity::login::rows::Attempts");
+    visit.record::<services::directory::signing::SigningKey>("services::directory::signing::SigningKey");
+    visit.record::<services::directory::signing::AddSigningKey>("services::directory::signing::AddSigningKey");
+    visit
+        .record::<services::identity::login::notices::LogoutNotice>("services::identity::login::notices::LogoutNotice");
+    visit.record::<services::identity::login::notices::NoticeSent>("services::identity::login::notices::NoticeSent");
+    visit.record::<services::directory::users::baseline::Baseline>("services::directory::users::baseline::Baseline");
+    visit.record::<services::directory::users::baseline::SetBaseline>(
+        "services::directory::users::baseline::SetBaseline",
+    );
+    visit.record::<services::directory::issuers::CitizenIssuer>("services::directory::issuers::CitizenIssuer");
+    visit.record::<services::directory::issuers::SetIssuer>("services::directory::issuers::SetIssuer");
+    visit.record::<services::identity::rows::Citizen>("services::identity::rows::Citizen");
 }
 
 #[cfg(test)]

@@ -44,5 +44,7 @@ record! {
         18 => session: String,
         /// Attributes of the application that an operator has switched on, by name (spec/pds.md §2).
         19 => attributes: Vec<String>,
+        /// What of the caller's scopes and activities met the gate's rule, for the audit trail (spec/identity.md §9.1).
+        30 => granted: String,
     }
 }

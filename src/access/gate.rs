@@ -19,6 +19,8 @@ pub enum Standing {
     Nobody,
     /// The credentials that the request shows are not taken.
     Refused(Denied),
+    /// They are not taken, and whose they are or were is known: of an expired token, of an application that was revoked.
+    Lapsed(Denied, Box<Proven>),
     /// The credentials are good.
     Proven(Box<Proven>),
 }
@@ -100,6 +102,22 @@ pub enum Denied {
     NoScope,
     #[error("the role has none of the activities")]
     NoActivity,
+    /// Which role a member of staff acts in cannot be told, in the words of spec/identity.md §5: as this and the next three.
+    #[error("multiple roles found in user info, please check NHSD-Session-URID")]
+    RolesSeveral,
+    #[error("no userroles available, please check NHSD-Session-URID is valid")]
+    RolesNone,
+    #[error("NHSD-Session-URID is invalid")]
+    RoleForeign,
+    #[error("selected_roleid is misconfigured/invalid")]
+    RoleGone,
+}
+
+impl Denied {
+    /// Whether the caller is known and good, and only the role they act in is not.
+    pub fn is_of_roles(self) -> bool {
+        matches!(self, Denied::RolesSeveral | Denied::RolesNone | Denied::RoleForeign | Denied::RoleGone)
+    }
 }
 
 /// Why the node does not start.
@@ -146,11 +164,25 @@ impl Gate {
     pub fn permit(&self, interaction: &'static str, standing: Standing, caller: &Caller) -> Result<Permit, Denied> {
         let admits = *self.rules.get(interaction).ok_or(Denied::NoRule)?;
         let mut caller = caller.clone();
+        let standing = match (standing, admits) {
+            // Who somebody is, is told without a role too; all else is done in one (spec/identity.md §5).
+            (Standing::Lapsed(why, proven), Admits::Holders { scopes: [], .. }) if why.is_of_roles() => {
+                Standing::Proven(proven)
+            }
+            // Another role would not help whoever lacks the product.
+            (Standing::Lapsed(why, proven), Admits::Holders { scopes, .. })
+                if why.is_of_roles() && !proven.caller.scopes.iter().any(|s| scopes.contains(&s.as_str())) =>
+            {
+                return Err(Denied::NoScope);
+            }
+            (standing, _) => standing,
+        };
         match (standing, admits) {
             (Standing::Proven(proven), Admits::Holders { scopes, activities }) => {
                 let proven = proven.caller;
                 let any_token = scopes.is_empty() && proven.level != "level0";
-                if !any_token && !proven.scopes.iter().any(|s| scopes.contains(&s.as_str())) {
+                let scope = proven.scopes.iter().find(|s| scopes.contains(&s.as_str()));
+                if !any_token && scope.is_none() {
                     return Err(Denied::NoScope);
                 }
                 let staff = proven.level.starts_with("aal");
@@ -160,11 +192,15 @@ impl Gate {
                 {
                     return Err(Denied::NoActivity);
                 }
+                let used = proven.activities.iter().filter(|a| activities.contains(&a.as_str()));
+                let granted: Vec<&str> = scope.into_iter().chain(used).map(String::as_str).collect();
+                let granted = granted.join(" ");
                 let connection = std::mem::replace(&mut caller, proven);
+                caller.granted = granted;
                 (caller.address, caller.certificate) = (connection.address, connection.certificate);
                 caller.common_name = connection.common_name;
             }
-            (Standing::Refused(why), Admits::Holders { .. }) => return Err(why),
+            (Standing::Refused(why) | Standing::Lapsed(why, _), Admits::Holders { .. }) => return Err(why),
             (_, Admits::Holders { .. }) => return Err(Denied::NoCredentials),
             (_, Admits::Anyone) => {}
             (Standing::Approved { asid, ods, party_key }, _) => {
@@ -175,6 +211,22 @@ impl Gate {
             (_, Admits::AnyCertificate | Admits::ApprovedSystem) => return Err(Denied::Unknown),
         }
         Ok(Permit { interaction, caller })
+    }
+
+    /// Who it is that a refusal turns away, as far as certificate, key or token say: what the audit trail names. `None` for
+    /// those that nobody knows.
+    pub fn turned_away(standing: &Standing, caller: &Caller) -> Option<Caller> {
+        match standing {
+            Standing::Proven(proven) | Standing::Lapsed(_, proven) => {
+                let connection = caller.clone();
+                let mut caller = proven.caller.clone();
+                (caller.address, caller.certificate) = (connection.address, connection.certificate);
+                caller.common_name = connection.common_name;
+                Some(caller)
+            }
+            _ if !caller.certificate.is_empty() => Some(caller.clone()),
+            _ => None,
+        }
     }
 
     /// Whether the interaction asks for an API key or access token: others need not be looked up.
@@ -200,6 +252,44 @@ mod tests {
     }
 
     #[test]
+    fn who_is_turned_away_is_known_by_token_or_certificate_and_else_not_at_all() {
+        let here = Caller { address: "10.0.0.1".into(), ..Default::default() };
+        let proven = Box::new(Proven {
+            caller: Caller { application: "app".into(), address: "forged".into(), ..Default::default() },
+            quota: 0,
+        });
+        let lapsed = Standing::Lapsed(Denied::TokenExpired, proven.clone());
+        for standing in [Standing::Proven(proven), lapsed] {
+            let who = Gate::turned_away(&standing, &here).unwrap();
+            assert_eq!((who.application.as_str(), who.address.as_str()), ("app", "10.0.0.1"));
+        }
+        for standing in [Standing::Nobody, Standing::Refused(Denied::TokenUnknown)] {
+            assert_eq!(Gate::turned_away(&standing, &here), None);
+        }
+        let system = Caller { certificate: "ab".into(), ..here };
+        assert_eq!(Gate::turned_away(&Standing::Unknown, &system), Some(system));
+    }
+
+    #[test]
+    fn a_permit_says_by_what_of_the_callers_it_was_given() {
+        const SCOPED: [Rule; 1] = [Rule {
+            interaction: "a.read",
+            admits: Admits::Holders { scopes: &["s:aal3:x"], activities: &["B0016", "B0820"] },
+            spec: "",
+        }];
+        let gate = Gate::new(["a.read"], &SCOPED).unwrap();
+        let caller = Caller {
+            level: "aal3".into(),
+            scopes: vec!["s:aal3:y".into(), "s:aal3:x".into()],
+            activities: vec!["B0001".into(), "B0016".into()],
+            ..Default::default()
+        };
+        let standing = Standing::Proven(Box::new(Proven { caller, quota: 0 }));
+        let permit = gate.permit("a.read", standing, &Caller::default()).unwrap();
+        assert_eq!(permit.caller().granted, "s:aal3:x B0016");
+    }
+
+    #[test]
     fn only_a_registered_enabled_system_gets_through() {
         let gate = Gate::new(["a.open", "a.closed"], &RULES).unwrap();
         let caller = Caller { certificate: "ab".into(), ..Default::default() };
@@ -210,5 +300,30 @@ mod tests {
         assert_eq!(gate.permit("a.closed", Standing::Disabled, &caller).unwrap_err(), Denied::Disabled);
         assert_eq!(gate.permit("a.none", approved(), &caller).unwrap_err(), Denied::NoRule);
         assert!(gate.permit("a.open", Standing::Unknown, &caller).unwrap().into_caller().asid.is_empty());
+    }
+
+    #[test]
+    fn staff_without_one_role_get_to_no_interaction_but_who_they_are() {
+        let rule =
+            |interaction, scopes| Rule { interaction, admits: Admits::Holders { scopes, activities: &[] }, spec: "" };
+        let rules = [rule("a.read", &["s:aal3:x"]), rule("a.self", &[])];
+        let gate = Gate::new(["a.read", "a.self"], &rules).unwrap();
+        let lapsed = |why, scope: &str| {
+            let caller = Caller {
+                level: "aal3".into(),
+                user: "656005750104".into(),
+                scopes: vec![scope.into()],
+                ..Default::default()
+            };
+            Standing::Lapsed(why, Box::new(Proven { caller, quota: 0 }))
+        };
+        for why in [Denied::RolesSeveral, Denied::RolesNone, Denied::RoleForeign, Denied::RoleGone] {
+            let of = |scope, name| gate.permit(name, lapsed(why, scope), &Caller::default());
+            assert_eq!(of("s:aal3:x", "a.read").unwrap_err(), why);
+            assert_eq!(of("s:aal3:y", "a.read").unwrap_err(), Denied::NoScope);
+            assert_eq!(of("s:aal3:x", "a.self").unwrap().caller().user, "656005750104");
+        }
+        let expired = gate.permit("a.self", lapsed(Denied::TokenExpired, "s:aal3:x"), &Caller::default());
+        assert_eq!(expired.unwrap_err(), Denied::TokenExpired);
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod caller;
 pub mod gate;
+pub mod policy;
 pub mod rules;

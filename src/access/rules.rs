@@ -1,6 +1,7 @@
 //! The access rules of every interaction, one row each (P5). The gate does not start without a row for each name.
 
 use super::gate::{Admits, Rule};
+use super::policy::{READ_AUDIT, RECEIVE_ALERTS};
 
 const fn any(interaction: &'static str, spec: &'static str) -> Rule {
     Rule { interaction, admits: Admits::AnyCertificate, spec }
@@ -32,11 +33,37 @@ pub const IDENTITY: &[Rule] = &[
     open("identity.status", "identity.md §3"),
     open("identity.method_not_allowed", "identity.md §3"),
     open("identity.not_found", "identity.md §3"),
+    open("identity.authorize", "identity.md §4.1"),
+    open("identity.callback", "identity.md §4.1"),
+    open("identity.provider.discovery", "identity.md §2.1"),
+    open("identity.provider.authorize", "identity.md §2.2"),
+    open("identity.provider.log_in", "identity.md §2.2"),
+    open("identity.provider.role", "identity.md §2.2"),
+    open("identity.provider.token", "identity.md §2.3"),
+    open("identity.provider.userinfo", "identity.md §2.2"),
+    open("identity.provider.keys", "identity.md §2.1"),
+    open("identity.provider.end_session", "identity.md §2.5"),
+    open("identity.backchannel_logout", "identity.md §4.5"),
+    open("identity.provider.passkey", "identity.md §2.4"),
+    open("identity.provider.smartcard", "identity.md §2.4"),
+    open("identity.provider.script", "identity.md §2.4"),
+    open("identity.provider.enrol", "identity.md §6.2"),
+    open("identity.provider.enrol_begin", "identity.md §6.2"),
+    open("identity.provider.enrol_done", "identity.md §6.2"),
 ];
 
 /// Every table, under the listener that it is for: what `spine role matrix` prints and the tests go through.
-pub const ALL: &[(&str, &[Rule])] =
-    &[("suppliers", MESH), ("api", API), ("api", IDENTITY), ("api", PDS), ("api", DIRECTORY), ("ldap", LDAP)];
+pub const ALL: &[(&str, &[Rule])] = &[
+    ("suppliers", MESH),
+    ("suppliers", SMSP),
+    ("api", API),
+    ("api", IDENTITY),
+    ("api", PDS),
+    ("api", DIRECTORY),
+    ("api", AUDIT),
+    ("api", RELATIONSHIPS),
+    ("ldap", LDAP),
+];
 
 /// MESH (spec/mesh.md). The certificate proves an approved system; the Authorization header names the mailbox, and
 /// the service checks it where the mailbox lives.
@@ -124,6 +151,80 @@ pub const PDS: &[Rule] = &[
     holders("pds.related", PDS_MODES, "pds.md §12"),
     holders("pds.coverage", PDS_MODES, "pds.md §13"),
     holders("pds.coverage_set", PDS_MODES, "pds.md §13"),
+];
+
+const AUDIT_READERS: &[&str] = &[
+    "urn:nhsd:apim:user-nhs-id:aal3:patient-audit",
+    "urn:nhsd:apim:user-nhs-cis2:aal3:patient-audit",
+    "urn:nhsd:apim:user-nhs-login:P9:patient-audit",
+];
+
+/// The audit trail as FHIR AuditEvents (spec/identity.md §9.2). Staff need an activity of a privacy officer; a citizen sees
+/// the own record's trail, which the service looks to.
+pub const AUDIT: &[Rule] = &[
+    open("audit.ping", "identity.md §9.2"),
+    open("audit.metadata", "identity.md §9.2"),
+    open("audit.not_found", "identity.md §9.2"),
+    Rule {
+        interaction: "audit.search",
+        admits: Admits::Holders { scopes: AUDIT_READERS, activities: READ_AUDIT },
+        spec: "identity.md §9.2",
+    },
+    Rule {
+        interaction: "audit.read",
+        admits: Admits::Holders { scopes: AUDIT_READERS, activities: READ_AUDIT },
+        spec: "identity.md §9.2",
+    },
+    holders("audit.file", &["urn:nhsd:apim:app:level3:patient-audit"], "identity.md §9.2"),
+];
+
+const LR_STAFF: &[&str] = &[
+    "urn:nhsd:apim:user-nhs-id:aal2:legitimate-relationships",
+    "urn:nhsd:apim:user-nhs-id:aal3:legitimate-relationships",
+    "urn:nhsd:apim:user-nhs-cis2:aal2:legitimate-relationships",
+    "urn:nhsd:apim:user-nhs-cis2:aal3:legitimate-relationships",
+];
+/// The same, and systems without a user: registration and referral systems tell of what happened there.
+const LR_ANYONE: &[&str] = &[
+    "urn:nhsd:apim:app:level3:legitimate-relationships",
+    "urn:nhsd:apim:user-nhs-id:aal2:legitimate-relationships",
+    "urn:nhsd:apim:user-nhs-id:aal3:legitimate-relationships",
+    "urn:nhsd:apim:user-nhs-cis2:aal2:legitimate-relationships",
+    "urn:nhsd:apim:user-nhs-cis2:aal3:legitimate-relationships",
+];
+
+const fn alerted(interaction: &'static str) -> Rule {
+    Rule {
+        interaction,
+        admits: Admits::Holders { scopes: LR_STAFF, activities: RECEIVE_ALERTS },
+        spec: "identity.md §9.3",
+    }
+}
+
+/// Legitimate relationships and the alerts that come of them (spec/identity.md §8, §9.3). Which kind of relationship whom
+/// may be created by, and whose alerts one sees, is the service's to look at.
+pub const RELATIONSHIPS: &[Rule] = &[
+    open("relationships.not_found", "identity.md §8"),
+    holders("relationships.create", LR_ANYONE, "identity.md §8"),
+    holders("relationships.list", LR_ANYONE, "identity.md §8"),
+    holders("relationships.check", LR_ANYONE, "identity.md §7"),
+    holders("relationships.read", LR_ANYONE, "identity.md §8"),
+    holders("relationships.freeze", LR_ANYONE, "identity.md §8"),
+    holders("relationships.close", LR_ANYONE, "identity.md §8"),
+    alerted("alerts.list"),
+    alerted("alerts.read"),
+    alerted("alerts.acknowledge"),
+    alerted("alerts.close"),
+];
+
+/// Spine Mini Services (spec/pds.md §17): old clients, by the certificate of their registered system.
+pub const SMSP: &[Rule] = &[
+    approved("smsp.verify_nhs_number", "pds.md §17"),
+    approved("smsp.get_nhs_number", "pds.md §17"),
+    approved("smsp.get_patient_details_by_nhs_number", "pds.md §17"),
+    approved("smsp.get_patient_details_by_search", "pds.md §17"),
+    approved("smsp.get_patient_details", "pds.md §17"),
+    approved("smsp.other", "pds.md §17.1"),
 ];
 
 #[cfg(test)]

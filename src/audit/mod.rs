@@ -8,6 +8,7 @@
 mod head;
 mod record;
 mod search;
+mod timeline;
 mod verify;
 
 /// The room's parsers, opened to `crate::fuzz` alone.
@@ -17,6 +18,7 @@ pub(crate) mod parsers {
 }
 
 pub use head::{Ca, Head, HeadError, Signer, head_key};
-pub use record::{Chain, HASH_LEN, Indexed, Record, index_keys, record_key};
-pub use search::{Page, Query, newest_of, search};
+pub use record::{Chain, HASH_LEN, Indexed, Record, action_of, actor, event_id, index_keys, place_of, record_key};
+pub use search::{Page, Query, first_at, newest_first, newest_of, search};
+pub use timeline::{Cursor, Stretch, Wanted, timeline};
 pub use verify::{Finding, Progress, Verdict, Verifier, verify};

@@ -49,6 +49,16 @@ record! {
         26 => job_role: String,
         /// Session at the identity provider.
         27 => session: String,
+        /// C, R, U, D or E (DICOM's and FHIR's letters; spec/identity.md §9.1).
+        28 => action: String,
+        /// The scope and activities that met the gate's rule.
+        29 => granted: String,
+        /// Workgroup through which the access was justified.
+        30 => workgroup: String,
+        /// Of a citizen: the own NHS number.
+        31 => nhs_number: String,
+        /// An AuditEvent that a system filed, as JSON.
+        32 => filed: Bytes,
     }
 }
 
@@ -103,6 +113,8 @@ pub enum Indexed {
     /// A record's object or one of its other objects.
     Id = 1,
     Correlation = 2,
+    /// Who did it: user id of a member of staff, `sub` of a citizen, local user of an operator.
+    Actor = 3,
 }
 
 impl Indexed {
@@ -134,7 +146,45 @@ pub fn index_keys(record: &Record) -> Vec<Bytes> {
         add(Indexed::Id, &record.subject);
     }
     add(Indexed::Correlation, &record.correlation_id);
+    // Of applications without a user there are too many records for the index to tell them apart from all.
+    add(Indexed::Actor, actor(record));
     keys
+}
+
+/// The person who did what a record tells of, as they are found by; empty for a system alone.
+pub fn actor(record: &Record) -> &str {
+    if record.user.is_empty() { &record.operator } else { &record.user }
+}
+
+/// C, R, U, D or E, by the last word of an interaction's name (spec/identity.md §9.1): what no word says is an execution.
+pub fn action_of(interaction: &str) -> &'static str {
+    let word = interaction.rsplit('.').next().unwrap_or_default();
+    match word {
+        "create" | "birth" | "send" | "send_chunk" | "import" | "invite" | "apply" | "claim" | "file" | "token" => "C",
+        "retrieve" | "read" | "search" | "list" | "count" | "download" | "head" | "track" | "track_local"
+        | "lookup" | "workflow_search" | "mailbox" | "inbox_rich" | "outbox_rich" | "related" | "coverage"
+        | "export" | "introspect" | "userinfo" | "authorize" => "R",
+        "update" | "set" | "coverage_set" | "acknowledge" | "supersede" | "freeze" | "close" | "expire" => "U",
+        "revoke" | "delete" | "remove" | "drop" => "D",
+        _ => "E",
+    }
+}
+
+/// A record's name outside (spec/identity.md §9.1, "event id"): a UUID of version 8 that holds partition and sequence.
+pub fn event_id(partition: u16, sequence: u64) -> String {
+    let low = sequence & ((1 << 48) - 1);
+    let high = (sequence >> 48) as u16;
+    format!("{partition:08x}-{high:04x}-8000-8000-{low:012x}")
+}
+
+/// The partition and sequence of an id that [`event_id`] made; `None` for any other text.
+pub fn place_of(id: &str) -> Option<(u16, u64)> {
+    let parts: Vec<&str> = id.split('-').collect();
+    let [partition, high, "8000", "8000", low] = parts.as_slice() else { return None };
+    let partition = u16::try_from(u32::from_str_radix(partition, 16).ok()?).ok()?;
+    let sequence = u64::from(u16::from_str_radix(high, 16).ok()?) << 48 | u64::from_str_radix(low, 16).ok()?;
+    // Only the one way of writing it: an id is compared as text elsewhere.
+    (event_id(partition, sequence) == id).then_some((partition, sequence))
 }
 
 /// A word as the index holds it.
@@ -167,6 +217,27 @@ pub(super) fn first_of(epoch: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_id_leads_back_to_its_record() {
+        for (partition, sequence) in [(0, 1), (3, 70_000), (u16::MAX, u64::MAX)] {
+            let id = event_id(partition, sequence);
+            assert_eq!((id.len(), place_of(&id)), (36, Some((partition, sequence))));
+        }
+        assert_eq!(event_id(2, 258), "00000002-0000-8000-8000-000000000102");
+        for other in ["", "2/258", "00000002-0000-8000-8000-00000000010G", "2-0-8000-8000-102"] {
+            assert_eq!(place_of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_was_done_has_a_letter() {
+        for (interaction, letter) in
+            [("mesh.send", "C"), ("pds.retrieve", "R"), ("pds.update", "U"), ("identity.revoke", "D"), ("mesh.x", "E")]
+        {
+            assert_eq!(action_of(interaction), letter, "{interaction}");
+        }
+    }
 
     #[test]
     fn a_record_follows_only_the_chain_it_was_pushed_to() {

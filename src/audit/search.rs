@@ -1,10 +1,11 @@
 //! Searching a partition's audit records, in pages of bounded work (P4, P6).
 
-use super::record::{Indexed, Record, Short, epoch, first_of, other_objects, record_key, short};
+use super::record::{Indexed, Record, Short, actor, epoch, first_of, other_objects, record_key, short};
 use crate::store::tables::Table;
 use crate::store::{Reader, StoreError};
 use crate::wire::record::Record as _;
 use bytes::Bytes;
+use std::ops::Range;
 
 /// What to look for. Empty and `None` match all.
 #[derive(Clone, Debug, Default)]
@@ -111,23 +112,48 @@ fn by_word(reader: &dyn Reader, word: (Indexed, Short), from: u64, limit: usize)
 /// Finds up to `limit` records with a sequence below `before` that touched `id`, newest first. Pass the page's `next` as
 /// `before` for the next page.
 pub fn newest_of(reader: &dyn Reader, id: &str, before: u64, limit: usize) -> Result<Page, StoreError> {
-    let query = Query { id: id.to_owned(), ..Default::default() };
-    let word = short(id);
+    newest_first(reader, Indexed::Id, id, 1..before, limit)
+}
+
+/// Finds up to `limit` records with a sequence in `window` under one word of the index, newest first; the page's `next` is
+/// the end of the next page's window.
+pub fn newest_first(
+    reader: &dyn Reader,
+    kind: Indexed,
+    text: &str,
+    window: Range<u64>,
+    limit: usize,
+) -> Result<Page, StoreError> {
+    let query = Query { id: text.to_owned(), ..Default::default() };
+    let is_it = |record: &Record| match kind {
+        Indexed::Id => query.matches(record),
+        Indexed::Correlation => record.correlation_id == text,
+        Indexed::Actor => actor(record) == text,
+    };
+    let word = short(text);
     let mut page = Page::default();
-    let last = newest(reader)?.min(before.saturating_sub(1));
-    for at in (0..=epoch(last)).rev() {
+    let last = newest(reader)?.min(window.end.saturating_sub(1));
+    for at in (epoch(window.start)..=epoch(last)).rev() {
         if at + MAX_EPOCHS == epoch(last) {
             page.next = Some(first_of(at + 1));
             break;
         }
-        let key = Indexed::Id.key(at, word);
+        let key = kind.key(at, word);
         let end = if at == epoch(last) { key.clone().number(last + 1).build() } else { key.clone().prefix().end };
+        let start = if at == epoch(window.start) {
+            key.clone().number(window.start).build()
+        } else {
+            key.clone().prefix().start
+        };
+        if start >= end {
+            continue;
+        }
         let room = limit - page.records.len();
-        let rows = reader.scan(key.prefix().start..end, true, room)?;
+        let rows = reader.scan(start..end, true, room)?;
         let full = rows.len() == room;
         for (key, _) in &rows {
             let record = reader.get(&record_key(sequence_of(key)))?.and_then(|v| Record::decode(&v).ok());
-            page.records.extend(record.filter(|record| query.matches(record)));
+            page.records.extend(record.filter(|record| is_it(record)));
         }
         if full {
             page.next = rows.last().map(|(key, _)| sequence_of(key));
@@ -163,7 +189,7 @@ impl Query {
 }
 
 /// First sequence whose record was made at or after `since`: times never fall along the chain, so halving finds it.
-fn first_at(reader: &dyn Reader, since: u64) -> Result<u64, StoreError> {
+pub fn first_at(reader: &dyn Reader, since: u64) -> Result<u64, StoreError> {
     let (mut low, mut high) = (1, newest(reader)? + 1);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -181,8 +207,7 @@ mod tests {
     use super::*;
     use crate::audit::Chain;
     use crate::store::RowOp;
-    use bytes::Bytes;
-    use std::{collections::BTreeMap, ops::Range};
+    use std::collections::BTreeMap;
 
     struct Rows(BTreeMap<Bytes, Bytes>);
     impl Rows {

@@ -32,7 +32,24 @@ pub enum Finding {
     HeadMismatch(u64),
     #[error("head at record {0}: {1}")]
     HeadInvalid(u64, HeadError),
+    /// A head that was signed and kept elsewhere is of a longer trail: this one was cut off or rolled back.
+    #[error("a head kept elsewhere was signed at record {kept}, and the trail ends at record {found}")]
+    RolledBack { kept: u64, found: u64 },
+    /// A signed head stands among the records behind the end that the mark tells: records and mark were cut back.
+    #[error("a head in the trail was signed at record {head}, and the trail ends at record {found}")]
+    HeadBeyond { head: u64, found: u64 },
+    /// Heads come with every so many records: where none does, they were taken away.
+    #[error("no head was signed at any record from {0} on, for far longer than the site goes without one")]
+    Unsigned(u64),
+    #[error("a head kept elsewhere was signed at record {0}, and the trail has another history there")]
+    OtherHistory(u64),
+    /// An export ends with a head that is signed when it is made; without one nothing says that it is whole.
+    #[error("no signed head closes the export at record {0}")]
+    Unclosed(u64),
 }
+
+/// Records without a head that are too many: the site signs one with about a thousand.
+const UNSIGNED: u64 = 1 << 14;
 
 /// What a whole verification found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +88,10 @@ pub struct Verifier {
     heads_from: u64,
     ca: Ca,
     partition: u16,
+    /// Heads kept outside the site, oldest first.
+    kept: VecDeque<Head>,
+    /// Where records must be signed: the last that a head covers.
+    signed: Option<u64>,
     /// Whether the hash of the record before is known: not at a start in the middle, nor behind an unreadable record.
     follows: bool,
     verdict: Verdict,
@@ -89,9 +110,66 @@ impl Verifier {
             heads_from: from,
             ca,
             partition,
+            kept: VecDeque::new(),
+            signed: None,
             follows: from == 1,
             verdict: Verdict { first: from, last: from - 1, ..Default::default() },
         }
+    }
+
+    /// Also wants heads among the records, as a site has them whose nodes sign.
+    pub fn signed(mut self) -> Self {
+        self.signed = Some(self.chain.sequence);
+        self
+    }
+
+    /// Also compares with heads that were kept outside the site: whoever rolls the site back does not have those.
+    pub fn against(mut self, kept: impl IntoIterator<Item = Head>) -> Self {
+        let partition = self.partition;
+        for head in kept.into_iter().filter(|head| head.partition == partition) {
+            match head.check(&self.ca) {
+                Ok(()) => self.kept.push_back(head),
+                Err(why) => self.found(Finding::HeadInvalid(head.sequence, why)),
+            }
+        }
+        self.kept.make_contiguous().sort_by_key(|head| head.sequence);
+        self
+    }
+
+    /// Takes the next record of an export, in the place that the export says.
+    pub fn take_record(&mut self, place: u64, value: &Bytes) {
+        for missing in (self.chain.sequence + 1..place).take(MAX_FINDINGS) {
+            self.found(Finding::Missing(missing));
+        }
+        if place <= self.chain.sequence {
+            return self.found(Finding::Moved { place: self.chain.sequence + 1, found: place });
+        }
+        self.next(place, value);
+        self.compare_kept(place);
+    }
+
+    /// Takes a signed head of an export: it stands behind the record that it covers.
+    pub fn take_head(&mut self, head: &Head) {
+        if head.sequence != self.chain.sequence || head.partition != self.partition {
+            return self.found(Finding::HeadMismatch(head.sequence));
+        }
+        self.check_head(head);
+    }
+
+    /// Ends an export: `closing` is the head that was signed when it was made, for a partition with any record.
+    pub fn close(mut self, closing: Option<&Head>) -> Verdict {
+        let whole = match closing {
+            Some(head) => {
+                self.take_head(head);
+                head.sequence == self.chain.sequence
+            }
+            None => self.chain.sequence == 0 && self.verdict.records == 0,
+        };
+        if !whole {
+            self.found(Finding::Unclosed(self.chain.sequence));
+        }
+        self.missed();
+        self.verdict
     }
 
     /// Verifies the next page.
@@ -104,7 +182,7 @@ impl Verifier {
         }
         let full = self.verdict.findings.len() >= MAX_FINDINGS;
         if done && !full {
-            self.finish();
+            self.finish(reader)?;
         }
         Ok(Progress { at: self.chain.sequence, done: done || full })
     }
@@ -124,14 +202,28 @@ impl Verifier {
         for missing in (self.chain.sequence + 1..place).take(MAX_FINDINGS) {
             self.found(Finding::Missing(missing));
         }
+        if !self.next(place, &value) {
+            return Ok(());
+        }
+        self.compare_kept(place);
+        self.head(reader, place)?;
+        if let Some(signed) = self.signed.filter(|signed| place - signed.min(&place) > UNSIGNED) {
+            self.found(Finding::Unsigned(signed + 1));
+            self.signed = None;
+        }
+        Ok(())
+    }
+
+    /// The next record of the chain. False where it cannot be read.
+    fn next(&mut self, place: u64, value: &Bytes) -> bool {
         let gap = place != self.chain.sequence + 1;
         self.verdict.records += 1;
         self.verdict.last = place;
-        let Ok(record) = Record::decode(&value) else {
+        let Ok(record) = Record::decode(value) else {
             self.found(Finding::Unreadable(place));
             self.chain.sequence = place;
             self.follows = false;
-            return Ok(());
+            return false;
         };
         if record.sequence != place {
             self.found(Finding::Moved { place, found: record.sequence });
@@ -141,9 +233,37 @@ impl Verifier {
         // Go on from what this record says of its predecessor, so that one break is one finding.
         let stand_in = Record { sequence: place, previous: record.previous, ..Default::default() };
         self.chain = Chain { sequence: place - 1, hash: record.previous };
-        self.chain.follow(&stand_in, &value);
+        self.chain.follow(&stand_in, value);
         self.follows = true;
-        self.head(reader, place)
+        true
+    }
+
+    /// Heads kept elsewhere, up to this record.
+    fn compare_kept(&mut self, place: u64) {
+        while let Some(head) = self.kept.pop_front_if(|head| head.sequence <= place) {
+            if head.sequence == place && head.hash != self.chain.hash {
+                self.found(Finding::OtherHistory(place));
+            }
+        }
+    }
+
+    /// Heads kept elsewhere that the trail does not reach.
+    fn missed(&mut self) {
+        if let Some(head) = self.kept.back() {
+            let (kept, found) = (head.sequence, self.chain.sequence);
+            self.found(Finding::RolledBack { kept, found });
+        }
+    }
+
+    fn check_head(&mut self, head: &Head) {
+        if let Err(why) = head.check(&self.ca) {
+            self.found(Finding::HeadInvalid(head.sequence, why));
+        } else if head.hash != self.chain.hash {
+            self.found(Finding::HeadMismatch(head.sequence));
+        } else {
+            self.verdict.heads += 1;
+            self.signed = self.signed.map(|_| head.sequence);
+        }
     }
 
     fn head(&mut self, reader: &dyn Reader, place: u64) -> Result<(), StoreError> {
@@ -163,29 +283,36 @@ impl Verifier {
             }
         }
         while let Some(head) = self.heads.pop_front_if(|head| head.sequence <= place) {
-            if let Err(why) = head.check(&self.ca) {
-                self.found(Finding::HeadInvalid(head.sequence, why));
-            } else if head.hash != self.chain.hash {
-                self.found(Finding::HeadMismatch(head.sequence));
-            } else {
-                self.verdict.heads += 1;
-            }
+            self.check_head(&head);
         }
         Ok(())
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, reader: &dyn Reader) -> Result<(), StoreError> {
+        self.missed();
         let Some(end) = self.end else {
             for missing in (self.chain.sequence + 1..=self.to).take(1) {
                 self.found(Finding::Missing(missing));
             }
-            return;
+            return Ok(());
         };
+        self.beyond(reader, end.sequence)?;
         if end.sequence != self.chain.sequence {
             self.found(Finding::CutOff { expected: end.sequence, found: self.chain.sequence });
         } else if self.follows && end.hash != self.chain.hash {
             self.found(Finding::OtherEnd(end.sequence));
         }
+        Ok(())
+    }
+
+    /// Looks for a head behind the end. While the trail grows there may be one, with its record.
+    fn beyond(&mut self, reader: &dyn Reader, end: u64) -> Result<(), StoreError> {
+        let newest = reader.scan(head_key(end.saturating_add(1))..head_key(u64::MAX), true, 1)?;
+        let Some(head) = newest.first().and_then(|(key, _)| Parts::of(key).number()) else { return Ok(()) };
+        if reader.get(&record_key(head))?.is_none() {
+            self.found(Finding::HeadBeyond { head, found: self.chain.sequence });
+        }
+        Ok(())
     }
 }
 
@@ -208,8 +335,9 @@ mod tests {
         fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
             Ok(self.0.get(key).cloned())
         }
-        fn scan(&self, range: Range<Bytes>, _: bool, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-            Ok(self.0.range(range).take(limit).map(|(k, v)| (k.clone(), v.clone())).collect())
+        fn scan(&self, range: Range<Bytes>, back: bool, limit: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+            let all = self.0.range(range).map(|(k, v)| (k.clone(), v.clone()));
+            Ok(if back { all.rev().take(limit).collect() } else { all.take(limit).collect() })
         }
     }
 
@@ -273,6 +401,44 @@ mod tests {
     }
 
     #[test]
+    fn a_trail_that_was_cut_back_with_its_mark_is_told_by_the_heads_behind_it() {
+        let (mut rows, _, ca) = chain();
+        for n in 1001..=1200 {
+            rows.0.remove(&record_key(n));
+        }
+        let mut end = Chain::default();
+        for n in 1..=1000u64 {
+            end.push(Record { at: NOW + n, object: format!("M{n}"), ..Default::default() }, &mut vec![]);
+        }
+        assert_eq!(
+            (end.sequence, findings(&rows, 1, end, &ca)),
+            (1000, vec![Finding::HeadBeyond { head: 1200, found: 1000 }])
+        );
+        rows.0.remove(&head_key(1200));
+        assert_eq!(
+            findings(&rows, 1, end, &ca),
+            [],
+            "nothing in the site tells: that is what heads kept elsewhere are for"
+        );
+    }
+
+    #[test]
+    fn records_without_heads_are_told() {
+        let (mut chain, mut rows, mut ops) = (Chain::default(), Rows::default(), vec![]);
+        for n in 1..=UNSIGNED + 2 {
+            chain.push(Record { at: NOW + n, ..Default::default() }, &mut ops);
+        }
+        for op in ops {
+            if let RowOp::Put { key, value, .. } = op {
+                rows.0.insert(key, value);
+            }
+        }
+        let verifier = || Verifier::new(3, 1, chain.sequence, Some(chain), Ca::default());
+        assert_eq!(verify(&rows, verifier()).unwrap().findings, []);
+        assert_eq!(verify(&rows, verifier().signed()).unwrap().findings, [Finding::Unsigned(1)]);
+    }
+
+    #[test]
     fn a_rewritten_history_does_not_fit_its_signed_heads() {
         let (rows, _, ca) = chain();
         let (mut chain, mut ops, mut forged) = (Chain::default(), vec![], rows.clone());
@@ -292,6 +458,62 @@ mod tests {
         bad.0.insert(head_key(800), head.encode());
         let end = super::tests::chain_end(&rows);
         assert_eq!(findings(&bad, 1, end, &ca), [Finding::HeadInvalid(800, HeadError::Signature)]);
+    }
+
+    /// The chain as an export has it: records in order, each head behind its record, and the closing head.
+    fn exported(rows: &Rows, upto: u64, closing: Option<&Head>, kept: &[Head], ca: &Ca) -> Vec<Finding> {
+        let mut verifier = Verifier::new(3, 1, upto, None, ca.clone()).against(kept.iter().cloned());
+        for n in 1..=upto {
+            let Some(value) = rows.0.get(&record_key(n)) else { continue };
+            verifier.take_record(n, value);
+            if let Some(head) = rows.0.get(&head_key(n)) {
+                verifier.take_head(&Head::decode(head).unwrap());
+            }
+        }
+        verifier.close(closing).findings
+    }
+
+    #[test]
+    fn an_export_that_was_cut_changed_or_of_a_trail_rolled_back_is_found() {
+        let (ca, signer) = signer();
+        let (mut chain, mut rows, mut heads) = (Chain::default(), Rows::default(), vec![]);
+        for n in 1..=1200u64 {
+            let mut ops = vec![];
+            chain.push(Record { at: NOW + n, object: format!("M{n}"), ..Default::default() }, &mut ops);
+            if n % 400 == 0 {
+                heads.push(Head::sign(&chain, NOW + n, 1, 3, &signer).unwrap());
+                rows.0.insert(head_key(n), heads.last().unwrap().encode());
+            }
+            for op in ops {
+                if let RowOp::Put { key, value, .. } = op {
+                    rows.0.insert(key, value);
+                }
+            }
+        }
+        let closing = Head::sign(&chain, NOW + 2_000, 1, 3, &signer).unwrap();
+        assert_eq!(exported(&rows, 1200, Some(&closing), &heads, &ca), [], "the control");
+        let cut = exported(&rows, 1000, Some(&closing), &[], &ca);
+        assert_eq!(cut, [Finding::HeadMismatch(1200), Finding::Unclosed(1000)], "cut behind record 1000");
+        assert_eq!(exported(&rows, 1000, None, &[], &ca), [Finding::Unclosed(1000)]);
+        // Cut at a head that was signed then: only what is kept elsewhere tells.
+        assert_eq!(exported(&rows, 800, Some(&heads[1]), &[], &ca), []);
+        let back = exported(&rows, 800, Some(&heads[1]), &heads, &ca);
+        assert_eq!(back, [Finding::RolledBack { kept: 1200, found: 800 }]);
+        let mut gap = rows.clone();
+        gap.0.remove(&record_key(700));
+        assert_eq!(exported(&gap, 1200, Some(&closing), &[], &ca)[0], Finding::Missing(700));
+        let mut changed = rows.clone();
+        let mut record = Record::decode(&rows.0[&record_key(1200)]).unwrap();
+        record.user = "another".into();
+        changed.0.insert(record_key(1200), record.encode());
+        let found = exported(&changed, 1200, Some(&closing), &heads, &ca);
+        let last = [Finding::OtherHistory(1200), Finding::HeadMismatch(1200), Finding::HeadMismatch(1200)];
+        assert_eq!(found, last, "even the last one, which no record follows");
+        // Another history, with heads by a key that no authority of the site knows.
+        let (_, stranger) = super::super::head::tests::signer();
+        let forged = Head::sign(&chain, NOW, 1, 3, &stranger).unwrap();
+        let found = exported(&rows, 1200, Some(&forged), &[], &ca);
+        assert_eq!(found, [Finding::HeadInvalid(1200, HeadError::Issuer)]);
     }
 
     fn chain_end(rows: &Rows) -> Chain {

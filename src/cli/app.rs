@@ -44,6 +44,9 @@ pub struct Said {
     /// Where a user's browser may be sent back to; may be repeated, replaces the list
     #[arg(long = "redirect-uri", value_name = "URI")]
     pub redirect_uris: Vec<String>,
+    /// Where it is told that somebody has logged out; none takes it away
+    #[arg(long, value_name = "URI")]
+    pub backchannel_logout_uri: Option<String>,
     /// A further fact for services; may be repeated, replaces the list
     #[arg(long = "attribute", value_name = "NAME=VALUE")]
     pub attributes: Vec<String>,
@@ -229,6 +232,7 @@ fn key_set(path: &Path) -> Result<String, Failure> {
 fn fields(said: &Said) -> Result<Fields, Failure> {
     let mut fields = Fields::default().text("name", said.name.as_deref()).text("ods", said.ods.as_deref());
     fields = fields.list("redirect_uris", &said.redirect_uris);
+    fields = fields.text("backchannel_logout_uri", said.backchannel_logout_uri.as_deref());
     if let Some(path) = &said.jwks {
         fields = fields.text("jwks", Some(&key_set(path)?));
     }
@@ -251,12 +255,17 @@ fn fields(said: &Said) -> Result<Fields, Failure> {
 /// `API:LEVEL,LEVEL` as the scopes that it stands for (spec/identity.md §1).
 pub fn product(text: &str) -> Result<(String, Value), Failure> {
     let (api, levels) = text.split_once(':').ok_or_else(|| wrong(text))?;
-    let scope = |level: &str| {
-        let whole = LEVELS.iter().find(|l| l.rsplit(':').next() == Some(level))?;
-        Some(format!("urn:nhsd:apim:{whole}:{api}"))
-    };
-    let scopes: Option<Vec<String>> = levels.split(',').map(|level| scope(level.trim())).collect();
-    Ok((api.to_owned(), json!(scopes.ok_or_else(|| wrong(text))?)))
+    let mut scopes = vec![];
+    for level in levels.split(',').map(str::trim) {
+        // A level of staff has a scope under each of the provider's names.
+        let of_level = LEVELS.iter().filter(|l| l.rsplit(':').next() == Some(level));
+        let of_level: Vec<String> = of_level.map(|whole| format!("urn:nhsd:apim:{whole}:{api}")).collect();
+        if of_level.is_empty() {
+            return Err(wrong(text));
+        }
+        scopes.extend(of_level);
+    }
+    Ok((api.to_owned(), json!(scopes)))
 }
 
 fn wrong(text: &str) -> Failure {
@@ -273,8 +282,11 @@ mod tests {
     fn a_product_is_written_short_and_kept_as_scopes() {
         let (name, scopes) = product("spine-directory:level0,aal3").unwrap();
         assert_eq!(name, "spine-directory");
-        let scopes_told =
-            ["urn:nhsd:apim:app:level0:spine-directory", "urn:nhsd:apim:user-nhs-id:aal3:spine-directory"];
+        let scopes_told = [
+            "urn:nhsd:apim:app:level0:spine-directory",
+            "urn:nhsd:apim:user-nhs-id:aal3:spine-directory",
+            "urn:nhsd:apim:user-nhs-cis2:aal3:spine-directory",
+        ];
         assert_eq!(scopes, json!(scopes_told));
         assert!(product("x").is_err() && product("x:level9").is_err());
     }

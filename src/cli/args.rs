@@ -1,11 +1,11 @@
 //! The tree of commands. Each group's verbs stand in the group's own file; what all commands take stands here.
 
 use super::{
-    app, audit, bench, cert, cluster, config, demo, doctor, explain,
+    app, audit, bench, cert, cluster, config, demo, doctor, explain, export_people,
     failure::{self, Failure},
-    generate, init, join, mailbox, node, outbox,
+    generate, identity, import_people, init, join, mailbox, node, outbox,
     output::{Format, Output},
-    party, pds, role, serve, trace, workflow,
+    party, pds, registration, relationship, role, serve, trace, user, workflow,
 };
 use crate::config::{Running, Settings, Sources};
 use crate::ops::{admin_client::AdminClient, codes};
@@ -125,10 +125,18 @@ pub enum Command {
     Party(party::Args),
     /// Register applications that use the HTTP APIs
     App(app::Args),
+    /// Register people who work here, their roles and passwords
+    User(user::Args),
     /// Show which callers each interaction admits
     Role(role::Args),
-    /// Load people
+    /// Rotate the key of ID tokens; trust providers of citizens' log-ins
+    Identity(identity::Args),
+    /// Show a person's record as it was, and who changed it
     Pds(pds::Args),
+    /// Load people from a file
+    Import(import_people::Args),
+    /// Write people to a file
+    Export(export_people::Args),
     /// Register MESH mailboxes
     Mailbox(mailbox::Args),
     /// Register MESH workflows, their senders and receivers
@@ -137,6 +145,10 @@ pub enum Command {
     Outbox(outbox::Args),
     /// Verify and search the audit trail
     Audit(audit::Args),
+    /// Register people who work here, step by step, with two people where two are asked for
+    Registration(registration::Args),
+    /// See and end legitimate relationships with a patient
+    Relationship(relationship::Args),
     /// Follow a message or request by its id
     Trace(trace::Args),
     /// Measure a running site

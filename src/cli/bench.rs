@@ -4,6 +4,8 @@
 //! machine with what it measures, so it spends little: no task switch per request, bodies filled in place, one lock-free
 //! count for progress. Its own CPU is reported apart from the nodes'. Client, site and tokens serve `tests/cluster` too.
 
+mod api;
+mod api_asks;
 pub mod client;
 mod payload;
 mod phase;
@@ -31,6 +33,15 @@ enum Profile {
     #[command(after_help = "Examples:\n  spine bench mesh --demo target/demo --in-flight 256 --duration 30s\n  \
         spine bench mesh --demo target/demo --phase send --rate 2000 --output json")]
     Mesh(MeshArgs),
+    /// Retrieves, searches for and changes people, random ones of the site
+    #[command(after_help = "Examples:\n  spine bench pds --demo target/demo --duration 10s\n  \
+        spine bench pds --demo d --op search,fuzzy --connections 32\n  spine bench pds --demo d --op patch --token TOKEN")]
+    Pds(api::PdsArgs),
+    /// Gets access tokens with signed JWTs
+    #[command(
+        after_help = "Examples:\n  spine bench token --demo target/demo\n  spine bench token --demo d --duration 10s --output json"
+    )]
+    Token(api::TokenArgs),
 }
 
 /// What to load, how, and for how long.
@@ -142,7 +153,11 @@ pub enum Output {
 
 /// Runs the load and prints its report. Exit code 1 if not one operation succeeded.
 pub fn run(args: BenchArgs, output: Output) -> anyhow::Result<ExitCode> {
-    let Profile::Mesh(args) = args.profile;
+    let args = match args.profile {
+        Profile::Mesh(args) => args,
+        Profile::Pds(args) => return api::pds(&args, output),
+        Profile::Token(args) => return api::token(&args, output),
+    };
     let args = MeshArgs { output, ..args };
     let site = site::Site::find(&args).context("finding the site to load")?;
     if site.mailboxes.len() < 2 {

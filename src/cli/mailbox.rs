@@ -40,6 +40,9 @@ pub struct Said {
     /// Who pays: England, Wales…
     #[arg(long)]
     pub billing_entity: Option<String>,
+    /// The site's own service that answers what is sent to it: pds-trace, or none
+    #[arg(long)]
+    pub service: Option<String>,
 }
 
 #[derive(clap::Subcommand, Debug)]
@@ -112,7 +115,7 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
 }
 
 fn row(row: &Row) -> Fields {
-    let names = ["name", "ods", "password", "org_code", "org_name", "billing_entity"];
+    let names = ["name", "ods", "password", "org_code", "org_name", "billing_entity", "service"];
     names.iter().fold(Fields::default(), |fields, name| {
         fields.text(name, row.get(*name).map(String::as_str).filter(|v| !v.is_empty()))
     })
@@ -122,6 +125,7 @@ fn fields(said: &Said) -> Result<Fields, Failure> {
     let fields = Fields::default().text("name", said.name.as_deref()).text("ods", said.ods.as_deref());
     let fields = fields.text("org_name", said.org_name.as_deref());
     let fields = fields.text("billing_entity", said.billing_entity.as_deref());
+    let fields = fields.text("service", said.service.as_deref());
     match &said.password_file {
         Some(path) => Ok(fields.text("password", Some(&secret(path)?))),
         None => Ok(fields),

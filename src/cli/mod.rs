@@ -15,9 +15,12 @@ pub mod csv;
 pub mod demo;
 pub mod doctor;
 pub mod explain;
+pub mod export_people;
 pub mod failure;
 pub mod generate;
+pub mod identity;
 pub mod import;
+pub mod import_people;
 pub mod init;
 pub mod join;
 pub mod mailbox;
@@ -27,11 +30,14 @@ pub mod output;
 pub mod party;
 pub mod pds;
 pub mod people;
+pub mod registration;
 pub mod registry;
+pub mod relationship;
 pub mod role;
 pub mod serve;
 pub mod status;
 pub mod trace;
+pub mod user;
 pub mod workflow;
 
 use crate::ops::codes;
@@ -116,12 +122,18 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Cert(args) => cert::run(&globals, args.verb).await,
             Command::Party(args) => party::run(&globals, args.verb).await,
             Command::Pds(args) => pds::run(&globals, args.verb).await,
+            Command::Import(args) => import_people::run(&globals, args.what).await,
+            Command::Export(args) => export_people::run(&globals, args.what).await,
             Command::Mailbox(args) => mailbox::run(&globals, args.verb).await,
             Command::App(args) => app::run(&globals, args.verb).await,
-            Command::Role(args) => role::run(&globals, args),
+            Command::User(args) => user::run(&globals, args.verb).await,
+            Command::Role(args) => role::run(&globals, args).await,
+            Command::Identity(args) => identity::run(&globals, args.verb).await,
             Command::Workflow(args) => workflow::run(&globals, args.verb).await,
             Command::Outbox(args) => outbox::run(&globals, args.verb).await,
             Command::Audit(args) => audit::run(&globals, args.verb).await,
+            Command::Registration(args) => registration::run(&globals, args.verb).await,
+            Command::Relationship(args) => relationship::run(&globals, args.verb).await,
             Command::Trace(args) => trace::run(&globals, args).await,
             Command::Config(args) => config::run(&globals, args.verb).await,
             Command::Doctor(args) => doctor::run(&globals, args).await,

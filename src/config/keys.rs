@@ -59,6 +59,9 @@ pub const KEYS: &[Key] = &[
     key("api.cert", Path, "", Live, "Certificate chain shown there, PEM; empty means supplier.cert."),
     key("api.key", Path, "", Live, "Private key of that certificate, PEM; empty means supplier.key."),
     key("api.url", Text, "", Restart, "The https address under which applications find the APIs, the same on every node: signed JWTs must name it followed by /oauth2/token; empty means https and api.listen."),
+    key("api.rate", Number(1, 1_000_000), "5", Restart, "Most requests a second, on this node, of an application without a quota of its own (spine app set --quota); beyond it 429. Beside them such an application has 40 a second for SDS and 3 for new patients."),
+    key("api.issuer_path", Text, "/openam/oauth2/realms/root/realms/NHSIdentity/realms/Healthcare", Restart, "Where the log-in of staff (OpenID provider) lies below api.url, the same on every node; with api.url it is the issuer in ID tokens."),
+    key("api.logout_ca", Path, "", Restart, "Authorities of the addresses where applications are told that somebody has logged out, PEM, read again each minute; empty means those that the machine trusts."),
     key("ldap.listen", OptionalAddress, "", Restart, "Where systems look up the directory by LDAP with mutual TLS, with the certificates of the supplier section; empty means nowhere."),
     key("ldap.connections", Number(1, 100_000), "1000", Restart, "Most LDAP connections at once."),
     key("ldap.idle_timeout", Duration, "5m", Restart, "How long an LDAP connection may stay without a request."),
@@ -81,8 +84,14 @@ pub const KEYS: &[Key] = &[
     key("mesh.retention", Duration, "30d", Restart, "How long the record of a message is kept for tracking after it left the inbox."),
     key("mesh.test_endpoints", Bool, "false", Restart, "Whether the test-mode endpoints answer; refused where site.environment is live."),
 
+    key("trace.rows", Number(1, 10_000_000), "500000", Restart, "Most rows of a batch-trace file; one with more is answered with code 06."),
+    key("trace.rate", Number(1, 1_000_000), "1000", Restart, "Most rows of batch-trace files answered a second, in each lane of each partition; a lane rests as long as it works besides."),
+
+    key("pds.number_ranges", Text, "", Restart, "Where new NHS numbers are taken from, in this order: FIRST-LAST of their first nine digits, parted by commas; empty means 999000000-999999999, the numbers kept for tests, and none where site.environment is live."),
+    key("pds.check_organisations", Bool, "true", Restart, "Whether practices and pharmacies that an update names must be organisations of the registry; as long as none there has a role, because no reference data were imported, all pass."),
+
     key("log.segment", Size, "64MiB", Restart, "Size of one log segment; one more is always kept allocated ahead."),
-    key("log.snapshot_after", Size, "64MiB", Restart, "Log bytes after which a partition makes a snapshot, so that the log can be cut."),
+    key("log.snapshot_after", Size, "64MiB", Restart, "Log bytes after which a partition seals its rows in files, so that the log can be cut."),
     key("log.keep", Size, "64MiB", Restart, "Log bytes kept behind the newest snapshot for nodes that lag."),
     key("store.memory", Size, "32MiB", Restart, "Most memory for each partition's table of rows not yet flushed."),
     key("store.cache", Size, "32MiB", Restart, "Memory for blocks read from disk."),

@@ -17,6 +17,8 @@ pub struct Settings {
     pub ops_listen: SocketAddr,
     pub admin_socket: PathBuf,
     pub mesh: Mesh,
+    pub trace: Trace,
+    pub pds: super::pds::Pds,
     pub storage: Storage,
     pub raft: Raft,
     /// Where all this came from, for whoever asks the running node.
@@ -56,6 +58,12 @@ pub struct Api {
     pub key: PathBuf,
     /// Where clients find the APIs, without a slash at its end.
     pub url: String,
+    /// Requests a second of an application without a quota of its own.
+    pub rate: u32,
+    /// Where the provider of staff lies below it, without a slash at its end.
+    pub issuer_path: String,
+    /// Authorities of relying parties' addresses; empty means the machine's.
+    pub logout_ca: PathBuf,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +103,15 @@ pub struct Mesh {
     pub test_endpoints: bool,
 }
 
+/// Batch trace.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// Most rows of a file.
+    pub rows: u64,
+    /// Rows a second.
+    pub rate: u64,
+}
+
 #[derive(Clone, Debug)]
 pub struct Storage {
     pub log_segment: u64,
@@ -131,6 +148,8 @@ impl Settings {
             ops_listen: from.address("ops.listen")?,
             admin_socket: from.path("admin.socket"),
             mesh: from.mesh(),
+            trace: Trace { rows: from.number("trace.rows"), rate: from.number("trace.rate") },
+            pds: from.pds()?,
             storage: from.storage(),
             raft: from.raft(),
             told: Running::of(layers),
@@ -286,7 +305,18 @@ impl Values<'_> {
             (true, Some(address)) => format!("https://{address}"),
             _ => given.trim_end_matches('/').to_owned(),
         };
-        Ok(Api { listen, cert: or("api.cert", "supplier.cert"), key: or("api.key", "supplier.key"), url })
+        let issuer_path = self.text("api.issuer_path").trim_end_matches('/').to_owned();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.~".contains(&b);
+        if !issuer_path.starts_with('/') || !issuer_path.bytes().all(plain) || issuer_path.starts_with("/oauth2") {
+            return Err(ConfigError::new(
+                self.place("api.issuer_path"),
+                format!("api.issuer_path is {issuer_path:?}, not a path of its own"),
+                "write a path such as \"/openam/oauth2/realms/root/realms/oidc\"",
+            ));
+        }
+        let (cert, key) = (or("api.cert", "supplier.cert"), or("api.key", "supplier.key"));
+        let rate = u32::try_from(self.number("api.rate")).unwrap_or(u32::MAX);
+        Ok(Api { listen, cert, key, url, rate, issuer_path, logout_ca: self.path("api.logout_ca") })
     }
 
     fn ldap(&self) -> Ldap {
@@ -326,6 +356,15 @@ impl Values<'_> {
             retention: self.duration("mesh.retention"),
             test_endpoints: self.bool("mesh.test_endpoints"),
         }
+    }
+
+    fn pds(&self) -> Result<super::pds::Pds, ConfigError> {
+        let refused = |why| {
+            ConfigError::new(self.place("pds.number_ranges"), why, "write ranges such as \"999000000-999999999\"")
+        };
+        let live = self.environment() == Environment::Live;
+        let number_ranges = super::pds::ranges(&self.text("pds.number_ranges"), live).map_err(refused)?;
+        Ok(super::pds::Pds { number_ranges, check_organisations: self.bool("pds.check_organisations") })
     }
 
     fn storage(&self) -> Storage {

@@ -169,10 +169,10 @@ impl Marks {
     }
 }
 
-/// Seals snapshots when they are worth it, cuts the log below them, publishes numbers.
+/// Seals what is in memory now and then, tells the library, cuts the log below it, publishes numbers.
 async fn upkeep(options: Options, group: Group) {
     let mut marks = Marks::new(options.keep_bytes);
-    let (mut sealed, mut cut) = (0, 0);
+    let mut cut = 0;
     // Replicas seal in turn: all at once they would be felt.
     let node = u64::from(group.id().node().0);
     let mut head_start = options.snapshot_after_bytes / STAGGER * (node % STAGGER);
@@ -196,11 +196,7 @@ async fn upkeep(options: Options, group: Group) {
         }
         let bytes = group.applied_bytes();
         marks.note(*applied.borrow(), bytes);
-        let (newest, length) = group.partition().snapshots().last().map_or((0, 0), |s| (s.before.index, s.bytes));
-        if newest != sealed {
-            (sealed, bytes_at_seal) = (newest, bytes);
-        }
-        let due = bytes + head_start - bytes_at_seal >= options.snapshot_after_bytes.max(length);
+        let due = bytes + head_start - bytes_at_seal >= options.snapshot_after_bytes;
         if due && sealing.is_none() && Instant::now() >= not_before {
             (bytes_at_seal, head_start) = (bytes, 0);
             sealing = Some(Box::pin(group.trigger_snapshot()));

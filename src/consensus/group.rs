@@ -369,7 +369,7 @@ impl Group {
 /// when a snapshot has come in whole and before its own tail was cut; the library would find the log at odds with the
 /// rows at every start. What a snapshot holds was committed, so what contradicts it never was.
 async fn yield_to_snapshot(log: &GroupLog, partition: &Partition) -> std::io::Result<()> {
-    let Some(sealed) = partition.snapshots().pop().map(|s| s.before) else { return Ok(()) };
+    let Some(sealed) = partition.newest().map(|s| s.before) else { return Ok(()) };
     let held = log.state().last.is_some_and(|(last, ..)| last >= sealed.index);
     if sealed.index <= partition.applied().index || !held {
         return Ok(());

@@ -56,7 +56,10 @@ pub async fn answer(shared: &Arc<Shared>, payload: Bytes) -> io::Result<Bytes> {
         None if !call.id.is_empty() => return Err(io::ErrorKind::NotFound.into()),
         None => match partition.snapshots().pop().filter(|s| s.before.index >= call.least) {
             Some(info) => info,
-            None => group.seal().await.map_err(stored)?,
+            None => {
+                let newest = group.seal().await.map_err(stored)?;
+                partition.whole(&newest).await.map_err(stored)?
+            }
         },
     };
     if newest.before.index < call.least {
@@ -154,7 +157,7 @@ async fn take(shared: &Arc<Shared>, node: NodeNumber, group: GroupNumber, least:
         }
         got = ask(id.clone(), incoming.received()).await?;
     }
-    let info = incoming.finish().await.map_err(stored)?;
+    let info = incoming.finish_over().await.map_err(stored)?;
     if info.before.index < least {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot does not reach far enough"));
     }

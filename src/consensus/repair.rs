@@ -108,7 +108,7 @@ async fn remembered(shared: &Arc<Shared>, damage: &Damage) -> bool {
 /// Cuts the log where a sealed snapshot and the rows already hold what the damaged entries said.
 async fn covered(shared: &Arc<Shared>, damage: &Damage) -> bool {
     let Ok(partition) = shared.parts.store.partition(damage.group) else { return false };
-    let Some(sealed) = partition.snapshots().pop().map(|s| s.before) else { return false };
+    let Some(sealed) = partition.newest().map(|s| s.before) else { return false };
     if sealed.index + 1 < damage.range.end || partition.durable().index < sealed.index {
         return false;
     }

@@ -67,15 +67,15 @@ fn sealed(info: SnapshotInfo) -> io::Result<Sealed> {
     Ok(Sealed { meta: SnapshotMeta { last_log_id, last_membership }, snapshot: info })
 }
 
-/// The newest sealed snapshot of a partition.
+/// The newest state of a partition that sealed files hold. It may be one file or several.
 pub fn newest(partition: &Partition) -> io::Result<Option<Sealed>> {
-    partition.snapshots().pop().map(sealed).transpose()
+    partition.newest().map(sealed).transpose()
 }
 
-/// Seals a new snapshot, in the background or as somebody waits for it. A failure costs nothing, but for a failed
+/// Seals what is not in files yet, in the background or as somebody waits for it. A failure costs nothing, but for a failed
 /// sync: that stops the process (P7).
 pub async fn seal(partition: &Arc<Partition>, gently: bool, fatal: &Fatal) -> Result<SnapshotInfo, StoreError> {
-    let made = if gently { partition.snapshot_gently().await } else { partition.snapshot().await };
+    let made = partition.seal(gently).await;
     if let Err(e @ StoreError::Unsynced(_)) = &made {
         fatal(&e.to_string());
     }
@@ -98,8 +98,10 @@ pub async fn send(
     vote: Vote,
     snapshot: Sealed,
 ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-    let info = snapshot.snapshot;
     let network = &client.network;
+    let kind = kinds::RAFT_SNAPSHOT_PIECE;
+    let failed = |e| StreamingError::from(client.failed(stored(e), kind, PIECE_PATIENCE));
+    let info = network.partition.whole(&snapshot.snapshot).await.map_err(failed)?;
     let mut offset = 0;
     let mut piece = Bytes::new();
     tracing::info!(
@@ -123,7 +125,6 @@ pub async fn send(
             ..Default::default()
         };
         let to = RaftId(client.target).node();
-        let kind = kinds::RAFT_SNAPSHOT_PIECE;
         let answer = network.transport.call(to, Lane::Bulk, kind, call.encode(), PIECE_PATIENCE).await;
         let answer = answer.and_then(|a| PieceAnswer::decode(&a).map_err(malformed));
         let answer = answer.map_err(|e| StreamingError::from(client.failed(e, kind, PIECE_PATIENCE)))?;
@@ -135,7 +136,7 @@ pub async fn send(
             tokio::time::sleep(INSTALL_PAUSE).await;
         } else {
             let read = network.partition.read_snapshot_piece(&info.id, offset, PIECE).await;
-            piece = read.map_err(|e| StreamingError::from(client.failed(stored(e), kind, PIECE_PATIENCE)))?;
+            piece = read.map_err(failed)?;
         }
     }
 }
@@ -227,7 +228,10 @@ async fn step(group: &Group, current: &mut Receiving, call: &PieceCall) -> io::R
 
 /// Verifies the file and gives it to the library, which installs it if it is newer than what is here.
 async fn take_over(group: &Group, vote: Vote, incoming: Incoming) -> io::Result<Vote> {
-    let info = incoming.finish().await.map_err(stored)?;
+    let Some(info) = incoming.finish().await.map_err(stored)? else {
+        // The log brought what is in it meanwhile; the sender goes on with the log.
+        return Ok(group.metrics().vote);
+    };
     tracing::info!(
         event = "snapshot.received",
         group = group.number(),

@@ -1,6 +1,7 @@
 //! Who gets to ask: everything that is said before a request's body is read: certificate, share, form, credentials, permit
 //! (P5, P6).
 
+use super::Edge;
 use super::connection::Conn;
 use super::credentials;
 use super::flow::{later, overloaded};
@@ -9,9 +10,12 @@ use super::peer::{Judgement, share_of};
 use super::problem::Refusal;
 use super::protocol::{Exchange, Proof};
 use super::tenant::{CertificateHash, Tenant};
-use crate::access::gate::{Denied, Permit, Standing};
+use crate::access::caller::Caller;
+use crate::access::gate::{Denied, Gate, Permit, Standing};
+use crate::engine::Unavailable;
 use crate::ops::codes;
 use http::request::Parts;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -21,6 +25,25 @@ pub struct Admitted {
     pub held: Held,
     /// In whose row the request waits for its turn.
     pub share: CertificateHash,
+}
+
+/// Why a request is not let in, and who it was where that is known: then the audit trail tells of it (P4). One whom nobody
+/// knows is counted and no more, so that a flood of strangers cannot fill the trail (P6).
+pub struct Turned {
+    pub refusal: Refusal,
+    /// With the share that it waits in.
+    pub who: Option<Box<(Caller, CertificateHash)>>,
+}
+
+impl From<Refusal> for Turned {
+    fn from(refusal: Refusal) -> Self {
+        Turned { refusal, who: None }
+    }
+}
+impl From<Unavailable> for Turned {
+    fn from(why: Unavailable) -> Self {
+        Refusal::from(why).into()
+    }
 }
 
 /// How an application stands with its quota after this request.
@@ -38,15 +61,20 @@ pub async fn admit(
     exchange: &mut dyn Exchange,
     head: &Parts,
     limit: &mut Option<Limit>,
-) -> Result<Admitted, Refusal> {
+) -> Result<Admitted, Turned> {
     let edge = &conn.edge;
     match conn.peer.judge(&edge.tls.current(), edge.clock.now().0) {
         Judgement::Good => {}
-        Judgement::Refused => return Err(Refusal::new(&codes::CERTIFICATE_REFUSED)),
-        Judgement::Unknown => return Err(Refusal::new(&codes::REVOCATIONS_STALE)),
+        Judgement::Refused => {
+            // Its rate bounds what it leaves in the trail.
+            let _counted = share(conn, &conn.place.0)?;
+            let who = Some(Box::new((conn.peer.caller().clone(), conn.peer.hash)));
+            return Err(Turned { refusal: Refusal::new(&codes::CERTIFICATE_REFUSED), who });
+        }
+        Judgement::Unknown => return Err(Refusal::new(&codes::REVOCATIONS_STALE).into()),
     }
     let mut mine = Some(share(conn, &conn.place.0)?.1);
-    let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(overloaded(conn)) };
+    let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(overloaded(conn).into()) };
     well_formed(head)?;
     let mut turn = conn.peer.hash;
     let standing = match edge.protocol.proof() {
@@ -54,16 +82,31 @@ pub async fn admit(
         Proof::Credentials => credentials::standing(edge, exchange.interaction(), &head.headers).await?,
     };
     // From here on it is the application's share, whatever address it comes from.
-    if let Standing::Proven(proven) = &standing {
+    if let Standing::Proven(proven) | Standing::Lapsed(_, proven) = &standing {
         turn = share_of("application", &proven.caller.application);
-        let tenant = edge.tenants.of(turn, proven.quota, &edge.options);
+        let tenant = tenant(edge, exchange, &proven.caller.application, proven.quota);
         *limit = Some(Limit { quota: tenant.quota, remaining: 0 });
         let (remaining, place) = share(conn, &tenant)?;
         *limit = Some(Limit { quota: tenant.quota, remaining });
         mine = Some(place);
     }
-    let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()).map_err(refused)?;
+    let who = Gate::turned_away(&standing, conn.peer.caller());
+    let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller());
+    let permit =
+        permit.map_err(|denied| Turned { refusal: refused(denied), who: who.map(|who| Box::new((who, turn))) })?;
     Ok(Admitted { permit, held: Held { in_flight: None, permits: [mine, Some(ours)] }, share: turn })
+}
+
+/// The share that an application's request counts against. A quota that an operator gave it stands for everything; without one
+/// it has the site's usual one, and beside it one for each thing whose specification names one.
+fn tenant(edge: &Edge, exchange: &dyn Exchange, application: &str, quota: u32) -> Arc<Tenant> {
+    let (kind, quota) = match (quota, edge.options.application_rate, exchange.usual_quota()) {
+        (0, Some(_), Some((kind, own))) => (kind, own),
+        (0, Some(usual), None) => ("application", usual),
+        (0, None, _) => ("application", edge.options.rate),
+        (given, ..) => ("application", given),
+    };
+    edge.tenants.of(share_of(kind, application), quota, &edge.options)
 }
 
 /// Counts a request against a share: how many more may come at once, and its place among those at work.
@@ -90,6 +133,10 @@ fn refused(denied: Denied) -> Refusal {
         Denied::ApplicationRevoked => &codes::APPLICATION_REVOKED,
         Denied::NoScope => &codes::SCOPE_MISSING,
         Denied::NoActivity => &codes::ACTIVITY_MISSING,
+        Denied::RolesSeveral => &codes::ROLES_SEVERAL,
+        Denied::RolesNone => &codes::ROLES_NONE,
+        Denied::RoleForeign => &codes::ROLE_FOREIGN,
+        Denied::RoleGone => &codes::ROLE_GONE,
     };
     Refusal::new(code).because(denied.to_string())
 }

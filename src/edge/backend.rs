@@ -18,8 +18,8 @@ pub type View = Arc<dyn Reader + Send + Sync>;
 pub enum Credentials {
     /// Header `apikey`.
     Key(String),
-    /// Header `Authorization: Bearer`.
-    Bearer(String),
+    /// Header `Authorization: Bearer`, and the role that header `NHSD-Session-URID` names (spec/identity.md §5).
+    Bearer(String, String),
 }
 
 /// A body that a majority has stored, by its SHA-256.
@@ -47,7 +47,7 @@ pub trait Backend: Send + Sync + 'static {
     fn known<'a>(&'a self, shown: &'a Credentials) -> Answering<'a, Standing> {
         let unknown = match shown {
             Credentials::Key(_) => Denied::KeyUnknown,
-            Credentials::Bearer(_) => Denied::TokenUnknown,
+            Credentials::Bearer(..) => Denied::TokenUnknown,
         };
         Box::pin(async move { Ok(Standing::Refused(unknown)) })
     }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
@@ -31,9 +31,15 @@ pub struct Conn {
     /// Nothing is done for this connection's client before then: it was told to come again later.
     pub rest: Rest,
     phases: watch::Receiver<Phase>,
+    /// An answer asked the client to come back on another connection.
+    parted: Arc<Notify>,
 }
 
 impl Conn {
+    /// Since the handshake.
+    pub fn age_ms(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
     /// Should the client come back on a new connection?
     fn parting(&self) -> bool {
         *self.phases.borrow() != Phase::Serving || self.opened.elapsed() > self.edge.options.connection_age
@@ -90,6 +96,7 @@ pub async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         active,
         opened: Instant::now(),
         rest: Rest::default(),
+        parted: Arc::default(),
         phases: phases.clone(),
     });
     let result = if h2 { serve_http2(conn, io, phases).await } else { serve_http1(conn, io, phases).await };
@@ -139,6 +146,7 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .initial_connection_window_size(1 << 20)
         .keep_alive_interval(options.idle_timeout / 2)
         .keep_alive_timeout(options.header_timeout);
+    let parted = conn.parted.clone();
     let service = hyper::service::service_fn(|request| answer(conn.clone(), request));
     let mut connection = pin!(builder.serve_connection(io, service));
     let aged = tokio::time::sleep(options.connection_age);
@@ -147,6 +155,7 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         _ = aged => connection.as_mut().graceful_shutdown(),
         // Over HTTP/2 a goodbye harms nobody: what is in flight ends, new streams go elsewhere.
         _ = phases.wait_for(|p| *p >= Phase::Closing) => connection.as_mut().graceful_shutdown(),
+        _ = parted.notified() => connection.as_mut().graceful_shutdown(),
     }
     connection.await
 }
@@ -156,6 +165,10 @@ async fn answer(conn: Arc<Conn>, request: Request<Incoming>) -> Result<Response<
     let mut response = flow::answer(&conn, request).await;
     if http1 && conn.parting() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    // An answer that wants the client on a new connection says so as HTTP/1.1 does; HTTP/2 has a goodbye of its own.
+    if !http1 && response.headers_mut().remove(header::CONNECTION).is_some() {
+        conn.parted.notify_one();
     }
     Ok(response)
 }

@@ -24,7 +24,8 @@ pub async fn standing(edge: &Edge, interaction: &str, headers: &HeaderMap) -> Re
 /// A token is taken before a key: it proves more.
 fn shown(headers: &HeaderMap) -> Option<Credentials> {
     if let Some(token) = headers.get(header::AUTHORIZATION).and_then(bearer) {
-        return Some(Credentials::Bearer(token));
+        let role = headers.get("nhsd-session-urid").and_then(text).unwrap_or_default();
+        return Some(Credentials::Bearer(token, role));
     }
     headers.get("apikey").and_then(text).map(Credentials::Key)
 }

@@ -73,6 +73,11 @@ impl Exchange for Looked {
         services::DIRECTORY
     }
 
+    /// SDS has bursts of 40 and 2,400 a minute (spec/directory.md §A).
+    fn usual_quota(&self) -> Option<(&'static str, u32)> {
+        self.interaction().starts_with("directory.sds.").then_some(("application for sds", 40))
+    }
+
     fn body_rule(&self) -> BodyRule {
         match self.asked.method == "POST" && self.route.as_ref().is_some_and(Route::takes_form) {
             true => BodyRule::Inline,

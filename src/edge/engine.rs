@@ -2,7 +2,7 @@
 
 use super::backend::{Answering, Backend, Credentials, Stored, Upload, View};
 use super::payload::Pieces;
-use crate::access::gate::{Denied, Standing};
+use crate::access::gate::{Denied, Proven, Standing};
 use crate::engine::bulk::{Bulk, BulkError, upload};
 use crate::engine::draft::Fault;
 use crate::engine::{Command, Engine, Fence, Outcome, PartitionId, SITE, Unavailable};
@@ -69,12 +69,16 @@ impl Backend for EngineBackend {
         Box::pin(async move {
             let site = self.engine.site();
             match shown {
-                Credentials::Key(key) => tokens::standing_of_key(site.as_ref(), key).map_err(unread),
-                Credentials::Bearer(token) => {
+                Credentials::Key(key) => {
+                    let standing = tokens::standing_of_key(site.as_ref(), key).map_err(unread)?;
+                    named(standing, || tokens::holder_of_key(site.as_ref(), key))
+                }
+                Credentials::Bearer(token, role) => {
                     let Some(place) = Place::of(token) else { return Ok(Standing::Refused(Denied::TokenUnknown)) };
                     let partition = self.engine.partition_of(&place.hash);
                     let view = self.engine.view(partition, Fence::Linearizable).await?;
-                    tokens::standing(&view, site.as_ref(), &place, self.clock.now().0).map_err(unread)
+                    let standing = tokens::standing(&view, site.as_ref(), &place, role, self.clock.now().0);
+                    named(standing.map_err(unread)?, || tokens::holder(&view, site.as_ref(), &place))
                 }
             }
         })
@@ -90,6 +94,15 @@ impl Backend for EngineBackend {
     fn download(&self, body: Stored) -> Answering<'_, Pieces> {
         Box::pin(async move { self.bulk.open(BlobId(body.digest), body.len).await.map_err(not_stored) })
     }
+}
+
+/// Credentials that are refused, with whoever is known to hold them: that goes into the audit trail (P4).
+fn named(standing: Standing, holder: impl FnOnce() -> Result<Option<Proven>, Fault>) -> Result<Standing, Unavailable> {
+    let Standing::Refused(why) = standing else { return Ok(standing) };
+    Ok(match holder().map_err(unread)? {
+        Some(holder) => Standing::Lapsed(why, Box::new(holder)),
+        None => Standing::Refused(why),
+    })
 }
 
 /// Rows that cannot be read now are being rebuilt: nothing is guessed, and another node knows.

@@ -1,10 +1,10 @@
-//! The request path on one page: limits → permit → body → turn → ask → submit → view → answer.
+//! The request path on one page: limits → permit → body → turn → ask (→ think) → submit → view → answer.
 //!
 //! Nothing is read before the caller has a permit and its share. What writes runs in a task of its own: a client that
 //! hangs up does not half-do it. Wherever the site cannot answer now, the answer is 503 or 429 with Retry-After, and
 //! the request's token is made usable again where its use is in doubt (P3, spec/mesh.md §3.2).
 
-use super::admit::{Admitted, admit};
+use super::admit::{Admitted, Turned, admit};
 use super::body::{self, Reader};
 use super::connection::Conn;
 use super::payload::{Held, Payload};
@@ -15,8 +15,10 @@ use super::tenant::CertificateHash;
 use super::turns::TooLong;
 use super::{Edge, render};
 use crate::access::gate::Permit;
-use crate::engine::{Command, Outcome, Unavailable};
+use crate::engine::{Command, Outcome, Unavailable, services};
+use crate::model::NhsNumber;
 use crate::ops::codes::{self, Kind};
+use crate::services::trail::command::{Refused, TrailCommand};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::{HeaderMap, Request, Response, request::Parts};
@@ -38,6 +40,15 @@ pub struct Ids {
     pub correlation: String,
     /// The caller's own `x-request-id`, given back.
     pub request: Option<http::HeaderValue>,
+    /// The answer names the correlation id: the caller gave it, or the protocol's clients are told ours.
+    pub told: bool,
+}
+
+impl Ids {
+    /// The caller's own id as text, for the audit trail.
+    fn asked_as(&self) -> String {
+        self.request.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned()
+    }
 }
 
 /// From a request's head to its answer's head.
@@ -48,15 +59,17 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     let begun = Instant::now();
     let _counted = Counted::new(&edge.meter.in_flight);
     let (head, body) = request.into_parts();
-    let ids = ids(edge, &head.headers);
+    let mut ids = ids(edge, &head.headers);
     let mut exchange = edge.protocol.begin(&head);
+    ids.told |= exchange.names_correlation();
     let interaction = exchange.interaction();
 
     let mut limit = None;
     let (mut reply, mut held) = match admit(conn, exchange.as_mut(), &head, &mut limit).await {
         Ok(Admitted { permit, held, share }) => (work(conn, exchange, permit, share, head, body, &ids).await, held),
-        Err(refusal) => {
+        Err(turned) => {
             dismiss(conn, &head.headers, body);
+            let refusal = recorded(conn, interaction, exchange.subject(), turned, &ids).await;
             (render::refuse(exchange.as_ref(), &refusal, interaction, &ids), Held::default())
         }
     };
@@ -75,6 +88,51 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
         "a request was answered"
     );
     reply.map(|payload| payload.hold(held))
+}
+
+/// A refusal of the gate, once the audit trail tells of it: who was turned away from what (P4). Where the record cannot be
+/// written the caller hears that instead (spec/identity.md §7). One whom nobody knows is only counted.
+async fn recorded(
+    conn: &Conn,
+    interaction: &'static str,
+    subject: Option<NhsNumber>,
+    turned: Turned,
+    ids: &Ids,
+) -> Refusal {
+    let edge = &conn.edge;
+    let Turned { refusal, who } = turned;
+    let Some(who) = who else {
+        if matches!(refusal.code.kind, Kind::Unauthenticated | Kind::Forbidden) {
+            edge.meter.anonymous.increment(1);
+        }
+        return refusal;
+    };
+    let (caller, share) = *who;
+    let subject = subject.map(NhsNumber::digits).unwrap_or_default();
+    // Where the person's other records are, so that who asks for them finds this one with them.
+    let key = match subject.is_empty() {
+        false => Bytes::copy_from_slice(subject.as_bytes()),
+        true => Bytes::copy_from_slice(&share),
+    };
+    let note =
+        Refused { interaction: interaction.into(), code: refusal.code.code.into(), subject, ..Default::default() };
+    let command = Command {
+        service: services::TRAIL.0,
+        key,
+        payload: TrailCommand::from(note).encode(),
+        caller,
+        correlation_id: ids.correlation.clone(),
+        asked_as: ids.asked_as(),
+        ..Default::default()
+    };
+    let _turn = match edge.turns.take(share).await {
+        Ok(turn) => turn,
+        Err(TooLong(away)) => return later(conn, Refusal::new(&codes::OVERLOADED).after(away)),
+    };
+    match edge.backend.submit(command).await {
+        Ok(_) => refusal,
+        Err(why) => why.into(),
+    }
 }
 
 pub fn overloaded(conn: &Conn) -> Refusal {
@@ -126,7 +184,7 @@ async fn work(
     // The credentials that may be used once, if there are any.
     let token = head.headers.get(http::header::AUTHORIZATION).cloned();
     let forgiven = token.as_ref().map(|t| edge.forgiven.of(t.as_bytes())).unwrap_or_default();
-    let attempt = Attempt { number: ids.attempt, forgiven };
+    let attempt = Attempt { number: ids.attempt, forgiven, proven_ago: conn.age_ms() };
     let next = match exchange.ask(&permit, &head.headers, body, edge.backend.site().as_ref(), attempt) {
         Next::Answer(reply) => {
             return render::reply(edge, reply, ids)
@@ -135,24 +193,35 @@ async fn work(
         }
         next => next,
     };
-    let (edge, ids) = (edge.clone(), ids.clone());
+    // Rendered while there is somebody to render it: the work takes the exchange with it.
+    let late = exchange.patience(&head.headers).map(|patience| {
+        let refusal = Refusal::from(Unavailable::Unknown);
+        (patience, exchange.refuse(&refusal, &ids.correlation))
+    });
+    let (worker, names) = (edge.clone(), ids.clone());
     let done = tokio::spawn(async move {
-        let response = carry_out(&edge, exchange, permit, next, &ids).await;
+        let response = carry_out(&worker, exchange, permit, share, next, &names).await;
         if let (Some(token), Some(Kind::Busy)) = (token, kind_of(response.status().as_u16())) {
-            edge.forgiven.add(token.as_bytes(), ids.attempt);
+            worker.forgiven.add(token.as_bytes(), names.attempt);
         }
         drop(turn);
         response
     });
-    match done.await {
-        Ok(response) => response,
-        // A panic in the task: the connection ends without an answer, and the process does too in a release build.
-        Err(_) => {
-            let mut response = Response::new(Payload::empty());
-            *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-            response
-        }
+    match late {
+        None => done.await.unwrap_or_else(|_| broken()),
+        // What was begun goes on, and the caller who comes again with its request id hears how it ended.
+        Some((patience, reply)) => match tokio::time::timeout(patience, done).await {
+            Ok(done) => done.unwrap_or_else(|_| broken()),
+            Err(_) => render::reply(edge, reply, ids).await.unwrap_or_else(|_| broken()),
+        },
     }
+}
+
+/// After a panic in the task: the connection ends without an answer, and the process does too in a release build.
+fn broken() -> Response<Payload> {
+    let mut response = Response::new(Payload::empty());
+    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    response
 }
 
 async fn receive(
@@ -192,6 +261,7 @@ async fn carry_out(
     edge: &Arc<Edge>,
     mut exchange: Box<dyn Exchange>,
     permit: Permit,
+    share: CertificateHash,
     next: Next,
     ids: &Ids,
 ) -> Response<Payload> {
@@ -205,23 +275,24 @@ async fn carry_out(
         request_id: call.request_id,
         caller: caller.clone(),
         correlation_id: ids.correlation.clone(),
+        asked_as: ids.asked_as(),
         ..Default::default()
     };
-    let calls = match looked(edge, exchange.as_mut(), next).await {
+    let calls = match looked(edge, exchange.as_mut(), share, next).await {
         Ok(Next::Submit(calls)) => calls,
         Ok(Next::Answer(reply)) => {
             return render::reply(edge, reply, ids)
                 .await
                 .unwrap_or_else(|r| render::refuse(exchange.as_ref(), &r, interaction, ids));
         }
-        Ok(Next::Look) => {
-            let refusal = Refusal::new(&codes::FAULT).because("the protocol looked twice");
+        Ok(Next::Look | Next::Think(_)) => {
+            let refusal = Refusal::new(&codes::FAULT).because("the protocol looked or thought twice");
             return render::refuse(exchange.as_ref(), &refusal, interaction, ids);
         }
         Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
     // Was the token used up, or may it have been, while the client is told to come again with it?
-    let (refusal, spent) = match rounds(edge, exchange.as_mut(), calls, &command, ids).await {
+    let (refusal, spent) = match rounds(edge, exchange.as_mut(), share, calls, &command, ids).await {
         Ok(response) => return response,
         Err((refusal, spent)) => (refusal, spent),
     };
@@ -231,8 +302,12 @@ async fn carry_out(
     render::refuse(exchange.as_ref(), &refusal, interaction, ids)
 }
 
-/// The protocol's next step once it has seen the rows that it asked for; any other step as it is.
-async fn looked(edge: &Edge, exchange: &mut dyn Exchange, next: Next) -> Result<Next, Refusal> {
+/// The protocol's next step once it has thought, or seen the rows that it asked for; any other step as it is.
+async fn looked(edge: &Edge, exchange: &mut dyn Exchange, share: CertificateHash, next: Next) -> Result<Next, Refusal> {
+    let next = match next {
+        Next::Think(work) => exchange.thought(edge.thoughts.think(share, work).await?),
+        next => next,
+    };
     if !matches!(next, Next::Look) {
         return Ok(next);
     }
@@ -249,6 +324,7 @@ const MOST_ROUNDS: usize = 8;
 async fn rounds(
     edge: &Edge,
     exchange: &mut dyn Exchange,
+    share: CertificateHash,
     mut calls: Vec<Call>,
     command: &(impl Fn(Call) -> Command + Sync),
     ids: &Ids,
@@ -263,7 +339,16 @@ async fn rounds(
             .map_err(|why| (Refusal::from(why.clone()), !why.retry_is_safe()))?;
         let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
         let wait = exchange.replied(&replies).map_err(|broken| done(broken.into()))?;
-        calls = exchange.onward();
+        calls = match exchange.thinks() {
+            Some(work) => {
+                let good = edge.thoughts.think(share, work).await.map_err(|refusal| (refusal, false))?;
+                match exchange.thought(good) {
+                    Next::Submit(calls) => calls,
+                    _ => return Err((Refusal::new(&codes::FAULT).because("a thought led nowhere"), false)),
+                }
+            }
+            None => exchange.onward(),
+        };
         if calls.is_empty() {
             return finish(edge, exchange, &outcomes, wait, ids).await.map_err(done);
         }
@@ -336,12 +421,11 @@ fn ids(edge: &Edge, headers: &HeaderMap) -> Ids {
     };
     let given = |name| headers.get(name).filter(|v| plain(v));
     let attempt = edge.attempt();
+    let correlation = given("x-correlation-id").and_then(|v| v.to_str().ok());
     Ids {
         attempt,
-        correlation: match given("x-correlation-id").and_then(|v| v.to_str().ok()) {
-            Some(id) => id.to_owned(),
-            None => format!("{attempt:016x}"),
-        },
+        told: correlation.is_some(),
+        correlation: correlation.map_or_else(|| format!("{attempt:016x}"), str::to_owned),
         request: given("x-request-id").cloned(),
     }
 }

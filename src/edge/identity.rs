@@ -1,40 +1,147 @@
-//! The token service behind the edge: carries requests between HTTP and `services::identity`.
+//! The token service and the provider of staff behind the edge: carries requests between HTTP and `services::identity`.
 
 use super::api;
+use super::id_tokens::IdTokens;
 use super::problem::Refusal;
-use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, Wait};
+use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
 use crate::access::gate::Permit;
+use crate::engine::draft::Fault;
 use crate::engine::{ServiceId, services};
+use crate::services::identity::login::page::{Content, POLICY, Page, SCRIPTED_POLICY};
+use crate::services::identity::login::visit::{Asked as LoginAsked, Step, Thought, Visit};
 use crate::services::identity::{self, Ask, Identity, Response, Route, command::IdentityReply, routes};
 use crate::store::Reader;
+use crate::wire::form::Form;
 use bytes::Bytes;
 use http::HeaderMap;
 use std::sync::Arc;
 
 /// The protocol; one for all listeners.
-pub struct IdentityProtocol(pub Arc<Identity>);
+pub struct IdentityProtocol {
+    identity: Arc<Identity>,
+    id_tokens: Arc<IdTokens>,
+}
+
+impl IdentityProtocol {
+    pub fn new(identity: Arc<Identity>) -> Self {
+        IdentityProtocol { identity, id_tokens: Arc::default() }
+    }
+}
 
 impl Protocol for IdentityProtocol {
     fn name(&self) -> &'static str {
         "identity"
     }
     fn takes(&self, path: &str) -> bool {
-        routes::takes(path)
+        self.identity.takes(path)
     }
     fn interactions(&self) -> Vec<&'static str> {
         routes::INTERACTIONS.to_vec()
     }
     fn begin(&self, head: &http::request::Parts) -> Box<dyn Exchange> {
-        let route = identity::route(head.method.as_str(), head.uri.path());
-        Box::new(Asked { identity: self.0.clone(), route, attempt: 0, replies: vec![] })
+        let route = self.identity.route(head.method.as_str(), head.uri.path());
+        let query = Form::parse(head.uri.query().unwrap_or_default().as_bytes()).unwrap_or_default();
+        let (identity, id_tokens) = (self.identity.clone(), self.id_tokens.clone());
+        let visit = Visited::None;
+        Box::new(Asked {
+            identity,
+            id_tokens,
+            route,
+            query,
+            attempt: 0,
+            proven_ago: 0,
+            replies: vec![],
+            then: None,
+            visit,
+        })
     }
 }
 
 struct Asked {
     identity: Arc<Identity>,
+    id_tokens: Arc<IdTokens>,
     route: Route,
+    query: Form,
     attempt: u64,
+    /// How long ago the connection proved its certificate, in milliseconds.
+    proven_ago: u64,
     replies: Vec<IdentityReply>,
+    /// What is asked once the first call was not refused.
+    then: Option<identity::Call>,
+    visit: Visited,
+}
+
+/// Where a request of a log-in stands; others are asked and answered in one round.
+enum Visited {
+    None,
+    Going(Visit),
+    /// These are submitted next.
+    Onward(Visit, Vec<identity::Call>),
+    /// This is thought about next.
+    Thinking(Visit, Thought),
+    Done(Page),
+}
+
+impl Asked {
+    /// The first step, where the request is one of a log-in or for a person's tokens.
+    fn visit(
+        &self,
+        permit: &Permit,
+        headers: &HeaderMap,
+        body: &identity::Body,
+        site: &dyn Reader,
+    ) -> Result<Option<(Visit, Step)>, Fault> {
+        let form = match (self.route, body) {
+            (Route::Login(route), _) if !route.has_form() => Form::default(),
+            // What is no form is told by the one-round path, or holds no ticket.
+            _ => identity::read_form(headers, body.clone()).unwrap_or_default(),
+        };
+        let (query, attempt, certificate) = (self.query.clone(), self.attempt, permit.caller().certificate.as_str());
+        let proven_ago = self.proven_ago;
+        let asked = LoginAsked { headers, query, form, site, attempt, certificate, proven_ago };
+        match self.route {
+            Route::Login(route) => Visit::begin(&self.identity, route, &asked).map(Some),
+            Route::Token => match self.identity.exchange(&asked)? {
+                Some(visit) => Ok(Some(visit)),
+                None => self.identity.trade(&asked),
+            },
+            Route::UserInfo if !permit.caller().user.is_empty() => Ok(Some(self.identity.api_user_info(&asked))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes a step: what is next for the edge.
+    fn step(&mut self, visit: Visit, step: Step, site: Option<&dyn Reader>) -> Next {
+        match (step, site) {
+            (Step::Submit(calls), _) => {
+                self.visit = Visited::Going(visit);
+                Next::Submit(calls.into_iter().map(call).collect())
+            }
+            (Step::Think(work), _) => {
+                self.visit = Visited::Going(visit);
+                Next::Think(work)
+            }
+            (Step::Done(page), Some(site)) => match self.finish(page, site) {
+                Ok(reply) => Next::Answer(reply),
+                Err(fault) => self.unreadable(&fault),
+            },
+            (Step::Done(page), None) => {
+                self.visit = Visited::Done(page);
+                Next::Submit(vec![])
+            }
+        }
+    }
+
+    fn finish(&self, page: Page, site: &dyn Reader) -> Result<Reply, Fault> {
+        let page = self.identity.finish(page, site, &mut |claims| self.id_tokens.sign(site, claims))?;
+        Ok(render(page))
+    }
+
+    /// The registry of this node cannot be read now: nothing is guessed, and another node knows.
+    fn unreadable(&self, fault: &Fault) -> Next {
+        tracing::warn!(event = "identity.registry_unreadable", error = %fault, "a client could not be looked up");
+        Next::Answer(self.refuse(&Refusal::new(&crate::ops::codes::NO_LEADER), ""))
+    }
 }
 
 impl Exchange for Asked {
@@ -49,6 +156,7 @@ impl Exchange for Asked {
     fn body_rule(&self) -> BodyRule {
         match self.route {
             Route::Token | Route::Revoke | Route::Introspect => BodyRule::Inline,
+            Route::Login(route) if route.has_form() => BodyRule::Inline,
             _ => BodyRule::Ignored,
         }
     }
@@ -65,34 +173,94 @@ impl Exchange for Asked {
         false
     }
 
-    fn ask(&mut self, _: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, attempt: Attempt) -> Next {
-        self.attempt = attempt.number;
+    fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, attempt: Attempt) -> Next {
+        (self.attempt, self.proven_ago) = (attempt.number, attempt.proven_ago);
         let body = match body {
             Body::None => identity::Body::None,
             Body::Inline(bytes) => identity::Body::Inline(bytes),
             Body::Stored(_) | Body::TooLarge | Body::Skipped => identity::Body::TooLarge,
         };
+        match self.visit(permit, headers, &body, site) {
+            Ok(Some((visit, step))) => return self.step(visit, step, Some(site)),
+            Ok(None) => {}
+            Err(fault) => return self.unreadable(&fault),
+        }
         match self.identity.ask(self.route, headers, body, site, attempt.number) {
             Ok(Ask::Answer(response)) => Next::Answer(reply(response)),
-            Ok(Ask::Submit(calls)) => {
-                let call = |c: identity::Call| Call::new(c.key, c.payload);
-                Next::Submit(calls.into_iter().map(call).collect())
+            Ok(Ask::Submit(first, then)) => {
+                self.then = then;
+                Next::Submit(vec![call(first)])
             }
-            Err(fault) => {
-                // The registry of this node cannot be read now: nothing is guessed, and another node knows.
-                tracing::warn!(event = "identity.registry_unreadable", error = %fault, "a client could not be looked up");
-                Next::Answer(self.refuse(&Refusal::new(&crate::ops::codes::NO_LEADER), ""))
+            Err(fault) => self.unreadable(&fault),
+        }
+    }
+
+    fn thought(&mut self, good: bool) -> Next {
+        match std::mem::replace(&mut self.visit, Visited::None) {
+            Visited::Going(mut visit) => {
+                let step = visit.thought(good);
+                self.step(visit, step, None)
+            }
+            other => {
+                self.visit = other;
+                Next::Submit(vec![])
             }
         }
     }
 
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {
-        self.replies = replies.iter().map(IdentityReply::of).collect::<Result<_, _>>()?;
+        match std::mem::replace(&mut self.visit, Visited::None) {
+            Visited::None => {
+                for reply in replies {
+                    self.replies.push(IdentityReply::of(reply)?);
+                }
+                if !self.replies.iter().all(Ask::goes_on) {
+                    self.then = None;
+                }
+            }
+            Visited::Going(mut visit) => {
+                self.visit = match visit.replied(&self.identity, replies)? {
+                    Step::Submit(calls) => Visited::Onward(visit, calls),
+                    Step::Done(page) => Visited::Done(page),
+                    Step::Think(work) => Visited::Thinking(visit, work),
+                };
+            }
+            done => self.visit = done,
+        }
         Ok(Wait::default())
     }
 
-    fn answer(&mut self, _: &dyn Reader, _: Option<&dyn Reader>) -> Result<Reply, Broken> {
-        Ok(reply(self.identity.answer(self.route, &self.replies, self.attempt)))
+    fn thinks(&mut self) -> Option<Thought> {
+        match std::mem::replace(&mut self.visit, Visited::None) {
+            Visited::Thinking(visit, work) => {
+                self.visit = Visited::Going(visit);
+                Some(work)
+            }
+            other => {
+                self.visit = other;
+                None
+            }
+        }
+    }
+
+    fn onward(&mut self) -> Vec<Call> {
+        match std::mem::replace(&mut self.visit, Visited::None) {
+            Visited::Onward(visit, calls) => {
+                self.visit = Visited::Going(visit);
+                calls.into_iter().map(call).collect()
+            }
+            other => {
+                self.visit = other;
+                self.then.take().map(call).into_iter().collect()
+            }
+        }
+    }
+
+    fn answer(&mut self, site: &dyn Reader, _: Option<&dyn Reader>) -> Result<Reply, Broken> {
+        match std::mem::replace(&mut self.visit, Visited::None) {
+            Visited::Done(page) => Ok(self.finish(page, site)?),
+            _ => Ok(reply(self.identity.answer(self.route, &self.replies, self.attempt))),
+        }
     }
 
     fn refuse(&self, refusal: &Refusal, _: &str) -> Reply {
@@ -100,14 +268,57 @@ impl Exchange for Asked {
     }
 }
 
+fn call(call: identity::Call) -> Call {
+    Call::new(call.key, call.payload)
+}
+
+/// RFC 6749 §5.1: an answer with a token must not be kept by what stands in between; a page of a log-in neither.
+const NO_STORE: (&str, Bytes) = ("cache-control", Bytes::from_static(b"no-store"));
+
 fn reply(response: Response) -> Reply {
     let mut reply = api::json(response.status, &response.body);
-    // RFC 6749 §5.1: an answer with a token must not be kept by what stands in between.
-    reply.headers.push(("cache-control", Bytes::from_static(b"no-store")));
+    reply.headers.push(NO_STORE);
     if let Some(allow) = response.allow {
         reply.headers.push(("allow", Bytes::from_static(allow.as_bytes())));
     }
     reply
+}
+
+/// A page of a log-in: in no frame, with no script but the passkeys', kept nowhere, and without telling where one comes from.
+fn render(page: Page) -> Reply {
+    let mut reply = match page.body {
+        Content::Json(body) => api::json(page.status, &body),
+        Content::Html(text) => html(page.status, text, &POLICY),
+        Content::Scripted(text) => html(page.status, text, &SCRIPTED_POLICY),
+        Content::Script(text) => {
+            let headers = vec![("content-type", Bytes::from_static(b"text/javascript; charset=utf-8"))];
+            Reply { status: page.status, headers, body: ReplyBody::Bytes(text.into()) }
+        }
+        // What the registry was needed for is text by now; the rest is a redirect.
+        _ => Reply { status: page.status, headers: vec![], body: ReplyBody::Bytes(Bytes::new()) },
+    };
+    reply.headers.push(NO_STORE);
+    reply.headers.push(("referrer-policy", Bytes::from_static(b"no-referrer")));
+    reply.headers.push(("x-content-type-options", Bytes::from_static(b"nosniff")));
+    if !page.location.is_empty() {
+        reply.headers.push(("location", page.location.into()));
+    }
+    if page.parts {
+        reply.headers.push(("connection", Bytes::from_static(b"close")));
+    }
+    for cookie in page.cookies {
+        reply.headers.push(("set-cookie", cookie.into()));
+    }
+    reply
+}
+
+fn html(status: u16, text: String, policy: &str) -> Reply {
+    let headers = vec![
+        ("content-type", Bytes::from_static(b"text/html; charset=utf-8")),
+        ("content-security-policy", Bytes::from(policy.as_bytes().to_vec())),
+        ("x-frame-options", Bytes::from_static(b"DENY")),
+    ];
+    Reply { status, headers, body: ReplyBody::Bytes(text.into()) }
 }
 
 #[cfg(test)]

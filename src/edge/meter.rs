@@ -14,6 +14,8 @@ pub struct Meter {
     pub in_flight: Gauge,
     pub waiting: Gauge,
     pub rate_limited: Counter,
+    /// Requests turned away whose sender nobody knows: they leave no audit record.
+    pub anonymous: Counter,
     pub request_bytes: Counter,
     pub response_bytes: Counter,
 }
@@ -40,6 +42,7 @@ impl Meter {
             refusals: Kind::ALL.map(|kind| metrics::counter!(REFUSALS, "service" => service, "kind" => kind.word())),
             waiting: metrics::gauge!(REQUESTS_WAITING, "service" => service),
             in_flight: metrics::gauge!(REQUESTS_IN_FLIGHT, "service" => service),
+            anonymous: metrics::counter!(REFUSALS_ANONYMOUS, "service" => service),
             rate_limited: metrics::counter!(RATE_LIMITED, "service" => service),
             request_bytes: metrics::counter!(REQUEST_BYTES),
             response_bytes: metrics::counter!(RESPONSE_BYTES),

@@ -10,12 +10,14 @@
 //! | `flow` | the request path on one page |
 //! | `admit` | what is said before the body is read: certificate, share, credentials, permit |
 //! | `turns` `away` | how much is worked on at once, whose turn is next, how long the others stay away |
+//! | `thoughts` | slow work for requests, a little at once |
 //! | `forgiven` | attempts that were told to come again |
 //! | `body` `payload` `render` `coding` | bodies in and out, streamed, gzip on the way |
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
 //! | `credentials` | API keys and access tokens of the API listener's requests |
 //! | `api` | the API listener: protocols by path, refused credentials as specified |
-//! | `mesh` `identity` `pds` `engine` | the product's protocols and backend |
+//! | `mesh` `identity` `pds` `trail` `relationships` `engine` | the product's protocols and backend |
+//! | `id_tokens` | signs ID tokens with the site's key |
 //! | `problem` | refusals: kinds, public and private words |
 //! | `options` | every bound |
 //!
@@ -33,6 +35,7 @@ pub mod directory;
 pub mod engine;
 pub mod flow;
 pub mod forgiven;
+pub mod id_tokens;
 pub mod identity;
 pub mod ldap;
 pub mod listener;
@@ -45,10 +48,14 @@ pub mod pds;
 pub mod peer;
 pub mod problem;
 pub mod protocol;
+pub mod relationships;
 pub mod render;
 pub mod revocation;
+pub mod smsp;
 pub mod tenant;
+pub mod thoughts;
 pub mod tls;
+pub mod trail;
 pub mod turns;
 
 use crate::access::gate::{BadRules, Gate, Rule};
@@ -82,6 +89,8 @@ pub struct Edge {
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) discards: Arc<Semaphore>,
     pub(crate) releases: Arc<Semaphore>,
+    /// Slow work, such as checking passwords.
+    pub(crate) thoughts: thoughts::Thoughts,
     /// Of [`Edge::attempt`]: random for each start, then counted.
     id_prefix: u64,
     id_count: AtomicU64,
@@ -117,6 +126,7 @@ impl Edge {
             uploads: Arc::new(Semaphore::new(options.max_uploads)),
             discards: Arc::new(Semaphore::new(MAX_DISCARDS)),
             releases: Arc::new(Semaphore::new(MAX_RELEASES)),
+            thoughts: thoughts::Thoughts::default(),
             id_prefix: u64::from_be_bytes(random),
             id_count: AtomicU64::new(0),
             options,

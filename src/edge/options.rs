@@ -48,6 +48,8 @@ pub struct Options {
     /// Requests a second of one system, and how many it may send in a burst.
     pub rate: u32,
     pub burst: u32,
+    /// Requests a second of an application without a quota of its own. `None`: only [`Options::rate`] bounds it.
+    pub application_rate: Option<u32>,
     /// Bodies above [`INLINE_BODY`] being received at once: each holds a file and some 1 MiB of pieces in memory.
     pub max_uploads: usize,
     /// How long a large body waits for its turn, unread, before it is refused.
@@ -81,6 +83,7 @@ impl Default for Options {
             max_requests_per_system: 1_024,
             rate: 20_000,
             burst: 20_000,
+            application_rate: None,
             max_uploads: 64,
             upload_patience: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(60),

@@ -5,13 +5,19 @@ use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Pro
 use crate::access::gate::Permit;
 use crate::engine::draft::Fault;
 use crate::engine::{ServiceId, services};
-use crate::ops::codes::Kind;
+use crate::model::NhsNumber;
+use crate::ops::codes::{self, Kind};
 use crate::services::pds::refusal::{self, Problem};
 use crate::services::pds::{self, Asked, Pds, Step};
 use crate::store::Reader;
 use bytes::Bytes;
 use http::HeaderMap;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// Least and most of `X-Sync-Wait`, seconds.
+const SYNC_WAIT: (f64, f64) = (0.25, 29.0);
+
+const TOO_MANY_CREATES: &str = "There have been too many Create Patient requests. Please try again later.";
 
 /// The protocol; one for all listeners.
 pub struct PdsProtocol(pub Arc<Pds>);
@@ -32,7 +38,9 @@ impl Protocol for PdsProtocol {
         let mut asked = Asked::new(self.0.clone(), route);
         // HTTP/2 names the host in the request's line.
         asked.name_host(uri.authority().map(|a| a.as_str()));
-        Box::new(Request { asked, fault: None, shown: shown(&head.headers) })
+        let role = head.headers.get("nhsd-session-urid").and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let role = role.chars().take(20).collect();
+        Box::new(Request { asked, fault: None, shown: shown(&head.headers), role })
     }
 }
 
@@ -42,6 +50,8 @@ struct Request {
     fault: Option<Fault>,
     /// What is wrong with the access token, should there be none that is good.
     shown: String,
+    /// The role profile that the request names.
+    role: String,
 }
 
 impl Exchange for Request {
@@ -59,6 +69,10 @@ impl Exchange for Request {
 
     fn at_once(&mut self) -> Option<Reply> {
         self.asked.at_once().map(reply)
+    }
+
+    fn subject(&self) -> Option<NhsNumber> {
+        self.asked.route().subject()
     }
 
     fn worth_reading(&mut self, _: &HeaderMap, _: &dyn Reader, _: u64) -> bool {
@@ -100,13 +114,40 @@ impl Exchange for Request {
         Ok(reply(self.asked.answer(view)?))
     }
 
+    /// `X-Sync-Wait` (spec/pds.md §3.1): seconds, brought within bounds. Without it the engine's own patience counts, which
+    /// is shorter than the default of the specification; what is no number is as none.
+    fn patience(&self, headers: &HeaderMap) -> Option<Duration> {
+        let seconds: f64 = headers.get("x-sync-wait")?.to_str().ok()?.trim().parse().ok()?;
+        seconds.is_finite().then(|| Duration::from_secs_f64(seconds.clamp(SYNC_WAIT.0, SYNC_WAIT.1)))
+    }
+
+    /// New patients have a limit of their own (spec/pds.md §2).
+    fn usual_quota(&self) -> Option<(&'static str, u32)> {
+        (self.interaction() == "pds.create").then_some(("application for new patients", 3))
+    }
+
+    /// Never invented (spec/pds.md §3.2).
+    fn names_correlation(&self) -> bool {
+        false
+    }
+
     fn refuse(&self, refusal: &Refusal, correlation: &str) -> Reply {
         let status = refusal.status().as_u16();
+        // Which role staff act in cannot be told: PDS has a row of its own for it (spec/pds.md §14).
+        let of_roles = [&codes::ROLES_SEVERAL, &codes::ROLES_NONE, &codes::ROLE_FOREIGN];
         let problem = match refusal.code.kind {
+            _ if of_roles.iter().any(|code| code.code == refusal.code.code) => Problem::session_role(&self.role),
+            Kind::Busy if status == 429 && self.interaction() == "pds.create" => {
+                Problem::says(&refusal::TOO_MANY_REQUESTS, TOO_MANY_CREATES)
+            }
             Kind::Busy if status == 429 => Problem::says(&refusal::TOO_MANY_REQUESTS, refusal.words()),
             Kind::Busy => Problem::unavailable(),
             Kind::Unauthenticated => Problem::says(&refusal::UNAUTHORISED, self.shown.as_str()),
-            Kind::Forbidden => Problem::says(&refusal::ACCESS_DENIED, refusal.words()),
+            // A good token of another product, or of a level that opens nothing here, is as one that is not known (§14.3).
+            Kind::Forbidden if refusal.code.code == codes::SCOPE_MISSING.code => {
+                Problem::says(&refusal::UNAUTHORISED, "Invalid Access Token")
+            }
+            Kind::Forbidden => Problem::says(&refusal::UNAUTHORISED, refusal.words()),
             Kind::Fault => Problem::says(&refusal::UNKNOWN_ERROR, format!("Message id {correlation}")),
             _ if status == 408 => Problem::plain(&refusal::UNABLE_TO_CALL_SERVICE),
             _ => Problem::says(&refusal::VALIDATION_ERROR, refusal.words()),

@@ -6,7 +6,7 @@ use super::tls::Loaded;
 use crate::access::caller::Caller;
 use rustls::CertificateError;
 use rustls_pki_types::CertificateDer;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
@@ -61,11 +61,12 @@ impl Peer {
         })
     }
 
-    /// A client without a certificate: its share of the node is its address's.
+    /// A client without a certificate: its share of the node is its address's, or its network's.
     pub fn without_certificate(address: SocketAddr) -> Peer {
+        let network = network(address.ip()).to_string();
         let address = address.ip().to_canonical().to_string();
         Peer {
-            hash: share_of("address", &address),
+            hash: share_of("address", &network),
             base: Caller { address, ..Default::default() },
             chain: vec![],
             not_after: u64::MAX,
@@ -109,6 +110,15 @@ impl Peer {
     }
 }
 
+/// What one sender has to itself: an IPv4 address, or the first 64 bits of an IPv6 address, behind which it may call itself anything
+/// (RFC 4291 §2.5.1).
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(long) => IpAddr::V6((u128::from(long) & !u128::from(u64::MAX)).into()),
+        short => short,
+    }
+}
+
 /// Under what a share is kept that is no certificate's: SHA-256 of the kind and the name.
 pub fn share_of(kind: &str, name: &str) -> CertificateHash {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{kind}\0{name}").as_bytes());
@@ -121,4 +131,20 @@ pub fn share_of(kind: &str, name: &str) -> CertificateHash {
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|b| [DIGITS[(b >> 4) as usize] as char, DIGITS[(b & 15) as usize] as char]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_share_and_each_ipv4_address_its_own() {
+        let share = |address: &str| Peer::without_certificate(SocketAddr::new(address.parse().unwrap(), 1)).hash;
+        assert_eq!(share("2001:db8:1:2::1"), share("2001:db8:1:2:ffff:ffff:ffff:ffff"));
+        assert_ne!(share("2001:db8:1:2::1"), share("2001:db8:1:3::1"));
+        assert_ne!(share("192.0.2.1"), share("192.0.2.2"));
+        assert_eq!(share("192.0.2.1"), share("::ffff:192.0.2.1"));
+        let peer = Peer::without_certificate("[2001:db8:1:2::1]:1".parse().unwrap());
+        assert_eq!(peer.caller().address, "2001:db8:1:2::1", "the trail has the whole of it");
+    }
 }

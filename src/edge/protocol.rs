@@ -5,6 +5,7 @@ use super::backend::Stored;
 use super::problem::Refusal;
 use crate::access::gate::Permit;
 use crate::engine::{PartitionId, ServiceId};
+use crate::model::NhsNumber;
 use crate::store::Reader;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -46,6 +47,20 @@ impl Call {
     pub fn new(key: Bytes, payload: Bytes) -> Call {
         Call { key, payload, request_id: String::new() }
     }
+
+    /// A call that a repeat under the same id *and of the same content* does not do again. Who gives one id to two different
+    /// requests gets both done: neither is taken for the other, and lost.
+    pub fn once(key: Bytes, payload: Bytes, request_id: &str) -> Call {
+        let request_id = match request_id.is_empty() {
+            true => String::new(),
+            false => {
+                let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &payload);
+                let half = digest.as_ref().first_chunk().map_or(0, |half| u128::from_be_bytes(*half));
+                format!("{request_id} {half:032x}")
+            }
+        };
+        Call { key, payload, request_id }
+    }
 }
 
 /// An answer, ready for HTTP. Header names are lower case; `content-length` is the edge's business.
@@ -83,6 +98,8 @@ pub enum Next {
     Answer(Reply),
     /// Submit all of these, then ask [`Exchange::replied`].
     Submit(Vec<Call>),
+    /// Do this on a thread that may be slow, then ask [`Exchange::thought`]. Few are done at once.
+    Think(Box<dyn FnOnce() -> bool + Send>),
     /// Show the rows of all data partitions, as of a moment after the question came (P2), then ask [`Exchange::looked`].
     Look,
 }
@@ -94,6 +111,8 @@ pub struct Attempt {
     pub number: u64,
     /// Earlier attempts with the same credentials that this node told to come again; mostly none.
     pub forgiven: Vec<u64>,
+    /// How long ago the connection's handshake proved its certificate, in milliseconds.
+    pub proven_ago: u64,
 }
 
 /// What to wait for before the answer can be rendered.
@@ -170,8 +189,18 @@ pub trait Exchange: Send {
         let _ = views;
         Next::Submit(vec![])
     }
+    /// What came of [`Next::Think`]. Not asked of protocols that never think.
+    fn thought(&mut self, good: bool) -> Next {
+        let _ = good;
+        Next::Submit(vec![])
+    }
     /// Replies of the calls, in their order.
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken>;
+    /// After [`Exchange::replied`]: slow work that what was decided has made worth doing; then [`Exchange::thought`] is asked, whose
+    /// calls are submitted in their turn.
+    fn thinks(&mut self) -> Option<Box<dyn FnOnce() -> bool + Send>> {
+        None
+    }
     /// After [`Exchange::replied`]: calls that must be made before there is an answer, such as one on the record that the
     /// first was merged into. They are submitted and replied to in their turn; a bounded number of times.
     fn onward(&mut self) -> Vec<Call> {
@@ -180,8 +209,42 @@ pub trait Exchange: Send {
     fn answer(&mut self, site: &dyn Reader, view: Option<&dyn Reader>) -> Result<Reply, Broken>;
     /// A refusal of the edge's own, in the protocol's shape. `correlation` names the request.
     fn refuse(&self, refusal: &Refusal, correlation: &str) -> Reply;
+    /// The person whose data the request's head names, if it does: for the record of a refusal that comes before any code
+    /// of the service (P4).
+    fn subject(&self) -> Option<NhsNumber> {
+        None
+    }
+    /// How long the caller wants to wait for the work, where it says so. Then it is refused as if the outcome were unknown, and
+    /// what was begun goes on.
+    fn patience(&self, headers: &HeaderMap) -> Option<std::time::Duration> {
+        let _ = headers;
+        None
+    }
+    /// A share of its own, and its requests a second, of an application without a quota: where the specification names a rate
+    /// for this beside the usual one.
+    fn usual_quota(&self) -> Option<(&'static str, u32)> {
+        None
+    }
+    /// Whether answers name a correlation id that the caller did not give.
+    fn names_correlation(&self) -> bool {
+        true
+    }
     /// After an answer that invites to repeat the request: what makes the request's token usable again, if anything.
     fn release(&self) -> Option<Call> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeat_is_known_by_its_id_and_its_content() {
+        let call = |payload: &'static str, id| Call::once(Bytes::from("k"), Bytes::from(payload), id).request_id;
+        assert_eq!(call("a", "1"), call("a", "1"));
+        assert_ne!(call("a", "1"), call("b", "1"), "two requests under one id are two requests");
+        assert_ne!(call("a", "1"), call("a", "2"));
+        assert_eq!(call("a", ""), "", "without an id nothing is remembered");
     }
 }

@@ -146,7 +146,9 @@ fn respond(
         out.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
     // A protocol whose clients know a form of their own for it has said its own already.
-    if let Ok(id) = HeaderValue::from_str(&ids.correlation) {
+    if ids.told
+        && let Ok(id) = HeaderValue::from_str(&ids.correlation)
+    {
         out.entry(CORRELATION.clone()).or_insert(id);
     }
     if let Some(id) = &ids.request {

@@ -73,7 +73,6 @@ impl Tenants {
     /// The share of whoever a request's credentials name, whatever connection it came on. Another quota than before
     /// begins a new share.
     pub fn of(&self, name: CertificateHash, quota: u32, options: &Options) -> Arc<Tenant> {
-        let quota = if quota == 0 { options.rate } else { quota };
         let mut map = self.map.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(known) = map.get(&name).filter(|t| t.quota == quota) {
             *known.last_seen.lock().unwrap_or_else(|e| e.into_inner()) = Instant::now();

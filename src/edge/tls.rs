@@ -10,7 +10,7 @@ use crate::ops::metrics::{CERTIFICATE_EXPIRY, CRL_NEXT_UPDATE, RELOAD_SUCCESS, R
 use crate::seam::clock::Clock;
 use arc_swap::ArcSwap;
 use rustls::server::danger::ClientCertVerifier as _;
-use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, ServerConfig, WebPkiClientVerifier};
 use rustls::{RootCertStore, crypto::aws_lc_rs as provider};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime, pem::PemObject};
 use std::path::{Path, PathBuf};
@@ -169,7 +169,34 @@ fn load(files: &TlsFiles, generation: u64) -> Result<Loaded, TlsError> {
     // Sessions live in tickets that the client keeps: memory here does not grow with clients.
     config.ticketer = provider::Ticketer::new().map_err(TlsError::Key)?;
     config.send_tls13_tickets = 1;
+    if files.clients_optional {
+        config.ticketer = Arc::new(Anonymous(config.ticketer));
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+    }
     Ok(Loaded { config: Arc::new(config), generation, verifier, certificate_expiry })
+}
+
+/// Tickets for who showed no certificate. Where certificates are optional, people log in with theirs (spec/identity.md §2.4), and a
+/// resumed connection proves nothing anew: with one, each connection is shaken in full, with the smartcard in its reader.
+#[derive(Debug)]
+struct Anonymous(Arc<dyn ProducesTickets>);
+
+/// No session with a certificate is as short as this, in bytes; one without is, unless its server's name is uncommonly long.
+const WITHOUT_CERTIFICATE: usize = 200;
+
+impl ProducesTickets for Anonymous {
+    fn enabled(&self) -> bool {
+        self.0.enabled()
+    }
+    fn lifetime(&self) -> u32 {
+        self.0.lifetime()
+    }
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        if plain.len() < WITHOUT_CERTIFICATE { self.0.encrypt(plain) } else { None }
+    }
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        self.0.decrypt(cipher)
+    }
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, TlsError> {

@@ -139,7 +139,7 @@ impl Rules {
                     ..Default::default()
                 };
                 let mut done = work.done().nothing();
-                done.notes.push((command.caller.clone(), command.correlation_id.clone(), note));
+                done.notes.push(Noted::of(command, note));
                 self.enter_rows(desk, batch, done, &command.request_id, moment.now);
                 Err(fault)
             }
@@ -329,7 +329,7 @@ impl Rules {
             other: item.correlation_id,
             ..Default::default()
         };
-        done.notes.push((command.caller.clone(), command.correlation_id.clone(), note));
+        done.notes.push(Noted::of(command, note));
         self.enter_rows(desk, batch, done, "", moment.now);
         Ok(report.encode())
     }
@@ -383,25 +383,20 @@ impl Rules {
         }
         let mut chain = desk.mark.chain();
         batch.audit_records += done.notes.len() as u64;
-        for (caller, correlation_id, note) in done.notes {
+        for noted in done.notes {
             if planted(Planted::NoAudit) && desk.mark.sequence.is_multiple_of(16) {
                 continue;
             }
-            let record = self.audit_record(caller, correlation_id, note, request_id, now);
+            let record = self.audit_record(noted, request_id, now);
             chain.push(record, &mut batch.ops);
         }
         (desk.mark.audit_sequence, desk.mark.audit_hash) = (chain.sequence, chain.hash);
         batch.take(desk, from);
     }
 
-    fn audit_record(
-        &self,
-        caller: Caller,
-        correlation_id: String,
-        note: AuditNote,
-        request_id: &str,
-        now: EpochMillis,
-    ) -> audit::Record {
+    fn audit_record(&self, noted: Noted, request_id: &str, now: EpochMillis) -> audit::Record {
+        let Noted { caller, correlation_id, asked_as, note } = noted;
+        let action = if note.action.is_empty() { audit::action_of(&note.interaction).into() } else { note.action };
         audit::Record {
             at: now,
             node: self.node,
@@ -413,7 +408,7 @@ impl Rules {
             purpose: note.purpose,
             detail: note.detail,
             correlation_id,
-            request_id: request_id.to_owned(),
+            request_id: if asked_as.is_empty() { request_id.to_owned() } else { asked_as },
             asid: caller.asid,
             ods: caller.ods,
             party_key: caller.party_key,
@@ -428,6 +423,11 @@ impl Rules {
             role_profile: caller.role_profile,
             job_role: caller.job_role,
             session: caller.session,
+            nhs_number: caller.nhs_number,
+            granted: caller.granted,
+            action,
+            workgroup: note.workgroup,
+            filed: note.filed,
             ..Default::default()
         }
     }
@@ -450,10 +450,29 @@ pub(super) fn unpack_sent(packed: u64) -> (PartitionId, u64) {
     (PartitionId((packed >> 48) as u16), packed & 0xffff_ffff_ffff)
 }
 
+/// An audit note with whom it is about: the command's caller and names.
+struct Noted {
+    caller: Caller,
+    correlation_id: String,
+    asked_as: String,
+    note: AuditNote,
+}
+
+impl Noted {
+    fn of(command: &Command, note: AuditNote) -> Noted {
+        Noted {
+            caller: command.caller.clone(),
+            correlation_id: command.correlation_id.clone(),
+            asked_as: command.asked_as.clone(),
+            note,
+        }
+    }
+}
+
 /// What came out of one draft.
 struct Done {
     rows: Vec<RowOp>,
-    notes: Vec<(Caller, String, AuditNote)>,
+    notes: Vec<Noted>,
     timers: Vec<(EpochMillis, ServiceId, Bytes)>,
     outbox: Vec<(PartitionId, OutboxItem)>,
     sequence: u64,
@@ -475,7 +494,7 @@ struct Work<'a> {
     entropy: [u8; 16],
     sequence: u64,
     decisions: u32,
-    notes: Vec<(Caller, String, AuditNote)>,
+    notes: Vec<Noted>,
     outbox: Vec<(PartitionId, OutboxItem)>,
 }
 
@@ -531,7 +550,11 @@ impl<'a> Work<'a> {
                 self.draft.audit(AuditNote {
                     interaction: "request.repeat".into(),
                     outcome: "ok".into(),
-                    object: command.request_id.clone(),
+                    object: [&command.asked_as, &command.request_id]
+                        .into_iter()
+                        .find(|id| !id.is_empty())
+                        .cloned()
+                        .unwrap_or_default(),
                     ..Default::default()
                 });
                 self.gather(command, 0)?;
@@ -561,7 +584,7 @@ impl<'a> Work<'a> {
     /// Takes notes and sent commands out of the draft, in the name of the command that left them there.
     fn gather(&mut self, command: &Command, depth: u32) -> Result<(), Fault> {
         for note in self.draft.take_audit() {
-            self.notes.push((command.caller.clone(), command.correlation_id.clone(), note));
+            self.notes.push(Noted::of(command, note));
         }
         for (key, service, payload) in self.draft.take_outbox() {
             let target = self.rules.map.of(&key);
@@ -571,6 +594,7 @@ impl<'a> Work<'a> {
                 payload,
                 caller: command.caller.clone(),
                 correlation_id: command.correlation_id.clone(),
+                asked_as: command.asked_as.clone(),
                 ..Default::default()
             };
             if target == self.rules.partition {

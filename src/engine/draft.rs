@@ -42,6 +42,12 @@ pub struct AuditNote {
     pub purpose: String,
     /// Client software and host as announced, or other remarks of bounded length.
     pub detail: String,
+    /// C, R, U, D or E; empty for what the interaction's name says (`audit::action_of`).
+    pub action: String,
+    /// Workgroup through which the access was justified (spec/identity.md §8).
+    pub workgroup: String,
+    /// An AuditEvent that a system filed, as JSON, for the trail to give back.
+    pub filed: Bytes,
 }
 
 record! {

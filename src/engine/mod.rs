@@ -59,6 +59,9 @@ pub mod services {
     pub const MESH: ServiceId = ServiceId(2);
     pub const IDENTITY: ServiceId = ServiceId(3);
     pub const PDS: ServiceId = ServiceId(4);
+    /// Refusals of the gate, AuditEvents read and filed.
+    pub const TRAIL: ServiceId = ServiceId(7);
+    pub const RELATIONSHIPS: ServiceId = ServiceId(8);
 }
 
 /// Which partition holds a key. The number of buckets is for ever; which partition a bucket lives in may change later.
@@ -99,6 +102,8 @@ record! {
         5 => request_id: String,
         /// Names this attempt in logs, audit and refusals.
         6 => correlation_id: String,
+        /// The caller's own `X-Request-ID`, for the audit trail; remembered is only what stands in `request_id`.
+        7 => asked_as: String,
     }
 }
 

@@ -160,8 +160,12 @@ fn load(
     if span.segment != segment.sequence || start < held.start || start + size > held.end {
         // Neighbours mostly follow: read ahead, but not more than was asked for in all.
         let ahead = total.min(SPAN as u64).max(size).min(segment.bytes.checked_sub(start)?);
-        let mut bytes = vec![0; ahead as usize];
-        segment.file.read_at(start, &mut bytes).ok()?;
+        let read = |len: u64| {
+            let mut bytes = vec![0; len as usize];
+            segment.file.read_at(start, &mut bytes).ok().map(|()| bytes)
+        };
+        // A file that was cut short, or has a bad sector further on, still has this record.
+        let bytes = read(ahead).or_else(|| read(size.min(ahead)))?;
         *span = Span { segment: segment.sequence, start, bytes: bytes.into() };
     }
     let at = (start - span.start) as usize;

@@ -16,7 +16,10 @@ use crate::{
         options::Options,
         pds::PdsProtocol,
         protocol::Protocol,
+        relationships::RelationshipsProtocol,
+        smsp::{SmspProtocol, Suppliers},
         tls::{Tls, TlsFiles},
+        trail::TrailProtocol,
     },
     ops::systemd,
     seam::clock::Clock,
@@ -217,23 +220,25 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
         socket: "supplier",
         files: files(settings),
         options: options(settings),
-        protocol: Arc::new(MeshProtocol(rooms.mesh.clone())),
-        rules: rules::MESH.to_vec(),
+        protocol: Arc::new(Suppliers { mesh: MeshProtocol(rooms.mesh.clone()), others: vec![Arc::new(SmspProtocol)] }),
+        rules: [rules::MESH, rules::SMSP].concat(),
     }];
     if let Some(address) = settings.api.listen {
         let protocols: Vec<Arc<dyn Protocol>> = vec![
-            Arc::new(IdentityProtocol(rooms.tokens.clone())),
+            Arc::new(IdentityProtocol::new(rooms.tokens.clone())),
             Arc::new(PdsProtocol(rooms.pds.clone())),
             Arc::new(DirectoryProtocol { clock: clock.clone() }),
+            Arc::new(TrailProtocol),
+            Arc::new(RelationshipsProtocol),
         ];
         plans.push(Plan {
             key: "api.listen",
             address,
             socket: "api",
             files: api_files(settings),
-            options: Options { label: "api", ..options(settings) },
+            options: Options { label: "api", application_rate: Some(settings.api.rate), ..options(settings) },
             protocol: Arc::new(Api(protocols)),
-            rules: Api::rules(&[rules::IDENTITY, rules::PDS, rules::DIRECTORY]),
+            rules: Api::rules(&[rules::IDENTITY, rules::PDS, rules::DIRECTORY, rules::AUDIT, rules::RELATIONSHIPS]),
         });
     }
     plans

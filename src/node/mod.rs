@@ -13,6 +13,8 @@
 //! | `scrub` | the slow walk over everything at rest |
 //! | `report` | what this node knows of itself and of the others, for status and its peers |
 //! | `admin` | operators' requests over the admin socket |
+//! | `logouts` `outgoing` | tells relying parties of sessions that ended; forms posted outside the site |
+//! | `tracer` | works on the files of batch traces |
 //! | `pki` `signer` | certificates; signatures under the audit chain |
 
 pub mod admin;
@@ -22,13 +24,17 @@ mod examine;
 mod front;
 mod gauges;
 pub mod identity;
+mod logouts;
+mod outgoing;
 pub mod pki;
 mod report;
 mod rooms;
 mod scrub;
 mod settle;
 mod signer;
+mod signing;
 pub mod token;
+mod tracer;
 mod watch;
 
 /// The room's parsers, opened to `crate::fuzz` alone.
@@ -166,10 +172,13 @@ async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     let rooms = Rooms::open(node, cluster).await?;
     let rooms = node.rooms.get_or_init(|| rooms);
     let mut tasks = vec![tokio::spawn(watch::run(node.clone())), tokio::spawn(report::keep_member_row(node.clone()))];
+    tasks.push(tokio::spawn(signing::keep_a_key(node.clone())));
     tasks.push(tokio::spawn(door::keep_out(node.clone())));
     tasks.push(tokio::spawn(tend_bodies(node.clone())));
     tasks.push(tokio::spawn(scrub::run(node.clone())));
     tasks.push(tokio::spawn(gauges::run(node.clone())));
+    tasks.push(tokio::spawn(tracer::run(node.clone())));
+    tasks.push(tokio::spawn(logouts::run(node.clone())));
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
     node.front.get_or_init(|| front);

@@ -20,7 +20,9 @@ use crate::{
         directory::Directory,
         identity::{Identity as TokenService, IdentityOptions},
         mesh::Mesh,
-        pds::Pds,
+        pds::{Pds, PdsOptions},
+        relationships::Relationships,
+        trail::Trail,
     },
     store::{Store, StoreError, StoreOptions, blobs::Blobs},
 };
@@ -231,8 +233,15 @@ async fn engine(
     options.spare_bytes = settings.storage.disk_reserve;
     let mesh = Arc::new(Mesh::new(mesh_options(settings)?));
     let url = settings.api.url.clone();
-    let pds = Arc::new(Pds::default());
-    let tokens = Arc::new(TokenService::new(IdentityOptions { url, version: crate::ops::recorder::VERSION.into() }));
+    let pds = Arc::new(Pds {
+        options: PdsOptions {
+            ranges: settings.pds.number_ranges.clone(),
+            check_organisations: settings.pds.check_organisations,
+        },
+    });
+    let issuer_path = settings.api.issuer_path.clone();
+    let version = crate::ops::recorder::VERSION.into();
+    let tokens = Arc::new(TokenService::new(IdentityOptions { url, issuer_path, version }));
     let signer = NodeSigner::new(&tls.cert_pem, &tls.key_pem)?;
     let engine = Engine::start(
         node.world.clone(),
@@ -241,7 +250,7 @@ async fn engine(
         groups.iter().map(|g| Arc::new(g.clone()) as Arc<dyn Agreement>).collect(),
         transport.clone(),
         &base.router,
-        vec![Arc::new(Directory), mesh.clone(), tokens.clone(), pds.clone()],
+        vec![Arc::new(Directory), mesh.clone(), tokens.clone(), pds.clone(), Arc::new(Trail), Arc::new(Relationships)],
         Some(Arc::new(signer)),
     );
     let blobs =

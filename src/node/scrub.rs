@@ -107,6 +107,7 @@ async fn walk(node: &Node, rooms: &Rooms, pace: &Pace, found: &mut Found) {
         for info in partition.snapshots() {
             lost += usize::from(matches!(partition.verify_snapshot(&info, pace).await, Err(StoreError::Corrupt(_))));
         }
+        lost += partition.verify_layers(pace).await;
         // A new one takes the place of what was lost.
         let sealed = lost > 0 && group.trigger_snapshot().await.is_ok();
         let line = || format!("{lost} snapshots of partition {number} are lost, and no new one could be sealed");

@@ -145,7 +145,7 @@ fn lacks(told: &Acknowledged, promised: u64, reached: u64) -> bool {
 fn reached(log: &Log, store: &Store, group: u16) -> u64 {
     let last = log.group(group).state().last.map_or(0, |(index, ..)| index);
     let Ok(partition) = store.partition(group) else { return last };
-    let sealed = partition.snapshots().last().map_or(0, |snapshot| snapshot.before.index);
+    let sealed = partition.newest().map_or(0, |snapshot| snapshot.before.index);
     last.max(sealed).max(partition.applied().index)
 }
 

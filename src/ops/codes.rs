@@ -170,6 +170,18 @@ codes! {
     ACTIVITY_MISSING = "SPN-1027" Forbidden, "The role does not extend to this",
         "The role profile that the member of staff acts in has none of the activities that the interaction needs.",
         "Act in another role, or ask the registration authority for the activity.";
+    ROLES_SEVERAL = "SPN-1028" Unauthenticated, "multiple roles found in user info, please check NHSD-Session-URID",
+        "The member of staff has several open role profiles, and the request does not say in which they act.",
+        "Send the id of one of them in the header NHSD-Session-URID, or let them choose it at log-in (scope selectedrole).";
+    ROLES_NONE = "SPN-1029" Unauthenticated, "no userroles available, please check NHSD-Session-URID is valid",
+        "The member of staff has no open role profile (any more).",
+        "Ask the registration authority for one; `spine user show` lists what there is.";
+    ROLE_FOREIGN = "SPN-1030" Unauthenticated, "NHSD-Session-URID is invalid",
+        "The role profile that the header names is none of the person's, or is closed.",
+        "Send the id of an open one; user-info lists them.";
+    ROLE_GONE = "SPN-1031" Unauthenticated, "selected_roleid is misconfigured/invalid",
+        "The role profile that was chosen at log-in is closed.",
+        "Let the person log in again and choose another.";
     ADMIN_NO_ROUTE = "SPN-2001" NotFound, "The node does not know this operation",
         "The command line and the running node are of different releases.",
         "Compare `spine --version` with `spine status`, and restart the older one.";

@@ -58,6 +58,7 @@ pub const REQUEST_DURATION: &str = "spine_request_duration_seconds";
 pub const REQUESTS_IN_FLIGHT: &str = "spine_requests_in_flight";
 pub const REQUESTS_WAITING: &str = "spine_requests_waiting";
 pub const REFUSALS: &str = "spine_refusals_total";
+pub const REFUSALS_ANONYMOUS: &str = "spine_refusals_anonymous_total";
 pub const REQUEST_BYTES: &str = "spine_request_bytes_total";
 pub const RESPONSE_BYTES: &str = "spine_response_bytes_total";
 // Edge.
@@ -111,6 +112,9 @@ pub const BLOB_FETCHES: &str = "spine_blob_fetches_total";
 pub const OUTBOX_ROWS: &str = "spine_outbox_rows";
 pub const OUTBOX_OLDEST_AGE: &str = "spine_outbox_oldest_age_seconds";
 pub const DEAD_LETTERS: &str = "spine_dead_letters";
+// Services.
+pub const TRACE_ROWS: &str = "spine_trace_rows_total";
+pub const LOGOUT_NOTICES: &str = "spine_logout_notices_total";
 pub const DELIVERY_ATTEMPTS: &str = "spine_delivery_attempts_total";
 pub const MAILBOX_OLDEST_UNREAD_AGE: &str = "spine_mailbox_oldest_unread_age_seconds";
 pub const TIMERS_DUE: &str = "spine_timers_due";
@@ -194,6 +198,11 @@ pub const ALL: &[Metric] = &[
     seconds(TLS_HANDSHAKE_DURATION, "Time a TLS handshake took, by listener."),
     counter(TIMEOUTS, "Connections closed because the client was too slow, by what it was slow with.", TIMEOUT_REASONS),
     counter(
+        REFUSALS_ANONYMOUS,
+        "Requests turned away whose sender nobody knows: counted here, and not in the audit trail.",
+        &[&[("service", "mesh")], &[("service", "api")]],
+    ),
+    counter(
         RATE_LIMITED,
         "Requests answered 429 because their tenant went over its rate.",
         &[&[("service", "mesh")], &[("service", "api")]],
@@ -248,6 +257,16 @@ pub const ALL: &[Metric] = &[
     gauge(OUTBOX_ROWS, "Commands waiting for another partition, by kind, on the node that delivers them."),
     moment(OUTBOX_OLDEST_AGE, "Age of the oldest waiting delivery."),
     gauge(DEAD_LETTERS, "Commands set aside because they could not be delivered, where their partition is led."),
+    counter(
+        TRACE_ROWS,
+        "Rows of batch-trace files answered by this node, by whether they show a person.",
+        &[&[("outcome", "matched")], &[("outcome", "other")]],
+    ),
+    counter(
+        LOGOUT_NOTICES,
+        "Applications told of the end of a session by this node, each attempt, by outcome.",
+        &[&[("outcome", "ok")], &[("outcome", "failed")]],
+    ),
     counter(DELIVERY_ATTEMPTS, "Deliveries tried, by kind and outcome.", &[]),
     moment(
         MAILBOX_OLDEST_UNREAD_AGE,

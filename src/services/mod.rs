@@ -4,3 +4,5 @@ pub mod directory;
 pub mod identity;
 pub mod mesh;
 pub mod pds;
+pub mod relationships;
+pub mod trail;

@@ -66,7 +66,13 @@ pub fn open_engine(
         }
         Err(e) => return Err(e),
     };
-    write_small(fs, &dir.join("open"), options.boot.as_bytes())?;
+    // Never without a mark that says which run of the machine it was: a start that dies here must not look like a clean stop.
+    let open = dir.join("open");
+    if read_small(fs, &open) != options.boot.as_bytes() {
+        let new = dir.join("open-new");
+        write_small(fs, &new, options.boot.as_bytes())?;
+        fs.rename(&new, &open).map_err(io)?;
+    }
     fs.sync_dir(dir).map_err(io)?;
     let _ = fs.remove_file(&dir.join("opening"));
     Ok((Arc::new(kv), why))
@@ -83,8 +89,8 @@ fn distrust(fs: &dyn Fs, dir: &Path, options: &StoreOptions) -> Option<String> {
     if read_small(fs, &dir.join("opening")).first().is_some_and(|&tries| tries >= OPENINGS) {
         return Some("earlier runs ended while opening the engine".into());
     }
-    let boot = read_small(fs, &dir.join("open"));
-    if !options.boot.is_empty() && !boot.is_empty() && boot != options.boot.as_bytes() {
+    let open = dir.join("open");
+    if !options.boot.is_empty() && fs.exists(&open) && read_small(fs, &open) != options.boot.as_bytes() {
         return Some("the machine stopped while the engine was open".into());
     }
     None

@@ -173,6 +173,11 @@ impl Table {
         }
     }
 
+    /// From now on a deleted row leaves a mark, whatever its row said when it came.
+    pub fn nothing_is_fresh(&mut self) {
+        self.rows.values_mut().filter(|state| **state == State::Fresh).for_each(|state| *state = State::Put);
+    }
+
     fn enter(&mut self, row: Row, state: State) {
         self.bytes += row.bytes();
         self.rows.insert(row, state);

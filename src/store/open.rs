@@ -5,7 +5,7 @@ use super::cache::Cache;
 use super::heal::{self, Healed};
 use super::kv::{Kv, Tree};
 use super::partition::Partition;
-use super::snapshot::{self, SnapshotInfo};
+use super::snapshot::{self, Chain, Layer, SnapshotInfo};
 use super::{StoreError, snapshot::list};
 use crate::ops::metrics as names;
 use crate::seam::World;
@@ -201,7 +201,7 @@ impl Store {
         }
         let shared = &self.0.shared;
         let (blocks, rest) = heal::open_partition(shared, number)?;
-        let partition = Arc::new(Partition::new(number, shared.clone(), blocks, rest, vec![]));
+        let partition = Arc::new(Partition::new(number, shared.clone(), blocks, rest, vec![], vec![], 0));
         partitions.insert(number, partition.clone());
         Ok(partition)
     }
@@ -258,7 +258,10 @@ impl Inner {
         }
         let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
         for number in numbers {
+            // Before damaged files are removed.
+            let named = snapshot::named_until(fs, &shared.dir, number);
             let mut sealed = list(fs, &shared.dir, number);
+            let mut layers = snapshot::layers(fs, &shared.dir, number);
             let known = shared.generation(number)?.is_some();
             let why = match &why {
                 _ if marked.contains(&number) => Some("its rows failed a check".to_string()),
@@ -272,34 +275,44 @@ impl Inner {
             };
             let (blocks, rest) = match opened {
                 Ok(opened) => opened,
-                Err(why) => self.heal(fs, number, why, &mut sealed)?,
+                Err(why) => self.heal(fs, number, why, &mut sealed, &mut layers)?,
             };
-            let partition = Partition::new(number, shared.clone(), blocks, rest, sealed);
+            let partition = Partition::new(number, shared.clone(), blocks, rest, sealed, layers, named);
             partitions.insert(number, Arc::new(partition));
         }
         drop(partitions);
         self.drop_old_trees()
     }
 
-    /// Builds a partition anew from its newest snapshot that is whole, or empty.
+    /// Builds a partition anew from the files that are whole, or empty.
     fn heal(
         &self,
         fs: &dyn Fs,
         number: u16,
         why: String,
         sealed: &mut Vec<SnapshotInfo>,
+        layers: &mut Vec<Layer>,
     ) -> Result<(BlockTree, Rest), StoreError> {
         let (blocks, from) = loop {
-            let newest = sealed.last().cloned();
-            match snapshot::build(fs, &self.shared, number, newest.as_ref()) {
-                Ok((blocks, _)) => break (blocks, newest),
-                Err(StoreError::Corrupt(what)) if newest.is_some() => {
-                    tracing::error!(event = "store.snapshot_damaged", partition = number, what);
-                    if let Some(bad) = sealed.pop() {
-                        let _ = fs.remove_file(&bad.path);
-                    }
+            let chain = Chain::new(sealed.last().cloned(), layers, u64::MAX);
+            match snapshot::build(fs, &self.shared, number, &chain) {
+                Ok((blocks, _)) => break (blocks, chain.info(number, &snapshot::folder(&self.shared.dir, number))),
+                Err((path, StoreError::Corrupt(what))) if !path.as_os_str().is_empty() => {
+                    let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
+                    tracing::error!(event = "store.snapshot_damaged", partition = number, file, what);
+                    let _ = fs.remove_file(&path);
+                    sealed.retain(|info| info.path != path);
+                    layers.retain(|layer| layer.path != path);
                 }
-                Err(e) => return Err(e),
+                // A sector that cannot be read costs the file, not the start: an older chain and the log, or a peer, have its
+                // rows. It stays on the disk, and its name says how far rows of it may be elsewhere.
+                Err((path, StoreError::Io(why))) if !path.as_os_str().is_empty() => {
+                    let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
+                    tracing::error!(event = "store.snapshot_unreadable", partition = number, file, error = %why);
+                    sealed.retain(|info| info.path != path);
+                    layers.retain(|layer| layer.path != path);
+                }
+                Err((_, e)) => return Err(e),
             }
         };
         heal::unmark(fs, &self.shared.dir, number);
@@ -350,6 +363,10 @@ async fn flush_when_due(store: Weak<Inner>, wake: Arc<Notify>) {
         while let Some(partition) = most_due(&partitions) {
             if let Err(e) = partition.flush_gently().await {
                 tracing::error!(event = "store.flush_failed", partition = partition.number(), error = %e);
+                if let StoreError::Unsynced(what) = &e {
+                    // What of it is durable is not known: the node hands over and begins again (P7).
+                    partition.shared.damaged(partition.number(), what);
+                }
                 // Nothing is lost: rows stay in memory and the log. Damage ends it; other causes may pass.
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 break;
@@ -378,6 +395,6 @@ fn report(partitions: &[Arc<Partition>]) {
     metrics::gauge!(names::STORE_MEMORY_BYTES).set(first.shared.pool.bytes() as f64);
     metrics::gauge!(names::STORE_CACHE_BYTES).set(first.shared.cache.bytes() as f64);
     metrics::gauge!(names::STORE_BYTES, "tree" => "rows").set(first.shared.kv.bytes() as f64);
-    let snapshots: u64 = partitions.iter().flat_map(|p| p.snapshots()).map(|s| s.bytes).sum();
+    let snapshots: u64 = partitions.iter().map(|p| p.sealed_bytes()).sum();
     metrics::gauge!(names::STORE_BYTES, "tree" => "snapshots").set(snapshots as f64);
 }

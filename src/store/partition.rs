@@ -8,7 +8,7 @@ use super::blocks::{BlockTree, Rest};
 use super::memory::Table;
 use super::open::Shared;
 use super::scan::{gather, merge, nearer, order};
-use super::snapshot::SnapshotInfo;
+use super::snapshot::{Layer, SnapshotInfo};
 use super::{Applied, Position, Reader, RowOp, StoreError};
 use crate::ops::metrics as names;
 use crate::seam::fs::blocking;
@@ -17,7 +17,10 @@ use bytes::Bytes;
 use std::{
     cmp::Ordering,
     ops::Range,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{self, AtomicU64},
+    },
     time::Duration,
 };
 use tokio::time::Instant;
@@ -44,6 +47,11 @@ pub struct Partition {
     pub(super) snapshot_turn: tokio::sync::Mutex<()>,
     /// Sealed snapshots on disk, oldest first.
     pub(super) sealed: RwLock<Vec<SnapshotInfo>>,
+    /// Sealed layers on disk.
+    pub(super) layers: RwLock<Vec<Layer>>,
+    /// Up to which entry files may hold rows that are in no list: their names told it at the start, or they were in a list
+    /// until they could not be read.
+    named_until: AtomicU64,
 }
 
 struct Memory {
@@ -56,6 +64,8 @@ struct Memory {
     durable: Applied,
     /// Entries up to here may be in the blocks already: their rows are not fresh.
     replay_until: u64,
+    /// A snapshot is being written of the rows, and began when entries were applied up to here: no row is fresh.
+    walking: Option<u64>,
     /// Below this the rows are a mixture of moments and must not be served.
     servable_from: u64,
     damaged: bool,
@@ -73,11 +83,20 @@ impl Memory {
             durable: rest.applied.clone(),
             applied: rest.applied,
             replay_until: rest.flushing_to,
+            walking: None,
             servable_from: rest.flushing_to,
             damaged: false,
             rotations,
             blocks: Arc::new(blocks),
         }
+    }
+}
+
+impl Memory {
+    /// Rows of entries up to here may be in sealed files, where a replay makes them again and may delete them: the next
+    /// layer must say so, though they are new to the table.
+    fn replay_until(&mut self, sealed: u64) {
+        self.replay_until = self.replay_until.max(sealed);
     }
 }
 
@@ -88,15 +107,35 @@ impl Partition {
         blocks: BlockTree,
         rest: Rest,
         sealed: Vec<SnapshotInfo>,
+        layers: Vec<Layer>,
+        named_until: u64,
     ) -> Partition {
-        Partition {
+        let memory = Memory::over(blocks, rest, 0);
+        let partition = Partition {
             number,
             shared,
-            memory: RwLock::new(Memory::over(blocks, rest, 0)),
+            memory: RwLock::new(memory),
             turn: tokio::sync::Mutex::new(()),
             snapshot_turn: tokio::sync::Mutex::new(()),
             sealed: RwLock::new(sealed),
-        }
+            layers: RwLock::new(layers),
+            named_until: AtomicU64::new(named_until),
+        };
+        partition.write().replay_until(partition.sealed_until());
+        partition
+    }
+
+    /// Up to which entry sealed files may hold rows.
+    fn sealed_until(&self) -> u64 {
+        let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner);
+        let layers = self.layers.read().unwrap_or_else(PoisonError::into_inner);
+        let files = sealed.iter().map(|s| s.after_index).chain(layers.iter().map(|l| l.to.index));
+        files.max().unwrap_or(0).max(self.named_until.load(atomic::Ordering::Relaxed))
+    }
+
+    /// Files are about to leave the lists and stay on the disk: the next start may read them.
+    pub(super) fn remember_named(&self) {
+        self.named_until.fetch_max(self.sealed_until(), atomic::Ordering::Relaxed);
     }
 
     /// Starts again from other rows at rest; everything in memory is forgotten.
@@ -104,6 +143,7 @@ impl Partition {
         let held = self.memory_bytes();
         let mut memory = self.write();
         *memory = Memory::over(blocks, rest, memory.rotations + 1);
+        memory.replay_until(self.sealed_until());
         drop(memory);
         self.shared.pool.moved(held, 0);
         self.shared.pool.flushed.notify_waiters();
@@ -133,6 +173,36 @@ impl Partition {
         let memory = self.read();
         !memory.damaged && memory.applied.index >= memory.servable_from
     }
+    /// Where the snapshot began that is being written of the rows, if one is.
+    pub(super) fn walking(&self) -> Option<u64> {
+        self.read().walking
+    }
+
+    /// A snapshot of the rows begins. One at a time.
+    pub(super) fn begin_walk(&self) -> Applied {
+        let mut memory = self.write();
+        memory.active.nothing_is_fresh();
+        memory.walking = Some(memory.applied.index);
+        memory.applied.clone()
+    }
+
+    pub(super) fn end_walk(&self) {
+        self.write().walking = None;
+    }
+
+    /// A snapshot from elsewhere is about to be among the files, and rows of it may be deleted here before it is installed,
+    /// if it ever is: from now on a deletion leaves its mark. False where entries behind it are applied already, and marks
+    /// may be lost.
+    pub(super) fn expect_snapshot(&self, info: &SnapshotInfo) -> bool {
+        let mut memory = self.write();
+        if info.before.index < memory.applied.index {
+            return false;
+        }
+        memory.active.nothing_is_fresh();
+        memory.replay_until(info.after_index);
+        true
+    }
+
     /// The index up to which entries may be in the rows, some or all of them.
     pub(super) fn mixed_until(&self) -> u64 {
         let memory = self.read();
@@ -156,7 +226,7 @@ impl Partition {
             return;
         }
         let before = memory.active.bytes();
-        let known_fresh = at.index > memory.replay_until;
+        let known_fresh = at.index > memory.replay_until && memory.walking.is_none();
         for row in rows {
             match row {
                 RowOp::Put { key, value, fresh } => memory.active.put(key, value, *fresh && known_fresh),
@@ -236,7 +306,9 @@ impl Partition {
             // A mark of an earlier, unfinished flush must not be lowered: its rows may be there.
             let mark = target.index.max(self.read().replay_until);
             let begun = blocks.clone();
+            self.disk_room(frozen.0.bytes() as u64).await?;
             self.work(move || begun.begin(mark)).await?;
+            self.seal_layer(&frozen, gently).await?;
             let mut from = Some(Bytes::new());
             while let Some(at) = from {
                 self.disk_room(frozen.0.bytes() as u64).await?;
@@ -251,13 +323,20 @@ impl Partition {
             }
             let (kv, target) = (self.shared.kv.clone(), frozen.1.clone());
             self.work(move || blocks.finish(&target).and_then(|()| kv.sync())).await?;
-            let mut memory = self.write();
-            memory.frozen = None;
-            memory.durable = frozen.1.clone();
-            drop(memory);
+            {
+                let mut memory = self.write();
+                memory.frozen = None;
+                memory.durable = frozen.1.clone();
+            }
             self.shared.pool.moved(frozen.0.bytes(), 0);
             self.shared.pool.flushed.notify_waiters();
             metrics::histogram!(names::STORE_FLUSH_DURATION).record(started.elapsed());
+            if gently {
+                // Beside the next flush: joining long layers takes longer than memory has room for.
+                tokio::spawn(self.clone().join_in_background());
+            } else {
+                self.join_layers(false).await?;
+            }
             // Under load there is always more; the first round may only end what an earlier one began.
             if frozen.1.index >= goal {
                 return Ok(frozen.1.clone());
@@ -321,7 +400,7 @@ impl Partition {
     }
 
     /// Moves the active table aside for a flush. `None` where nothing is left to flush.
-    fn freeze(&self) -> Option<Arc<(Table, Applied)>> {
+    pub(super) fn freeze(&self) -> Option<Arc<(Table, Applied)>> {
         let mut memory = self.write();
         if memory.frozen.is_none() {
             if memory.active.is_empty() && memory.applied == memory.durable {

@@ -70,7 +70,7 @@ fn a_restart_finds_what_was_flushed_and_a_clean_stop_everything() {
 }
 
 #[test]
-fn after_a_power_cut_rows_come_from_the_snapshot_and_old_files_are_set_aside() {
+fn after_a_power_cut_rows_come_from_sealed_files_and_old_ones_are_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     runtime().block_on(async {
         let store = open(dir.path(), "one").await;
@@ -79,14 +79,15 @@ fn after_a_power_cut_rows_come_from_the_snapshot_and_old_files_are_set_aside() {
         partition.snapshot().await.unwrap();
         fill(&partition, 501, 600);
         partition.flush().await.unwrap();
+        fill(&partition, 601, 610);
         store.partition(2).unwrap().apply(at(1), &[put(1)]);
         store.partition(2).unwrap().flush().await.unwrap();
         drop(partition);
         gone(store).await;
         let store = open(dir.path(), "two").await;
         let partition = store.partition(1).unwrap();
-        assert_eq!((partition.applied().index, count(&partition)), (500, 500));
-        assert_eq!(store.partition(2).unwrap().applied().index, 0, "no snapshot: the whole log is applied");
+        assert_eq!((partition.applied().index, count(&partition)), (600, 600), "a snapshot, and the flush behind it");
+        assert_eq!(store.partition(2).unwrap().applied().index, 1, "a flush is enough");
         assert_eq!(std::fs::read_dir(dir.path().join("set-aside")).unwrap().count(), 1);
         drop(partition);
         gone(store).await;
@@ -161,7 +162,7 @@ impl Kv for Unreadable {
 }
 
 #[test]
-fn an_engine_that_opens_and_cannot_be_read_is_set_aside_and_rows_come_from_snapshot_and_log() {
+fn an_engine_that_opens_and_cannot_be_read_is_set_aside_and_rows_come_from_sealed_files_and_log() {
     let dir = tempfile::tempdir().unwrap();
     runtime().block_on(async {
         let store = open(dir.path(), "").await;
@@ -182,14 +183,14 @@ fn an_engine_that_opens_and_cannot_be_read_is_set_aside_and_rows_come_from_snaps
         assert!(healed[0].why.contains("the catalogue"), "{}", healed[0].why);
         assert_eq!(std::fs::read_dir(dir.path().join("set-aside")).unwrap().count(), 1);
         let partition = store.partition(1).unwrap();
-        assert_eq!((partition.applied().index, count(&partition)), (50, 50));
-        fill(&partition, 51, 60);
-        assert_eq!(count(&partition), 60, "the log brings the rest");
+        assert_eq!((partition.applied().index, count(&partition)), (60, 60));
+        fill(&partition, 61, 70);
+        assert_eq!(count(&partition), 70, "the log brings the rest");
         drop(partition);
         store.close().await.unwrap();
         // What was made anew is a store like any other.
         let store = open(dir.path(), "").await;
-        assert_eq!((store.healed().len(), count(&store.partition(1).unwrap())), (0, 60));
+        assert_eq!((store.healed().len(), count(&store.partition(1).unwrap())), (0, 70));
     });
 }
 

@@ -107,6 +107,12 @@ tables! {
     101 Coverages,
     /// pds: first number of a range, nine digits → the next nine digits to try in this partition.
     102 NumberRanges,
+    /// pds: (service mailbox, message id) → batch trace under way.
+    103 TraceJobs,
+    /// pds: (service mailbox, message id, piece) → rows of its answer as CSV, not yet in a blob.
+    104 TracePieces,
+    /// pds: (service mailbox, message id) → batch trace that was answered.
+    105 TracesDone,
     /// directory, site partition: ODS code → facets; all organisations, small. Facets: a version byte, then the bits
     /// status, class, use (`Organisation::facets`).
     80 OrganisationCodes,
@@ -137,6 +143,49 @@ tables! {
     92 EndpointLookups,
     /// directory, site partition: (kind of word as in 92, the word folded, ASID) → nothing.
     93 SystemLookups,
+    /// directory, site partition: user id → person who works here (spec/identity.md §6).
+    110 Users,
+    /// directory, site partition: (user id, ODS code) → the person's belonging to the organisation.
+    111 OrgPersons,
+    /// directory, site partition: role profile id (URP) → role profile.
+    112 RoleProfiles,
+    /// directory, site partition: (user id, role profile id) → nothing.
+    113 RolesOfUsers,
+    /// directory, site partition: (user id, serial) → authenticator.
+    114 Authenticators,
+    /// directory, site partition: kid → key that signs ID tokens (spec/identity.md §2.4).
+    115 SigningKeys,
+    /// identity: (hour of expiry, SHA-256 of the secret) → what the secret is good for; the hour alone: its sweep is planned.
+    116 Grants,
+    /// identity: user id → failed attempts to sign in; lies in the partition of the user id.
+    117 SignInAttempts,
+    /// relationships: (NHS number, id) → legitimate relationship, ended ones too; ids rise with time.
+    120 LegitimateRelationships,
+    /// relationships: (NHS number, holder, id) → nothing; those that have not ended.
+    121 OpenRelationships,
+    /// relationships: (ODS code, id) → alert to the organisation's privacy officers; lies in the partition of `alerts/` and the
+    /// ODS code.
+    122 PrivacyAlerts,
+    /// relationships: (ODS code, id) → nothing; alerts that are not closed.
+    123 OpenPrivacyAlerts,
+    /// directory, site partition: user id → how far the registration has come, and who did each step (spec/identity.md §6.2).
+    124 Registrations,
+    /// directory, site partition: (name with birth date, e-mail or National Insurance number; user id) → nothing; finds people
+    /// who are registered already.
+    125 UserLookups,
+    /// directory, site partition: user id → hash and expiry of the code by which a passkey may be enrolled.
+    130 PasskeyInvitations,
+    /// directory, site partition: (kind of authenticator: 3 smartcard, 4 passkey; SHA-256 of certificate or credential id)
+    /// → user id.
+    131 DeviceHolders,
+    /// identity: (user id, serial) → the passkey's last signature counter; lies in the partition of the user id.
+    132 PasskeyUses,
+    /// identity: (when it is to be tried ms, id) → relying party that is to be told of the end of a session; lies with the session.
+    135 LogoutNotices,
+    /// directory, site partition: (job role, area of work) → activities that the job role has by itself (spec/identity.md §6.4).
+    136 Baselines,
+    /// directory, site partition: issuer → keys of a trusted provider of citizens' log-ins (spec/identity.md §2.6).
+    137 CitizenIssuers,
 }
 
 impl Table {

@@ -233,11 +233,12 @@ fn a_flipped_bit_at_rest_is_found_and_never_served() {
         assert!(run.partition().is_damaged() && !run.partition().servable());
         assert!(damage.borrow_and_update().contains(&1));
         assert!(run.partition().flush().await.is_ok(), "nothing to flush");
-        // The next start begins again from the snapshot, and the log brings the rest.
+        // The next start begins again from the sealed files, and the log brings the rest.
+        run.entry(vec![(6, None)]);
         run.restart().await;
         let healed = run.store.healed();
-        assert_eq!(healed[0].from.as_ref().map(|s| s.before.index), Some(1));
-        assert_eq!(run.partition().applied().index, 1);
+        assert_eq!(healed[0].from.as_ref().map(|s| s.before.index), Some(2));
+        assert_eq!(run.partition().applied().index, 2);
         run.replay();
         run.check();
         run.restart().await;

@@ -30,12 +30,29 @@ impl Form {
         Ok(Form(fields))
     }
 
+    /// All fields, in their order.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// A field's value; one that is empty counts as not there (RFC 6749 §3.2).
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut values = self.0.iter().filter(|(n, v)| n == name && !v.is_empty());
         let value = values.next()?;
         Some(if values.next().is_some() { TWICE } else { &value.1 })
     }
+}
+
+/// A value as it may stand in a form or a query.
+pub fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(b as char),
+            _ => out.push_str(&format!("%{b:02X}")),
+        }
+    }
+    out
 }
 
 fn decoded(part: &[u8]) -> Result<String, Malformed> {

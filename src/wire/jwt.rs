@@ -4,7 +4,7 @@
 //! decoded, base64url is unpadded and canonical, a member that is there twice or an extension that must be understood
 //! makes a token malformed. Pure.
 
-use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents};
+use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents};
 use serde::de::{MapAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -56,6 +56,12 @@ impl Jwt {
     pub fn verify(&self, key: &RsaKey<'_>) -> bool {
         let key = RsaPublicKeyComponents { n: key.modulus, e: key.exponent };
         key.verify(&RSA_PKCS1_2048_8192_SHA512, self.signed.as_bytes(), &self.signature).is_ok()
+    }
+
+    /// The same with SHA-256 (RS256), for ID tokens.
+    pub fn verify_rs256(&self, key: &RsaKey<'_>) -> bool {
+        let key = RsaPublicKeyComponents { n: key.modulus, e: key.exponent };
+        key.verify(&RSA_PKCS1_2048_8192_SHA256, self.signed.as_bytes(), &self.signature).is_ok()
     }
 
     /// A text of the header.

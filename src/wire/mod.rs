@@ -1,9 +1,13 @@
 //! Formats, pure: bytes in, values out, and back. No I/O, clock or randomness (held by `tests/tidy.rs`).
 
+pub mod cbor;
+pub mod csv;
 pub mod form;
 pub mod jwt;
 pub mod ldap;
 pub mod ldif;
 pub mod mesh;
+pub mod post;
 pub mod record;
 pub mod tree;
+pub mod xml;

@@ -1,6 +1,6 @@
 //! Commands that need no node: configuration, certificates, init, and what is said where no node answers.
 
-use crate::support::spine;
+use crate::support::{free_address, spine};
 use std::fs;
 
 #[test]
@@ -79,7 +79,7 @@ fn an_authority_issues_signs_lists_and_revokes() {
 fn a_handshake_with_nobody_is_explained() {
     let dir = tempfile::tempdir().unwrap();
     spine(dir.path(), &["cert", "ca", "--out", "ca"]).ok();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = free_address();
     let [what, ..] = spine(dir.path(), &["cert", "check", &free.to_string(), "--ca", "ca.pem"]).failed(4);
     assert!(what.contains("handshake"), "{what}");
     let [_, _, fix, _] = spine(dir.path(), &["cert", "check", "example.com:443", "--ca", "ca.pem"]).failed(2);

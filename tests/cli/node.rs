@@ -1,10 +1,9 @@
 //! One node, run as an operator would by hand: init, serve, register, look, stop.
 
-use crate::support::{Ran, command, spine, spine_with};
+use crate::support::{Ran, command, free_address, spine, spine_with};
 use serde_json::json;
 use std::{
     fs,
-    net::TcpListener,
     path::Path,
     process::{Child, Stdio},
     time::{Duration, Instant},
@@ -49,10 +48,9 @@ impl Served {
     }
 }
 
-/// Free ports: bound all at once, so that they differ, then let go.
 fn configure(dir: &Path) {
-    let sockets: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let port = |n: usize| sockets[n].local_addr().unwrap();
+    let ports = [(); 3].map(|()| free_address());
+    let port = |n: usize| ports[n];
     let path = |name: &str| dir.join(name).display().to_string();
     let text = format!(
         "[site]\nenvironment = \"test\"\n[node]\ndata = \"{}\"\n\

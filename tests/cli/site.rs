@@ -1,11 +1,10 @@
 //! Sites whose nodes are set up and started by hand, each in a folder of its own: what operators do, and get wrong.
 
-use crate::support::{Ran, command, spine};
+use crate::support::{Ran, command, free_address, spine};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Stdio},
     time::{Duration, Instant},
@@ -40,9 +39,8 @@ impl Node {
     /// Writes the configuration of a node that was not there before. `common` holds what all nodes share.
     pub fn configure(dir: PathBuf, common: &Path, number: u16) -> Node {
         fs::create_dir_all(&dir).unwrap();
-        // Bound all at once, so that they differ, then let go.
-        let sockets: Vec<TcpListener> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let port = |n: usize| sockets[n].local_addr().unwrap();
+        let ports = [(); 3].map(|()| free_address());
+        let port = |n: usize| ports[n];
         let (own, shared) =
             (|name: &str| dir.join(name).display().to_string(), |name: &str| common.join(name).display().to_string());
         let text = format!(

@@ -2,8 +2,10 @@
 
 use std::{
     io::Write,
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::{Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 /// What a run of the program showed.
@@ -71,4 +73,21 @@ pub fn command(dir: &Path, args: &[&str]) -> Command {
     }
     command.env("SPINE_CONFIG", config);
     command
+}
+
+/// An address that no other test of this process gets, and that the system gives to no connection going out: it is free until
+/// it is used.
+pub fn free_address() -> SocketAddr {
+    const FIRST: u16 = 10_000;
+    const ALL: u16 = 5_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    for _ in 0..ALL {
+        let own = (std::process::id() % u32::from(ALL)) as u16;
+        let port = FIRST + own.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % ALL;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port of {FIRST} and the next {ALL} is free")
 }

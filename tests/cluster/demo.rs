@@ -98,6 +98,8 @@ impl Demo {
         let process = Command::new(runs)
             .args(["demo", "--nodes", "3", "--port", &port.to_string()])
             .args((!plan.restarts).then_some("--no-restart"))
+            // An earlier program knows nobody, and no such option.
+            .args(if plan.old { &[][..] } else { &["--people", "0"][..] })
             .args(plan.set.iter().flat_map(|set| ["--set", set]))
             .args(["--partitions", &plan.partitions.to_string(), "--dir"])
             .arg(folder.path())

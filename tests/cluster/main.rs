@@ -7,7 +7,7 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` | the scenarios, by family |
+//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` | the scenarios, by family |
 //! | `scene` | the shape that all of them have |
 //! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
 //! | `load` `clerk` | clients of mailboxes, operators of the registry |
@@ -21,6 +21,7 @@ mod disk;
 mod freeze;
 mod full;
 mod history;
+mod importing;
 mod keys;
 mod kill;
 #[path = "../shared/linear.rs"]
@@ -36,4 +37,5 @@ mod scene;
 mod slow;
 mod throttle;
 mod trace;
+mod tracing;
 mod wires;

@@ -19,6 +19,11 @@ pub fn long() -> bool {
     std::env::var_os("LONG").is_some_and(|value| value != "0" && !value.is_empty())
 }
 
+/// The turn of a test that has a site of its own.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ONE_SITE.lock().unwrap_or_else(|e| e.into_inner())
+}
+
 /// A site under load.
 pub struct Scene {
     name: &'static str,
@@ -30,7 +35,7 @@ pub struct Scene {
 impl Scene {
     /// Starts a site, and waits until it has served its clients for a while.
     pub fn begin(name: &'static str, plan: Plan) -> Scene {
-        let alone = ONE_SITE.lock().unwrap_or_else(|e| e.into_inner());
+        let alone = alone();
         let demo = Demo::start(plan);
         let load = Load::start(demo.site(), demo.sockets());
         load.more(200);

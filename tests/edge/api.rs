@@ -8,6 +8,8 @@ use spine::access::gate::{Admits, Denied, Proven, Rule, Standing};
 use spine::edge::api::Api;
 use spine::edge::options::Options;
 use spine::edge::protocol::{Exchange, Protocol};
+use spine::engine::{Command, Unavailable, services};
+use spine::services::trail::command::TrailCommand;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,16 +52,38 @@ fn proven(application: &str, scope: &str, quota: u32) -> Standing {
     Standing::Proven(Box::new(Proven { caller, quota }))
 }
 
+/// Whose token has expired.
+fn lapsed(application: &str, quota: u32) -> Standing {
+    let Standing::Proven(proven) = proven(application, SCOPE, quota) else { unreachable!("it is proven") };
+    Standing::Lapsed(Denied::TokenExpired, proven)
+}
+
+/// What the gate's refusals left for the trail: interaction, code, application, the caller's own request id.
+fn recorded(server: &Server) -> Vec<(String, String, String, String)> {
+    let commands = server.memory.commands.lock().unwrap();
+    let refusals = commands.iter().filter(|c| c.service == services::TRAIL.0);
+    let one = |c: &Command| match TrailCommand::decode(&c.payload).unwrap() {
+        TrailCommand::Refused(r) => (r.interaction, r.code, c.caller.application.clone(), c.asked_as.clone()),
+        other => panic!("a refusal is recorded as {other:?}"),
+    };
+    refusals.map(one).collect()
+}
+
 async fn start() -> Server {
+    start_with(Options::default()).await
+}
+
+async fn start_with(options: Options) -> Server {
     let memory = Memory::default();
     let known = [
         ("good", proven("app-one", SCOPE, 0)),
         ("two-a-second", proven("app-two", SCOPE, 2)),
         ("other-scope", proven("app-three", "urn:nhsd:apim:app:level3:other", 0)),
         ("expired", Standing::Refused(Denied::TokenExpired)),
+        ("lapsed", lapsed("app-four", 2)),
     ];
     memory.registry.lock().unwrap().extend(known.map(|(token, standing)| (format!("bearer {token}"), standing)));
-    Server::api(Options::default(), memory, Arc::new(Api(vec![Arc::new(Guarded)])), &Api::rules(&[RULES])).await
+    Server::api(options, memory, Arc::new(Api(vec![Arc::new(Guarded)])), &Api::rules(&[RULES])).await
 }
 
 async fn bare(server: &Server) -> Client {
@@ -86,13 +110,48 @@ async fn what_is_open_needs_nothing_and_what_is_not_needs_the_right_token() {
         let answer = client.post("/write", headers, b"x").await;
         assert_eq!((answer.status, answer.text()), (status, code), "{headers}");
     }
-    assert!(server.memory.commands.lock().unwrap().is_empty(), "nothing was done for any of them");
+    let one = ("trial.write".to_owned(), "SPN-1026".to_owned(), "app-three".to_owned(), String::new());
+    assert_eq!(recorded(&server), [one], "of those only one is known, and it is in the trail");
+    assert_eq!(server.memory.commands.lock().unwrap().len(), 1, "nothing was done for any of them");
     let answer = client.post("/write", "authorization: bearer good\r\n", b"x").await;
     assert_eq!((answer.status, answer.text()), (202, "inline 1"));
     let commands = server.memory.commands.lock().unwrap();
-    let caller = &commands[0].caller;
+    let caller = &commands[1].caller;
     assert_eq!((caller.application.as_str(), caller.address.as_str()), ("app-one", "127.0.0.1"));
     assert!(caller.asid.is_empty() && caller.certificate.is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_of_someone_known_is_in_the_trail_before_it_is_answered() {
+    let server = start().await;
+    let mut client = bare(&server).await;
+    let lapsed = "authorization: Bearer lapsed\r\nx-request-id: 60e0b220-8136-4ca5-ae46-1d97ef59d068\r\n";
+    assert_eq!(client.post("/write", lapsed, b"x").await.text(), "SPN-1024");
+    let id = "60e0b220-8136-4ca5-ae46-1d97ef59d068".to_owned();
+    assert_eq!(recorded(&server), [("trial.write".into(), "SPN-1024".into(), "app-four".into(), id)]);
+    // What cannot be recorded is not answered either.
+    server.memory.fail.lock().unwrap().push_back(Unavailable::NoLeader);
+    let answer = client.post("/write", "authorization: Bearer other-scope\r\n", b"x").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert_eq!(recorded(&server).len(), 1);
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_does_not_fill_the_trail() {
+    let server = start().await;
+    let (mut client, begun) = (bare(&server).await, Instant::now());
+    let (mut refused, mut limited) = (0, 0);
+    // Each 429 makes the connection rest for a while.
+    while limited < 2 {
+        match client.post("/write", "authorization: Bearer lapsed\r\n", b"x").await.status {
+            401 => refused += 1,
+            429 => limited += 1,
+            other => panic!("{other}"),
+        }
+        assert_eq!(client.post("/write", "authorization: Bearer nobody\r\n", b"x").await.status, 401);
+    }
+    assert!(refused <= 2 + 2 * (begun.elapsed().as_secs() + 1), "{refused} within the quota of 2");
+    assert_eq!(recorded(&server).len() as u64, refused, "and strangers left nothing");
 }
 
 #[tokio::test]
@@ -130,6 +189,26 @@ async fn an_application_over_its_quota_waits_and_others_do_not() {
 }
 
 #[tokio::test]
+async fn an_application_without_a_quota_has_the_sites() {
+    let options = Options { application_rate: Some(5), ..Options::default() };
+    let server = start_with(options).await;
+    let mut client = bare(&server).await;
+    let (begun, mut accepted) = (Instant::now(), 0u64);
+    let refused = loop {
+        let answer = client.post("/write", "authorization: Bearer good\r\n", b"x").await;
+        assert_eq!(answer.header("ratelimit-limit"), Some("5"));
+        if answer.status == 429 {
+            break answer;
+        }
+        accepted += 1;
+        assert!(accepted <= 5 + 5 * (begun.elapsed().as_secs() + 1), "{accepted} were let through");
+    };
+    assert_eq!((refused.header("ratelimit-remaining"), refused.header("retry-after")), (Some("0"), Some("1")));
+    let own = client.post("/write", "authorization: Bearer two-a-second\r\n", b"x").await;
+    assert_eq!((own.status, own.header("ratelimit-limit")), (202, Some("2")), "a quota that was given stands");
+}
+
+#[tokio::test]
 async fn a_certificate_that_is_shown_is_checked_all_the_same() {
     let server = start().await;
     let known = config(&server, Some(&server.approved), rustls::ALL_VERSIONS);
@@ -138,4 +217,20 @@ async fn a_certificate_that_is_shown_is_checked_all_the_same() {
     let foreign = crate::support::pki::Pki::new().client(7);
     let foreign = config(&server, Some(&foreign), &[&rustls::version::TLS12]);
     assert!(Client::with(&server, foreign).await.is_err(), "a certificate of a foreign authority passes no handshake");
+}
+
+#[tokio::test]
+async fn a_certificate_proves_itself_on_each_connection_and_others_resume() {
+    use rustls::HandshakeKind::{Full, Resumed};
+    let server = start().await;
+    for version in rustls::ALL_VERSIONS {
+        for (identity, second) in [(None, Resumed), (Some(&server.approved), Full)] {
+            let shared = config(&server, identity, &[version]);
+            for kind in [Full, second] {
+                let mut client = Client::with(&server, shared.clone()).await.unwrap();
+                assert_eq!(client.get("/open").await.status, 200);
+                assert_eq!(client.stream.get_ref().1.handshake_kind(), Some(kind), "{version:?}");
+            }
+        }
+    }
 }

@@ -31,6 +31,8 @@ pub struct Plan {
     pub sorts: Option<Vec<Sort>>,
     /// Tasks are held up at chosen points.
     pub late: bool,
+    /// Whether nodes whose files have rotted ask at a start what they acknowledged.
+    pub asks: bool,
     pub planted: Option<Planted>,
 }
 
@@ -44,6 +46,7 @@ impl Plan {
             trouble: Duration::from_secs(6 + rng.below(14)),
             sorts: None,
             late: rng.chance(500),
+            asks: true,
             planted: None,
         }
     }
@@ -112,6 +115,7 @@ pub fn run(plan: Plan) -> Verdict {
 async fn scenario(plan: Plan, trace: Trace) {
     trace.say(format!("{plan:?}"));
     let site = Site::start(plan.seed, plan.nodes, plan.partitions, trace.clone()).await;
+    site.asks.store(plan.asks, Ordering::Relaxed);
     let known = Arc::new(Known::default());
     let client = |name: u64| {
         let rng = SimRng::new(plan.seed << 8 ^ name);

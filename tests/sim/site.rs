@@ -3,12 +3,13 @@
 
 use crate::service::Once;
 use crate::trace::Trace;
-use spine::consensus::{Consensus, Member, Options, RaftId, rejoin};
+use spine::consensus::{Consensus, Member, Options, RaftId, promised, rejoin};
 use spine::engine::draft::Decide;
 use spine::engine::{Agreement, Applier, Engine, EngineOptions, PartitionId, Rows};
 use spine::log::{Log, LogOptions};
 use spine::node::data::{self, Data, DataOptions};
 use spine::seam::net::{NodeNumber, Router};
+use spine::seam::pace::Pace;
 use spine::seam::sim::{SimWorld, net::SimNet};
 use spine::store::{Store, StoreOptions};
 use std::collections::BTreeMap;
@@ -89,6 +90,9 @@ pub struct Machine {
     end: Mutex<(End, Duration)>,
     /// Its disk was broken on purpose: it may stop by itself.
     pub excused: AtomicBool,
+    /// Bytes of its files changed where they lay. The end of a log that rots just as the power goes looks like one that was
+    /// never synced, and is cut off.
+    pub rotten: AtomicBool,
 }
 
 impl Machine {
@@ -102,6 +106,8 @@ pub struct Inner {
     pub net: SimNet,
     pub machines: BTreeMap<NodeNumber, Machine>,
     pub partitions: u16,
+    /// Whether nodes whose files have rotted ask at a start what they acknowledged.
+    pub asks: AtomicBool,
     pub trace: Trace,
 }
 
@@ -144,9 +150,11 @@ impl Site {
             running: Mutex::default(),
             end: Mutex::new((End::Stopped, Duration::ZERO)),
             excused: AtomicBool::new(false),
+            rotten: AtomicBool::new(false),
         };
         let machines = (1..=nodes).map(|n| (NodeNumber(n), machine(n))).collect();
-        let site = Site(Arc::new(Inner { net: SimNet::new(seed), machines, partitions, trace }));
+        let site =
+            Site(Arc::new(Inner { net: SimNet::new(seed), machines, partitions, asks: AtomicBool::new(true), trace }));
         for node in site.numbers() {
             tokio::spawn(site.clone().supervise(node));
         }
@@ -301,18 +309,19 @@ impl Site {
             let options = self.options(machine, life, id);
             let fatal = options.consensus.fatal.clone();
             match data::open(&world, options, &peers, &transport, &router).await {
+                Ok(Some(data)) if self.has_forgotten(machine, id, &data) => {
+                    self.trace
+                        .say(format!("node {} has less than it acknowledged, and sets it aside", machine.number.0));
+                    drop(data);
+                    self.set_aside(machine)?;
+                }
                 Ok(Some(data)) => {
                     let rows = (0..=self.partitions).map(|p| data.store.partition(p).unwrap() as Arc<dyn Rows>);
                     return Some((router, Applier::new(rows.collect(), fatal), data));
                 }
                 Ok(None) => {
                     self.trace.say(format!("node {} sets its data aside", machine.number.0));
-                    for folder in ["/data/log", "/data/store"] {
-                        let _ = world.fs.remove_dir_all(Path::new(folder));
-                    }
-                    world.fs.sync_dir(Path::new("/data")).ok()?;
-                    let mut identity = lock(&machine.identity);
-                    (identity.id, identity.settled) = (None, false);
+                    self.set_aside(machine)?;
                 }
                 Err(e) => {
                     self.trace.say(format!("node {} does not open: {e}", machine.number.0));
@@ -323,6 +332,47 @@ impl Site {
                 }
             }
         }
+    }
+
+    /// What the product's daily walk does with a log: what has rotted is found, and had again from a peer.
+    pub async fn mend_log(&self, node: NodeNumber, running: &Running) {
+        if !self.machines[&node].rotten.load(Ordering::Relaxed) {
+            return;
+        }
+        let holes = running.log.scrub(&Pace::new(u64::MAX)).await;
+        let peers: Vec<_> = self.numbers().into_iter().filter(|n| *n != node).map(|n| (n, address(n))).collect();
+        let left = running.consensus.mend(holes, &peers).await;
+        if !left.is_empty() {
+            self.trace.say(format!("node {} has log entries that nobody could give it", node.0));
+        }
+    }
+
+    /// Makes a machine one without data, which asks for its next incarnation.
+    fn set_aside(&self, machine: &Machine) -> Option<()> {
+        let fs = machine.world.process().fs;
+        for folder in ["/data/log", "/data/store"] {
+            let _ = fs.remove_dir_all(Path::new(folder));
+        }
+        fs.sync_dir(Path::new("/data")).ok()?;
+        let mut identity = lock(&machine.identity);
+        (identity.id, identity.settled) = (None, false);
+        Some(())
+    }
+
+    /// As the product asks at each start (`node::settle::forgotten`): whether a leader was told of more than is there. Only
+    /// where files have rotted: elsewhere nothing may be missing, and what is must break a promise.
+    fn has_forgotten(&self, machine: &Machine, id: RaftId, data: &Data) -> bool {
+        let told = |partition: u16| {
+            let leader = self.leader(partition).filter(|leader| *leader != machine.number)?;
+            let group = self.running(leader)?.consensus.group(partition)?;
+            let matched = group.status().matched.into_iter().find(|(node, _)| *node == id)?.1;
+            let term = group.leadership().borrow().term;
+            let held = data.log.group(partition).state().last.map_or(0, |(index, ..)| index);
+            let held = held.max(data.store.partition(partition).ok()?.applied().index);
+            (promised(&data.log, partition)? <= term && matched > held).then_some(())
+        };
+        let asks = self.asks.load(Ordering::Relaxed) && machine.rotten.load(Ordering::Relaxed);
+        asks && (0..=self.partitions).any(|partition| told(partition).is_some())
     }
 
     fn options(&self, machine: &Machine, life: &Arc<Life>, id: RaftId) -> DataOptions {

@@ -278,6 +278,7 @@ impl Maker {
         self.lost = Some(self.victim);
         let machine = &self.site.machines[&self.victim];
         machine.excused.store(true, Ordering::Relaxed);
+        machine.rotten.store(true, Ordering::Relaxed);
         let files: Vec<(PathBuf, u64)> = machine.world.fs.files().into_iter().filter(|(_, len)| *len > 0).collect();
         if files.is_empty() {
             return;

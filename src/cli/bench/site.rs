@@ -61,6 +61,11 @@ struct DemoNode {
     id: u64,
     pid: u32,
     supplier: String,
+    /// Of the HTTP APIs, where they are on.
+    #[serde(default)]
+    internet: Option<String>,
+    #[serde(default)]
+    socket: Option<PathBuf>,
     metrics: Option<String>,
     data: PathBuf,
 }
@@ -102,6 +107,25 @@ impl Site {
             tls,
             demo: Some(dir.to_owned()),
         })
+    }
+
+    /// The HTTP APIs of a running demo, and the admin socket of its first node.
+    pub fn of_apis(dir: &Path) -> anyhow::Result<(Site, PathBuf)> {
+        let demo = read_demo(dir)?;
+        let urls: Vec<&str> = demo.nodes.iter().filter_map(|n| n.internet.as_deref()).collect();
+        let socket = demo.nodes.iter().find_map(|n| n.socket.clone()).context("demo.json names no admin socket")?;
+        let site = Site::at(&urls, &dir.join(&demo.ca), seen(dir, &demo), Some(dir.to_owned()))?;
+        Ok((site, socket))
+    }
+
+    /// HTTP APIs by their URLs, without a client certificate.
+    pub fn at(urls: &[&str], ca: &Path, nodes: Vec<Node>, demo: Option<PathBuf>) -> anyhow::Result<Site> {
+        if urls.is_empty() {
+            bail!("no node has an API listener");
+        }
+        let targets = urls.iter().map(|url| target(url)).collect::<anyhow::Result<_>>()?;
+        let tls = tls_client(ca)?.with_no_client_auth();
+        Ok(Site { targets, nodes, mailboxes: vec![], shared_key: String::new(), tls: Arc::new(tls), demo })
     }
 
     fn of_flags(args: &MeshArgs) -> anyhow::Result<Site> {
@@ -178,19 +202,24 @@ fn target(url: &str) -> anyhow::Result<Target> {
     Ok(Target { address: SocketAddr::new(ip, port), name, authority: format!("{host}:{port}") })
 }
 
-fn tls(ca: &Path, cert: &Path, key: &Path) -> anyhow::Result<Arc<rustls::ClientConfig>> {
-    let chain = |path: &Path| -> anyhow::Result<Vec<CertificateDer<'static>>> {
-        let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-        found.with_context(|| format!("reading certificates from {}", path.display()))
-    };
+fn chain(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    found.with_context(|| format!("reading certificates from {}", path.display()))
+}
+
+type Half = rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>;
+
+fn tls_client(ca: &Path) -> anyhow::Result<Half> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in chain(ca)? {
         roots.add(certificate)?;
     }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots))
+}
+
+fn tls(ca: &Path, cert: &Path, key: &Path) -> anyhow::Result<Arc<rustls::ClientConfig>> {
     let secret = PrivateKeyDer::from_pem_file(key).with_context(|| format!("reading {}", key.display()))?;
-    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain(cert)?, secret)?;
-    Ok(Arc::new(config))
+    Ok(Arc::new(tls_client(ca)?.with_client_auth_cert(chain(cert)?, secret)?))
 }

@@ -7,10 +7,13 @@ use crate::{
         mailbox::MAILBOXES,
         party::{self, PARTIES},
         registry::Mode,
+        user::USERS as USERS_REGISTER,
         workflow::WORKFLOWS,
     },
+    node::pki::hex,
     ops::{admin_client::AdminClient, codes},
 };
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
 
 /// The environment's shared key of MESH, as the published examples have it.
@@ -54,12 +57,18 @@ pub const CLIENTS: &[Client] = &[
 pub const MAILBOXES_OF_DEMO: &[(&str, &str, &str)] =
     &[("X26ABC1", "TESTMB1", "X26"), ("X26ABC2", "TESTMB2", "X26"), ("X26ABC3", "TESTMB3", "X27")];
 
+/// The mailbox whose files PDS traces. It is in no listing of `mailboxes`: nobody but the service collects from it.
+pub const TRACE_MAILBOX: &str = "X26TRACE1";
+
 /// (id, senders, receivers)
 pub const WORKFLOWS_OF_DEMO: &[(&str, &[&str], &[&str])] = &[
     ("TEST_WORKFLOW", &["X26ABC1"], &["X26ABC2"]),
     ("TEST_WORKFLOW_ACK", &["X26ABC2"], &["X26ABC1", "X26ABC3"]),
     ("TEST_WORKFLOW2", &["X26ABC1"], &["X26ABC1", "X26ABC2", "X26ABC3"]),
 ];
+
+/// Requests a second of each demo application: enough for tests and measurements to go at their own speed.
+const QUOTA: u32 = 20_000;
 
 /// The kid of each demo application's key.
 pub const KID: &str = "demo-1";
@@ -82,9 +91,50 @@ pub const APPLICATIONS: &[Application] = &[Application {
         "personal-demographics-service:level0,level3,aal1,aal2,aal3,P0,P5,P9",
         "spine-directory:level0,level3",
         "organisation-data-service:level0,level3",
+        "legitimate-relationships:level3,aal2,aal3",
+        "patient-audit:level3,aal3,P9",
     ],
     access: &["level0", "level3"],
 }];
+
+/// The demo application's secret and the address that a browser is sent back to: nothing needs to listen there.
+pub const CLIENT_SECRET: &str = "demo-app-secret-0001";
+pub const REDIRECT_URI: &str = "http://localhost/callback";
+
+/// A person who works in the demo's organisations. They log in with password and one-time code.
+pub struct User {
+    pub id: &'static str,
+    pub given: &'static str,
+    pub family: &'static str,
+    pub password: &'static str,
+    pub totp_secret: &'static str,
+    /// (role profile, organisation, job role, activities)
+    pub roles: &'static [(&'static str, &'static str, &'static str, &'static [&'static str])],
+}
+
+const CLINICAL: &[&str] = &["B0820=View Patient Demographics", "B0825=Amend Patient Demographics"];
+
+pub const USERS: &[User] = &[
+    User {
+        id: "656005750109",
+        given: "Nina",
+        family: "Nurse",
+        password: "demo-nurse-password",
+        totp_secret: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+        roles: &[("656014452109", "X26", "S8000:G8000:R8001", CLINICAL)],
+    },
+    User {
+        id: "656005750107",
+        given: "Dora",
+        family: "Doctor",
+        password: "demo-doctor-password",
+        totp_secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        roles: &[
+            ("656014452107", "X26", "S8000:G8000:R8000", CLINICAL),
+            ("656014452108", "X27", "S8000:G8000:R8000", CLINICAL),
+        ],
+    },
+];
 
 /// Registers everything that is missing; what is there already stays.
 pub async fn register(client: &AdminClient, layout: &super::layout::Layout) -> Result<(), Failure> {
@@ -103,6 +153,11 @@ pub async fn register(client: &AdminClient, layout: &super::layout::Layout) -> R
         });
         MAILBOXES.put(client, id, Mode::Put, &fields, false).await?;
     }
+    let fields = json!({
+        "name": "PDS batch trace", "ods": "X26", "org_code": "X26", "org_name": "Demo Hospital", "billing_entity": "England",
+        "password": PASSWORD, "service": "pds-trace",
+    });
+    MAILBOXES.put(client, TRACE_MAILBOX, Mode::Put, &fields, false).await?;
     for (id, senders, receivers) in WORKFLOWS_OF_DEMO {
         let fields = json!({"senders": senders, "receivers": receivers});
         WORKFLOWS.put(client, id, Mode::Put, &fields, false).await?;
@@ -110,6 +165,31 @@ pub async fn register(client: &AdminClient, layout: &super::layout::Layout) -> R
     for a in APPLICATIONS {
         register_application(client, layout, a).await?;
     }
+    for user in USERS {
+        register_user(client, user).await?;
+    }
+    Ok(())
+}
+
+/// Step by step, as an operator would; one who is there already stays as they are, suspended ones too.
+async fn register_user(client: &AdminClient, user: &User) -> Result<(), Failure> {
+    if let Ok(told) = client.get(&format!("/v1/users/{}", user.id)).await
+        && told["state"] != "applied"
+    {
+        return Ok(());
+    }
+    let person = json!({"given": user.given, "family": user.family});
+    USERS_REGISTER.put(client, user.id, Mode::Put, &person, false).await?;
+    for (urp, ods, role_code, activities) in user.roles {
+        let path = format!("/v1/users/{}/roles/{urp}?mode=put", user.id);
+        let role = json!({"ods": ods, "role_code": role_code, "activities": activities});
+        client.call(http::Method::PUT, &path, &role).await?;
+    }
+    let proofs = json!({"password": user.password, "totp_secret": user.totp_secret});
+    USERS_REGISTER.put(client, user.id, Mode::Set, &proofs, false).await?;
+    let verified = json!({"identity_level": 3, "state": "identity-verified"});
+    USERS_REGISTER.put(client, user.id, Mode::Set, &verified, false).await?;
+    USERS_REGISTER.put(client, user.id, Mode::Set, &json!({"state": "active"}), false).await?;
     Ok(())
 }
 
@@ -132,9 +212,13 @@ async fn register_application(
         }
     };
     let products = a.products.iter().map(|text| app::product(text)).collect::<Result<serde_json::Map<_, _>, _>>()?;
+    // Always the same, so that a second start changes nothing.
+    const SALT: &[u8] = b"spine demo salt!";
+    let secret = digest(&SHA256, &[SALT, CLIENT_SECRET.as_bytes()].concat());
     let fields = json!({
-        "name": a.name, "ods": a.ods, "products": products, "approved": true,
-        "jwks": json!({"keys": [public]}).to_string(),
+        "name": a.name, "ods": a.ods, "products": products, "approved": true, "quota": QUOTA,
+        "jwks": json!({"keys": [public]}).to_string(), "redirect_uris": [REDIRECT_URI],
+        "secret_salt": hex(SALT), "secret_hash": hex(secret.as_ref()),
     });
     APPLICATIONS_REGISTER.put(client, a.client_id, Mode::Put, &fields, false).await?;
     Ok(())

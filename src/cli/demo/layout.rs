@@ -18,6 +18,9 @@ use std::{
 /// Distance between two nodes' ports: each node uses five of ten.
 const STRIDE: u16 = 10;
 
+/// Where staff log in, below the address of the APIs.
+pub const ISSUER_PATH: &str = "/openam/oauth2/realms/root/realms/NHSIdentity/realms/Healthcare";
+
 /// What Linux takes for a socket's path, less the final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -48,11 +51,19 @@ impl Layout {
     }
     /// Under which address the APIs are known, whichever node is asked.
     pub fn api_url(&self) -> String {
-        format!("https://{}", self.api(1))
+        self.api_url_of(1)
+    }
+    /// A node's own. By name: browsers make no passkeys for an address.
+    pub fn api_url_of(&self, node: u16) -> String {
+        format!("https://localhost:{}", self.api(node).port())
     }
     /// The private key of one of the demo's applications.
     pub fn application_key(&self, name: &str) -> PathBuf {
         self.dir.join(format!("applications/{name}.pem"))
+    }
+    /// Where the session of one of the demo's people is kept, as their browser would.
+    pub fn session(&self, user: &str) -> PathBuf {
+        self.dir.join(format!("users/{user}.session"))
     }
     /// The directory's LDAP face.
     pub fn ldap(&self, node: u16) -> SocketAddr {
@@ -168,7 +179,7 @@ impl Layout {
              [site]\nname = \"demo\"\nenvironment = \"demo\"\n\n\
              [node]\nnumber = {n}\nname = \"node-{n}\"\ndata = {data}\n\n\
              [supplier]\nlisten = \"{supplier}\"\nca = {ca}\ncert = {cert}\nkey = {key}\n\n\
-             [api]\nlisten = \"{api}\"\nurl = \"{api_url}\"\n\n\
+             [api]\nlisten = \"{api}\"\nurl = \"{api_url}\"\nissuer_path = \"{issuer_path}\"\n\n\
              [ldap]\nlisten = \"{ldap}\"\n\n\
              [peer]\nlisten = \"{peer}\"\nnodes = [{peers}]\nca = {peer_ca}\ncert = {peer_cert}\nkey = {peer_key}\n\
              ca_key = {ca_key}\n\n\
@@ -182,6 +193,7 @@ impl Layout {
             key = quoted(&tls.join("supplier-key.pem")),
             api = self.api(n),
             api_url = self.api_url(),
+            issuer_path = ISSUER_PATH,
             ldap = self.ldap(n),
             peer = self.peer(n),
             peers = peers.join(", "),

@@ -6,7 +6,9 @@
 mod control;
 mod data;
 mod layout;
-mod record;
+mod login;
+mod people;
+pub(super) mod record;
 pub(super) mod signer;
 mod start;
 mod supervisor;
@@ -40,6 +42,9 @@ pub struct Args {
     /// First port; node N listens for suppliers on PORT + 10·(N−1)
     #[arg(long, default_value_t = 8440, value_parser = clap::value_parser!(u16).range(1..=65_000))]
     port: u16,
+    /// How many made-up people, besides the published ones; 0 for nobody
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(0..=900_000))]
+    people: u64,
     /// Leave a node that dies dead
     #[arg(long)]
     no_restart: bool,
@@ -57,15 +62,15 @@ enum Verb {
         after_help = "Examples:\n  spine demo start 2 --dir /tmp/site\n  spine demo start 1 --dir d --output json"
     )]
     Start { number: u16 },
-    /// Print an Authorization header for a demo mailbox, good for one request, or an application's access token
+    /// Print an Authorization header for a demo mailbox, good for one request, or an access token of an application or user
     #[command(
         after_help = "Examples:\n  spine demo token X26ABC1 --dir /tmp/site\n  spine demo token --as demo-app --dir d"
     )]
     Token {
         #[arg(required_unless_present = "application")]
         mailbox: Option<String>,
-        /// The application to get an access token for
-        #[arg(long = "as", value_name = "APPLICATION", conflicts_with = "mailbox")]
+        /// The application or user to get an access token for
+        #[arg(long = "as", value_name = "APPLICATION|USER", conflicts_with = "mailbox")]
         application: Option<String>,
     },
 }
@@ -84,13 +89,19 @@ pub async fn run(globals: &Globals, args: Args) -> Done {
             Ok(())
         }
         Some(Verb::Token { application: Some(name), .. }) => {
-            let record = Record::read(&existing(&args)?)?;
+            let layout = existing(&args)?;
+            let record = Record::read(&layout)?;
+            if let Some(user) = record.users.iter().find(|u| u.id == *name || u.name == *name) {
+                output::line(&login::token(&record, &layout, user).await?);
+                return Ok(());
+            }
             let found =
                 record.applications.iter().find(|a| a.name == *name || a.client_id == *name).ok_or_else(|| {
-                    let known: Vec<&str> = record.applications.iter().map(|a| a.name.as_str()).collect();
+                    let known = record.applications.iter().map(|a| &a.name).chain(record.users.iter().map(|u| &u.id));
+                    let known: Vec<&str> = known.map(String::as_str).collect();
                     let (why, fix) =
-                        (format!("{name} is no demo application"), format!("name one of {}", known.join(", ")));
-                    failure(&codes::CLI_NOT_FOUND, "there is no such application", why, fix)
+                        (format!("{name} is no demo application or user"), format!("name one of {}", known.join(", ")));
+                    failure(&codes::CLI_NOT_FOUND, "there is no such application or user", why, fix)
                 })?;
             output::line(&signer::token(&record, found).await?);
             Ok(())

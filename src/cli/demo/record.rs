@@ -29,8 +29,38 @@ pub struct Record {
     /// Where a signed JWT gives a token; the `aud` of such a JWT, whichever node is asked.
     #[serde(default)]
     pub token_url: String,
+    /// Of the APIs.
     #[serde(default)]
     pub issuer: String,
+    /// Files for batch trace go to this mailbox.
+    #[serde(default)]
+    pub trace_mailbox: String,
+    /// Of ID tokens: the provider where staff log in.
+    #[serde(default)]
+    pub staff_issuer: String,
+    /// People who log in.
+    #[serde(default)]
+    pub users: Vec<User>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Twelve digits.
+    pub id: String,
+    pub name: String,
+    pub password: String,
+    /// Base32, for one-time codes (RFC 6238).
+    pub totp_secret: String,
+    pub roles: Vec<Role>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Role profile: what `NHSD-Session-URID` names.
+    pub urp: String,
+    pub ods: String,
+    pub role_code: String,
+    pub activities: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +76,11 @@ pub struct Application {
     pub products: Vec<String>,
     /// Levels that the application can prove.
     pub access: Vec<String>,
+    /// For codes and refresh tokens of people.
+    #[serde(default)]
+    pub client_secret: String,
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +130,7 @@ impl Record {
                 id: n,
                 pid: *pid,
                 supplier: format!("https://{}", layout.supplier(n)),
-                internet: Some(format!("https://{}", layout.api(n))),
+                internet: Some(layout.api_url_of(n)),
                 ldap: format!("ldaps://{}", layout.ldap(n)),
                 metrics: format!("http://{}/metrics", layout.ops(n)),
                 socket: layout.socket(n),
@@ -121,17 +156,35 @@ impl Record {
             private_key: layout.application_key(a.name),
             products: a.products.iter().map(|p| (*p).into()).collect(),
             access: a.access.iter().map(|level| (*level).into()).collect(),
+            client_secret: data::CLIENT_SECRET.into(),
+            redirect_uris: vec![data::REDIRECT_URI.into()],
+        };
+        let role = |(urp, ods, role_code, activities): &(&str, &str, &str, &[&str])| Role {
+            urp: (*urp).into(),
+            ods: (*ods).into(),
+            role_code: (*role_code).into(),
+            activities: activities.iter().filter_map(|a| a.split('=').next()).map(str::to_owned).collect(),
+        };
+        let user = |u: &data::User| User {
+            id: u.id.into(),
+            name: format!("{} {}", u.given, u.family),
+            password: u.password.into(),
+            totp_secret: u.totp_secret.into(),
+            roles: u.roles.iter().map(role).collect(),
         };
         Record {
             applications: data::APPLICATIONS.iter().map(application).collect(),
             token_url: format!("{}/oauth2/token", layout.api_url()),
             issuer: layout.api_url(),
+            staff_issuer: format!("{}{}", layout.api_url(), super::layout::ISSUER_PATH),
+            users: data::USERS.iter().map(user).collect(),
             ca: layout.ca(),
             shared_key: data::SHARED_KEY.into(),
             nodes: pids.iter().enumerate().map(node).collect(),
             clients: CLIENTS.iter().map(client).collect(),
             mailboxes: data::MAILBOXES_OF_DEMO.iter().map(mailbox).collect(),
             workflows: data::WORKFLOWS_OF_DEMO.iter().map(|(id, ..)| (*id).into()).collect(),
+            trace_mailbox: data::TRACE_MAILBOX.into(),
         }
     }
 

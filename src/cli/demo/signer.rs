@@ -41,7 +41,7 @@ impl Signer {
     }
 
     /// A signed JWT for the token endpoint, good once.
-    fn assertion(&self, client: &str, kid: &str, token_url: &str) -> Result<String, String> {
+    pub fn assertion(&self, client: &str, kid: &str, token_url: &str) -> Result<String, String> {
         let header = json!({"alg": "RS512", "typ": "JWT", "kid": kid});
         let exp = jiff::Timestamp::now().as_second() + LIFE_S;
         let jti = uuid::Uuid::new_v4().to_string();
@@ -76,8 +76,22 @@ pub async fn token(record: &Record, application: &Application) -> Result<String,
     Err(failure(&codes::CLI_DEMO, "no token was given", last, "see `spine status`, and the nodes' logs"))
 }
 
-/// One request for a token, over TLS that trusts the demo's own authority.
+/// One request for a token.
 async fn ask(record: &Record, node: &str, jwt: &str) -> Result<Value, String> {
+    let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
+    let body = format!("grant_type=client_credentials&client_assertion_type={kind}&client_assertion={jwt}");
+    let response = request(record, node, "/oauth2/token", "", Some(body)).await?;
+    serde_json::from_slice(response.body()).map_err(|_| "the answer is not JSON".into())
+}
+
+/// One request, over TLS that trusts the demo's own authority: GET, or POST of a form.
+pub async fn request(
+    record: &Record,
+    node: &str,
+    path: &str,
+    cookies: &str,
+    form: Option<String>,
+) -> Result<http::Response<Bytes>, String> {
     let told = |e: &dyn std::fmt::Display| e.to_string();
     let address = node.trim_start_matches("https://");
     let mut roots = rustls::RootCertStore::empty();
@@ -90,21 +104,25 @@ async fn ask(record: &Record, node: &str, jwt: &str) -> Result<Value, String> {
         .map_err(|e| told(&e))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let tcp = tokio::net::TcpStream::connect(address).await.map_err(|e| told(&e))?;
+    // The static program resolves no names.
+    let tcp = tokio::net::TcpStream::connect(address.replace("localhost", "127.0.0.1")).await.map_err(|e| told(&e))?;
     let name = ServerName::try_from("localhost").map_err(|e| told(&e))?;
     let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|e| told(&e))?;
     let (mut send, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(|e| told(&e))?;
     let driver = tokio::spawn(connection);
-    let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
-    let body = format!("grant_type=client_credentials&client_assertion_type={kind}&client_assertion={jwt}");
-    let request = http::Request::post("/oauth2/token")
-        .header("host", address)
-        .header("content-type", "application/x-www-form-urlencoded")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|e| told(&e))?;
+    let mut builder = match &form {
+        Some(_) => http::Request::post(path).header("content-type", "application/x-www-form-urlencoded"),
+        None => http::Request::get(path),
+    };
+    if !cookies.is_empty() {
+        builder = builder.header("cookie", cookies);
+    }
+    let body = Full::new(Bytes::from(form.unwrap_or_default()));
+    let request = builder.header("host", address).body(body).map_err(|e| told(&e))?;
     let response = send.send_request(request).await.map_err(|e| told(&e))?;
-    let body = response.into_body().collect().await.map_err(|e| told(&e))?.to_bytes();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.map_err(|e| told(&e))?.to_bytes();
     driver.abort();
-    serde_json::from_slice(&body).map_err(|_| "the answer is not JSON".into())
+    Ok(http::Response::from_parts(head, body))
 }

@@ -1,6 +1,6 @@
 //! Starting a demo: folder, certificates, first node, the others by invitation, the demo data, then the hints.
 
-use super::{Args, control, data, layout::Layout, supervisor::Supervisor};
+use super::{Args, control, data, layout::Layout, people, supervisor::Supervisor};
 use crate::{
     cli::{
         args::Globals,
@@ -69,7 +69,7 @@ async fn demo(globals: &Globals, args: &Args, layout: &Layout) -> Done {
     let stop = stopped();
     tokio::pin!(stop);
     let done = tokio::select! {
-        started = bring_up(&mut supervisor, layout, &program, nodes, args.partitions) => started.map(|()| true),
+        started = bring_up(&mut supervisor, layout, &program, nodes, args) => started.map(|()| true),
         () = &mut stop => Ok(false),
     };
     let done = match done {
@@ -86,12 +86,12 @@ async fn demo(globals: &Globals, args: &Args, layout: &Layout) -> Done {
     done
 }
 
-async fn bring_up(supervisor: &mut Supervisor, layout: &Layout, program: &Path, nodes: u16, partitions: u16) -> Done {
+async fn bring_up(supervisor: &mut Supervisor, layout: &Layout, program: &Path, nodes: u16, args: &Args) -> Done {
     let began = Instant::now();
     let member = |n: u16| layout.peer_cert(n).exists();
     if !member(1) {
         progress("making a site with node 1");
-        let partitions = partitions.to_string();
+        let partitions = args.partitions.to_string();
         command(program, layout, 1, &["init", "--partitions", &partitions]).await?;
     }
     for n in (1..=nodes).filter(|n| member(*n)) {
@@ -112,6 +112,7 @@ async fn bring_up(supervisor: &mut Supervisor, layout: &Layout, program: &Path, 
     wait_votes(&first, nodes).await?;
     progress("registering organisations, systems, mailboxes and workflows");
     data::register(&first, layout).await?;
+    people::load(&first, layout, args.people).await?;
     progress(&format!("{nodes} nodes ready after {:.1} s", began.elapsed().as_secs_f64()));
     Ok(())
 }

@@ -1,14 +1,16 @@
-//! `spine generate people`: a synthetic nation, a person a line, in the form that `spine pds import` reads. The same count and
+//! `spine generate people`: a synthetic nation, a person a line, in the form that `spine import people` reads. The same count and
 //! seed give the same bytes; memory does not grow with the count.
 //!
 //! | file | duty |
 //! |---|---|
 //! | `mod` | households: who lives together, under which numbers |
-//! | `person` | one person's record, and what is odd about some |
+//! | `person` | one person's record |
+//! | `odd` | what is odd about some |
 //! | `luck` | the numbers that decide, from the seed |
 //! | `words` | names, streets, towns |
 
 mod luck;
+mod odd;
 mod person;
 mod words;
 
@@ -20,6 +22,16 @@ use std::{
     io::{BufWriter, Write},
     path::Path,
 };
+
+/// The published people whose numbers begin with 9: nobody else gets them, so that both can be in one site.
+#[rustfmt::skip]
+const PUBLISHED: [u64; 35] = [
+    9_000_000_009, 9_000_000_017, 9_000_000_025, 9_000_000_033, 9_000_000_041, 9_693_632_109, 9_693_632_125, 9_693_632_966,
+    9_693_633_121, 9_693_633_148, 9_693_633_679, 9_693_633_687, 9_693_633_695, 9_693_633_709, 9_727_022_820, 9_727_024_610,
+    9_732_019_395, 9_732_019_506, 9_732_110_317, 9_733_162_043, 9_733_162_337, 9_733_162_450, 9_733_162_981, 9_733_163_007,
+    9_733_163_015, 9_733_163_023, 9_733_163_058, 9_733_163_201, 9_736_363_015, 9_736_363_023, 9_736_363_066, 9_736_363_074,
+    9_736_363_120, 9_912_003_071, 9_990_003_343,
+];
 
 /// Where the numbers come from: first and how many of the first nine digits, and a step that has no divisor in common with them.
 struct Numbers {
@@ -46,7 +58,7 @@ impl Iterator for Numbers {
         while self.at < self.size {
             let nine = self.first + self.at * self.step % self.size;
             self.at += 1;
-            if let Some(number) = NhsNumber::from_nine(nine) {
+            if let Some(number) = NhsNumber::from_nine(nine).filter(|number| !PUBLISHED.contains(&number.value())) {
                 return Some(number);
             }
         }
@@ -84,15 +96,26 @@ pub fn write(count: u64, seed: u64, all_nines: bool, out: &mut impl Write) -> st
         // Each household has luck of its own, so that one more decision in one leaves all others as they are.
         let mut luck = Luck::new(seed, house);
         let household = Household::new(&mut luck);
+        let mut mother = None;
         for member in household.members(&mut luck) {
             if written >= count {
                 break;
             }
             let Some(number) = numbers.next() else { return Ok(()) };
             let old = if luck.one_in(300) { numbers.next() } else { None };
-            let line = line(&household, &member, number, old, &mut luck);
+            let line = line(&household, &member, number, old, mother, &mut luck);
+            if mother.is_none() && member.may_be_mother() {
+                mother = Some(number);
+            }
             writeln!(out, "{line}")?;
             written += 1;
+            // Somebody else of the same name, born on the same day, who lives elsewhere.
+            if written < count && line.get("invalidated").is_none() && luck.one_in(400) {
+                let Some(number) = numbers.next() else { return Ok(()) };
+                let other = odd::namesake(&line, &Household::new(&mut luck), number, &mut luck);
+                writeln!(out, "{other}")?;
+                written += 1;
+            }
         }
     }
     Ok(())
@@ -103,9 +126,13 @@ fn line(
     member: &Member,
     number: NhsNumber,
     old: Option<NhsNumber>,
+    mother: Option<NhsNumber>,
     luck: &mut Luck,
 ) -> serde_json::Value {
     let mut line = person::line(household, member, number, luck);
+    if line.get("invalidated").is_none() {
+        odd::make(&mut line, member, mother, luck);
+    }
     if let Some(old) = old {
         line["supersedes"] = serde_json::json!([old.digits()]);
     }
@@ -157,12 +184,48 @@ mod tests {
             "interpreterRequired",
             r#""multipleBirthInteger":2"#,
             "relatedPersons",
+            "O'",
+            "birthPlace",
+            "UKCore-OtherContactSystem",
+            "v2-0131",
+            r#""use":"billing""#,
+            r#""coverage""#,
+            "consentValue",
+            "PreferredContactMethod",
         ] {
             assert!(all.contains(sign), "{sign}");
         }
         let no_postcode = |line: &str| line.contains(r#""address""#) && !line.contains("postalCode");
         assert!(all.lines().any(no_postcode));
         assert!(all.lines().any(|line| !line.is_ascii()), "names with accents");
+        let people: Vec<serde_json::Value> = all.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let born =
+            |n: usize| move |p: &serde_json::Value| p["resource"]["birthDate"].as_str().is_some_and(|b| b.len() == n);
+        assert!(people.iter().any(born(4)) && people.iter().any(born(7)), "dates of which only a part is known");
+        let thin = |p: &serde_json::Value| p["resource"].get("name").is_none() && p.get("invalidated").is_none();
+        assert!(people.iter().any(thin), "records of hardly anything");
+        let nameless = |p: &serde_json::Value| p.pointer("/resource/name/0").is_some_and(|n| n.get("given").is_none());
+        assert!(people.iter().any(nameless), "people with one name only");
+        let longest = |p: &serde_json::Value| {
+            p.pointer("/resource/name/0/family").is_some_and(|f| f.as_str().unwrap().len() == 35)
+        };
+        assert!(people.iter().any(longest), "family names of full length");
+        let mut named = std::collections::HashMap::new();
+        for person in &people {
+            let key = (
+                person["resource"]["name"][0]["family"].to_string(),
+                person["resource"]["name"][0]["given"].to_string(),
+                person["resource"]["birthDate"].to_string(),
+            );
+            *named.entry(key).or_insert(0) += usize::from(person["resource"].get("name").is_some());
+        }
+        assert!(named.values().any(|n| *n > 1), "two of one name and birth date");
+        let mothers = people.iter().filter_map(|p| p.pointer("/relatedPersons/0/patient/identifier/value"));
+        let numbers: HashSet<&str> = people.iter().filter_map(|p| p["nhsNumber"].as_str()).collect();
+        assert!(
+            mothers.filter(|m| numbers.contains(m.as_str().unwrap())).count() > 10,
+            "mothers who are in the nation"
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ const YEAR: i64 = 2026;
 /// One address, one family name, one practice.
 pub struct Household {
     family: String,
-    address: Value,
+    pub address: Value,
     practice: String,
     since: String,
 }
@@ -115,6 +115,16 @@ impl Household {
             }
         }
         all
+    }
+}
+
+impl Member {
+    /// An adult woman, whose children in the household may be hers.
+    pub fn may_be_mother(&self) -> bool {
+        self.woman && !self.child
+    }
+    pub fn is_child(&self) -> bool {
+        self.child
     }
 }
 

@@ -35,7 +35,7 @@ impl RaftStateMachine<Types> for Carrying {
         let bytes = std::fs::read(&snapshot.path)?;
         let mut incoming = self.0.partition.receive_snapshot(bytes.len() as u64).await.unwrap();
         incoming.write(0, bytes.into()).await.unwrap();
-        let snapshot = incoming.finish().await.unwrap();
+        let snapshot = incoming.finish_over().await.unwrap();
         self.0.install_snapshot(meta, snapshot).await
     }
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Sealed>> {

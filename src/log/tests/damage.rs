@@ -289,6 +289,20 @@ async fn damage_found_by_a_read_is_reported_and_repaired() {
     assert_eq!(group.read(0..10, 1 << 20).await.unwrap().len(), 10);
 }
 
+/// Reading ahead met the end of the file, and an entry that lay whole before it was taken for damaged (simulation, seed 123).
+#[tokio::test]
+async fn a_file_that_is_cut_short_has_what_lies_before_the_cut() {
+    let sim = SimWorld::new(9, 1 << 30);
+    let (log, _) = open(&sim).await.unwrap();
+    let group = log.group(1);
+    for i in 0..10 {
+        append(&group, vec![record(i, 1, 1_500)]).await.unwrap();
+    }
+    sim.fs.cut(&segment(1), place_of(&sim, 7, 1));
+    assert_eq!(group.read(0..10, 1 << 20).await.unwrap().len(), 7);
+    assert_eq!(group.holes(), vec![std::ops::Range { start: 7, end: 8 }]);
+}
+
 /// Whatever is smeared before the last record: no entry is ever wrong, and no group is shorter than it was or has another vote,
 /// unless the log says that it does not know.
 #[tokio::test]

@@ -71,6 +71,7 @@ fn command(client: &str, wish: &Wish) -> Result<SetApplication, AdminError> {
         secret_hash: hex("secret_hash")?,
         add_keys: wish.fields.get("add_keys").and_then(Value::as_bool).unwrap_or_default(),
         drop_keys: wish.list("drop_keys"),
+        backchannel_logout_uri: wish.text("backchannel_logout_uri"),
         ..Default::default()
     })
 }
@@ -108,5 +109,6 @@ fn show(client: &str, row: &Application) -> Value {
         "products": products, "kids": row.keys.iter().map(|k| k.kid.as_str()).collect::<Vec<_>>(),
         "keys": row.keys.iter().map(key).collect::<Vec<_>>(), "redirect_uris": row.redirect_uris,
         "attributes": attributes, "quota": row.quota, "secret": !row.secret_hash.is_empty(),
+        "backchannel_logout_uri": row.backchannel_logout_uri,
     })
 }

@@ -4,12 +4,20 @@
 
 mod applications;
 mod audit;
+mod baselines;
 mod cluster;
 mod import;
+mod issuers;
 mod outbox;
 mod people;
+mod people_out;
 mod registers;
+mod registration;
+mod relationships;
+mod signing_keys;
 mod status;
+mod traces;
+mod users;
 
 use super::{Node, rooms::Rooms};
 use crate::{
@@ -45,6 +53,8 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/outbox/{id}/drop", outbox::give_up);
     add(r, node, Method::GET, "/v1/audit/verify", audit::verify);
     add(r, node, Method::GET, "/v1/audit/search", audit::search);
+    add(r, node, Method::GET, "/v1/audit/heads", audit::heads);
+    add(r, node, Method::GET, "/v1/audit/export", audit::export);
     add(r, node, Method::GET, "/v1/trace/{id}", audit::trace);
     add(r, node, Method::GET, "/v1/parties", registers::list_parties);
     add(r, node, Method::GET, "/v1/parties/{id}", registers::show_party);
@@ -60,6 +70,30 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::GET, "/v1/applications/{id}", applications::show_one);
     add(r, node, Method::PUT, "/v1/applications/{id}", applications::put);
     add(r, node, Method::POST, "/v1/people", people::import);
+    add(r, node, Method::GET, "/v1/users", users::list);
+    add(r, node, Method::POST, "/v1/users", users::add);
+    add(r, node, Method::GET, "/v1/users/{id}", users::show_one);
+    add(r, node, Method::PUT, "/v1/users/{id}", users::put);
+    add(r, node, Method::POST, "/v1/users/{id}/passkey", users::invite_passkey);
+    add(r, node, Method::POST, "/v1/users/{id}/roles", users::put_role);
+    add(r, node, Method::PUT, "/v1/users/{id}/roles/{urp}", users::put_role);
+    add(r, node, Method::POST, "/v1/users/{id}/roles/{urp}/end", users::end_role);
+    add(r, node, Method::GET, "/v1/relationships/{nhs}", relationships::list);
+    add(r, node, Method::GET, "/v1/relationships/{nhs}/{id}", relationships::show_one);
+    add(r, node, Method::POST, "/v1/relationships/{nhs}/{id}/close", relationships::close);
+    add(r, node, Method::GET, "/v1/registrations", registration::list);
+    add(r, node, Method::POST, "/v1/registrations", registration::apply);
+    add(r, node, Method::GET, "/v1/registrations/{id}", registration::show_one);
+    add(r, node, Method::POST, "/v1/registrations/{id}/{step}", registration::step);
+    add(r, node, Method::GET, "/v1/signing-keys", signing_keys::list);
+    add(r, node, Method::POST, "/v1/signing-keys", signing_keys::rotate);
+    add(r, node, Method::GET, "/v1/issuers", issuers::list);
+    add(r, node, Method::PUT, "/v1/issuers", issuers::put);
+    add(r, node, Method::GET, "/v1/baselines", baselines::list);
+    add(r, node, Method::PUT, "/v1/baselines/{job}", baselines::put);
+    add(r, node, Method::GET, "/v1/traces", traces::list);
+    add(r, node, Method::POST, "/v1/people/export", people_out::export);
+    add(r, node, Method::GET, "/v1/people/{nhs}", people_out::show);
     router
 }
 

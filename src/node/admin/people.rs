@@ -2,8 +2,8 @@
 
 use super::{Told, rooms, unavailable};
 use crate::{
-    engine::{Command, PartitionId, services},
-    node::Node,
+    engine::{Command, Outcome, PartitionId, Unavailable, services},
+    node::{Node, rooms::Rooms},
     ops::admin::{AdminError, AdminRequest},
     services::pds::{
         command::{Import, PdsCommand, Reply},
@@ -14,23 +14,35 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Lines of one request.
 const MAX_LINES: usize = 10_000;
+/// Longest name of a request.
+const MAX_REQUEST: usize = 64;
 /// People, and bytes, of one command: a part of what an entry may hold, so that live traffic goes between.
 const MAX_PEOPLE: usize = 100;
 const MAX_BYTES: usize = 128 << 10;
 /// Commands under way at once for one request.
 const AT_ONCE: usize = 8;
+/// Where the site has no time for people of a file, or nobody leads for the moment, they wait: first so long, then twice as long
+/// each time, and so often before whoever asked is told.
+const PAUSE: Duration = Duration::from_millis(50);
+const TRIES: u32 = 8;
 
-/// `POST /v1/people`: `{"lines": […], "source": "…"}` → how many were written, were there already, and which lines were
-/// refused, why.
+/// `POST /v1/people`: `{"lines": […], "source": "…", "request": "…"}` → how many were written, were there already, are others
+/// here and were left alone, and which lines were refused, why. A repeat of the same lines under the same `request` is told
+/// what its first time did (P3), so that nobody counts as there already whom the lost attempt wrote.
 pub async fn import(node: Arc<Node>, r: AdminRequest) -> Told {
     let rooms = rooms(&node)?;
     let lines = r.body["lines"].as_array().filter(|lines| lines.len() <= MAX_LINES);
     let lines = lines.ok_or_else(|| AdminError::bad_input(format!("lines is not a list of at most {MAX_LINES}")))?;
     let source = r.body["source"].as_str().unwrap_or_default().to_owned();
+    let request = match r.body["request"].as_str() {
+        Some(given) if given.len() > MAX_REQUEST => return Err(AdminError::bad_input("request is too long")),
+        Some(given) => given.to_owned(),
+        None => uuid::Uuid::new_v4().to_string(),
+    };
     let dry_run = r.flag("dry_run");
     let mut rejected: Vec<Value> = vec![];
     let mut waiting: BTreeMap<PartitionId, (String, usize, Vec<Bytes>)> = BTreeMap::new();
@@ -68,10 +80,13 @@ pub async fn import(node: Arc<Node>, r: AdminRequest) -> Told {
     }
     commands.extend(waiting.into_values().filter(|b| !b.2.is_empty()).map(|(key, _, people)| finished(people, key)));
     if dry_run {
-        return Ok(json!({"written": 0, "same": 0, "good": good, "rejected": rejected}));
+        return Ok(json!({"written": 0, "same": 0, "kept": 0, "good": good, "rejected": rejected}));
     }
-    let mut replies = stream::iter(commands.into_iter().map(|c| rooms.engine.submit(c))).buffer_unordered(AT_ONCE);
-    let (mut written, mut same) = (0, 0);
+    for (n, command) in commands.iter_mut().enumerate() {
+        command.request_id = format!("{request}-{n}");
+    }
+    let mut replies = stream::iter(commands.into_iter().map(|c| patiently(rooms, c))).buffer_unordered(AT_ONCE);
+    let (mut written, mut same, mut kept) = (0, 0, 0);
     while let Some(outcome) = replies.next().await {
         let reply = Reply::of(&outcome.map_err(unavailable)?.reply).map_err(super::fault)?;
         if let Some(problem) = reply.problem() {
@@ -79,6 +94,22 @@ pub async fn import(node: Arc<Node>, r: AdminRequest) -> Told {
         }
         written += reply.written;
         same += reply.same;
+        kept += reply.kept;
     }
-    Ok(json!({"written": written, "same": same, "good": good, "rejected": rejected}))
+    Ok(json!({"written": written, "same": same, "kept": kept, "good": good, "rejected": rejected}))
+}
+
+/// Submits a command that may be carried out twice, behind live traffic: where there is no room it comes again later.
+pub(super) async fn patiently(rooms: &Rooms, command: Command) -> Result<Outcome, Unavailable> {
+    let mut pause = PAUSE;
+    for _ in 1..TRIES {
+        match rooms.engine.submit(command.clone()).await {
+            Err(Unavailable::Busy | Unavailable::NoLeader | Unavailable::Unknown) => {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            told => return told,
+        }
+    }
+    rooms.engine.submit(command).await
 }

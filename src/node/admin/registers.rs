@@ -16,7 +16,8 @@ use crate::{
     services::directory::{
         Directory,
         command::{
-            DirectoryCommand, DirectoryReply, Disable, Kind, SetMailbox, SetOrganisation, SetSystem, SetWorkflow,
+            DirectoryCommand, DirectoryReply, Disable, Kind, SERVED, SetMailbox, SetOrganisation, SetSystem,
+            SetWorkflow,
         },
         rows::{self, Mailbox, Organisation, Secret, System, Workflow},
     },
@@ -124,6 +125,7 @@ pub async fn put_mailbox(node: Arc<Node>, r: AdminRequest) -> Told {
             org_name: wish.text("org_name"),
             billing: wish.text("billing_entity"),
             password: Secret(wish.text("password")),
+            service: wish.text("service"),
             ..Default::default()
         }));
     }
@@ -182,6 +184,10 @@ impl Wish {
         };
         let fields = r.body.as_object().cloned().ok_or_else(|| AdminError::bad_input("the body is not an object"))?;
         Ok(Wish { mode, dry_run: r.flag("dry_run"), fields })
+    }
+    /// A part of another wish.
+    pub(super) fn with(fields: Map<String, Value>) -> Wish {
+        Wish { mode: Mode::Put, dry_run: false, fields }
     }
     fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name)
@@ -250,7 +256,7 @@ pub(super) async fn carry_out(
 }
 
 /// Decides the commands on a draft that is thrown away: whether anything would change, and the row as it would be.
-fn rehearse(
+pub(super) fn rehearse(
     node: &Node,
     r: &AdminRequest,
     site: &Site,
@@ -285,7 +291,7 @@ fn rehearse(
 }
 
 /// The registry's refusal in an operator's words.
-fn refusal(noun: &str, id: &str, reply: &DirectoryReply) -> Result<(), AdminError> {
+pub(super) fn refusal(noun: &str, id: &str, reply: &DirectoryReply) -> Result<(), AdminError> {
     let code: &Code = match reply.refusal.as_str() {
         "" => return Ok(()),
         "not-found" => &codes::CLI_NOT_FOUND,
@@ -360,7 +366,13 @@ fn mailbox_json(id: &str, row: Mailbox) -> Value {
     json!({
         "id": id, "name": row.name, "ods": row.ods, "active": !row.inactive, "org_code": row.org_code,
         "org_name": row.org_name, "billing_entity": row.billing, "internal": row.internal,
+        "service": served(row.service),
     })
+}
+
+/// The word for the service of the site that a mailbox belongs to; empty for none.
+fn served(service: u8) -> &'static str {
+    SERVED.iter().find(|(_, id)| id.0 == service).map_or("", |(word, _)| word)
 }
 
 fn workflow_json(site: &dyn Reader, id: &str, row: &Workflow) -> Value {

@@ -30,6 +30,11 @@ const MAX_TEXT: usize = 512;
 /// Most requests a second that a quota may allow on each node.
 pub const MAX_QUOTA: u32 = 1_000_000;
 
+/// The client id under which the token service itself asks the provider of staff; no application has it.
+pub const OWN_CLIENT: &str = "spine-apis";
+/// The word that takes an address away.
+pub const NONE: &str = "none";
+
 /// How an application stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -61,6 +66,8 @@ record! {
         10 => secret_salt: Bytes,
         /// SHA-256 of salt and secret. The secret is made by us, of 256 random bits, so that no slow hash is needed.
         11 => secret_hash: Bytes,
+        /// Where it is told that somebody has logged out (OpenID Connect Back-Channel Logout 1.0); empty where it is not.
+        12 => backchannel_logout_uri: String,
     }
 }
 
@@ -108,6 +115,8 @@ record! {
         12 => add_keys: bool,
         /// Ids of keys that are taken away.
         13 => drop_keys: Vec<String>,
+        /// [`NONE`] takes the stored one away.
+        14 => backchannel_logout_uri: String,
     }
 }
 
@@ -169,6 +178,9 @@ pub(super) fn set(draft: &mut Draft<'_>, command: SetApplication) -> Done {
     if !is_client_id(&client) {
         return Err(invalid("a client id has 8 to 64 letters, digits, '-', '_' and '.'"));
     }
+    if client == OWN_CLIENT {
+        return Err(invalid(format!("{OWN_CLIENT} is the token service's own client id")));
+    }
     let old = application(draft, &client)?;
     let mut row = old.clone().unwrap_or_default();
     keep(&mut row.name, &command.name, "the name")?;
@@ -186,6 +198,12 @@ pub(super) fn set(draft: &mut Draft<'_>, command: SetApplication) -> Done {
         if let Some(bad) = row.redirect_uris.iter().find(|uri| !is_redirect(uri)) {
             return Err(invalid(format!("{bad} cannot be redirected to: https (or http to localhost), no fragment")));
         }
+    }
+    match command.backchannel_logout_uri.trim() {
+        "" => {}
+        NONE => row.backchannel_logout_uri.clear(),
+        uri if is_redirect(uri) && uri.len() <= MAX_TEXT => row.backchannel_logout_uri = uri.to_owned(),
+        bad => return Err(invalid(format!("{bad} cannot be told: https (or http to localhost), no fragment"))),
     }
     if !command.attributes.is_empty() {
         let texts = command.attributes.iter().flat_map(|a| [a.name.clone(), a.value.clone()]).collect::<Vec<_>>();
@@ -277,6 +295,8 @@ pub const LEVELS: &[&str] = &[
     "user-nhs-id:aal1",
     "user-nhs-id:aal2",
     "user-nhs-id:aal3",
+    "user-nhs-cis2:aal2",
+    "user-nhs-cis2:aal3",
     "user-nhs-login:P0",
     "user-nhs-login:P5",
     "user-nhs-login:P9",

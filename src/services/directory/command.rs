@@ -1,8 +1,18 @@
 //! Commands that change the registry: one tag byte, then a record. All go to the site partition (empty key).
 
 use super::applications::SetApplication;
+use super::issuers::SetIssuer;
+use super::registration::command::{Apply, End, Grant, Issue, Pause, Sponsor, Verify};
 use super::rows::{Endpoint, Invitation, Member, Organisation, Secret, System};
-use crate::{commands, engine::draft::Fault, record, wire::record::Record};
+use super::signing::AddSigningKey;
+use super::users::baseline::SetBaseline;
+use super::users::command::{DropAuthenticator, EndRole, InvitePasskey, SetAuthenticator, SetRole, SetUser, StandUser};
+use crate::{
+    commands,
+    engine::{ServiceId, draft::Fault, services},
+    record,
+    wire::record::Record,
+};
 use bytes::Bytes;
 
 commands! {
@@ -27,6 +37,23 @@ commands! {
         22 PutEndpoint(PutEndpoint),
         /// Several commands of an import, each decided for itself.
         23 Batch(Batch),
+        30 SetUser(SetUser),
+        31 StandUser(StandUser),
+        32 SetRole(SetRole),
+        33 EndRole(EndRole),
+        34 SetAuthenticator(SetAuthenticator),
+        35 DropAuthenticator(DropAuthenticator),
+        36 AddSigningKey(AddSigningKey),
+        40 Apply(Apply),
+        41 Verify(Verify),
+        42 Sponsor(Sponsor),
+        43 Grant(Grant),
+        44 Issue(Issue),
+        45 Pause(Pause),
+        46 End(End),
+        50 InvitePasskey(InvitePasskey),
+        56 SetBaseline(SetBaseline),
+        57 SetIssuer(SetIssuer),
     }
 }
 
@@ -64,8 +91,13 @@ record! {
         /// 0 keeps what is stored (active for a new one), 1 active, 2 inactive.
         8 => active: u8,
         9 => internal: bool,
+        /// A word of [`SERVED`] or `none`; empty keeps what is stored.
+        10 => service: String,
     }
 }
+
+/// The site's own services that take messages, by the words of operators.
+pub const SERVED: &[(&str, ServiceId)] = &[("pds-trace", services::PDS)];
 
 record! {
     /// Makes or changes a workflow.

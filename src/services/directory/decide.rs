@@ -3,12 +3,13 @@
 use super::{
     Directory, applications,
     command::{
-        Batch, DirectoryCommand, DirectoryReply, Disable, Kind, MAX_BATCH, RemoveNode, SetInvitation, SetMailbox,
-        SetNode, SetOrganisation, SetSystem, SetWorkflow, UseInvitation,
+        Batch, DirectoryCommand, DirectoryReply, Disable, Kind, MAX_BATCH, RemoveNode, SERVED, SetInvitation,
+        SetMailbox, SetNode, SetOrganisation, SetSystem, SetWorkflow, UseInvitation,
     },
-    notice, organisations,
+    issuers, notice, organisations, registration,
     rows::{self, Invitation, Mailbox, Member, NOTHING, System, Workflow},
-    systems,
+    signing, systems,
+    users::{self, devices},
 };
 use crate::{
     engine::{
@@ -70,8 +71,8 @@ impl Decide for Directory {
         }
     }
 
-    fn timer(&self, _: &mut Draft<'_>, _: &Stamp, _: &Timer) -> Result<(), Fault> {
-        Ok(())
+    fn timer(&self, draft: &mut Draft<'_>, stamp: &Stamp, _: &Timer) -> Result<(), Fault> {
+        signing::timer(draft, stamp)
     }
 }
 
@@ -102,6 +103,7 @@ fn decide_one(
     wanted: DirectoryCommand,
 ) -> Result<DirectoryReply, Fault> {
     let (name, object) = name_and_object(&wanted);
+    let whom = registration::decide::people(draft, &wanted)?.unwrap_or_else(|| whom(&wanted));
     let by_token = matches!(wanted, DirectoryCommand::UseInvitation(_));
     let done = if command.caller.operator.is_empty() && !by_token {
         Err(No::Refused("forbidden", "only an operator changes the registry".into()))
@@ -116,11 +118,20 @@ fn decide_one(
         }
         Err(No::Fault(fault)) => return Err(fault),
     };
-    draft.audit(note(name, object, &reply));
+    draft.audit(AuditNote { other: whom, ..note(name, object, &reply) });
     Ok(reply)
 }
 
-fn note(interaction: &str, object: String, reply: &DirectoryReply) -> AuditNote {
+/// Beside the object: the person a role profile is of, or the state a person is put into.
+fn whom(command: &DirectoryCommand) -> String {
+    match command {
+        DirectoryCommand::StandUser(c) => users::State::of(c.state).word().into(),
+        DirectoryCommand::SetRole(c) => c.uid.chars().take(MAX_TEXT).collect(),
+        _ => String::new(),
+    }
+}
+
+pub(super) fn note(interaction: &str, object: String, reply: &DirectoryReply) -> AuditNote {
     AuditNote {
         interaction: interaction.into(),
         outcome: if reply.is_done() { "ok".into() } else { reply.refusal.clone() },
@@ -148,6 +159,24 @@ fn name_and_object(command: &DirectoryCommand) -> (&'static str, String) {
         C::PutSystem(c) => ("directory.system.put", c.asid.clone()),
         C::PutEndpoint(c) => ("directory.endpoint.put", c.id.clone()),
         C::Batch(_) => ("directory.batch", String::new()),
+        C::SetUser(c) => ("directory.user.set", c.uid.clone()),
+        C::StandUser(c) => ("directory.user.state", c.uid.clone()),
+        C::SetRole(c) => ("directory.role.set", c.urp.clone()),
+        C::EndRole(c) => ("directory.role.end", c.urp.clone()),
+        C::SetAuthenticator(c) => ("directory.authenticator.set", c.uid.clone()),
+        C::AddSigningKey(c) => ("directory.signing_key.add", signing::thumbprint(&c.key.modulus, &c.key.exponent)),
+        C::DropAuthenticator(c) => ("directory.authenticator.drop", c.uid.clone()),
+        C::Apply(c) => ("registration.apply", c.person.uid.clone()),
+        C::Verify(c) => ("registration.verify", c.uid.clone()),
+        C::Sponsor(c) => ("registration.sponsor", c.uid.clone()),
+        C::Grant(c) => ("registration.grant", c.uid.clone()),
+        C::Issue(c) => ("registration.issue", c.uid.clone()),
+        C::Pause(c) if c.resume => ("registration.resume", c.uid.clone()),
+        C::Pause(c) => ("registration.suspend", c.uid.clone()),
+        C::End(c) => ("registration.end", c.uid.clone()),
+        C::SetIssuer(c) => ("directory.issuer.set", c.issuer.clone()),
+        C::SetBaseline(c) => ("directory.baseline.set", format!("{} {}", c.job, c.area)),
+        C::InvitePasskey(c) => ("directory.passkey.invite", c.uid.clone()),
     }
 }
 
@@ -167,6 +196,23 @@ fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, command: DirectoryCommand) ->
         C::PutOrganisation(c) => organisations::put(draft, stamp, &c.ods, c.organisation),
         C::PutSystem(c) => systems::put(draft, &c.asid, c.system),
         C::PutEndpoint(c) => systems::put_endpoint(draft, &c.id, c.endpoint),
+        C::SetUser(c) => users::decide::set(draft, stamp, c),
+        C::StandUser(c) => users::decide::stand(draft, stamp, &c),
+        C::SetRole(c) => users::decide::set_role(draft, stamp, c),
+        C::EndRole(c) => users::decide::end_role(draft, stamp, &c),
+        C::SetAuthenticator(c) => users::decide::set_authenticator(draft, stamp, c),
+        C::AddSigningKey(c) => signing::add(draft, stamp, c),
+        C::SetIssuer(c) => issuers::set(draft, c),
+        C::SetBaseline(c) => users::baseline::set(draft, c),
+        C::DropAuthenticator(c) => users::decide::drop_authenticator(draft, &c),
+        C::Apply(c) => registration::decide::apply(draft, stamp, c),
+        C::Verify(c) => registration::decide::verify(draft, stamp, c),
+        C::Sponsor(c) => registration::decide::sponsor(draft, stamp, c),
+        C::Grant(c) => registration::decide::grant(draft, stamp, &c),
+        C::Issue(c) => registration::decide::issue(draft, stamp, c),
+        C::Pause(c) => registration::decide::pause(draft, stamp, &c),
+        C::End(c) => registration::decide::end(draft, stamp, &c),
+        C::InvitePasskey(c) => users::decide::invite_passkey(draft, stamp, &c),
         C::Batch(_) => Err(invalid("a batch in a batch")),
     }
 }
@@ -249,6 +295,9 @@ fn point_certificates(draft: &mut Draft<'_>, asid: &str, old: &[String], new: &[
         if draft.get(&key.clone().build())?.is_some_and(|owner| owner != asid.as_bytes()) {
             return Err(No::Refused("conflict", "a certificate belongs to another system".into()));
         }
+        if devices::holder_of_certificate(draft, certificate)?.is_some() {
+            return Err(No::Refused("conflict", "a certificate is somebody's smartcard".into()));
+        }
         draft.put(key, Bytes::copy_from_slice(asid.as_bytes()));
     }
     Ok(())
@@ -276,6 +325,14 @@ fn set_mailbox(draft: &mut Draft<'_>, command: SetMailbox) -> Done {
         _ => return Err(invalid("active is 0, 1 or 2")),
     }
     row.internal |= command.internal;
+    match command.service.as_str() {
+        "" => {}
+        "none" => row.service = 0,
+        word => {
+            let of = SERVED.iter().find(|(known, _)| *known == word);
+            row.service = of.ok_or_else(|| invalid("no service of that name takes messages"))?.1.0;
+        }
+    }
     put_mailbox(draft, &id, old, row)
 }
 

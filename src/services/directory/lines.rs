@@ -65,6 +65,8 @@ struct Line {
     #[serde(default)]
     internal: bool,
     #[serde(default)]
+    service: String,
+    #[serde(default)]
     senders: Vec<String>,
     #[serde(default)]
     receivers: Vec<String>,
@@ -110,6 +112,7 @@ pub fn parse(line: &str) -> Result<Option<DirectoryCommand>, BadLine> {
             password: Secret(line.password),
             active,
             internal: line.internal,
+            service: line.service,
             ..Default::default()
         }
         .into()

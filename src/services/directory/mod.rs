@@ -20,6 +20,10 @@
 //! | `code_lists` | roles, relationships, record classes |
 //! | `published` | a line of the reference data's published CSV → a line of our own shape |
 //! | `records` | members of import files → organisations, systems, endpoints |
+//! | `signing` | keys that sign ID tokens |
+//! | `issuers` | trusted providers of citizens' log-ins |
+//! | `users` | people who work here, their roles and authenticators |
+//! | `registration` | how they come to be registered: steps, each by somebody who may |
 //! | `lines` | JSON lines of the provisioning format (mesh.md §15) → commands |
 //!
 //! Invariants:
@@ -34,6 +38,7 @@ mod decide;
 pub mod find;
 pub mod http;
 mod index;
+pub mod issuers;
 pub mod ldap;
 pub mod lines;
 pub mod notice;
@@ -42,12 +47,15 @@ pub mod organisation;
 mod organisations;
 pub mod published;
 mod records;
+pub mod registration;
 pub mod routes;
 pub mod rows;
 pub mod sds;
+pub mod signing;
 pub mod systems;
 #[cfg(test)]
 mod tests;
+pub mod users;
 
 /// The service. It has no options: everything is in the commands.
 #[derive(Debug, Default)]

@@ -159,6 +159,8 @@ record! {
         7 => inactive: bool,
         /// The site's own: nobody may send to it (mesh.md §12.5, code 12).
         8 => internal: bool,
+        /// The service of the site that what is sent to it is for (`ServiceId`); 0 for none: somebody collects it.
+        9 => service: u8,
     }
 }
 
@@ -256,6 +258,15 @@ pub fn read<R: Record>(reader: &dyn Reader, table: Table, key: Key) -> Result<Op
 
 pub fn organisation(site: &dyn Reader, ods: &str) -> Result<Option<Organisation>, Fault> {
     read(site, Table::Organisations, organisation_key(ods))
+}
+/// Whether the registry has reference data: any organisation whose role is known. Those that an operator registers for
+/// certificates and mailboxes alone have none.
+pub fn has_reference_data(site: &dyn Reader) -> Result<bool, Fault> {
+    Ok(!site.scan(Table::OrganisationRoles.key().prefix(), false, 1)?.is_empty())
+}
+/// An organisation's name; empty where it is not known.
+pub fn org_name(site: &dyn Reader, ods: &str) -> Result<String, Fault> {
+    Ok(organisation(site, ods)?.map(|o| o.name).unwrap_or_default())
 }
 pub fn system(site: &dyn Reader, asid: &str) -> Result<Option<System>, Fault> {
     read(site, Table::Systems, system_key(asid))

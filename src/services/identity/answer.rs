@@ -59,7 +59,7 @@ impl Identity {
         json!({
             "active": true, "client_id": row.client, "scope": row.scopes.join(" "), "token_type": "Bearer",
             "iat": row.issued / 1_000, "exp": row.expires / 1_000, "iss": self.url(), "auth_level": row.level,
-            "auth_type": "app", "auth_grant_type": row.grant, "auth_provider": row.provider,
+            "auth_type": if row.user.is_empty() { "app" } else { "user" }, "auth_grant_type": row.grant, "auth_provider": row.provider,
         })
     }
 

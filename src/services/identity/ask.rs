@@ -3,8 +3,8 @@
 use super::{
     Identity,
     answer::Response,
-    assertion::{self, Checked},
-    command::{Claim, IdentityCommand, OnToken},
+    assertion::{self, Checked, Shown},
+    command::{Claim, IdentityCommand, IdentityReply, OnToken},
     decide::TOKEN_LIFE_MS,
     refusal::Refusal,
     routes::Route,
@@ -34,7 +34,15 @@ pub enum Body {
 /// What is to be done for a request.
 pub enum Ask {
     Answer(Response),
-    Submit(Vec<Call>),
+    /// Submit the first, and the second once that was not [refused](Ask::goes_on): who has not proven itself changes nothing.
+    Submit(Call, Option<Call>),
+}
+
+impl Ask {
+    /// Whether what follows a reply is done.
+    pub fn goes_on(reply: &IdentityReply) -> bool {
+        Refusal::of(reply.refusal).is_none()
+    }
 }
 
 impl Identity {
@@ -49,7 +57,8 @@ impl Identity {
     ) -> Result<Ask, Fault> {
         Ok(match route {
             Route::Token | Route::Revoke | Route::Introspect => {
-                Ask::Submit(self.by_assertion(route, headers, body, site, attempt)?)
+                let (first, then) = self.by_assertion(route, headers, body, site, attempt)?;
+                Ask::Submit(first, then)
             }
             Route::UserInfo => Ask::Answer(Response::no_user_info(attempt)),
             Route::Ping => Ask::Answer(self.ping()),
@@ -58,6 +67,8 @@ impl Identity {
                 let known = matches!(tokens::standing_of_key(site, key)?, Standing::Proven(_));
                 Ask::Answer(self.status(known))
             }
+            // Log-ins are carried step by step: `login::visit`.
+            Route::Login(_) => Ask::Answer(Response::not_found()),
             Route::WrongMethod(allow) => Ask::Answer(Response::wrong_method(allow)),
             Route::NotFound => Ask::Answer(Response::not_found()),
         })
@@ -71,7 +82,7 @@ impl Identity {
         body: Body,
         site: &dyn Reader,
         attempt: u64,
-    ) -> Result<Vec<Call>, Fault> {
+    ) -> Result<(Call, Option<Call>), Fault> {
         let form = read_form(headers, body);
         let (mut seen, place, life) = match &form {
             Err(refusal) => (Checked { refusal: Some(*refusal), ..Default::default() }, None, 0),
@@ -93,15 +104,16 @@ impl Identity {
         };
         // Where there is no jti there is nothing to claim, and any partition keeps the record.
         let key = if seen.jti.is_empty() { Bytes::copy_from_slice(&attempt.to_be_bytes()) } else { seen.jti };
-        let mut calls = vec![Call { key, payload: IdentityCommand::Claim(claim).encode() }];
+        let first = Call { key, payload: IdentityCommand::Claim(claim).encode() };
+        let mut then = None;
         if let (None, Some(Place { hour, hash })) = (seen.refusal, place) {
             let hash = Bytes::copy_from_slice(&hash);
             let on = OnToken { client: seen.client, hour, hash: hash.clone(), expires, ..Default::default() };
             let command =
                 if route == Route::Revoke { IdentityCommand::Revoke(on) } else { IdentityCommand::Introspect(on) };
-            calls.push(Call { key: hash, payload: command.encode() });
+            then = Some(Call { key: hash, payload: command.encode() });
         }
-        Ok(calls)
+        Ok((first, then))
     }
 
     /// What the form proves, which token it is about, and how long a token it asks for may live.
@@ -109,13 +121,13 @@ impl Identity {
         if route != Route::Token {
             // The token address is what clients sign for at every endpoint (RFC 7523 §3); ours may be named as well.
             let own = format!("{}/oauth2/{}", self.url(), if route == Route::Revoke { "revoke" } else { "introspect" });
-            let seen = assertion::check(form, &[self.token_url(), &own], site)?;
+            let seen = assertion::check(form, Shown::Apis, &[self.token_url(), &own], site)?;
             return Ok((seen, form.get("token").and_then(Place::of), 0));
         }
         let refused = |refusal| Checked { refusal: Some(refusal), ..Default::default() };
         let seen = match form.get("grant_type") {
             None => refused(Refusal::GrantMissing),
-            Some("client_credentials") => assertion::check(form, &[self.token_url()], site)?,
+            Some("client_credentials") => assertion::check(form, Shown::Apis, &[self.token_url()], site)?,
             Some(_) => refused(Refusal::GrantUnknown),
         };
         let wish = form.get("_access_token_expiry_ms").and_then(|ms| ms.parse::<u64>().ok()).filter(|ms| *ms > 0);
@@ -123,7 +135,8 @@ impl Identity {
     }
 }
 
-fn read_form(headers: &HeaderMap, body: Body) -> Result<Form, Refusal> {
+/// The form that a body holds.
+pub fn read_form(headers: &HeaderMap, body: Body) -> Result<Form, Refusal> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {

@@ -41,22 +41,34 @@ impl Checked {
     }
 }
 
+/// Where a signed JWT is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// At the token service (spec/identity.md §3): RS512, with a `typ`.
+    Apis,
+    /// At the provider of staff (§2.3): RS256 or RS512. Libraries for OpenID Connect leave `typ` out, and nothing there asks for it.
+    Provider,
+}
+
 /// Checks in the order of the table; the first failure is told.
-pub fn check(form: &Form, audiences: &[&str], site: &dyn Reader) -> Result<Checked, Fault> {
+pub fn check(form: &Form, shown: Shown, audiences: &[&str], site: &dyn Reader) -> Result<Checked, Fault> {
     let mut seen = Checked::default();
     if form.get("client_assertion_type") != Some(ASSERTION_TYPE) {
         return seen.refused(Refusal::AssertionType);
     }
     let Some(text) = form.get("client_assertion") else { return seen.refused(Refusal::AssertionMissing) };
     let Ok(jwt) = Jwt::parse(text) else { return seen.refused(Refusal::Malformed) };
-    if jwt.header("alg") != Some("RS512") {
-        return seen.refused(Refusal::Algorithm);
-    }
+    let sha256 = match (jwt.header("alg"), shown) {
+        (Some("RS512"), _) => false,
+        (Some("RS256"), Shown::Provider) => true,
+        _ => return seen.refused(Refusal::Algorithm),
+    };
     // From here on the leader may find it expired, which is told before what follows.
     let exp = jwt.claims.get("exp");
     seen.expires = exp.and_then(|exp| exp.as_u64().or_else(|| exp.as_i64().map(|_| 0)));
     let Some(kid) = jwt.header("kid") else { return seen.refused(Refusal::KidMissing) };
-    if !jwt.header("typ").is_some_and(|typ| typ.eq_ignore_ascii_case("JWT")) {
+    let untyped = shown == Shown::Provider && !jwt.header.contains_key("typ");
+    if !untyped && !jwt.header("typ").is_some_and(|typ| typ.eq_ignore_ascii_case("JWT")) {
         return seen.refused(Refusal::Type);
     }
     if exp.is_none_or(Value::is_null) {
@@ -86,7 +98,8 @@ pub fn check(form: &Form, audiences: &[&str], site: &dyn Reader) -> Result<Check
         return seen.refused(Refusal::NoKey);
     }
     let Some(key) = application.key(kid) else { return seen.refused(Refusal::KidUnknown) };
-    if !jwt.verify(&RsaKey { modulus: &key.modulus, exponent: &key.exponent }) {
+    let public = RsaKey { modulus: &key.modulus, exponent: &key.exponent };
+    if !(if sha256 { jwt.verify_rs256(&public) } else { jwt.verify(&public) }) {
         return seen.refused(Refusal::Signature);
     }
     seen.key = thumbprint(key);

@@ -1,5 +1,9 @@
 //! Commands of the token service: one tag byte, then a record; and their reply.
 
+use super::login::command::{
+    CardSignIn, EndSession, Enrol, IssueCode, Note, Open, PasskeySignIn, Redeem, Show, SignIn, Take, Trade, UseSession,
+};
+use super::login::notices::NoticeSent;
 use super::rows::AccessToken;
 use crate::{commands, engine::draft::Fault, record, services::directory::rows::Secret, wire::record::Record};
 use bytes::Bytes;
@@ -14,6 +18,25 @@ commands! {
         2 Revoke(OnToken),
         /// For the partition of the token.
         3 Introspect(OnToken),
+        10 Note(Note),
+        11 Open(Open),
+        12 Take(Take),
+        /// For the partition of the user id.
+        13 SignIn(SignIn),
+        /// For the partition of the session, as all that follow.
+        14 UseSession(UseSession),
+        15 IssueCode(IssueCode),
+        16 Redeem(Redeem),
+        17 Trade(Trade),
+        18 EndSession(EndSession),
+        19 Show(Show),
+        /// For the partition of the user id.
+        50 PasskeySignIn(PasskeySignIn),
+        /// For the partition of the user id.
+        51 CardSignIn(CardSignIn),
+        /// For the site partition.
+        52 Enrol(Enrol),
+        55 NoticeSent(NoticeSent),
     }
 }
 

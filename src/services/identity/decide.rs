@@ -3,11 +3,13 @@
 use super::{
     Identity, assertion,
     command::{Claim, IdentityCommand, IdentityReply, OnToken},
+    login::{self, rows::SWEEP_GRANTS},
     refusal::Refusal,
     rows::{self, AccessToken, HOUR_MS},
     tokens::{self, Place},
 };
 use crate::{
+    access::gate::Standing,
     engine::{
         Command, PartitionMap, ServiceId,
         draft::{AuditNote, Decide, Draft, Fault, Stamp, Timer},
@@ -45,6 +47,13 @@ impl Decide for Identity {
             IdentityCommand::Claim(claim) => self.claim(draft, stamp, claim)?,
             IdentityCommand::Revoke(on) => self.revoke(draft, stamp, &on)?,
             IdentityCommand::Introspect(on) => self.introspect(draft, stamp, &on)?,
+            of_a_log_in => {
+                let (reply, note) = login::decide(draft, stamp, of_a_log_in)?;
+                if !of_a_stranger(&note) {
+                    draft.audit(note);
+                }
+                return Ok(reply.encode());
+            }
         };
         if let Some(note) = note {
             draft.audit(note);
@@ -53,6 +62,14 @@ impl Decide for Identity {
     }
 
     fn timer(&self, draft: &mut Draft<'_>, stamp: &Stamp, timer: &Timer) -> Result<(), Fault> {
+        if let Some((&SWEEP_GRANTS, hour)) = timer.payload.split_first()
+            && let Ok(hour) = hour.try_into()
+        {
+            if login::rows::sweep(draft, stamp.now, u64::from_be_bytes(hour), SWEEP)? {
+                draft.timer(stamp.now + SWEEP_AGAIN_MS, services::IDENTITY, timer.payload.clone());
+            }
+            return Ok(());
+        }
         let hour = timer.payload.as_ref().try_into().map(u64::from_be_bytes);
         let hour = hour.map_err(|_| Fault::Other("an identity timer names no hour".into()))?;
         let mut left = SWEEP;
@@ -85,7 +102,10 @@ impl Identity {
             Ok(application) => application,
             Err(refusal) => {
                 note.outcome = refusal.word().into();
-                return Ok((IdentityReply { refusal: refusal as u8, ..Default::default() }, Some(note)));
+                // Who names no client that there is, is counted and no more: strangers must not fill the trail (P6).
+                let known = applications::application(draft.site(), &claim.client)?.is_some();
+                let reply = IdentityReply { refusal: refusal as u8, ..Default::default() };
+                return Ok((reply, known.then_some(note)));
             }
         };
         let jti = hash_of(&claim.jti)?;
@@ -175,12 +195,22 @@ impl Identity {
         Ok((IdentityReply::default(), Some(note_on("identity.revoke", on, &place, outcome))))
     }
 
-    /// RFC 7662, for the application's own tokens, and for all where it has the attribute.
+    /// RFC 7662, for the application's own tokens, and for all where it has the attribute. A token is told of as the gate would take it
+    /// now: not where its owner, its session or its person is no longer good, and with the scopes that are left.
     fn introspect(&self, draft: &mut Draft<'_>, stamp: &Stamp, on: &OnToken) -> Result<Decided, Fault> {
         let place = place(on)?;
-        let (found, outcome) = match tokens::token(draft, &place)? {
+        let scopes = match tokens::standing(draft, draft.site(), &place, "", stamp.now)? {
+            // In which role somebody acts, each request says.
+            Standing::Proven(proven) | Standing::Lapsed(_, proven) => Some(proven.caller.scopes),
+            _ => None,
+        };
+        let row = match (tokens::token(draft, &place)?, scopes) {
+            (Some(row), Some(scopes)) => Some(AccessToken { scopes, ..row }),
+            _ => None,
+        };
+        let (found, outcome) = match row {
             _ if stale(stamp, on) => (None, "Expired"),
-            Some(row) if row.expires > stamp.now => {
+            Some(row) => {
                 let asker = applications::application(draft.site(), &on.client)?;
                 let may = row.client == on.client
                     || asker.is_some_and(|asker| asker.attribute(MAY_INTROSPECT) == Some("true"));
@@ -193,10 +223,16 @@ impl Identity {
     }
 }
 
+/// Whether a refusal is of somebody who shows nothing that is known here: the edge's metrics count it, the trail is not filled with it
+/// (P6).
+fn of_a_stranger(note: &AuditNote) -> bool {
+    note.outcome != "ok" && note.object.is_empty() && note.other.is_empty()
+}
+
 const LEVEL3: &str = ":app:level3:";
 
 /// A token whose hash lies in this partition, so that it is written with the claim of its JWT.
-fn draw_here(stamp: &Stamp) -> Result<(String, Place), Fault> {
+pub(super) fn draw_here(stamp: &Stamp) -> Result<(String, Place), Fault> {
     let map = PartitionMap { partitions: stamp.partitions };
     let drawn = (0..DRAWS * u64::from(stamp.partitions.max(1))).map(|n| tokens::draw(&stamp.entropy, n, stamp.now));
     let mut here = drawn.filter(|(_, place)| map.of(&place.hash) == stamp.partition);
@@ -204,7 +240,7 @@ fn draw_here(stamp: &Stamp) -> Result<(String, Place), Fault> {
 }
 
 /// One timer for an hour's rows: when it is due, neither its tokens nor its assertions are looked at any more.
-fn plan_sweep(draft: &mut Draft<'_>, hour: u64) -> Result<(), Fault> {
+pub(super) fn plan_sweep(draft: &mut Draft<'_>, hour: u64) -> Result<(), Fault> {
     if draft.get(&rows::hour_key(hour).build())?.is_none() {
         draft.put(rows::hour_key(hour), NOTHING);
         let due = (hour + 2) * HOUR_MS + 1;
@@ -226,7 +262,7 @@ fn place(on: &OnToken) -> Result<Place, Fault> {
 }
 
 /// How the audit trail names a token: enough to find its other records, too little to find it.
-fn named(place: &Place) -> String {
+pub(super) fn named(place: &Place) -> String {
     place.hash[..8].iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -20,6 +20,7 @@
 //! | `decide` | claim a JWT, issue, revoke and look up a token, sweep |
 //! | `answer` | replies → response |
 //! | `tokens` | token texts, their rows, and whom one belongs to |
+//! | `login` | members of staff: log-in, sessions, tokens for a person |
 //! | `refusal` | every refusal of the specification, in its order |
 //!
 //! Invariants:
@@ -33,6 +34,7 @@ mod ask;
 mod assertion;
 pub mod command;
 mod decide;
+pub mod login;
 pub mod refusal;
 pub mod routes;
 pub mod rows;
@@ -41,7 +43,7 @@ mod tests;
 pub mod tokens;
 
 pub use answer::Response;
-pub use ask::{Ask, Body, Call};
+pub use ask::{Ask, Body, Call, read_form};
 pub use routes::{Route, route};
 
 /// What the configuration says of the service.
@@ -49,6 +51,8 @@ pub use routes::{Route, route};
 pub struct IdentityOptions {
     /// Where clients find the site: `https://host`, without a slash at its end. Signed JWTs must name it.
     pub url: String,
+    /// Where the provider of staff lies below it: `/openam/…`, without a slash at its end.
+    pub issuer_path: String,
     /// Of the program, for `_ping` and `_status`.
     pub version: String,
 }
@@ -69,5 +73,15 @@ impl Identity {
     /// The address that the `aud` of a signed JWT must be.
     pub fn token_url(&self) -> &str {
         &self.token_url
+    }
+
+    /// The provider's path.
+    pub fn issuer_path(&self) -> &str {
+        self.options.issuer_path.trim_end_matches('/')
+    }
+
+    /// The provider's name in ID tokens.
+    pub fn issuer(&self) -> String {
+        format!("{}{}", self.url(), self.issuer_path())
     }
 }

@@ -54,4 +54,34 @@ refusals! {
     240 NoScope 401 "unauthorized_client" "you have tried to request authorization but your application is not configured to use this authorization grant type";
     /// (D) Revocation and introspection without a token.
     250 TokenMissing 400 "invalid_request" "token is missing";
+    /// By code, refresh token or exchange (§4.2, §4.3, §5); their numbers have no order among the others'.
+    1 ClientMissing 401 "invalid_request" "client_id is missing";
+    2 SecretMissing 401 "invalid_request" "client_secret is missing";
+    3 SecretWrong 401 "invalid_client" "client_id or client_secret is invalid";
+    4 RedirectMissing 400 "invalid_request" "redirect_uri is missing";
+    5 RedirectWrong 400 "invalid_request" "redirect_uri is invalid";
+    6 CodeMissing 400 "invalid_request" "authorization_code is missing";
+    7 CodeUnknown 400 "invalid_grant" "authorization_code is invalid";
+    8 RefreshMissing 400 "invalid_request" "refresh_token is missing";
+    9 RefreshUnknown 401 "invalid_grant" "refresh_token is invalid";
+    11 RefreshOver 401 "invalid_grant" "refresh token refresh period has expired";
+    31 ExchangeGrant 400 "invalid_request" "grant_type is invalid";
+    /// (D) A citizen's ID token without what must be known of them.
+    32 SubjectClaims 400 "invalid_request" "Missing or invalid claims in subject_token JWT";
+    241 SubjectType 400 "invalid_request" "missing or invalid subject_token_type - must be 'urn:ietf:params:oauth:token-type:id_token'";
+    242 SubjectMissing 400 "invalid_request" "Missing subject_token";
+    243 SubjectMalformed 400 "invalid_request" "Malformed JWT in subject_token";
+    244 SubjectKidMissing 400 "invalid_request" "Missing 'kid' header in subject_token JWT";
+    245 SubjectTyp 400 "invalid_request" "Invalid 'typ' header in subject_token JWT - must be 'JWT'";
+    246 SubjectExpMissing 400 "invalid_request" "Missing 'exp' claim in subject_token JWT";
+    247 SubjectExpType 400 "invalid_request" "Invalid 'exp' claim in subject_token JWT - must be an integer";
+    248 SubjectExpired 400 "invalid_request" "Invalid 'exp' claim in subject_token JWT - JWT has expired";
+    249 SubjectIssMissing 400 "invalid_request" "Missing 'iss' claim in subject_token JWT";
+    251 SubjectIss 400 "invalid_request" "Missing or non-matching 'iss' claim in subject_token JWT";
+    252 SubjectAudMissing 401 "invalid_request" "Missing 'aud' claim in subject_token JWT";
+    253 SubjectKid 401 "invalid_request" "Invalid 'kid' header in subject_token JWT - no matching public key";
+    /// (D) The signature of a subject token.
+    254 SubjectSignature 401 "invalid_request" "JWT signature verification failed";
+    /// (D) The session of the subject token has ended, or its person may not enter any more.
+    255 SubjectOver 400 "invalid_grant" "The session of the subject_token has ended";
 }

@@ -8,6 +8,12 @@ const USERINFO: &str = "/oauth2/userinfo";
 const PING: &str = "/oauth2/_ping";
 const STATUS: &str = "/oauth2/_status";
 
+const AUTHORIZE: &str = "/oauth2/authorize";
+pub const CALLBACK: &str = "/oauth2/callback";
+const BACKCHANNEL_LOGOUT: &str = "/oauth2/backchannel_logout";
+
+use super::login::routes::LoginRoute;
+
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -17,6 +23,8 @@ pub enum Route {
     UserInfo,
     Ping,
     Status,
+    /// Of log-ins.
+    Login(LoginRoute),
     /// The path is there, the method is not; the one that is.
     WrongMethod(&'static str),
     NotFound,
@@ -32,6 +40,23 @@ pub const INTERACTIONS: &[&str] = &[
     "identity.status",
     "identity.method_not_allowed",
     "identity.not_found",
+    "identity.authorize",
+    "identity.callback",
+    "identity.provider.discovery",
+    "identity.provider.authorize",
+    "identity.provider.log_in",
+    "identity.provider.role",
+    "identity.provider.token",
+    "identity.provider.userinfo",
+    "identity.provider.keys",
+    "identity.provider.end_session",
+    "identity.backchannel_logout",
+    "identity.provider.passkey",
+    "identity.provider.smartcard",
+    "identity.provider.script",
+    "identity.provider.enrol",
+    "identity.provider.enrol_begin",
+    "identity.provider.enrol_done",
 ];
 
 impl Route {
@@ -43,6 +68,7 @@ impl Route {
             Route::UserInfo => "identity.userinfo",
             Route::Ping => "identity.ping",
             Route::Status => "identity.status",
+            Route::Login(route) => route.name(),
             Route::WrongMethod(_) => "identity.method_not_allowed",
             Route::NotFound => "identity.not_found",
         }
@@ -62,6 +88,9 @@ pub fn route(method: &str, path: &str) -> Route {
         USERINFO => (Route::UserInfo, "GET"),
         PING => (Route::Ping, "GET"),
         STATUS => (Route::Status, "GET"),
+        AUTHORIZE => (Route::Login(LoginRoute::ApiAuthorize), "GET"),
+        CALLBACK => (Route::Login(LoginRoute::Callback), "GET"),
+        BACKCHANNEL_LOGOUT => (Route::Login(LoginRoute::BackchannelLogout), "POST"),
         _ => return Route::NotFound,
     };
     if method == right { route } else { Route::WrongMethod(right) }

@@ -4,6 +4,7 @@ use crate::{
     record,
     store::tables::{Key, Table},
 };
+use bytes::Bytes;
 
 pub const HOUR_MS: u64 = 3_600_000;
 
@@ -23,8 +24,33 @@ record! {
         6 => grant: String,
         /// Who proved the user: `apim` for applications.
         7 => provider: String,
+        /// The person: user id; empty where none is present.
+        8 => user: String,
+        /// The role profile that was chosen at log-in; empty where none was.
+        9 => role: String,
+        /// Hour and SHA-256 of the session that it lives with, 40 bytes; empty where none is.
+        10 => session: Bytes,
+        /// Where the person is a citizen.
+        11 => citizen: Option<Citizen>,
     }
 }
+
+record! {
+    /// What a citizen's log-in proved (spec/identity.md §2.6).
+    pub struct Citizen v1 {
+        /// `P0`, `P5`, `P9` (`identity_proofing_level`).
+        1 => level: String,
+        /// Ten digits; may be empty below `P9`.
+        2 => nhs_number: String,
+        /// `vot`.
+        3 => vector_of_trust: String,
+        /// `iss`: the trusted provider that said so.
+        4 => issuer: String,
+    }
+}
+
+/// The provider of citizens, as tokens name it.
+pub const NHS_LOGIN: &str = "nhs-login";
 
 pub fn token_key(hour: u64, hash: &[u8; 32]) -> Key {
     Table::AccessTokens.key().number(hour).fixed(hash)

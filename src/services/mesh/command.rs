@@ -5,7 +5,12 @@
 
 use super::{refusal::Problem, rows::Event};
 use crate::{
-    commands, engine::draft::Fault, model::MessageId, record, services::directory::notice::MailboxClosed,
+    commands,
+    engine::draft::Fault,
+    model::MessageId,
+    record,
+    services::directory::notice::MailboxClosed,
+    wire::post::{Dispatch, Taken},
     wire::record::Record,
 };
 use bytes::Bytes;
@@ -38,6 +43,10 @@ commands! {
         11 MakeReport(MakeReport),
         /// Test mode: a message is given an event.
         12 AddEvent(AddEvent),
+        /// A service of the site sends a message from its mailbox.
+        64 Dispatch(Dispatch),
+        /// A service of the site has done with a message.
+        65 Taken(Taken),
     }
 }
 
@@ -174,6 +183,8 @@ record! {
         5 => workflow: Bytes,
         /// 0 while chunks are outstanding: the message is not yet collectable.
         6 => expires: u64,
+        /// The service of the site that the mailbox belongs to, where that is to be told; 0 for none.
+        7 => service: u8,
     }
 }
 
@@ -195,6 +206,8 @@ record! {
         4 => at: u64,
         5 => expires: u64,
         6 => abandoned: bool,
+        /// As in [`Deliver`].
+        7 => service: u8,
     }
 }
 

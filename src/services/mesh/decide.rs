@@ -7,7 +7,7 @@ use super::{
     auth::{self, Use, Verified},
     collect,
     command::{Enquiry, Interaction, MeshCommand, Reply, Request},
-    deliver,
+    deliver, post,
     refusal::{self, Problem},
     rows::{self, MailboxState, Party, UsedToken},
     send, timers, track,
@@ -128,6 +128,8 @@ impl Decide for Mesh {
             MeshCommand::Reset(reset) => admin::reset(&mut cx, &reset)?,
             MeshCommand::MakeReport(report) => admin::make_report(&mut cx, &report)?,
             MeshCommand::AddEvent(event) => admin::add_event(&mut cx, &event)?,
+            MeshCommand::Dispatch(dispatch) => post::dispatch(&mut cx, &dispatch).map(nothing)?,
+            MeshCommand::Taken(taken) => post::taken(&mut cx, &taken).map(nothing)?,
         };
         Ok(reply.encode())
     }

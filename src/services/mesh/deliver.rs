@@ -6,6 +6,7 @@
 use super::{
     command::{Complete, Deliver, DeliverPart, Settle},
     decide::Cx,
+    post,
     rows::{self, InboxEntry, Message, Part, Party, Status, insert_part, message_key, put_state, replace_part},
     timers,
 };
@@ -30,7 +31,10 @@ pub fn deliver(cx: &mut Cx<'_, '_>, deliver: &Deliver) -> Result<(), Fault> {
     insert_part(cx.draft, &deliver.mailbox, id, 1, &part, deliver.part.clone());
     match deliver.expires {
         0 => timers::arm_stored(cx, &deliver.mailbox, timers::purge_at(cx.mesh, id.millis())),
-        expires => enter_inbox(cx, &deliver.mailbox, id, deliver.workflow.clone(), expires, First::Yes),
+        expires => {
+            enter_inbox(cx, &deliver.mailbox, id, deliver.workflow.clone(), expires, First::Yes)?;
+            post::announce(cx, &deliver.mailbox, id, deliver.service)
+        }
     }
 }
 
@@ -62,7 +66,8 @@ pub fn complete(cx: &mut Cx<'_, '_>, complete: &Complete) -> Result<(), Fault> {
     message.status = Status::Accepted as u8;
     (message.size, message.accepted, message.expires) = (complete.size, complete.at, complete.expires);
     cx.draft.put(message_key(Table::Messages, mailbox, id), message.encode());
-    enter_inbox(cx, mailbox, id, message.workflow, message.expires, First::Yes)
+    enter_inbox(cx, mailbox, id, message.workflow, message.expires, First::Yes)?;
+    post::announce(cx, mailbox, id, complete.service)
 }
 
 /// Whether a message has never been in the inbox. One that comes back must not be called fresh to the store, which

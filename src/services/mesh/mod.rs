@@ -22,6 +22,7 @@
 //! | `auth` | tokens: checks in the specified order, replay memory, its sweeping |
 //! | `send`, `collect`, `track`, `admin` | what each interaction does |
 //! | `deliver` | the other mailbox's half; into and out of the inbox |
+//! | `post` | messages to and from the site's own services |
 //! | `timers` | expiry, reports, removal, sweeping |
 //! | `rows` | the records that are stored, their keys, and the helpers that keep indexes in step |
 //! | `answer`, `download`, `track`, `rich`, `lookup` | reply and view → response of version 1 or 2 |
@@ -45,6 +46,7 @@ mod deliver;
 mod download;
 mod headers;
 mod lookup;
+mod post;
 mod query;
 pub mod refusal;
 mod rich;

@@ -68,6 +68,7 @@ pub fn chunk_content(request: &Request) -> u32 {
 pub fn send(cx: &mut Cx<'_, '_>, request: &Request, own: &Mailbox) -> Answer {
     let headers = request.headers.clone().unwrap_or_default();
     let sender = &request.mailbox;
+    let mut service = 0;
     let (recipient, failure) = if is_demographic(&headers.to) && ROUTED.contains(&headers.workflow.as_ref()) {
         (Party { mailbox: UNROUTED.into(), ..Default::default() }, Some(unroutable(&headers.to)))
     } else {
@@ -77,6 +78,7 @@ pub fn send(cx: &mut Cx<'_, '_>, request: &Request, own: &Mailbox) -> Answer {
             return Err(refusal::internal_mailbox().into());
         }
         permitted(cx, &headers.workflow, sender, &headers.to)?;
+        service = row.service;
         (party(&headers.to, &row), None)
     };
     if request.body.is_empty() {
@@ -112,6 +114,7 @@ pub fn send(cx: &mut Cx<'_, '_>, request: &Request, own: &Mailbox) -> Answer {
             part: request.body.clone(),
             workflow: headers.workflow,
             expires: if complete { message.expires } else { 0 },
+            service,
             ..Default::default()
         };
         cx.tell(&recipient.mailbox, deliver);
@@ -279,6 +282,7 @@ fn finish(cx: &mut Cx<'_, '_>, sender: &str, id: MessageId, mut message: Message
             size: message.size,
             at: message.accepted,
             expires: message.expires,
+            service: registry::mailbox(cx.draft.site(), &message.party.mailbox)?.map_or(0, |row| row.service),
             ..Default::default()
         };
         cx.tell(&message.party.mailbox, complete);

@@ -271,7 +271,12 @@ impl Asked {
         let version = access::if_match(headers)?;
         json_type(headers, &["application/json"])?;
         request?;
-        let body = parsed(body).map_err(|why| Problem::update(format!("Invalid patch - {why}")))?;
+        // No body has no patches, which is said once the record is known to be there (§9.2).
+        let body = match body {
+            BodyIn::None => Value::Null,
+            BodyIn::Bytes(bytes) if bytes.is_empty() => Value::Null,
+            body => parsed(body).map_err(|why| Problem::update(format!("Invalid patch - {why}")))?,
+        };
         let command = Update {
             nhs: nhs.value(),
             mode: mode as u8,
@@ -283,7 +288,7 @@ impl Asked {
             back_office: has_attribute(caller, attribute::BACK_OFFICE),
             ..Default::default()
         };
-        Ok(Step::Submit(vec![call(&nhs.digits(), command.into(), self.request.clone())]))
+        Ok(Step::Submit(vec![call(&nhs.digits(), command.into(), self.once())]))
     }
 
     fn new_person(&mut self, caller: &Caller, headers: &HeaderMap, mode: Mode, body: BodyIn) -> Result<Value, Problem> {
@@ -339,7 +344,7 @@ impl Asked {
             by,
             ..Default::default()
         };
-        Ok(Step::Submit(vec![call(&nhs.digits(), command.into(), self.request.clone())]))
+        Ok(Step::Submit(vec![call(&nhs.digits(), command.into(), self.once())]))
     }
 
     /// The rows of all partitions: searches, or looks for people who are the same as a new one.
@@ -370,7 +375,13 @@ impl Asked {
         let same = search::same_people(views, &resource, command.identical_only)?;
         command.matches = same.iter().map(|nhs| nhs.value()).collect();
         let key = super::fhir::text(&Value::Object(resource), "birthDate").to_owned();
-        Ok(Step::Submit(vec![call(&key, command.into(), self.request.clone())]))
+        Ok(Step::Submit(vec![call(&key, command.into(), self.once())]))
+    }
+
+    /// What repeats of this write are known by (§3.1): the id is good once for each kind of write, so that a client that gives
+    /// one id to two of them is not told that the second was done.
+    fn once(&self) -> String {
+        format!("{} {}", self.route.name(), self.request)
     }
 
     /// The reply of the last call. True where rows of its partition are wanted for the answer.
@@ -380,7 +391,7 @@ impl Asked {
             0 => None,
             number => NhsNumber::of(number),
         };
-        if let (Route::Update(_), Some(asked)) = (&self.route, self.asked)
+        if let (Route::Update(_) | Route::SetCoverage, Some(asked)) = (&self.route, self.asked)
             && self.refusal.is_none()
             && reply.nhs != asked.value()
         {

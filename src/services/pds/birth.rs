@@ -6,6 +6,7 @@ use super::{
     periods,
     query::real_day,
     refusal::{self, Problem, shown},
+    shapes,
 };
 use crate::model::NhsNumber;
 use serde_json::{Value, json};
@@ -107,6 +108,7 @@ fn child(baby: &Value) -> Result<Object, Problem> {
     let prefixed = |problem: Problem| {
         let diagnostics = problem.diagnostics.replace("in field '", "in field 'entry/0/resource/");
         let diagnostics = diagnostics.replace("Missing value - '", "Missing value - 'entry/0/resource/");
+        let diagnostics = diagnostics.replace("are not allowed ('", "are not allowed ('entry/0/resource/");
         Problem { diagnostics, ..problem }
     };
     if !["male", "female", "unknown"].contains(&text(baby, "gender")) {
@@ -121,13 +123,19 @@ fn child(baby: &Value) -> Result<Object, Problem> {
         None if order.is_null() => None,
         _ => return Err(Problem::invalid(&shown(order), &at("multipleBirthInteger"))),
     };
-    let addresses = create::addresses(members).map_err(prefixed)?;
+    let mut addresses = create::addresses(members).map_err(prefixed)?;
     create::authority(members).map_err(prefixed)?;
+    for address in &mut addresses {
+        address.remove("id");
+    }
+    let name = name(&baby["name"][0])?;
+    shapes::new_items("name", std::slice::from_ref(&name)).map_err(prefixed)?;
+    shapes::new_items("address", &addresses).map_err(prefixed)?;
     let mut stored = Object::new();
-    stored.insert("name".into(), json!([name(&baby["name"][0])?]));
+    stored.insert("name".into(), json!([tidied(name)]));
     stored.insert("gender".into(), baby["gender"].clone());
     stored.insert("birthDate".into(), baby["birthDate"].clone());
-    stored.insert("address".into(), Value::Array(addresses.into_iter().map(Value::Object).collect()));
+    stored.insert("address".into(), create::stored_addresses(addresses));
     if let Some(order) = order {
         stored.insert("multipleBirthInteger".into(), json!(order));
     }
@@ -137,7 +145,12 @@ fn child(baby: &Value) -> Result<Object, Problem> {
             .filter(|(m, _)| ["city", "district", "country"].contains(&m.as_str()))
             .map(|(m, v)| (m.clone(), v.clone()))
             .collect();
-        stored.insert("extension".into(), json!([{"url": BIRTH_PLACE, "valueAddress": place}]));
+        if let Some((member, value)) = place.iter().find(|(_, value)| !value.is_string()) {
+            return Err(Problem::invalid(&shown(value), &at(&format!("extension/valueAddress/{member}"))));
+        }
+        if !place.is_empty() {
+            stored.insert("extension".into(), json!([{"url": BIRTH_PLACE, "valueAddress": place}]));
+        }
     }
     Ok(fhir::stored_part(stored))
 }
@@ -157,6 +170,10 @@ fn name(given: &Value) -> Result<Object, Problem> {
     }
     name.insert("use".into(), json!("usual"));
     name.remove("id");
-    create::tidy_name(&mut name);
     Ok(name)
+}
+
+fn tidied(mut name: Object) -> Object {
+    create::tidy_name(&mut name);
+    name
 }

@@ -3,6 +3,8 @@
 
 use super::refusal::{self, Problem};
 use super::rows::Actor;
+use super::trace::command::{TraceChecked, TraceEnd, TraceFold, TracePiece};
+use crate::wire::post::Arrived;
 use crate::{commands, engine::draft::Fault, record, wire::record::Record};
 use bytes::Bytes;
 
@@ -19,6 +21,12 @@ commands! {
         6 Import(Import),
         /// Marks a number as merged into another.
         7 Supersede(Supersede),
+        /// A file for batch trace has come.
+        64 Arrived(Arrived),
+        65 TraceChecked(TraceChecked),
+        66 TracePiece(TracePiece),
+        67 TraceFold(TraceFold),
+        68 TraceEnd(TraceEnd),
     }
 }
 
@@ -140,6 +148,8 @@ record! {
         /// Of an import: people written, people that were there already.
         10 => written: u64,
         11 => same: u64,
+        /// Of an import: people left alone whose values here are others.
+        12 => kept: u64,
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     query::real_day,
     refusal::{self, Problem, shown},
     routes::pairs,
+    shapes,
 };
 use crate::{access::caller::Caller, model::NhsNumber};
 use serde_json::{Value, json};
@@ -84,6 +85,7 @@ pub fn checked(body: &Value, caller: &Caller) -> Result<(NhsNumber, Object), Pro
     if body["payor"].as_array().is_none_or(|list| list.len() != 1) {
         return Err(Problem::says(&refusal::TOO_MANY_VALUES, too_many(&body["payor"], "payor")));
     }
+    closed(members)?;
     let mut card = members.clone();
     country(&mut card)?;
     let number = at(body, "subscriber/identifier/value").and_then(Value::as_str).unwrap_or_default();
@@ -96,9 +98,44 @@ pub fn checked(body: &Value, caller: &Caller) -> Result<(NhsNumber, Object), Pro
     Ok((nhs, card))
 }
 
-/// The issuing country by its code; its name is ours to add.
+/// One card, with no member but those of the table, below each of them as well.
+fn closed(card: &Object) -> Result<(), Problem> {
+    let many = |field: &str| Err(Problem::says(&refusal::TOO_MANY_VALUES, too_many(&card[field], field)));
+    if card["identifier"].as_array().is_none_or(|list| list.len() != 1) {
+        return many("identifier");
+    }
+    let below = |value: &Value, path: &str, allowed: &[&str]| shapes::object(value, path, allowed).map(|_| ());
+    below(&card["subscriber"], "subscriber", &["identifier"])?;
+    below(&card["subscriber"]["identifier"], "subscriber/identifier", &["system", "value"])?;
+    let system = &card["subscriber"]["identifier"]["system"];
+    if !system.is_null() && system != NHS_NUMBER {
+        return Err(Problem::invalid(&shown(system), "subscriber/identifier/system"));
+    }
+    below(&card["beneficiary"], "beneficiary", &["identifier"])?;
+    below(&card["beneficiary"]["identifier"], "beneficiary/identifier", &["value"])?;
+    below(&card["payor"][0], "payor/0", &["identifier"])?;
+    below(&card["payor"][0]["identifier"], "payor/0/identifier", &["value"])?;
+    below(&card["period"], "period", &["end"])?;
+    below(&card["identifier"][0], "identifier/0", &["value", "assigner"])?;
+    let assigner = &card["identifier"][0]["assigner"];
+    if assigner.pointer("/identifier/value").is_none_or(Value::is_null) {
+        return Err(Problem::missing("identifier/0/assigner/identifier/value"));
+    }
+    below(assigner, "identifier/0/assigner", &["identifier", "display"])?;
+    below(&assigner["identifier"], "identifier/0/assigner/identifier", &["system", "value"])?;
+    match &assigner["identifier"]["system"] {
+        Value::Null => Err(Problem::missing("identifier/0/assigner/identifier/system")),
+        system if system == COUNTRY_SYSTEM => Ok(()),
+        system => Err(Problem::invalid(&shown(system), "identifier/0/assigner/identifier/system")),
+    }
+}
+
+const COUNTRY_SYSTEM: &str = "urn:iso:std:iso:3166";
+
+/// The issuing country by its code; its name is ours to add, and a caller's is not kept.
 fn country(card: &mut Object) -> Result<(), Problem> {
     let Some(assigner) = card.get_mut("identifier").and_then(|i| i.pointer_mut("/0/assigner")) else { return Ok(()) };
+    assigner.as_object_mut().map(|a| a.remove("display"));
     let code = assigner.pointer("/identifier/value").cloned().unwrap_or_default();
     let known = code.as_str().filter(|c| c.len() == 3 && c.bytes().all(|b| b.is_ascii_uppercase()));
     let Some(code) = known else {

@@ -7,6 +7,7 @@ use super::{
     periods,
     query::real_day,
     refusal::{self, Problem, shown},
+    shapes,
 };
 use crate::store::Reader;
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ pub fn checked(body: &Value, _: &PdsOptions, _: &dyn Reader) -> Result<Object, P
     let addresses = addresses(&members)?;
     let name = name(&mut members)?;
     demographics(&members)?;
-    counts(&members)?;
+    counts(&members, &addresses)?;
     for (n, address) in addresses.iter().enumerate() {
         lines(address, n)?;
     }
@@ -57,6 +58,11 @@ pub fn checked(body: &Value, _: &PdsOptions, _: &dyn Reader) -> Result<Object, P
     }
     authority(&members)?;
     let extensions = extensions(&members)?;
+    for list in ["name", "telecom"] {
+        let all: Vec<Object> = items(&members, list).iter().filter_map(Value::as_object).cloned().collect();
+        shapes::new_items(list, &all)?;
+    }
+    shapes::new_items("address", &addresses)?;
     let mut stored = Object::new();
     for member in ["gender", "birthDate", "telecom"] {
         if let Some(value) = members.get(member) {
@@ -64,9 +70,17 @@ pub fn checked(body: &Value, _: &PdsOptions, _: &dyn Reader) -> Result<Object, P
         }
     }
     stored.insert("name".into(), json!([name]));
-    stored.insert("address".into(), Value::Array(addresses.into_iter().map(Value::Object).collect()));
+    stored.insert("address".into(), stored_addresses(addresses));
     stored.insert("extension".into(), Value::Array(extensions));
     Ok(fhir::stored_part(stored))
+}
+
+/// Addresses as they are stored: a line that is null is a blank one.
+pub fn stored_addresses(mut addresses: Vec<Object>) -> Value {
+    for lines in addresses.iter_mut().filter_map(|a| a.get_mut("line")?.as_array_mut()) {
+        lines.iter_mut().filter(|line| line.is_null()).for_each(|line| *line = json!(""));
+    }
+    Value::Array(addresses.into_iter().map(Value::Object).collect())
 }
 
 /// One or more addresses; one object stands for a list of one. Each with a period.
@@ -105,7 +119,6 @@ pub fn addresses(members: &Object) -> Result<Vec<Object>, Problem> {
             let tidy = periods::tidy_postcode(code);
             address.insert("postalCode".into(), json!(tidy));
         }
-        address.remove("id");
         all.push(address);
     }
     Ok(all)
@@ -132,11 +145,12 @@ fn name(members: &mut Object) -> Result<Object, Problem> {
         None => return Err(Problem::missing("name/0/family")),
     }
     if name.get("use").and_then(Value::as_str) != Some("usual") {
-        let given = name.get("use").cloned().unwrap_or_default();
-        return Err(Problem::invalid(&shown(&given), "name/0/use"));
+        return Err(match name.get("use") {
+            None | Some(Value::Null) => Problem::missing("name/0/use"),
+            Some(given) => Problem::invalid(&shown(given), "name/0/use"),
+        });
     }
     tidy_name(&mut name);
-    name.remove("id");
     Ok(name)
 }
 
@@ -181,7 +195,7 @@ fn demographics(members: &Object) -> Result<(), Problem> {
     born.as_str().and_then(real_day).map(|_| ()).ok_or_else(|| Problem::invalid(&shown(born), "birthDate"))
 }
 
-fn counts(members: &Object) -> Result<(), Problem> {
+fn counts(members: &Object, addresses: &[Object]) -> Result<(), Problem> {
     let many = |value: &Value, field: &str| Err(Problem::says(&refusal::TOO_MANY_VALUES, too_many(value, field)));
     if items(members, "name").len() > 1 {
         return many(&members["name"], "name");
@@ -190,7 +204,7 @@ fn counts(members: &Object) -> Result<(), Problem> {
     if given.as_array().is_some_and(|list| list.len() > 5) {
         return many(&given, "name/0/given");
     }
-    for (n, address) in items(members, "address").iter().enumerate() {
+    for (n, address) in addresses.iter().enumerate() {
         if address.get("line").and_then(Value::as_array).is_some_and(|list| list.len() > 5) {
             return many(&address["line"], &format!("address/{n}/line"));
         }
@@ -233,6 +247,9 @@ fn telecoms(members: &Object) -> Result<(), Problem> {
     let Some(given) = members.get("telecom") else { return Ok(()) };
     let Some(list) = given.as_array() else { return Err(Problem::invalid(&shown(given), "telecom")) };
     for (n, telecom) in list.iter().enumerate() {
+        if !telecom.is_object() {
+            return Err(Problem::invalid(&shown(telecom), &format!("telecom/{n}")));
+        }
         let system = text(telecom, "system");
         if !["phone", "fax", "email", "other"].contains(&system) {
             return Err(Problem::invalid(&shown(&telecom["system"]), &format!("telecom/{n}/system")));

@@ -4,10 +4,11 @@ use super::{
     Pds, answer, codec,
     command::{Create, Noted, PdsCommand, Reply, Retrieve, SetCard, Supersede, Update, kind},
     fhir::{self, Object},
-    import, numbers, patch,
+    import, names, numbers, patch,
     refusal::{self, Problem},
     rows::{self, Actor, Card, Person},
-    search,
+    search, shapes,
+    trace::decide as trace,
 };
 use crate::{
     engine::{
@@ -93,6 +94,11 @@ impl Decide for Pds {
                 Reply::refused(stamp.now, &Problem::forbidden("only an operator imports people"))
             }
             PdsCommand::Supersede(c) => supersede(draft, stamp, &c)?,
+            PdsCommand::Arrived(c) => return trace::arrived(draft, stamp, &c, &command.caller),
+            PdsCommand::TraceChecked(c) => return trace::checked(draft, stamp, &c),
+            PdsCommand::TracePiece(c) => return trace::piece(draft, &c),
+            PdsCommand::TraceFold(c) => return trace::fold(draft, &c),
+            PdsCommand::TraceEnd(c) => return trace::end(draft, stamp, &c),
         };
         Ok(Reply { at: stamp.now, ..reply }.encode())
     }
@@ -101,8 +107,8 @@ impl Decide for Pds {
         matches!(PdsCommand::decode(&command.payload), Ok(PdsCommand::Noted(_) | PdsCommand::Retrieve(_)))
     }
 
-    fn timer(&self, _: &mut Draft<'_>, _: &Stamp, _: &Timer) -> Result<(), Fault> {
-        Ok(())
+    fn timer(&self, draft: &mut Draft<'_>, _: &Stamp, timer: &Timer) -> Result<(), Fault> {
+        trace::timer(draft, &timer.payload)
     }
 }
 
@@ -227,7 +233,7 @@ impl Pds {
             by: command.by.clone(),
             ..old.clone()
         };
-        rows::keep_version(draft, nhs, &old, &stored)?;
+        rows::keep_version(draft, nhs, &old, &new, &stored)?;
         rows::put(draft, nhs, Some(&old), &new)?;
         Ok(Reply { nhs: command.nhs, version: new.version, ..Default::default() })
     }
@@ -239,6 +245,9 @@ impl Pds {
             let at = if command.interaction == "pds.birth" { "entry/0/resource/birthDate" } else { "birthDate" };
             return Err(Problem::invalid(born, at).into());
         }
+        let today = names::day_number(&fhir::day(stamp.now)).unwrap_or(u32::MAX);
+        let at = if command.interaction == "pds.birth" { "entry/0/resource/" } else { "" };
+        shapes::begun(&resource, today, at)?;
         // Once more here: a person made since the look at all partitions is in this one.
         let here = search::same_people(&[&*draft as &dyn Reader], &resource, command.identical_only)?;
         let mut same: Vec<u64> = here.iter().map(|nhs| nhs.value()).chain(command.matches.iter().copied()).collect();
@@ -246,17 +255,7 @@ impl Pds {
         same.dedup();
         match same.as_slice() {
             [] => {}
-            [one] => {
-                let text = format!(
-                    "Unable to create new patient. NHS number {} found for supplied demographic data.",
-                    digits(*one)
-                );
-                return Err(Problem::says(&refusal::SINGLE_MATCH, text).into());
-            }
-            _ => {
-                let text = "Unable to create new patient. Multiple matches found for supplied demographic data.";
-                return Err(Problem::says(&refusal::MULTIPLE_MATCHES, text).into());
-            }
+            same => return Err(there_already(same).into()),
         }
         let nhs = numbers::next(draft, stamp, &self.options.ranges)?.ok_or_else(Problem::unavailable)?;
         rows::give_ids(&mut resource, &stamp.entropy);
@@ -274,6 +273,24 @@ impl Pds {
             draft.insert(rows::related_key(nhs, &id), codec::pack(&Value::Object(row)));
         }
         Ok(Reply { nhs: nhs.value(), version: 1, ..Default::default() })
+    }
+}
+
+/// What a caller learns of the people whom a new one is (§10). The number alone, whatever the label: who has all of name, gender,
+/// birth date and postcode right has the person before them, and without the number would be unable to look after them under
+/// it. A restricted and a very restricted person's record shows nothing more for it.
+fn there_already(same: &[u64]) -> Problem {
+    match same {
+        [one] => {
+            let number = digits(*one);
+            let text =
+                format!("Unable to create new patient. NHS number {number} found for supplied demographic data.");
+            Problem::says(&refusal::SINGLE_MATCH, text)
+        }
+        _ => {
+            let text = "Unable to create new patient. Multiple matches found for supplied demographic data.";
+            Problem::says(&refusal::MULTIPLE_MATCHES, text)
+        }
     }
 }
 
@@ -316,6 +333,7 @@ fn set_card(draft: &mut Draft<'_>, stamp: &Stamp, command: &SetCard) -> Result<R
 }
 
 /// The other half of a merge: the old number points to the new one. Its own data stay, and so does what finds them.
+/// A merge is a change of the record, but where all that is known of it came from files: there it is part of what they say.
 fn supersede(draft: &mut Draft<'_>, stamp: &Stamp, command: &Supersede) -> Result<Reply, Fault> {
     let (Some(old), Some(_)) = (NhsNumber::of(command.old), NhsNumber::of(command.new)) else {
         return Err(Fault::Other("a merge of numbers that are none".into()));
@@ -325,12 +343,11 @@ fn supersede(draft: &mut Draft<'_>, stamp: &Stamp, command: &Supersede) -> Resul
         return Ok(Reply::default());
     }
     let mut new = row.clone().unwrap_or(Person { version: 1, at: stamp.now, ..Default::default() });
-    if let Some(row) = &row {
-        rows::keep_version(draft, old, row, &row.stored()?)?;
-        new.version += 1;
-    }
     new.superseded_by = command.new;
-    new.at = stamp.now;
+    if let Some(row) = row.as_ref().filter(|row| row.by != Actor::default()) {
+        new = Person { version: row.version + 1, at: stamp.now, by: Actor::default(), ..new };
+        rows::keep_version(draft, old, row, &new, &row.stored()?)?;
+    }
     rows::put(draft, old, row.as_ref(), &new)?;
     draft.audit(AuditNote {
         interaction: "pds.supersede".into(),

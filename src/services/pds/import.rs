@@ -1,8 +1,8 @@
 //! A line of a file of people to what is stored (docs/formats.md, "People"), and the command that writes many of them.
 //!
 //! A line is a JSON object: `nhsNumber`, `resource`, and where there is any `history`, `confidential`, `supersedes`,
-//! `invalidated`, `relatedPersons`, `coverage`, `consent`. Writing a line twice is writing it once; a person who has a later version
-//! here than in the file is left alone.
+//! `invalidated`, `relatedPersons`, `coverage`. Writing a line twice is writing it once; a person who has the same or a later
+//! version here than in the file is left alone. [`super::export`] makes such lines.
 
 use super::{
     codec,
@@ -33,7 +33,7 @@ record! {
     }
 }
 
-const MEMBERS: [&str; 11] = [
+const MEMBERS: [&str; 10] = [
     "nhsNumber",
     "resource",
     "history",
@@ -42,7 +42,6 @@ const MEMBERS: [&str; 11] = [
     "invalidated",
     "relatedPersons",
     "coverage",
-    "consent",
     "note",
     "hidden",
 ];
@@ -61,12 +60,17 @@ pub fn line(text: &str) -> Result<(NhsNumber, Line), String> {
     let mut related = vec![];
     for one in list(members, "relatedPersons")? {
         let one = one.as_object().filter(|o| o.get("id").is_some_and(Value::is_string));
-        related.push(codec::pack(&Value::Object(one.ok_or("a related person has no id")?.clone())));
+        let one = one.ok_or("a related person has no id")?.clone();
+        if related.iter().any(|(id, _)| Some(id) == one.get("id")) {
+            return Err("two related people have one id".into());
+        }
+        related.push((one["id"].clone(), codec::pack(&Value::Object(one))));
     }
     if related.len() > rows::MAX_RELATED {
         return Err(format!("more than {} related people", rows::MAX_RELATED));
     }
     let card = members.get("coverage").map(card).transpose()?;
+    let related = related.into_iter().map(|(_, packed)| packed).collect();
     Ok((nhs, Line { nhs: nhs.value(), person, related, card, ..Default::default() }))
 }
 
@@ -95,7 +99,11 @@ fn person(nhs: NhsNumber, members: &Object) -> Result<Person, String> {
         Value::Null => 1,
         given => given.as_str().and_then(|v| v.parse().ok()).filter(|v| *v > 0).ok_or("meta/versionId is no number")?,
     };
-    let invalidated = members.get("invalidated").and_then(Value::as_bool).unwrap_or(false);
+    let invalidated = match members.get("invalidated") {
+        None => false,
+        Some(Value::Bool(yes_or_no)) => *yes_or_no,
+        Some(_) => return Err("invalidated is not true or false".into()),
+    };
     let label = meta.pointer("/security/0/code").and_then(Value::as_str).unwrap_or("U");
     let sensitivity = match label {
         "REDACTED" if invalidated => Sensitivity::Unrestricted,
@@ -108,11 +116,15 @@ fn person(nhs: NhsNumber, members: &Object) -> Result<Person, String> {
         }
     }
     confidential(members, &mut stored)?;
+    let consent = consent(&mut stored)?;
     rows::give_ids(&mut stored, &seed(nhs));
     let history = history(members)?;
     let mut supersedes = vec![];
     for old in list(members, "supersedes")? {
         let old = old.as_str().and_then(NhsNumber::strict).ok_or("supersedes holds no NHS number")?;
+        if old == nhs || supersedes.contains(&old.value()) {
+            return Err("supersedes names the person, or a number twice".into());
+        }
         supersedes.push(old.value());
     }
     Ok(Person {
@@ -122,9 +134,21 @@ fn person(nhs: NhsNumber, members: &Object) -> Result<Person, String> {
         invalidated,
         history,
         supersedes,
-        consent: members.get("consent").and_then(Value::as_u64).and_then(|c| u8::try_from(c).ok()).unwrap_or(0),
+        consent,
         ..Default::default()
     })
+}
+
+/// Takes the extension on record sharing (§2) out of the members: its value is stored apart, and shown to few.
+fn consent(stored: &mut Object) -> Result<u8, String> {
+    let Some(Value::Array(extensions)) = stored.get_mut("extension") else { return Ok(0) };
+    let Some(place) = extensions.iter().position(|e| text(e, "url") == fhir::CONSENT) else { return Ok(0) };
+    let parts = extensions.remove(place);
+    if extensions.is_empty() {
+        stored.remove("extension");
+    }
+    let code = fhir::sub_code(&parts, "consentValue").and_then(|code| code.parse().ok()).filter(|code| *code > 0);
+    code.ok_or_else(|| "the extension on record sharing has no code".into())
 }
 
 /// The same person gets the same ids, however often and wherever a file is read.
@@ -185,27 +209,36 @@ fn card(given: &Value) -> Result<Card, String> {
 
 /// Writes the people of one command; one note for all of them, since their records are not shown to anybody.
 pub fn write(draft: &mut Draft<'_>, stamp: &Stamp, command: &Import) -> Result<Reply, Fault> {
-    let (mut written, mut same) = (0, 0);
+    let (mut written, mut same, mut kept) = (0, 0, 0);
     for bytes in &command.people {
         let line = Line::decode(bytes).map_err(|e| Fault::Other(format!("a person of a file: {e}")))?;
         let nhs = NhsNumber::of(line.nhs).ok_or_else(|| Fault::Other("a person of a file without a number".into()))?;
         let old = rows::person(draft, nhs)?;
         if old.as_ref().is_some_and(|old| old.version >= line.person.version && !stub(old)) {
-            same += 1;
+            if old.as_ref().is_some_and(|old| alike(old, &line.person)) {
+                same += 1;
+            } else {
+                kept += 1;
+            }
             continue;
         }
-        let new = Person { at: stamp.now, ..line.person };
+        let mut new = Person { at: stamp.now, ..line.person };
         if let Some(old) = &old {
-            rows::keep_version(draft, nhs, old, &new.stored()?)?;
+            // A merge may have been told before the person was, and is not undone by a line that does not know of it.
+            new.superseded_by = old.superseded_by;
+            let more = old.supersedes.iter().filter(|number| !new.supersedes.contains(number));
+            new.supersedes = new.supersedes.iter().chain(more).copied().collect();
+        }
+        if let Some(old) = old.as_ref().filter(|old| !stub(old)) {
+            rows::keep_version(draft, nhs, old, &new, &new.stored()?)?;
         }
         rows::put(draft, nhs, old.as_ref(), &new)?;
-        for packed in line.related {
-            let row = rows::object(&packed)?;
-            let id = row.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
-            draft.put(rows::related_key(nhs, &id), packed);
-        }
+        relate(draft, nhs, old.is_some(), line.related)?;
         if let Some(card) = line.card {
-            draft.put(rows::card_key(nhs), Card { at: stamp.now, ..card }.encode());
+            let card_here = rows::card(draft, nhs)?.map_or(0, |card| card.version);
+            if card.version > card_here {
+                draft.put(rows::card_key(nhs), Card { at: stamp.now, ..card }.encode());
+            }
         }
         for old in new.supersedes {
             let merge = Supersede { old, new: nhs.value(), ..Default::default() };
@@ -218,10 +251,34 @@ pub fn write(draft: &mut Draft<'_>, stamp: &Stamp, command: &Import) -> Result<R
         interaction: "pds.import".into(),
         outcome: "ok".into(),
         object: command.source.chars().take(200).collect(),
-        detail: format!("{written} written, {same} there already"),
+        detail: format!("{written} written, {same} there already, {kept} left as they are here"),
         ..Default::default()
     });
-    Ok(Reply { written, same, ..Default::default() })
+    Ok(Reply { written, same, kept, ..Default::default() })
+}
+
+/// The related people of a person become those of a line. Who was not here has none, and a nation's worth of looking for them is
+/// left out.
+fn relate(draft: &mut Draft<'_>, nhs: NhsNumber, was_here: bool, lines: Vec<Bytes>) -> Result<(), Fault> {
+    let id = |row: &Object| row.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let before = if was_here { rows::related(draft, nhs)? } else { vec![] };
+    for old in before {
+        draft.delete(rows::related_key(nhs, &id(&old)));
+    }
+    for packed in lines {
+        let id = id(&rows::object(&packed)?);
+        draft.put(rows::related_key(nhs, &id), packed);
+    }
+    Ok(())
+}
+
+/// Whether a line says what is here.
+fn alike(here: &Person, line: &Person) -> bool {
+    here.version == line.version
+        && here.resource == line.resource
+        && here.sensitivity == line.sensitivity
+        && here.invalidated == line.invalidated
+        && here.supersedes == line.supersedes
 }
 
 /// A number that so far only points to another, with nothing of its own.

@@ -21,8 +21,11 @@
 //! | `patch`, `patch_ids`, `rules`, `rules_lists`, `periods` | update: operations, companions, what fields may become |
 //! | `create`, `birth`, `numbers` | new people and their numbers |
 //! | `coverage` | the EHIC card |
-//! | `import` | a line of a file → a person |
+//! | `import`, `export` | a line of a file ⇄ a person |
+//! | `past` | what changed in a record, who did it and when |
 //! | `rows`, `codec`, `words`, `fhir` | what is stored, how, and the names of the FHIR shapes |
+//! | `trace` | batch trace over MESH (§16) |
+//! | `smsp` | Spine Mini Services, the five questions over SOAP (§17) |
 //! | `refusal` | every error of the specification, once |
 //!
 //! Invariants:
@@ -40,11 +43,13 @@ pub mod command;
 mod coverage;
 mod create;
 mod decide;
+pub mod export;
 pub mod fhir;
 pub mod import;
 mod matching;
 pub mod names;
 mod numbers;
+pub mod past;
 mod patch;
 mod patch_ids;
 mod periods;
@@ -55,9 +60,12 @@ pub mod rows;
 mod rules;
 mod rules_lists;
 mod search;
-pub mod show;
+pub mod shapes;
+mod show;
+pub mod smsp;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 mod words;
 
 pub use answer::refuse;
@@ -76,7 +84,7 @@ pub struct PdsOptions {
 impl Default for PdsOptions {
     /// The numbers kept for tests, 999 000 0000 to 999 999 9999.
     fn default() -> Self {
-        PdsOptions { ranges: vec![(999_000_000, 999_999_999)], check_organisations: false }
+        PdsOptions { ranges: vec![(999_000_000, 999_999_999)], check_organisations: true }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     names::day_number,
     patch_ids::{self, Claim},
     refusal::{self, Problem, python, shown},
-    rows::{self, Person},
+    rows::{self, Person, Sensitivity},
     rules, rules_lists,
     show::{self, Flags},
 };
@@ -123,8 +123,12 @@ pub fn updated(nhs: NhsNumber, old: &Person, raw: &[Value], context: &Context<'_
     clean(&mut after);
     rules::check(&before, &mut after, context)?;
     rules_lists::check(&before, &mut after, context)?;
+    rules_lists::replaced_addresses(&operations, &before, &after)?;
     let stored = old.stored()?;
     let mut new = restored(&before, after, &stored);
+    if old.sensitivity() != Sensitivity::Unrestricted {
+        keep_hidden(&before, &mut new, &stored)?;
+    }
     rows::give_ids(&mut new, &context.entropy);
     let history = history(old.history()?, &stored, &new);
     Ok((new, history))
@@ -328,6 +332,31 @@ fn restored(before: &Object, after: Object, stored: &Object) -> Object {
         new.insert(member, value);
     }
     fhir::stored_part(new)
+}
+
+/// What a label hides of a record stays (§6): the caller saw nothing of it, so nothing that they asked for can mean it. What is
+/// hidden counts where only one may be there.
+fn keep_hidden(before: &Object, new: &mut Object, stored: &Object) -> Result<(), Problem> {
+    for (member, value) in stored {
+        let seen = |item: &Value| items(before, member).iter().any(|i| item_id(member, i) == item_id(member, item));
+        match value.as_array() {
+            // The list of an untouched member is the stored one already.
+            _ if new.get(member) == Some(value) => {}
+            Some(list) => {
+                let mut kept: Vec<Value> = list.iter().filter(|item| !seen(item)).cloned().collect();
+                kept.extend(items(new, member).iter().cloned());
+                if !kept.is_empty() {
+                    new.insert(member.clone(), Value::Array(kept));
+                }
+            }
+            None if !before.contains_key(member) && !new.contains_key(member) => {
+                new.insert(member.clone(), value.clone());
+            }
+            None => {}
+        }
+    }
+    rules::one_extension_of_each(items(new, "extension"))?;
+    rules_lists::one_of_each(stored, new)
 }
 
 /// Blank lines as they are stored: empty text, without the marks of §2.

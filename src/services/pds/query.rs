@@ -28,7 +28,7 @@ pub struct Query {
     pub managing: Option<String>,
     pub email: Option<String>,
     pub phone: Option<String>,
-    /// For the check on duplicates: restricted people are judged by all that is stored of them.
+    /// For the check on duplicates: restricted and very restricted people are judged by all that is stored of them.
     pub whole: bool,
 }
 

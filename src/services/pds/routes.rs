@@ -1,6 +1,7 @@
 //! Method and path to a route and its interaction (spec/pds.md §1).
 
 use super::fhir::BASE;
+use crate::model::NhsNumber;
 
 /// What is asked for.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,6 +40,13 @@ impl Route {
             Route::Status => "pds.status",
             Route::NotSupported => "pds.not_supported",
             Route::Nothing(_) => "pds.not_found",
+        }
+    }
+    /// The person that the path names.
+    pub fn subject(&self) -> Option<NhsNumber> {
+        match self {
+            Route::Retrieve(id) | Route::Update(id) | Route::Related(id) => NhsNumber::strict(id),
+            _ => None,
         }
     }
     /// Whether a body is read.

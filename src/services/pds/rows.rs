@@ -74,6 +74,18 @@ record! {
         /// Members that the next version changed, with their values in this one (null: not there), packed.
         3 => before: Bytes,
         4 => sensitivity: u8,
+        /// What else of this one the next version changed; nothing where it changed none of it.
+        5 => marks: Option<Marks>,
+    }
+}
+
+record! {
+    /// What a record says of itself beside its members.
+    pub struct Marks v1 {
+        1 => invalidated: bool,
+        2 => superseded_by: u64,
+        3 => supersedes: Vec<u64>,
+        4 => consent: u8,
     }
 }
 
@@ -142,6 +154,15 @@ impl Person {
     pub fn history(&self) -> Result<Object, Fault> {
         object(&self.history)
     }
+    fn marks(&self) -> Marks {
+        Marks {
+            invalidated: self.invalidated,
+            superseded_by: self.superseded_by,
+            supersedes: self.supersedes.clone(),
+            consent: self.consent,
+            ..Default::default()
+        }
+    }
     pub fn superseded_by(&self) -> Option<NhsNumber> {
         NhsNumber::of(self.superseded_by).filter(|_| self.superseded_by != 0)
     }
@@ -182,6 +203,16 @@ pub fn person(rows: &dyn Reader, nhs: NhsNumber) -> Result<Option<Person>, Fault
 pub fn version(rows: &dyn Reader, nhs: NhsNumber, version: u64) -> Result<Option<Version>, Fault> {
     row(rows, Table::PersonVersions, version_key(nhs, version))
 }
+/// Up to `limit` numbers behind `after` that have a row, in order; what is there of each says [`person`].
+pub fn numbers(rows: &dyn Reader, after: u64, limit: usize) -> Result<Vec<NhsNumber>, Fault> {
+    let from = Table::People.key().number(after.saturating_add(1)).build();
+    let found = rows.scan(from..Table::People.end(), false, limit)?;
+    let number = |(key, _): (Bytes, Bytes)| {
+        let nhs = key.last_chunk::<8>().map(|n| u64::from_be_bytes(*n)).and_then(NhsNumber::of);
+        nhs.ok_or_else(|| Fault::Other("a person's key is no NHS number".into()))
+    };
+    found.into_iter().map(number).collect()
+}
 pub fn card(rows: &dyn Reader, nhs: NhsNumber) -> Result<Option<Card>, Fault> {
     row(rows, Table::Coverages, card_key(nhs))
 }
@@ -196,6 +227,7 @@ pub fn related(rows: &dyn Reader, nhs: NhsNumber) -> Result<Vec<Object>, Fault> 
 }
 
 /// Rolls a person back to an earlier version, with the rows of the versions between. `None` where there is no such version.
+/// What a search with history finds stays that of now: it only ever grows.
 pub fn as_of(rows: &dyn Reader, nhs: NhsNumber, now: Person, wanted: u64) -> Result<Option<Person>, Fault> {
     let mut person = now;
     if wanted == 0 || wanted > person.version {
@@ -213,6 +245,12 @@ pub fn as_of(rows: &dyn Reader, nhs: NhsNumber, now: Person, wanted: u64) -> Res
         }
         person.resource = codec::pack(&Value::Object(stored));
         person.sensitivity = older.sensitivity;
+        if let Some(marks) = older.marks {
+            person.invalidated = marks.invalidated;
+            person.superseded_by = marks.superseded_by;
+            person.supersedes = marks.supersedes;
+            person.consent = marks.consent;
+        }
         (person.at, person.by) = (older.at, older.by);
         person.version -= 1;
     }
@@ -243,8 +281,11 @@ pub fn put(draft: &mut Draft<'_>, nhs: NhsNumber, old: Option<&Person>, new: &Pe
         draft.delete_raw(key.clone());
     }
     for (key, (value, build)) in &after {
-        if before.get(key).map(|(v, _)| v) != Some(value) {
-            draft.put(build.clone(), value.clone());
+        match (old, before.get(key)) {
+            // Whoever is new has no row at all yet.
+            (None, _) => draft.insert(build.clone(), value.clone()),
+            (_, Some((before, _))) if before == value => {}
+            _ => draft.put(build.clone(), value.clone()),
         }
     }
     match old {
@@ -254,8 +295,14 @@ pub fn put(draft: &mut Draft<'_>, nhs: NhsNumber, old: Option<&Person>, new: &Pe
     Ok(())
 }
 
-/// Keeps what the next version replaces.
-pub fn keep_version(draft: &mut Draft<'_>, nhs: NhsNumber, old: &Person, new: &Object) -> Result<(), Fault> {
+/// Keeps what the next version replaces. `next`: that version's row, `new`: its stored members.
+pub fn keep_version(
+    draft: &mut Draft<'_>,
+    nhs: NhsNumber,
+    old: &Person,
+    next: &Person,
+    new: &Object,
+) -> Result<(), Fault> {
     let mut before = Object::new();
     let stored = old.stored()?;
     for (member, value) in &stored {
@@ -271,6 +318,7 @@ pub fn keep_version(draft: &mut Draft<'_>, nhs: NhsNumber, old: &Person, new: &O
         by: old.by.clone(),
         before: codec::pack(&Value::Object(before)),
         sensitivity: old.sensitivity,
+        marks: (old.marks() != next.marks()).then(|| old.marks()),
         ..Default::default()
     };
     draft.insert(version_key(nhs, old.version), row.encode());
@@ -320,12 +368,12 @@ pub fn given_names(name: &Value) -> Vec<String> {
 /// By whole key: value, and the key once more as the draft wants it.
 type SearchRows = BTreeMap<Bytes, (Bytes, Key)>;
 
-/// Every search row of a person. None of a very restricted one, nor of one that is invalid; no postcodes of a restricted one,
-/// who is never found by them.
+/// Every search row of a person. None of one that is invalid; no postcodes of a restricted one, who is never found by them. The
+/// names of a very restricted one are for the check on duplicates alone (§10): searches judge whom they may show.
 fn search_rows(nhs: NhsNumber, person: &Person) -> Result<SearchRows, Fault> {
     let mut rows = SearchRows::new();
     let hidden = person.invalidated && person.superseded_by == 0;
-    if hidden || person.sensitivity() == Sensitivity::VeryRestricted {
+    if hidden {
         return Ok(rows);
     }
     let (stored, history) = (person.stored()?, person.history()?);

@@ -6,8 +6,11 @@ use super::{
     patch::{Context, Operation, Verb, item_id, not_permitted, unsupported},
     query::real_day,
     refusal::{Problem, shown},
+    shapes,
 };
+use crate::services::directory::rows as directory;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Only what the operations touched is looked at: old data may be bad, and stay.
 pub fn check(before: &Object, after: &mut Object, context: &Context<'_>) -> Result<(), Problem> {
@@ -19,7 +22,19 @@ pub fn check(before: &Object, after: &mut Object, context: &Context<'_>) -> Resu
     {
         return Err(Problem::invalid(&shown(order), "multipleBirthInteger"));
     }
-    extensions(before, after, context)
+    extensions(before, after, context)?;
+    without_periods(after);
+    Ok(())
+}
+
+/// Of a pharmacy only the current one exists, so it has no period (§5.6), though the published example brings one.
+fn without_periods(after: &mut Object) {
+    let Some(Value::Array(extensions)) = after.get_mut("extension") else { return };
+    for extension in extensions.iter_mut().filter(|e| PHARMACIES.contains(&text(e, "url"))) {
+        if let Some(identifier) = extension.pointer_mut("/valueReference/identifier").and_then(Value::as_object_mut) {
+            identifier.remove("period");
+        }
+    }
 }
 
 fn gender(before: &Object, after: &Object) -> Result<(), Problem> {
@@ -103,7 +118,8 @@ fn death(before: &Object, after: &mut Object, context: &Context<'_>) -> Result<(
             Some("1") => {}
             Some("2") if context.back_office => {}
             Some("2") => return Err(not_permitted("add", "formal death notification status")),
-            other => return Err(unsupported(&json!(other.unwrap_or_default()), "deathNotificationStatus")),
+            None => return Err(Problem::missing("deathNotificationStatus")),
+            Some(other) => return Err(unsupported(&json!(other), "deathNotificationStatus")),
         }
         effective(after, &context.now);
     }
@@ -127,14 +143,23 @@ fn effective(after: &mut Object, now: &str) {
     }
 }
 
-fn extensions(before: &Object, after: &Object, context: &Context<'_>) -> Result<(), Problem> {
-    let list = items(after, "extension");
-    for (n, item) in list.iter().enumerate() {
-        let path = format!("extension/{n}");
+/// A record has one extension of each kind (§5).
+pub fn one_extension_of_each(list: &[Value]) -> Result<(), Problem> {
+    for item in list {
         let url = text(item, "url");
         if list.iter().filter(|other| text(other, "url") == url).count() > 1 {
             return Err(Problem::forbidden(format!("multiple extensions cannot be added for '{url}'")));
         }
+    }
+    Ok(())
+}
+
+fn extensions(before: &Object, after: &Object, context: &Context<'_>) -> Result<(), Problem> {
+    let list = items(after, "extension");
+    one_extension_of_each(list)?;
+    for (n, item) in list.iter().enumerate() {
+        let path = format!("extension/{n}");
+        let url = text(item, "url");
         let old = items(before, "extension").iter().find(|e| text(e, "url") == url);
         if old == Some(item) {
             continue;
@@ -163,12 +188,14 @@ fn extensions(before: &Object, after: &Object, context: &Context<'_>) -> Result<
     Ok(())
 }
 
-/// The code of an organisation, known to the registry where the site checks that.
+/// The code of an organisation, known to the registry where the site checks that (§9.5). A registry into which no reference
+/// data were loaded knows of no practice and no pharmacy, and so can tell of none that it is wrong.
 pub fn registered(code: Option<&Value>, path: &str, context: &Context<'_>) -> Result<(), Problem> {
     let given = code.cloned().unwrap_or_default();
-    let text = given.as_str().unwrap_or_default();
+    let text = given.as_str().unwrap_or_default().to_ascii_uppercase();
     let known = !context.options.check_organisations
-        || crate::services::directory::rows::organisation(context.site, text).is_ok_and(|row| row.is_some());
+        || directory::has_reference_data(context.site).is_ok_and(|has| !has)
+        || directory::organisation(context.site, &text).is_ok_and(|row| row.is_some());
     if known { Ok(()) } else { Err(Problem::invalid(&shown(&given), path)) }
 }
 
@@ -176,6 +203,11 @@ pub fn registered(code: Option<&Value>, path: &str, context: &Context<'_>) -> Re
 pub fn extension(item: &Value, path: &str) -> Result<(), Problem> {
     match text(item, "url") {
         url if PHARMACIES.contains(&url) => {
+            shapes::object(item, path, &["url", "valueReference"])?;
+            let at = format!("{path}/valueReference");
+            let reference = shapes::object(&item["valueReference"], &at, &["identifier"])?;
+            let identifier = reference.get("identifier").unwrap_or(&Value::Null);
+            shapes::organisation(identifier, &format!("{at}/identifier"))?;
             let code = item.pointer("/valueReference/identifier/value").cloned().unwrap_or_default();
             let good = code
                 .as_str()
@@ -189,6 +221,7 @@ pub fn extension(item: &Value, path: &str) -> Result<(), Problem> {
         COMMUNICATION => communication(item, path),
         CONTACT_PREFERENCE => preference(item, path),
         BIRTH_PLACE => {
+            shapes::object(item, path, &["url", "valueAddress"])?;
             let place = item.get("valueAddress").and_then(Value::as_object);
             let allowed = ["city", "district", "country"];
             match place {
@@ -198,7 +231,11 @@ pub fn extension(item: &Value, path: &str) -> Result<(), Problem> {
                 _ => Err(Problem::invalid(&shown(&item["valueAddress"]), &format!("{path}/valueAddress"))),
             }
         }
-        DEATH_NOTIFICATION => Ok(()),
+        DEATH_NOTIFICATION => {
+            let allowed =
+                [("deathNotificationStatus", "valueCodeableConcept"), ("systemEffectiveDate", "valueDateTime")];
+            shapes::parts(item, path, &allowed)
+        }
         url => Err(Problem::invalid(url, &format!("{path}/url"))),
     }
 }
@@ -222,7 +259,10 @@ fn communication(item: &Value, path: &str) -> Result<(), Problem> {
         return Err(Problem::invalid(code, &format!("{path}/extension/language")));
     }
     match fhir::sub(item, "interpreterRequired").map(|s| &s["valueBoolean"]) {
-        None | Some(Value::Bool(_)) => only(item, path, &["language", "interpreterRequired"]),
+        None | Some(Value::Bool(_)) => {
+            let allowed = [("language", "valueCodeableConcept"), ("interpreterRequired", "valueBoolean")];
+            shapes::parts(item, path, &allowed)
+        }
         Some(other) => Err(Problem::invalid(&shown(other), &format!("{path}/extension/interpreterRequired"))),
     }
 }
@@ -247,18 +287,16 @@ fn preference(item: &Value, path: &str) -> Result<(), Problem> {
             return Err(Problem::invalid(value, &format!("{path}/extension/PreferredContactTimes")));
         }
     }
-    only(item, path, &["PreferredWrittenCommunicationFormat", "PreferredContactMethod", "PreferredContactTimes"])
+    let allowed = [
+        ("PreferredWrittenCommunicationFormat", "valueCodeableConcept"),
+        ("PreferredContactMethod", "valueCodeableConcept"),
+        ("PreferredContactTimes", "valueString"),
+    ];
+    shapes::parts(item, path, &allowed)
 }
 
-fn only(item: &Value, path: &str, allowed: &[&str]) -> Result<(), Problem> {
-    let parts = item.get("extension").and_then(Value::as_array).into_iter().flatten();
-    match parts.map(|part| text(part, "url")).find(|url| !allowed.contains(url)) {
-        Some(other) => Err(Problem::invalid(other, &format!("{path}/extension/url"))),
-        None => Ok(()),
-    }
-}
-
-/// What a patient may change, and how (§9.6).
+/// What a patient may change, and how (§9.6). Each operation is judged by the list as those before it leave it: after a removal
+/// indexes shift (§9.3).
 pub fn patient_may(operations: &[Operation], before: &Object) -> Result<(), Problem> {
     let denied = || Problem::update("This user does not have permission to update the fields in the patches provided.");
     let mine = |list: &str, item: &Value| match list {
@@ -269,9 +307,12 @@ pub fn patient_may(operations: &[Operation], before: &Object) -> Result<(), Prob
         }
         list => list == "address" || list == "contact",
     };
+    let mut lists: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for operation in operations {
         let Some((list, at)) = operation.item() else { return Err(denied()) };
-        let stored = at.parse::<usize>().ok().and_then(|n| items(before, list).get(n));
+        let all = lists.entry(list).or_insert_with(|| items(before, list).to_vec());
+        let at = at.parse::<usize>().ok().filter(|n| *n < all.len());
+        let stored = at.and_then(|n| all.get(n));
         let whole = operation.is_whole_item();
         let allowed = match (operation.verb, list) {
             (_, "address" | "contact") => true,
@@ -283,6 +324,12 @@ pub fn patient_may(operations: &[Operation], before: &Object) -> Result<(), Prob
         let same_kind = stored.is_none_or(|item| !whole || mine(list, item));
         if !allowed || !same_kind {
             return Err(denied());
+        }
+        match (operation.verb, at) {
+            (Verb::Add, None) if whole => all.push(operation.value.clone()),
+            (Verb::Replace, Some(n)) if whole => all[n] = operation.value.clone(),
+            (Verb::Remove, Some(n)) if whole => drop(all.remove(n)),
+            _ => {}
         }
     }
     Ok(())

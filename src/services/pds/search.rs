@@ -56,6 +56,9 @@ pub fn find(views: &[&dyn Reader], query: &Query) -> Result<Found, Fault> {
             let Some(person) = rows::person(*view, nhs)? else { continue };
             let Some(score) = judged(query, &person)? else { continue };
             let Some((nhs, person)) = survivor(views, nhs, person)? else { continue };
+            if !query.whole && !may_be_found(query, &person) {
+                continue;
+            }
             if best.get(&nhs).is_none_or(|hit| hit.score < score) {
                 best.insert(nhs, Hit { nhs, person, score });
             }
@@ -69,16 +72,31 @@ pub fn find(views: &[&dyn Reader], query: &Query) -> Result<Found, Fault> {
     Ok(Found::People(hits))
 }
 
-/// The person's score, if it may be found at all: by its labels, then by its data.
+/// Whether the answer may name the person whose record a merged number has become part of (§8.3): that number's own data say
+/// where the person is as well as the record's do.
+fn may_be_found(query: &Query, survivor: &Person) -> bool {
+    let reached = query.managing.is_some() || query.email.is_some() || query.phone.is_some();
+    match survivor.sensitivity() {
+        Sensitivity::Unrestricted => true,
+        Sensitivity::Restricted => query.postcode.is_none() && query.practice.is_none() && !reached,
+        Sensitivity::VeryRestricted => false,
+    }
+}
+
+/// The person's score, if it may be found at all: by its labels, then by its data. The check on duplicates (§10) judges
+/// everybody by everything, for one person must never get two numbers.
 fn judged(query: &Query, person: &Person) -> Result<Option<u32>, Fault> {
+    if query.whole {
+        return Ok(matching::score(query, &person.stored()?, &person.history()?));
+    }
     let by_place = query.postcode.is_some() || query.practice.is_some();
     match person.sensitivity() {
         Sensitivity::VeryRestricted => return Ok(None),
-        Sensitivity::Restricted if by_place && !query.whole => return Ok(None),
+        Sensitivity::Restricted if by_place => return Ok(None),
         _ => {}
     }
     let mut stored = person.stored()?;
-    if person.sensitivity() == Sensitivity::Restricted && !query.whole {
+    if person.sensitivity() == Sensitivity::Restricted {
         // What is not shown cannot be asked for either.
         for hidden in ["address", "telecom", "contact", "generalPractitioner", "managingOrganization"] {
             stored.remove(hidden);
@@ -96,16 +114,15 @@ fn names_only(mut history: Object) -> Object {
     history
 }
 
-/// The record that a merged one is now part of; itself where it was not merged. `None` where that one may not be found.
-fn survivor(
+/// The record that a merged one is now part of; itself where it was not merged. `None` where that one is invalid.
+pub(super) fn survivor(
     views: &[&dyn Reader],
     mut nhs: NhsNumber,
     mut person: Person,
 ) -> Result<Option<(NhsNumber, Person)>, Fault> {
     for _ in 0..MOST_MERGES {
         let Some(next) = person.superseded_by() else {
-            let shown = !person.invalidated && person.sensitivity() != Sensitivity::VeryRestricted;
-            return Ok(shown.then_some((nhs, person)));
+            return Ok((!person.invalidated).then_some((nhs, person)));
         };
         let mut found = None;
         for view in views {

@@ -79,13 +79,28 @@ fn keep(stored: &mut Object, list: &str, wanted: impl Fn(&Value) -> bool) {
 
 /// Takes away what says where the person is (§6).
 fn strip(stored: &mut Object) {
+    take_confidential(stored);
+}
+
+/// Takes out what the label of a restricted person hides, and gives it (§6): together they are what is stored.
+pub fn take_confidential(stored: &mut Object) -> Object {
+    let mut hidden = Object::new();
     for member in ["address", "telecom", "contact", "generalPractitioner", "managingOrganization"] {
-        stored.remove(member);
+        if let Some(value) = stored.remove(member) {
+            hidden.insert(member.to_owned(), value);
+        }
     }
-    keep(stored, "extension", |extension| {
+    let secret = |extension: &Value| {
         let url = text(extension, "url");
-        !PHARMACIES.contains(&url) && url != fhir::BIRTH_PLACE
-    });
+        PHARMACIES.contains(&url) || url == fhir::BIRTH_PLACE
+    };
+    let extensions = stored.get("extension").and_then(Value::as_array);
+    let secrets: Vec<Value> = extensions.into_iter().flatten().filter(|e| secret(e)).cloned().collect();
+    if !secrets.is_empty() {
+        keep(stored, "extension", |extension| !secret(extension));
+        hidden.insert("extension".into(), Value::Array(secrets));
+    }
+    hidden
 }
 
 /// Some reasons for removal are shown to few, one to nobody (§5.11).
@@ -137,12 +152,18 @@ fn lines(stored: &mut Object, keep_empty: bool) {
 }
 
 fn consent(stored: &mut Object, value: u8) {
-    let display = match value {
-        1 => "consent",
-        2 => "dissent",
-        _ => return,
+    if value == 1 || value == 2 {
+        add_consent(stored, value);
+    }
+}
+
+/// The extension on record sharing (§2), whatever the value.
+pub fn add_consent(stored: &mut Object, value: u8) {
+    let coding = |code: String, display: &str| match display {
+        "" => json!({"coding": [{"code": code}]}),
+        display => json!({"coding": [{"code": code, "display": display}]}),
     };
-    let coding = |code: String, display: &str| json!({"coding": [{"code": code, "display": display}]});
+    let display = ["", "consent", "dissent"].get(usize::from(value)).copied().unwrap_or_default();
     let extension = json!({"url": fhir::CONSENT, "extension": [
         {"url": "consentType", "valueCodeableConcept": coding("4".into(), "ncrs")},
         {"url": "consentValue", "valueCodeableConcept": coding(value.to_string(), display)},

@@ -1,18 +1,22 @@
-//! The file of a snapshot: header, compressed and checksummed runs of rows in key order, footer (docs/formats.md).
+//! The file of a snapshot or of a layer on top of one: header, compressed and checksummed runs of rows in key order,
+//! footer (docs/formats.md).
 //!
-//! The footer holds a digest over everything before it, so that a file is whole and unchanged or is refused (P7).
+//! A snapshot holds all rows, a layer what became of those that changed. The footer holds a digest over everything before it, so that a file is whole and unchanged or is refused (P7).
 //! Numbers are little-endian.
 
 use super::super::block::{compress, decompress};
 use super::super::{Applied, StoreError};
 use crate::record;
 use crate::seam::fs::{File, Fs, Open};
+use crate::seam::trouble::{Planted, planted};
+use crate::store::tables::Table;
 use crate::wire::record::{Record, get_varint, put_varint};
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use std::{path::Path, sync::Arc};
 
 const MAGIC: &[u8; 8] = b"SPNSNAP1";
+const LAYER_MAGIC: &[u8; 8] = b"SPNLAYR1";
 const END: &[u8; 8] = b"SPNSNEND";
 /// Kind, flags, raw length, stored length, checksum.
 const RUN_HEADER: usize = 14;
@@ -22,6 +26,8 @@ const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 /// Foot offset and end magic.
 const TRAILER: u64 = 16;
+/// Linux: a sector that cannot be read.
+const EIO: i32 = 5;
 /// Longest header, run or footer that is believed (P6): a run is a few hundred KiB, and one row at most beyond.
 const MAX_PART: usize = 16 << 20;
 /// A run is closed at this many bytes before compression: with one more row (a value of 64 KiB, or an old one of a few
@@ -29,20 +35,24 @@ const MAX_PART: usize = 16 << 20;
 const RUN_BYTES: usize = 1 << 20;
 /// Rows of a run that are believed: each takes two bytes at least, and a run is closed at [`RUN_BYTES`].
 const MAX_ROWS: usize = RUN_BYTES / 2;
+/// Bytes after which what was written is synced: a long file synced at its end would hold up the log's own syncs.
+const SYNC_BYTES: u64 = 4 << 20;
 /// Bytes read at once while a digest is made.
 const READ_BYTES: usize = 1 << 20;
 
 record! {
-    /// What a snapshot's file says first.
+    /// What a file says first.
     pub struct Head v1 {
         1 => partition: u16,
         /// Every entry up to here is in the rows.
         2 => before: Applied,
+        /// Of a layer: rows that only entries up to here changed are not in it.
+        3 => from: u64,
     }
 }
 
 record! {
-    /// What a snapshot's file says last.
+    /// What a file says last.
     pub struct Foot v1 {
         /// Some entries up to here may be in the rows.
         1 => after_index: u64,
@@ -66,13 +76,32 @@ struct Part {
     sum: u32,
 }
 
-/// Whether the first bytes of a file are those of a snapshot of a newer release.
+/// Whether the first bytes of a file are those of a newer release's.
 pub fn is_newer(start: &[u8; 8]) -> bool {
-    start[..7] == MAGIC[..7] && start[7].is_ascii_alphanumeric() && start[7] > MAGIC[7]
+    let of = |magic: &[u8; 8]| start[..7] == magic[..7] && start[7].is_ascii_alphanumeric() && start[7] > magic[7];
+    of(MAGIC) || of(LAYER_MAGIC)
 }
 
-/// Rows in key order.
-pub type Rows = Vec<(Bytes, Bytes)>;
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// All rows.
+    Whole,
+    /// Rows that changed, and keys whose rows are gone.
+    Layer,
+}
+
+impl Kind {
+    fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Kind::Whole => MAGIC,
+            Kind::Layer => LAYER_MAGIC,
+        }
+    }
+}
+
+/// Rows in key order; a key without a value says that its row is gone.
+pub type Changes = Vec<(Bytes, Option<Bytes>)>;
 
 fn io(e: std::io::Error) -> StoreError {
     StoreError::Io(e.to_string())
@@ -82,20 +111,25 @@ fn damaged(what: &str) -> StoreError {
     StoreError::Corrupt(format!("snapshot: {what}"))
 }
 
-/// Writes a snapshot's file from front to back.
+/// Writes a file from front to back.
 pub struct Writer {
     file: Arc<dyn File>,
+    kind: Kind,
     at: u64,
+    synced: u64,
     digest: Context,
     foot: Foot,
+    /// The run that is being filled.
+    raw: Vec<u8>,
 }
 
 impl Writer {
-    pub fn create(fs: &dyn Fs, path: &Path, head: &Head) -> Result<Writer, StoreError> {
+    pub fn create(fs: &dyn Fs, path: &Path, kind: Kind, head: &Head) -> Result<Writer, StoreError> {
         let file = fs.open(path, Open::Create).map_err(io)?;
-        let mut writer = Writer { file, at: 0, digest: Context::new(&SHA256), foot: Foot::default() };
+        let (digest, foot) = (Context::new(&SHA256), Foot::default());
+        let mut writer = Writer { file, kind, at: 0, synced: 0, digest, foot, raw: vec![] };
         let head = head.encode();
-        let mut out = MAGIC.to_vec();
+        let mut out = kind.magic().to_vec();
         out.extend_from_slice(&(head.len() as u32).to_le_bytes());
         out.extend_from_slice(&head);
         out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
@@ -110,33 +144,48 @@ impl Writer {
         Ok(())
     }
 
-    /// Adds rows behind those written before, in runs that a reader takes: a page of rows is bounded by count, and
-    /// its rows may be large.
-    pub fn rows(&mut self, rows: &[(Bytes, Bytes)]) -> Result<(), StoreError> {
-        let mut raw = Vec::new();
-        for (key, value) in rows {
-            put_varint(key.len() as u64, &mut raw);
-            raw.extend_from_slice(key);
-            put_varint(value.len() as u64, &mut raw);
-            raw.extend_from_slice(value);
-            self.foot.row_bytes += (key.len() + value.len()) as u64;
-            if raw.len() >= RUN_BYTES {
-                self.put_run(&raw)?;
-                raw.clear();
-            }
+    /// Adds a row behind those written before; without a value, that it is gone, which a snapshot need not say. Runs are
+    /// such that a reader takes them, whatever the rows' number and size.
+    pub fn row(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
+        if planted(Planted::ForgetRequests) && key.first() == Some(&(Table::Requests as u8)) {
+            return Ok(());
         }
-        self.foot.rows += rows.len() as u64;
-        if raw.is_empty() { Ok(()) } else { self.put_run(&raw) }
+        let len = match (self.kind, value) {
+            (Kind::Whole, None) => return Ok(()),
+            (Kind::Whole, Some(value)) => value.len() as u64,
+            (Kind::Layer, value) => value.map_or(0, |value| value.len() as u64 + 1),
+        };
+        put_varint(key.len() as u64, &mut self.raw);
+        self.raw.extend_from_slice(key);
+        put_varint(len, &mut self.raw);
+        self.raw.extend_from_slice(value.unwrap_or_default());
+        self.foot.row_bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+        self.foot.rows += 1;
+        if self.raw.len() >= RUN_BYTES { self.put_run() } else { Ok(()) }
     }
 
-    fn put_run(&mut self, raw: &[u8]) -> Result<(), StoreError> {
-        let run = run(RUN, self.foot.runs, raw)?;
+    fn put_run(&mut self) -> Result<(), StoreError> {
+        if self.raw.is_empty() {
+            return Ok(());
+        }
+        let run = run(RUN, self.foot.runs, &self.raw)?;
+        self.raw.clear();
         self.foot.runs += 1;
-        self.put(&run)
+        self.put(&run)?;
+        if self.at - self.synced >= SYNC_BYTES {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        self.synced = self.at;
+        self.file.sync().map_err(|e| StoreError::Unsynced(e.to_string()))
     }
 
     /// Seals and syncs the file. Its name is not durable yet.
     pub fn finish(mut self, after_index: u64) -> Result<(Foot, u64), StoreError> {
+        self.put_run()?;
         self.foot.after_index = after_index;
         self.foot.digest.copy_from_slice(self.digest.clone().finish().as_ref());
         let foot_at = self.at;
@@ -144,7 +193,7 @@ impl Writer {
         out.extend_from_slice(&foot_at.to_le_bytes());
         out.extend_from_slice(END);
         self.put(&out)?;
-        self.file.sync().map_err(|e| StoreError::Unsynced(e.to_string()))?;
+        self.sync()?;
         Ok((self.foot, self.at))
     }
 }
@@ -168,9 +217,10 @@ fn checksum(number: u64, header: &[u8], payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(sum, header), payload)
 }
 
-/// Reads a snapshot's file; every part is checked before it is believed.
+/// Reads a file; every part is checked before it is believed.
 pub struct Reader {
     file: Arc<dyn File>,
+    pub kind: Kind,
     pub head: Head,
     pub foot: Foot,
     /// Length of the file.
@@ -193,9 +243,9 @@ impl Reader {
             // No damage: who takes it for that would remove it.
             return Err(StoreError::Io(format!("{} is of a newer release", path.display())));
         }
-        if &start[..8] != MAGIC || head_len > MAX_PART || head_len as u64 + 16 > bytes {
-            return Err(damaged("header"));
-        }
+        let kind = [Kind::Whole, Kind::Layer].into_iter().find(|kind| start[..8] == kind.magic()[..]);
+        let kind = kind.filter(|_| head_len <= MAX_PART && head_len as u64 + 16 <= bytes);
+        let kind = kind.ok_or_else(|| damaged("header"))?;
         let rest = read(&*file, 12, head_len + 4)?;
         let sum = crc32c::crc32c_append(crc32c::crc32c(&start), &rest[..head_len]);
         if sum != u32_at(&rest, head_len) {
@@ -208,7 +258,7 @@ impl Reader {
             return Err(damaged("trailer"));
         }
         let at = head_len as u64 + 16;
-        let mut reader = Reader { file, head, foot: Foot::default(), bytes, at: foot_at, foot_at, read: 0 };
+        let mut reader = Reader { file, kind, head, foot: Foot::default(), bytes, at: foot_at, foot_at, read: 0 };
         reader.foot = reader.read_foot()?;
         reader.at = at;
         Ok(reader)
@@ -239,7 +289,7 @@ impl Reader {
     }
 
     /// The next rows; `None` behind the last, after the count was compared with the footer's.
-    pub fn rows(&mut self) -> Result<Option<Rows>, StoreError> {
+    pub fn rows(&mut self) -> Result<Option<Changes>, StoreError> {
         if self.at == self.foot_at {
             return if self.read == self.foot.runs { Ok(None) } else { Err(damaged("runs are missing")) };
         }
@@ -253,7 +303,7 @@ impl Reader {
             ZSTD => decompress(&part.payload, part.raw_len).ok_or_else(|| damaged("a run does not unpack"))?,
             _ => return Err(damaged("flags of a run")),
         };
-        unpack(raw.into()).ok_or_else(|| damaged("rows of a run")).map(Some)
+        unpack(raw.into(), self.kind).ok_or_else(|| damaged("rows of a run")).map(Some)
     }
 
     /// Reads the whole file and compares its digest.
@@ -293,24 +343,38 @@ impl Check {
     }
 }
 
-fn unpack(mut raw: Bytes) -> Option<Rows> {
+fn unpack(mut raw: Bytes, kind: Kind) -> Option<Changes> {
+    fn number(raw: &mut Bytes) -> Option<usize> {
+        get_varint(raw).ok()?.try_into().ok()
+    }
+    fn part(raw: &mut Bytes, len: usize) -> Option<Bytes> {
+        (len <= raw.len()).then(|| raw.split_to(len))
+    }
     let mut rows = Vec::new();
     while !raw.is_empty() {
-        let mut part = || {
-            let len = get_varint(&mut raw).ok()? as usize;
-            (len <= raw.len()).then(|| raw.split_to(len))
-        };
         if rows.len() == MAX_ROWS {
             return None;
         }
-        rows.push((part()?, part()?));
+        let len = number(&mut raw)?;
+        let key = part(&mut raw, len)?;
+        let len = number(&mut raw)?;
+        let value = match kind {
+            Kind::Whole => Some(part(&mut raw, len)?),
+            Kind::Layer if len == 0 => None,
+            Kind::Layer => Some(part(&mut raw, len - 1)?),
+        };
+        rows.push((key, value));
     }
     Some(rows)
 }
 
 fn read(file: &dyn File, at: u64, len: usize) -> Result<Vec<u8>, StoreError> {
     let mut out = vec![0; len];
-    file.read_at(at, &mut out).map_err(io)?;
+    file.read_at(at, &mut out).map_err(|e| match e.raw_os_error() {
+        // As for the engine's files: a sector that cannot be read is damage, to be mended from elsewhere.
+        Some(EIO) => StoreError::Corrupt(format!("snapshot: {e}")),
+        _ => io(e),
+    })?;
     Ok(out)
 }
 
@@ -324,7 +388,9 @@ mod tests {
 
     #[test]
     fn a_run_of_more_rows_than_a_writer_puts_into_one_is_none() {
-        assert_eq!(unpack(vec![0; 2 * MAX_ROWS].into()).map(|rows| rows.len()), Some(MAX_ROWS));
-        assert_eq!(unpack(vec![0; 2 * MAX_ROWS + 2].into()), None);
+        for kind in [Kind::Whole, Kind::Layer] {
+            assert_eq!(unpack(vec![0; 2 * MAX_ROWS].into(), kind).map(|rows| rows.len()), Some(MAX_ROWS));
+            assert_eq!(unpack(vec![0; 2 * MAX_ROWS + 2].into(), kind), None);
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! A crash before the switch leaves the old rows, after it the new ones. Memory and cache start empty; the log is
 //! applied from the snapshot's `before` on, and nothing is served until it is past `after_index`.
 
-use super::{SnapshotInfo, file};
+use super::merge::{Bad, Merge};
+use super::{Chain, SnapshotInfo, folder};
 use crate::seam::fs::{Fs, blocking};
 use crate::store::blocks::BlockTree;
 use crate::store::open::Shared;
@@ -19,35 +20,35 @@ impl Partition {
         let _turn = self.turn.lock().await;
         let info = self.snapshots().into_iter().find(|s| s.id == id);
         let info = info.ok_or_else(|| StoreError::Io("no such snapshot".into()))?;
-        self.noted(self.replace_rows(Some(&info)).await)
+        let chain = Chain { base: Some(info), layers: vec![] };
+        self.noted(self.replace_rows(chain).await.map_err(|(_, e)| e))
     }
 
-    /// Rebuilds the partition from its newest snapshot that is whole, or empties it where there is none. Rows are as
-    /// of the returned position, which may be lower than what was applied before: consensus starts the group again
-    /// from there. Needed only where the process cannot simply be restarted, which does the same.
+    /// Rebuilds the partition from the files that are whole, or empties it where there are none. Rows are as of the
+    /// returned position, which may be lower than what was applied before: consensus starts the group again from there.
+    /// Needed only where the process cannot simply be restarted, which does the same.
     pub async fn rebuild(self: &Arc<Self>) -> Result<Option<SnapshotInfo>, StoreError> {
         let _one = self.snapshot_turn.lock().await;
         let _turn = self.turn.lock().await;
-        for info in self.snapshots().into_iter().rev() {
-            match self.replace_rows(Some(&info)).await {
-                Ok(_) => return Ok(Some(info)),
-                Err(e) => {
-                    tracing::error!(event = "store.snapshot_damaged", partition = self.number, id = info.id, error = %e);
-                    if matches!(e, StoreError::Corrupt(_)) {
-                        self.forget_snapshot(&info).await;
-                    }
+        loop {
+            let chain = self.whole_chain();
+            let info = chain.info(self.number, &folder(&self.shared.dir, self.number));
+            match self.replace_rows(chain).await {
+                Ok(_) => return Ok(info),
+                Err((path, StoreError::Corrupt(what))) if !path.as_os_str().is_empty() => {
+                    self.forget_file(&path, &what).await;
                 }
+                // A sector that cannot be read costs the file, not the node: an older chain and the log, or a peer, have its rows.
+                Err((path, e @ StoreError::Io(_))) if !path.as_os_str().is_empty() => self.pass_over(&path, &e),
+                Err((_, e)) => return Err(e),
             }
         }
-        self.replace_rows(None).await?;
-        Ok(None)
     }
 
-    async fn replace_rows(self: &Arc<Self>, info: Option<&SnapshotInfo>) -> Result<Applied, StoreError> {
-        let (shared, number, info) = (self.shared.clone(), self.number, info.cloned());
-        let (blocks, old) =
-            blocking(&self.shared.world.fs, move |fs| build(fs, &shared, number, info.as_ref())).await?;
-        let rest = blocks.rest()?;
+    async fn replace_rows(self: &Arc<Self>, chain: Chain) -> Result<Applied, Bad> {
+        let (shared, number) = (self.shared.clone(), self.number);
+        let (blocks, old) = blocking(&self.shared.world.fs, move |fs| build(fs, &shared, number, &chain)).await?;
+        let rest = blocks.rest().map_err(nowhere)?;
         let applied = rest.applied.clone();
         self.replace(blocks, rest);
         let kv = self.shared.kv.clone();
@@ -61,27 +62,43 @@ impl Partition {
     }
 }
 
-/// Builds the next generation of a partition's tree and switches to it. Returns it with the old one's name.
+/// An error that no file of the chain is to blame for.
+fn nowhere(e: StoreError) -> Bad {
+    (Default::default(), e)
+}
+
+/// Builds the next generation of a partition's tree and switches to it. Returns it with the old one's name; or the file
+/// that is damaged.
 pub(in crate::store) fn build(
     fs: &dyn Fs,
     shared: &Arc<Shared>,
     partition: u16,
-    info: Option<&SnapshotInfo>,
-) -> Result<(BlockTree, String), StoreError> {
-    let old = shared.generation(partition)?.unwrap_or(0);
+    chain: &Chain,
+) -> Result<(BlockTree, String), Bad> {
+    let info = chain.info(partition, &folder(&shared.dir, partition));
+    let merge = info.as_ref().map(|_| Merge::open(fs, chain.files(), true)).transpose()?;
+    let old = shared.generation(partition).map_err(nowhere)?.unwrap_or(0);
     let name = Shared::tree_name(partition, old + 1);
-    shared.kv.drop_tree(&name)?;
-    let blocks = BlockTree::open(shared.kv.tree(&name)?, shared.cache.clone())?;
-    if let Some(info) = info {
-        let mut reader = file::Reader::open(fs, &info.path)?;
-        reader.verify()?;
-        while let Some(rows) = reader.rows()? {
-            blocks.append(&rows)?;
-        }
-        blocks.begin(reader.foot.after_index)?;
-        blocks.finish(&reader.head.before)?;
+    shared.kv.drop_tree(&name).map_err(nowhere)?;
+    let tree = shared.kv.tree(&name).map_err(nowhere)?;
+    let blocks = BlockTree::open(tree, shared.cache.clone()).map_err(nowhere)?;
+    if let (Some(info), Some(mut merge)) = (info, merge) {
+        fill(&blocks, &mut merge)?;
+        blocks.begin(info.after_index).and_then(|()| blocks.finish(&info.before)).map_err(nowhere)?;
     }
-    shared.set_generation(partition, old + 1)?;
-    shared.kv.sync()?;
+    shared.set_generation(partition, old + 1).and_then(|()| shared.kv.sync()).map_err(nowhere)?;
     Ok((blocks, Shared::tree_name(partition, old)))
+}
+
+fn fill(blocks: &BlockTree, merge: &mut Merge) -> Result<(), Bad> {
+    loop {
+        let rows = merge.rows()?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let there: Vec<_> = rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        if !there.is_empty() {
+            blocks.append(&there).map_err(nowhere)?;
+        }
+    }
 }

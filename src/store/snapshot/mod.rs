@@ -1,15 +1,22 @@
 //! Snapshots: all rows of a partition in one sealed file, written while applies go on.
 //!
-//! They are what the log may be cut below, what a new or damaged replica starts from, and what a backup is made of.
-//! A snapshot is tagged twice: every entry up to `before` is in it, and entries up to `after_index` may be. Who
-//! starts from one applies the log from `before` on, and serves nothing until it is past `after_index`. Two
-//! generations are kept, and the log reaches back to the older, so that one damaged file costs nothing (P7).
+//! They are what a new or damaged replica starts from, and what a backup is made of. A snapshot is tagged twice: every
+//! entry up to `before` is in it, and entries up to `after_index` may be. Who starts from one applies the log from
+//! `before` on, and serves nothing until it is past `after_index`. Between snapshots, layers of what changed go on top
+//! (`layers`), and the log may be cut below the last. Two generations of snapshots are kept with the layers on both: a
+//! damaged snapshot costs nothing. Both share the layers behind the newer, so that a damaged layer costs a peer's snapshot
+//! where the engine is lost as well (P7).
 
+mod chain;
 pub(super) mod file;
 mod install;
+mod layers;
+mod merge;
 mod receive;
 
+pub(super) use chain::{Chain, Layer};
 pub(super) use install::build;
+pub(super) use layers::{list as layers, named_until};
 pub use receive::Incoming;
 
 use super::partition::Partition;
@@ -17,8 +24,6 @@ use super::{Applied, StoreError};
 use crate::ops::metrics as names;
 use crate::seam::fs::{Fs, Open, blocking};
 use crate::seam::pace::Pace;
-use crate::seam::trouble::{Planted, planted};
-use crate::store::tables::Table;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use std::{
@@ -27,9 +32,9 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Rows are read and written in runs of about this many bytes.
+/// Rows are read in pages of about this many bytes.
 const RUN_BYTES: usize = 256 << 10;
-/// Rows of one run at most.
+/// Rows of one page at most.
 const RUN_ROWS: usize = 4096;
 /// Generations kept.
 const KEPT: usize = 2;
@@ -65,7 +70,8 @@ pub fn newer(fs: &dyn Fs, dir: &Path) -> std::io::Result<Option<PathBuf>> {
     let partitions = if fs.exists(&all) { fs.list(&all)? } else { vec![] };
     for partition in partitions.iter().filter(|name| name.starts_with('p')) {
         let folder = all.join(partition);
-        for name in fs.list(&folder)?.iter().filter(|name| name.ends_with(".snap")) {
+        let sealed = |name: &&String| name.ends_with(".snap") || name.ends_with(".layer");
+        for name in fs.list(&folder)?.iter().filter(sealed) {
             let (path, mut start) = (folder.join(name), [0; 8]);
             let file = fs.open(&path, Open::Read)?;
             // One that is too short is damaged, which is found elsewhere.
@@ -92,9 +98,31 @@ fn unsynced(e: std::io::Error) -> StoreError {
     StoreError::Unsynced(e.to_string())
 }
 
+/// A snapshot being written of rows as they are read. Meanwhile no row counts as fresh: one that comes and goes could be
+/// in the snapshot, and the layer on it would not say that it is gone.
+struct Walk<'a> {
+    partition: &'a Partition,
+    before: Applied,
+}
+
+impl<'a> Walk<'a> {
+    fn begin(partition: &'a Partition) -> Walk<'a> {
+        Walk { partition, before: partition.begin_walk() }
+    }
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        self.partition.end_walk();
+    }
+}
+
 /// What a sealed file says of itself.
 fn info(fs: &dyn Fs, path: PathBuf) -> Result<SnapshotInfo, StoreError> {
     let reader = file::Reader::open(fs, &path)?;
+    if reader.kind != file::Kind::Whole {
+        return Err(StoreError::Corrupt("snapshot: a layer".into()));
+    }
     Ok(SnapshotInfo {
         id: id(reader.head.before.index, reader.foot.after_index),
         partition: reader.head.partition,
@@ -111,7 +139,8 @@ fn info(fs: &dyn Fs, path: PathBuf) -> Result<SnapshotInfo, StoreError> {
 pub(super) fn list(fs: &dyn Fs, dir: &Path, partition: u16) -> Vec<SnapshotInfo> {
     let folder = folder(dir, partition);
     let mut found = Vec::new();
-    for name in fs.list(&folder).unwrap_or_default() {
+    let names = fs.list(&folder).unwrap_or_default();
+    for name in names.into_iter().filter(|name| !name.ends_with(".layer")) {
         let path = folder.join(&name);
         let sealed =
             if name.ends_with(".snap") { info(fs, path.clone()) } else { Err(io(std::io::ErrorKind::NotFound.into())) };
@@ -137,48 +166,76 @@ impl Partition {
         self.sealed.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The index up to which the log is not needed any more: the older of two generations. 0 while there is only one.
-    pub fn log_floor(&self) -> u64 {
-        let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner);
-        if sealed.len() < KEPT { 0 } else { sealed[0].before.index }
-    }
-
-    /// Whether a snapshot is worth its cost: the log since the last one is as long as the last one, and not short.
-    pub fn wants_snapshot(&self, log_bytes_since_last: u64) -> bool {
-        let last = self.sealed.read().unwrap_or_else(PoisonError::into_inner).last().map_or(0, |s| s.bytes);
-        log_bytes_since_last >= last.max(self.shared.options.snapshot_log_bytes)
-    }
-
     /// Writes a snapshot while applies and flushes go on, seals it, and removes generations past the second.
     /// Where nothing was applied since the last one, that one is returned.
     pub async fn snapshot(self: &Arc<Self>) -> Result<SnapshotInfo, StoreError> {
         self.make_snapshot(false).await
     }
 
-    /// As [`Partition::snapshot`], in the background: clients come first.
-    pub async fn snapshot_gently(self: &Arc<Self>) -> Result<SnapshotInfo, StoreError> {
-        self.make_snapshot(true).await
-    }
-
     async fn make_snapshot(self: &Arc<Self>, gently: bool) -> Result<SnapshotInfo, StoreError> {
         let _one = self.snapshot_turn.lock().await;
         let started = Instant::now();
-        let before = self.applied();
+        let walk = Walk::begin(self);
+        let before = walk.before.clone();
         if let Some(last) = self.snapshots().pop().filter(|s| s.before == before && s.after_index == before.index) {
             return Ok(last);
         }
-        let folder = folder(&self.shared.dir, self.number);
-        let temporary = folder.join("writing");
+        let (folder, temporary) = self.temporary("writing");
         self.disk_room(self.snapshots().last().map_or(0, |s| s.bytes)).await?;
-        let written = self.write_all_rows(before, &folder, &temporary, gently).await;
-        let info = match written {
-            Ok(info) => info,
-            Err(e) => {
-                // What a full disk kept from its end must not keep it full.
-                let _ = blocking(&self.shared.world.fs, move |fs| fs.remove_file(&temporary)).await;
-                return Err(e);
+        let head = file::Head { partition: self.number, before, ..Default::default() };
+        let writer = self.create(file::Kind::Whole, &head, &temporary).await?;
+        let written = self.write_all_rows(writer, gently).await;
+        let writer = self.or_remove(written, &temporary).await?;
+        let after = self.mixed_until();
+        drop(walk);
+        self.finish_snapshot(writer, after, &folder, &temporary, started).await
+    }
+
+    async fn write_all_rows(
+        self: &Arc<Self>,
+        mut writer: file::Writer,
+        gently: bool,
+    ) -> Result<file::Writer, StoreError> {
+        let mut range = everything();
+        loop {
+            let (of, at, began) = (self.clone(), range.clone(), Instant::now());
+            let (back, next) = blocking(&self.shared.world.fs, move |_| {
+                let (rows, next) = of.page(at, RUN_ROWS, RUN_BYTES)?;
+                for (key, value) in &rows {
+                    writer.row(key, Some(value))?;
+                }
+                Ok::<_, StoreError>((writer, next))
+            })
+            .await?;
+            writer = back;
+            match next {
+                Some(next) => range.start = next,
+                None => return Ok(writer),
             }
-        };
+            if gently {
+                self.rest(began.elapsed()).await;
+            }
+            // In a simulation nothing else would run meanwhile.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Seals a file of all rows, takes it into the list, and removes what is too old then.
+    async fn finish_snapshot(
+        self: &Arc<Self>,
+        writer: file::Writer,
+        after: u64,
+        folder: &Path,
+        temporary: &Path,
+        started: Instant,
+    ) -> Result<SnapshotInfo, StoreError> {
+        let (to, from) = (folder.to_path_buf(), temporary.to_path_buf());
+        let sealed = blocking(&self.shared.world.fs, move |fs| {
+            writer.finish(after)?;
+            seal(fs, &from, &to)
+        })
+        .await;
+        let info = self.or_remove(sealed, temporary).await?;
         self.take_in(info.clone()).await;
         metrics::histogram!(names::SNAPSHOT_DURATION).record(started.elapsed());
         tracing::info!(
@@ -192,54 +249,7 @@ impl Partition {
         Ok(info)
     }
 
-    async fn write_all_rows(
-        self: &Arc<Self>,
-        before: Applied,
-        folder: &Path,
-        temporary: &Path,
-        gently: bool,
-    ) -> Result<SnapshotInfo, StoreError> {
-        let head = file::Head { partition: self.number, before, ..Default::default() };
-        let (create, path) = (folder.to_path_buf(), temporary.to_path_buf());
-        let mut writer = blocking(&self.shared.world.fs, move |fs| {
-            fs.create_dir_all(&create).map_err(io)?;
-            let _ = fs.remove_file(&path);
-            file::Writer::create(fs, &path, &head)
-        })
-        .await?;
-        let mut range = everything();
-        loop {
-            let (of, at, began) = (self.clone(), range.clone(), Instant::now());
-            let (back, next) = blocking(&self.shared.world.fs, move |_| {
-                let (mut rows, next) = of.page(at, RUN_ROWS, RUN_BYTES)?;
-                if planted(Planted::ForgetRequests) {
-                    rows.retain(|(key, _)| key.first() != Some(&(Table::Requests as u8)));
-                }
-                writer.rows(&rows)?;
-                Ok::<_, StoreError>((writer, next))
-            })
-            .await?;
-            writer = back;
-            match next {
-                Some(next) => range.start = next,
-                None => break,
-            }
-            if gently {
-                self.rest(began.elapsed()).await;
-            }
-            // In a simulation nothing else would run meanwhile.
-            tokio::task::yield_now().await;
-        }
-        let after = self.mixed_until();
-        let (folder, temporary) = (folder.to_path_buf(), temporary.to_path_buf());
-        blocking(&self.shared.world.fs, move |fs| {
-            writer.finish(after)?;
-            seal(fs, &temporary, &folder)
-        })
-        .await
-    }
-
-    /// Takes a sealed file into the list and removes what is past the second generation.
+    /// Takes a sealed file into the list and removes what is past the second generation, and layers that nobody needs.
     async fn take_in(&self, info: SnapshotInfo) {
         let old: Vec<SnapshotInfo> = {
             let mut sealed = self.sealed.write().unwrap_or_else(PoisonError::into_inner);
@@ -256,6 +266,7 @@ impl Partition {
             }
         })
         .await;
+        self.drop_layers().await;
     }
 
     /// Reads a sealed file whole, at `pace`, and compares its digest. One that is damaged is removed: the other
@@ -264,9 +275,7 @@ impl Partition {
     pub async fn verify_snapshot(self: &Arc<Self>, info: &SnapshotInfo, pace: &Pace) -> Result<(), StoreError> {
         let checked = self.check_file(info.path.clone(), pace).await;
         if let Err(StoreError::Corrupt(what)) = &checked {
-            metrics::counter!(names::STORE_CHECKSUM_FAILURES).increment(1);
-            tracing::error!(event = "store.snapshot_damaged", partition = self.number, id = info.id, what);
-            self.forget_snapshot(info).await;
+            self.forget_file(&info.path, what).await;
         }
         checked
     }
@@ -282,13 +291,6 @@ impl Partition {
             }
             pace.spent(bytes).await;
         }
-    }
-
-    /// Removes a sealed file that turned out damaged.
-    async fn forget_snapshot(&self, info: &SnapshotInfo) {
-        self.sealed.write().unwrap_or_else(PoisonError::into_inner).retain(|s| s.id != info.id);
-        let path = info.path.clone();
-        blocking(&self.shared.world.fs, move |fs| drop(fs.remove_file(&path))).await;
     }
 
     /// Up to `max` bytes of a sealed file, for sending it on. Fewer only at its end; an error once it was removed.
@@ -340,7 +342,13 @@ impl Partition {
 fn seal(fs: &dyn Fs, temporary: &Path, folder: &Path) -> Result<SnapshotInfo, StoreError> {
     let mut info = info(fs, temporary.to_path_buf())?;
     info.path = folder.join(format!("{}.snap", info.id));
-    fs.rename(temporary, &info.path).map_err(io)?;
+    seal_as(fs, temporary, &info.path)?;
+    Ok(info)
+}
+
+fn seal_as(fs: &dyn Fs, temporary: &Path, path: &Path) -> Result<(), StoreError> {
+    fs.rename(temporary, path).map_err(io)?;
+    let Some(folder) = path.parent() else { return Ok(()) };
     fs.sync_dir(folder).map_err(unsynced)?;
     if let Some(parent) = folder.parent() {
         fs.sync_dir(parent).map_err(unsynced)?;
@@ -348,8 +356,10 @@ fn seal(fs: &dyn Fs, temporary: &Path, folder: &Path) -> Result<SnapshotInfo, St
             fs.sync_dir(above).map_err(unsynced)?;
         }
     }
-    Ok(info)
+    Ok(())
 }
 
+#[cfg(test)]
+mod layer_tests;
 #[cfg(test)]
 mod tests;

@@ -64,30 +64,59 @@ impl Incoming {
     }
 
     /// Verifies the whole file, syncs and names it. It is one of the partition's snapshots then, and can be installed.
-    pub async fn finish(self) -> Result<SnapshotInfo, StoreError> {
+    /// `None` where the rows here are further than it. It is removed then: a row that came and went before it was here left
+    /// no mark for a layer, so layers on it would bring the row back.
+    pub async fn finish(self) -> Result<Option<SnapshotInfo>, StoreError> {
+        let (partition, file, path) = (self.partition.clone(), self.file.clone(), self.path.clone());
+        let info = self.verified().await?;
+        if !partition.expect_snapshot(&info) {
+            let _ = blocking(&partition.shared.world.fs, move |fs| fs.remove_file(&path)).await;
+            return Ok(None);
+        }
+        keep(&partition, file, path).await.map(Some)
+    }
+
+    /// As [`Incoming::finish`], to replace rows that are not what the log behind them needs, however far they are. Layers
+    /// that go on behind the snapshot are of those rows, and are dropped.
+    pub async fn finish_over(self) -> Result<SnapshotInfo, StoreError> {
+        let (partition, file, path) = (self.partition.clone(), self.file.clone(), self.path.clone());
+        let info = self.verified().await?;
+        if !partition.expect_snapshot(&info) {
+            partition.drop_layers_behind(info.before.index).await;
+        }
+        keep(&partition, file, path).await
+    }
+
+    async fn verified(self) -> Result<SnapshotInfo, StoreError> {
         if self.received != self.total {
             return Err(StoreError::Io("a snapshot ended early".into()));
         }
-        let (partition, file, path) = (self.partition, self.file, self.path);
-        let (number, folder) = (partition.number, folder(&partition.shared.dir, partition.number));
-        let info = blocking(&partition.shared.world.fs, move |fs| {
+        let (number, path) = (self.partition.number, self.path);
+        blocking(&self.partition.shared.world.fs, move |fs| {
             let checked = super::file::Reader::open(fs, &path).and_then(|reader| {
                 reader.verify()?;
                 if reader.head.partition == number {
-                    Ok(())
+                    super::info(fs, path.clone())
                 } else {
                     Err(StoreError::Corrupt("snapshot: of another partition".into()))
                 }
             });
-            if let Err(e) = checked {
+            if checked.is_err() {
                 let _ = fs.remove_file(&path);
-                return Err(e);
             }
-            file.sync().map_err(unsynced)?;
-            seal(fs, &path, &folder)
+            checked
         })
-        .await?;
-        partition.take_in(info.clone()).await;
-        Ok(info)
+        .await
     }
+}
+
+async fn keep(partition: &Arc<Partition>, file: Arc<dyn File>, path: PathBuf) -> Result<SnapshotInfo, StoreError> {
+    let folder = folder(&partition.shared.dir, partition.number);
+    let info = blocking(&partition.shared.world.fs, move |fs| {
+        file.sync().map_err(unsynced)?;
+        seal(fs, &path, &folder)
+    })
+    .await?;
+    partition.take_in(info.clone()).await;
+    Ok(info)
 }

@@ -13,7 +13,7 @@ async fn send(from: &Partition, info: &SnapshotInfo, to: &Arc<Partition>) -> Res
         let piece = from.read_snapshot_piece(&info.id, incoming.received(), 1000).await?;
         incoming.write(incoming.received(), piece).await?;
     }
-    incoming.finish().await
+    incoming.finish().await.map(|info| info.expect("newer than the rows here"))
 }
 
 #[test]
@@ -86,15 +86,17 @@ fn rows_made_before_a_snapshot_and_deleted_after_it_do_not_come_back() {
 
 /// Writes a snapshot's file again with a lower first position.
 fn rewrite(run: &Run, info: &SnapshotInfo, before: u64) -> SnapshotInfo {
-    use super::file::{Head, Reader, Writer};
+    use super::file::{Head, Kind, Reader, Writer};
     use crate::seam::fs::Fs;
     let path = info.path.with_file_name("s-test.snap");
     let mut reader = Reader::open(&run.fs, &info.path).unwrap();
     let mut head = Head { partition: 1, before: info.before.clone(), ..Default::default() };
     head.before.index = before;
-    let mut writer = Writer::create(&run.fs, &path, &head).unwrap();
+    let mut writer = Writer::create(&run.fs, &path, Kind::Whole, &head).unwrap();
     while let Some(rows) = reader.rows().unwrap() {
-        writer.rows(&rows).unwrap();
+        for (key, value) in rows {
+            writer.row(&key, value.as_deref()).unwrap();
+        }
     }
     writer.finish(info.after_index).unwrap();
     run.fs.remove_file(&info.path).unwrap();

@@ -1,6 +1,7 @@
 //! Certificates, a server and clients for the tests of the edge.
 
 pub mod client;
+pub mod people;
 pub mod pki;
 pub mod server;
 pub mod site;

@@ -5,6 +5,7 @@ use super::site::{InProcess, Site};
 use super::trial::{InMemory, Memory, RULES, Trial};
 use spine::access::gate::{Rule, Standing};
 use spine::access::rules;
+use spine::edge::api::Api;
 use spine::edge::backend::Backend;
 use spine::edge::mesh::MeshProtocol;
 use spine::edge::options::Options;
@@ -48,6 +49,15 @@ impl Server {
         (Self::of(Options::default(), memory, backend, protocol, rules::MESH).await, site)
     }
 
+    /// A site with these protocols on its API listener.
+    pub async fn services(protocols: Vec<Arc<dyn Protocol>>, rules: &[&[Rule]]) -> (Server, Arc<Site>) {
+        let memory = Arc::new(Memory::default());
+        let site = Arc::new(Site::new(memory.clone(), false));
+        let (backend, api) = (Arc::new(InProcess(site.clone())), Arc::new(Api(protocols)));
+        let options = Options { label: "api", ..Options::default() };
+        (Self::of(options, memory, backend, api, &Api::rules(rules)).await, site)
+    }
+
     /// An API listener: client certificates are optional.
     pub async fn api(options: Options, memory: Memory, protocol: Arc<dyn Protocol>, rules: &[Rule]) -> Server {
         let memory = Arc::new(memory);
@@ -55,7 +65,7 @@ impl Server {
         Self::of(options, memory.clone(), Arc::new(InMemory(memory)), protocol, rules).await
     }
 
-    async fn of(
+    pub async fn of(
         options: Options,
         memory: Arc<Memory>,
         backend: Arc<dyn Backend>,

@@ -1,15 +1,16 @@
-//! A whole MESH site in one map: the service decides, its rows apply at once, what it sends elsewhere follows at once.
+//! A whole site in one map: the services decide, their rows apply at once, what they send elsewhere follows at once.
 
 use super::trial::{InMemory, Memory};
 use bytes::Bytes;
 use spine::access::gate::Standing;
-use spine::edge::backend::{Answering, Backend, Stored, Upload, View};
+use spine::edge::backend::{Answering, Backend, Credentials, Stored, Upload, View};
 use spine::edge::payload::Pieces;
-use spine::engine::draft::{Decide, Draft, MapStore, Overlay, Stamp};
-use spine::engine::{Command, Outcome, PartitionId, Unavailable};
+use spine::engine::draft::{AuditNote, Decide, Draft, MapStore, Overlay, Stamp};
+use spine::engine::{Command, Outcome, PartitionId, ServiceId, Unavailable, services};
 use spine::seam::clock::{Clock, SystemClock};
 use spine::services::directory::rows::{self, Mailbox, Secret, Workflow};
 use spine::services::mesh::{Enforcement, Mesh, MeshOptions};
+use spine::services::{relationships::Relationships, trail::Trail};
 use spine::wire::record::Record;
 use std::future::Future;
 use std::pin::Pin;
@@ -28,6 +29,7 @@ struct State {
     rows: MapStore,
     sequence: u64,
     notes: usize,
+    told: Vec<AuditNote>,
 }
 
 /// Marks what another partition sent.
@@ -74,6 +76,20 @@ impl Site {
         self.state.lock().unwrap().notes
     }
 
+    /// All audit notes, in their order.
+    #[allow(dead_code, reason = "the fuzz targets ask for their number only")]
+    pub fn told(&self) -> Vec<AuditNote> {
+        self.state.lock().unwrap().told.clone()
+    }
+
+    fn service(&self, number: u8) -> &dyn Decide {
+        match ServiceId(number) {
+            services::TRAIL => &Trail,
+            services::RELATIONSHIPS => &Relationships,
+            _ => self.mesh.as_ref(),
+        }
+    }
+
     fn decide(&self, state: &mut State, command: &Command) -> Result<Bytes, Unavailable> {
         state.sequence += 1;
         let mut entropy = [7; 16];
@@ -87,10 +103,14 @@ impl Site {
         };
         let overlay = Overlay::default();
         let mut draft = Draft::new(&state.rows, &overlay, &self.registry);
-        let reply = self.mesh.decide(&mut draft, &stamp, command).map_err(|e| Unavailable::Fault(e.to_string()))?;
+        let reply = self
+            .service(command.service)
+            .decide(&mut draft, &stamp, command)
+            .map_err(|e| Unavailable::Fault(e.to_string()))?;
         let decided = draft.finish();
         state.notes += usize::from(!decided.audit.is_empty() && command.request_id != DELIVERY);
         state.rows.apply(decided.rows);
+        state.told.extend(decided.audit);
         for (key, service, payload) in decided.outbox {
             let delivery = Command {
                 service: service.0,
@@ -137,6 +157,10 @@ impl Backend for InProcess {
     }
     fn standing(&self, certificate: &str) -> Result<Standing, Unavailable> {
         InMemory(self.0.memory.clone()).standing(certificate)
+    }
+    fn known<'a>(&'a self, shown: &'a Credentials) -> Answering<'a, Standing> {
+        let memory = InMemory(self.0.memory.clone());
+        Box::pin(async move { memory.known(shown).await })
     }
     fn upload(&self) -> Answering<'_, Box<dyn Upload>> {
         let backend = InMemory(self.0.memory.clone());

@@ -219,7 +219,7 @@ impl Backend for InMemory {
     }
     fn known<'a>(&'a self, shown: &'a Credentials) -> Answering<'a, Standing> {
         let (name, unknown) = match shown {
-            Credentials::Bearer(token) => (format!("bearer {token}"), Denied::TokenUnknown),
+            Credentials::Bearer(token, _) => (format!("bearer {token}"), Denied::TokenUnknown),
             Credentials::Key(key) => (format!("key {key}"), Denied::KeyUnknown),
         };
         let known = self.0.registry.lock().unwrap().get(&name).cloned();

@@ -6,6 +6,7 @@ use spine::log::LogRecord;
 async fn entries(site: &Site, group: u16) -> Vec<(u16, Vec<LogRecord>)> {
     let mut all = vec![];
     for (node, running) in site.up() {
+        site.mend_log(node, &running).await;
         let log = running.log.group(group);
         let state = log.state();
         let mut from = state.purged.map_or(0, |p| p.0) + 1;

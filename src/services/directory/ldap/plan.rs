@@ -3,7 +3,7 @@
 //!
 //! Invariant: a plan may give too much, never too little; every entry is matched against the whole filter afterwards.
 
-use super::entries::{CONTAINERS, Place};
+use super::entries::{CONTAINERS, ENDPOINT_ATTRIBUTES, ORGANISATION_ATTRIBUTES, Place, SYSTEM_ATTRIBUTES};
 use crate::{
     engine::draft::Fault,
     services::directory::{
@@ -202,7 +202,8 @@ fn table(part: Part) -> Table {
     }
 }
 
-/// Whether entries of a part can match at all: an object class that they do not have rules them out.
+/// Whether entries of a part can match at all: an object class or an attribute that they do not have rules them out, so that a
+/// question about nobody here costs no walk through everybody.
 fn possible(filter: &Filter, part: Part) -> bool {
     let classes: &[&str] = match part {
         Part::Systems => &["top", "nhsas"],
@@ -216,7 +217,26 @@ fn possible(filter: &Filter, part: Part) -> bool {
         Filter::Equal(name, value) if name.eq_ignore_ascii_case("objectClass") => {
             classes.iter().any(|class| class.eq_ignore_ascii_case(value.trim()))
         }
-        _ => true,
+        Filter::Equal(name, _)
+        | Filter::Parts(name, ..)
+        | Filter::AtLeast(name, _)
+        | Filter::AtMost(name, _)
+        | Filter::Present(name) => {
+            let name = name.split(';').next().unwrap_or(name);
+            attributes(part).iter().any(|known| known.eq_ignore_ascii_case(name))
+        }
+        // What is not there is as "not" wants it.
+        Filter::Not(_) | Filter::Undefined => true,
+    }
+}
+
+/// The attributes that entries of a part may have.
+pub fn attributes(part: Part) -> &'static [&'static str] {
+    match part {
+        Part::Systems => SYSTEM_ATTRIBUTES,
+        Part::Endpoints => ENDPOINT_ATTRIBUTES,
+        Part::Organisations => ORGANISATION_ATTRIBUTES,
+        Part::Fixed => &[],
     }
 }
 

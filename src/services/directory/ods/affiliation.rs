@@ -100,6 +100,8 @@ pub fn search(site: &dyn Reader, asked: &Asked) -> Result<Node, Not> {
             sources?.into_iter().flatten().collect()
         }
         (None, None, Some(targets)) => sources_of(site, targets)?,
+        // Whether a relationship is active, or changed of late, is a question of its own (§C.1).
+        (None, None, None) if wanted.active.is_some() || !wanted.changed.is_empty() => every_source(site)?,
         (None, None, None) => return Err(Refused::too_broad().into()),
     };
     if sources.len() > MOST {
@@ -129,6 +131,21 @@ fn sources_of(site: &dyn Reader, targets: &BTreeSet<String>) -> Result<BTreeSet<
             parts.text();
             sources.extend(parts.text());
         }
+    }
+    Ok(sources)
+}
+
+/// Every organisation that has a relationship, in order; more than can be looked through are too many.
+fn every_source(site: &dyn Reader) -> Result<BTreeSet<String>, Not> {
+    let mut sources = BTreeSet::new();
+    let rows = site.scan(Table::RelationshipTargets.key().prefix(), false, 2 * MOST + 1).map_err(Fault::from)?;
+    if rows.len() > 2 * MOST {
+        return Err(Refused::too_broad().into());
+    }
+    for (key, _) in rows {
+        let mut parts = Parts::of(&key);
+        parts.text();
+        sources.extend(parts.text());
     }
     Ok(sources)
 }

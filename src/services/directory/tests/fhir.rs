@@ -89,6 +89,19 @@ fn a_published_affiliation_comes_back_with_what_is_included() {
 }
 
 #[test]
+fn affiliations_are_found_by_whether_they_are_active_alone() {
+    let site = example_site();
+    let total = |query: &str| json(&fhir(&site, &format!("OrganizationAffiliation?{query}")))["total"].as_u64();
+    let (active, ended) = (total("active=true").unwrap(), total("active=false").unwrap());
+    let by_source = |state: &str| -> u64 {
+        let one = |code: &str| total(&format!("primary-organization={code}&active={state}")).unwrap();
+        ["FCE71", "FDC49", "G81086", "Q72"].map(one).iter().sum()
+    };
+    assert!(ended > 0);
+    assert_eq!((active, ended), (by_source("true"), by_source("false")));
+}
+
+#[test]
 fn every_search_finds_what_it_should() {
     let site = example_site();
     let role = "https%3A%2F%2Fdigital.nhs.uk%2Fservices%2Forganisation-data-service%2FCodeSystem%2FODSOrganisationRole";

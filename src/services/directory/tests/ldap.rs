@@ -208,3 +208,15 @@ fn comparing_says_yes_no_or_what_is_not_there() {
         assert_eq!(compare(&site, dn, attribute, value).unwrap(), wanted, "{attribute}={value}");
     }
 }
+
+#[test]
+fn every_attribute_that_an_entry_says_can_be_asked_for() {
+    let site = site();
+    let whole = search(&site, &asked("o=nhs", Scope::Sub, present("objectClass"), &[]), None).unwrap();
+    for entry in &whole.entries {
+        for (name, _) in &entry.attributes {
+            let told = search(&site, &asked("o=nhs", Scope::Sub, present(name), &[]), None).unwrap();
+            assert!(told.entries.iter().any(|e| e.dn == entry.dn), "{} by {name}", entry.dn);
+        }
+    }
+}

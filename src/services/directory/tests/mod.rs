@@ -5,6 +5,7 @@ mod finding;
 mod imports;
 mod ldap;
 mod older;
+mod signing;
 mod size;
 mod systems;
 

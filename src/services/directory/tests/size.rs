@@ -74,3 +74,33 @@ fn ten_times_the_organisations_cost_no_more_rows() {
     let few = |counts: &[usize]| counts.iter().enumerate().filter(|(n, _)| *n != 2).all(|(_, rows)| *rows <= 90);
     assert!(few(&small) && few(&large), "{small:?} {large:?}");
 }
+
+#[test]
+fn a_question_about_what_no_entry_has_reads_no_entries() {
+    use crate::services::directory::ldap::search;
+    use crate::wire::ldap::{Code, Filter, Scope, Search};
+    let site = site(200);
+    let told = |filter: Filter| {
+        let counting = Counting(&site, Cell::new(0));
+        let asked = Search {
+            base: "o=nhs".into(),
+            scope: Scope::Sub,
+            size_limit: 0,
+            types_only: false,
+            filter,
+            attributes: vec![],
+        };
+        let told = search(&counting, &asked, None).unwrap();
+        (told.code, told.entries.len(), counting.1.get())
+    };
+    let equal = |name: &str| Filter::Equal(name.into(), "1".into());
+    for filter in
+        [equal("uid"), Filter::Present("uid".into()), Filter::And(vec![equal("uid"), Filter::Present("o".into())])]
+    {
+        let (code, entries, read) = told(filter);
+        assert_eq!((code, entries), (Code::Success, 0));
+        assert!(read < 20, "{read} rows were read");
+    }
+    let all = told(Filter::Present("objectClass".into()));
+    assert!(all.1 > 400 && all.2 > 400, "and everything is found by what everything has");
+}

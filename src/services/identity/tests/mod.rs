@@ -1,6 +1,7 @@
 //! The token service on values, at one and at three partitions: tokens over their whole life, and what an attacker would
 //! try; every row of the specification's table in `table`.
 
+mod login;
 mod table;
 
 use super::{
@@ -45,6 +46,10 @@ struct Site {
     notes: Vec<AuditNote>,
     now: u64,
     count: u64,
+    /// Of the client certificate that connections bring.
+    certificate: String,
+    /// How long ago they proved it, in milliseconds.
+    proven_ago: u64,
 }
 
 fn public_key(jwk: &Value) -> PublicKey {
@@ -66,7 +71,8 @@ fn an_application() -> Application {
 
 impl Site {
     fn new(partitions: u16) -> Site {
-        let options = IdentityOptions { url: URL.into(), version: "1.2.3".into() };
+        let options =
+            IdentityOptions { url: URL.into(), version: "1.2.3".into(), issuer_path: login::ISSUER_PATH.into() };
         let mut site = Site {
             identity: Identity::new(options),
             registry: MapStore::default(),
@@ -75,6 +81,8 @@ impl Site {
             notes: vec![],
             now: NOW,
             count: 0,
+            certificate: String::new(),
+            proven_ago: 0,
         };
         site.register(CLIENT, an_application());
         site
@@ -86,6 +94,18 @@ impl Site {
 
     fn map(&self) -> PartitionMap {
         PartitionMap { partitions: self.partitions.len() as u16 }
+    }
+
+    /// What is for the site partition: the registry.
+    fn decide_site(&mut self, run: impl FnOnce(&Identity, &mut Draft<'_>, &Stamp) -> Bytes) -> Bytes {
+        let stamp = Stamp { now: self.now, partition: PartitionId(0), partitions: 0, sequence: 0, entropy: [0; 16] };
+        let overlay = Overlay::default();
+        let mut draft = Draft::new(&self.registry, &overlay, &self.registry);
+        let reply = run(&self.identity, &mut draft, &stamp);
+        let decided = draft.finish();
+        self.notes.extend(decided.audit);
+        self.registry.apply(decided.rows);
+        reply
     }
 
     fn decide(&mut self, partition: u16, run: impl FnOnce(&Identity, &mut Draft<'_>, &Stamp) -> Bytes) -> Bytes {
@@ -115,19 +135,19 @@ impl Site {
         headers.insert("content-type", HeaderValue::from_str(kind).unwrap());
         self.count += 1;
         let body = Body::Inline(Bytes::copy_from_slice(body.as_bytes()));
-        let calls = match self.identity.ask(route, &headers, body, &self.registry, self.count).unwrap() {
+        let (first, then) = match self.identity.ask(route, &headers, body, &self.registry, self.count).unwrap() {
             Ask::Answer(response) => return response,
-            Ask::Submit(calls) => calls,
+            Ask::Submit(first, then) => (first, then),
         };
-        let replies: Vec<IdentityReply> = calls
-            .into_iter()
-            .map(|call| {
+        let mut replies: Vec<IdentityReply> = vec![];
+        for call in [Some(first), then].into_iter().flatten() {
+            if replies.iter().all(Ask::goes_on) {
                 let partition = self.map().of(&call.key).0;
                 let command = Command { payload: call.payload, ..Default::default() };
                 let reply = self.decide(partition, |i, draft, stamp| i.decide(draft, stamp, &command).unwrap());
-                IdentityReply::of(&reply).unwrap()
-            })
-            .collect();
+                replies.push(IdentityReply::of(&reply).unwrap());
+            }
+        }
         self.identity.answer(route, &replies, self.count)
     }
 
@@ -160,15 +180,27 @@ impl Site {
         json!({"iss": CLIENT, "sub": CLIENT, "aud": AUD, "jti": jti, "exp": self.now / 1_000 + 290})
     }
 
+    /// For the token endpoint of the provider of staff.
+    fn provider_assertion(&mut self) -> String {
+        let mut claims = self.claims();
+        claims["aud"] = json!(format!("{URL}{}/access_token", login::ISSUER_PATH));
+        jwt::tests::sign(&KEY.0, &header(), &claims)
+    }
+
     fn good(&mut self) -> String {
         let claims = self.claims();
         jwt::tests::sign(&KEY.0, &header(), &claims)
     }
 
     fn standing(&self, token: &str) -> Standing {
+        self.standing_in(token, "")
+    }
+
+    /// With the role profile that the request names.
+    fn standing_in(&self, token: &str, role: &str) -> Standing {
         let Some(place) = Place::of(token) else { return Standing::Refused(Denied::TokenUnknown) };
         let partition = self.map().of(&place.hash).0;
-        tokens::standing(&self.partitions[&partition], &self.registry, &place, self.now).unwrap()
+        tokens::standing(&self.partitions[&partition], &self.registry, &place, role, self.now).unwrap()
     }
 
     /// Lets time pass and due timers fire.
@@ -395,7 +427,7 @@ fn other_paths_and_methods_answer_as_specified() {
         key.map(|key| headers.insert("apikey", HeaderValue::from_static(key)));
         match site.identity.ask(route, &headers, Body::None, &site.registry, 1).unwrap() {
             Ask::Answer(response) => response,
-            Ask::Submit(_) => panic!("it needs no command"),
+            Ask::Submit(..) => panic!("it needs no command"),
         }
     };
     assert_eq!(ask(Route::Ping, None).body["version"], json!("1.2.3"));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn birth() -> Value {
+pub fn birth() -> Value {
     let text = include_str!("../../../../tests/data/pds/create/create-at-birth-template.json");
     let mut body: Value = serde_json::from_str(text).unwrap();
     let baby = &mut body["entry"][0]["resource"];

@@ -30,6 +30,24 @@ fn a_card_is_read_and_replaced() {
 }
 
 #[test]
+fn one_request_id_for_two_kinds_of_write_does_both() {
+    let id = "60e0b220-8136-4ca5-ae46-1d97ef59d068";
+    for mut site in sites() {
+        let patch = [("content-type", "application/json-patch+json"), ("if-match", "W/\"2\""), ("x-request-id", id)];
+        let body = br#"{"patches":[{"op":"replace","path":"/gender","value":"male"}]}"#;
+        let patched = site.raw(&patient(JANE), "PATCH", &format!("/Patient/{JANE}"), &patch, body);
+        let post = [("content-type", "application/json"), ("if-match", "W/\"2\""), ("x-request-id", id)];
+        let card = example("coverage-post.json").to_string();
+        let made = site.raw(&patient(JANE), "POST", "/Coverage", &post, card.as_bytes());
+        assert_eq!(made.status, 201);
+        assert_eq!(json(&made)["total"], 1, "the card is there, whatever became of the PATCH ({})", patched.status);
+        assert_eq!(header(&made, "etag"), "W/\"3\"");
+        let again = site.raw(&patient(JANE), "POST", "/Coverage", &post, card.as_bytes());
+        assert_eq!((again.status, header(&again, "etag").as_str()), (201, "W/\"3\""), "a repeat writes nothing");
+    }
+}
+
+#[test]
 fn every_refusal() {
     let format = "Invalid search data provided - 'Coverage search request must follow the format \
                   /Coverage?subscriber:identifier=NHS_NUMBER'";

@@ -3,13 +3,19 @@
 //! The site runs its tests at one and at three partitions; numbers go to partitions as in the product.
 
 mod births;
+mod closed;
 mod coverage;
 mod creating;
 mod examples;
+mod exporting;
+mod golden;
 mod history;
+mod mini_services;
 mod related;
+mod restricted;
 mod retrieving;
 mod searching;
+mod tracing;
 mod updating;
 
 use super::{
@@ -22,6 +28,7 @@ use crate::{
     engine::{
         Command, PartitionId, PartitionMap,
         draft::{AuditNote, Decide, Draft, MapStore, Overlay, Stamp},
+        services,
     },
     model::{EpochMillis, NhsNumber},
     store::Reader,
@@ -76,6 +83,10 @@ struct Site {
     /// Replies by caller and request id, as the engine remembers them.
     remembered: BTreeMap<(String, String), Bytes>,
     count: u64,
+    /// What was sent to MESH.
+    posted: Vec<Bytes>,
+    /// Rows of the site's registers.
+    registry: MapStore,
 }
 
 /// The tests of a file run on sites of one and of three partitions.
@@ -102,6 +113,8 @@ impl Site {
             sequence: 0,
             remembered: BTreeMap::new(),
             count: 0,
+            posted: vec![],
+            registry: MapStore::default(),
         }
     }
 
@@ -133,14 +146,17 @@ impl Site {
         };
         let command =
             Command { key: Bytes::copy_from_slice(key), payload, caller: caller.clone(), ..Default::default() };
-        let (overlay, site) = (Overlay::default(), MapStore::default());
-        let mut draft = Draft::new(&self.partitions[at], &overlay, &site);
+        let overlay = Overlay::default();
+        let mut draft = Draft::new(&self.partitions[at], &overlay, &self.registry);
         let reply = self.pds.decide(&mut draft, &stamp, &command).unwrap();
         let decided = draft.finish();
         self.partitions[at].apply(decided.rows);
         self.notes.extend(decided.audit);
-        for (key, _, payload) in decided.outbox {
-            self.decide(&key, payload, caller);
+        for (key, service, payload) in decided.outbox {
+            match service == services::MESH {
+                true => self.posted.push(payload),
+                false => drop(self.decide(&key, payload, caller)),
+            }
         }
         reply
     }

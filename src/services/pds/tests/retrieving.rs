@@ -163,7 +163,12 @@ fn reasons_for_removal_are_shown_to_few() {
 
 #[test]
 fn attributes_show_blank_lines_and_record_sharing() {
-    let line = json!({"nhsNumber": "9990000018", "consent": 2, "resource": {"resourceType": "Patient", "id": "9990000018",
+    let coded = |code: &str| json!({"coding": [{"code": code}]});
+    let sharing = json!({"url": "https://hl7.org/fhir/R4/consent.html", "extension": [
+        {"url": "consentType", "valueCodeableConcept": coded("4")},
+        {"url": "consentValue", "valueCodeableConcept": coded("2")}]});
+    let line = json!({"nhsNumber": "9990000018", "resource": {"resourceType": "Patient", "id": "9990000018",
+        "extension": [sharing],
         "address": [{"use": "home", "line": ["", "1 High Street", "", "Leeds", ""], "postalCode": "LS1 1AA"}]}});
     for mut site in sites() {
         site.import(&line.to_string()).unwrap();

@@ -55,6 +55,11 @@ fn checks_before_the_patches_come_in_their_order() {
         assert_eq!(patch(&worker(), "/9990003343", &[version, kind, id], body).1, "INVALIDATED_RESOURCE");
         let id = ("x-request-id", "60e0b220-8136-4ca5-ae46-1d97ef59d06a");
         assert_eq!(patch(&worker(), &format!("/{RESTRICTED}"), &[version, kind, id], body).1, "FORBIDDEN_UPDATE");
+        let id = ("x-request-id", "60e0b220-8136-4ca5-ae46-1d97ef59d06b");
+        assert_eq!(patch(&worker(), "/9999999468", &[version, kind, id], b"").1, "RESOURCE_NOT_FOUND");
+        let id = ("x-request-id", "60e0b220-8136-4ca5-ae46-1d97ef59d06c");
+        let empty = patch(&worker(), &jane, &[version, kind, id], b"").2;
+        assert_eq!(empty, "Invalid update with error - No patches found", "a body that is not there, after the record");
     }
 }
 
@@ -95,6 +100,8 @@ const OPERATIONS: &str = r#"
 [{"op":"add","path":"/pets","value":"dog"}] => Update unsupported for resource - 'pets'
 [{"op":"replace","path":"/id","value":"1"}] => Update unsupported for resource - 'id'
 [{"op":"add","path":"/name/0","value":{"use":"old","family":"X"}}] => Invalid patch - items are added to '/name' with the index '-' only
+[{"op":"replace","path":"/address/0","value":{"id":"456","use":"home"}}] => address lines 1 and 4 or 2 and 4 must be completed as a minimum
+[{"op":"replace","path":"/address/0","value":{"id":"456","use":"home","line":["1 X","Leeds"],"postalCode":"LS1 6AE"}}] => address lines 1 and 4 or 2 and 4 must be completed as a minimum
 [{"op":"test","path":"/gender","value":"male"}] => Invalid patch - female (<class 'str'>) is not equal to tested value male (<class 'str'>)
 "#;
 
@@ -214,6 +221,26 @@ fn items_are_added_with_ids_periods_and_one_spelling() {
 }
 
 #[test]
+fn an_address_keeps_lines_however_they_are_taken_away() {
+    let few = "Invalid update with error - address lines 1 and 4 or 2 and 4 must be completed as a minimum";
+    let bare = json!([{"op": "replace", "path": "/address/0", "value": {"id": "456", "use": "home", "period": {"start": "2020-01-01"},
+        "line": ["1 X", "", "", "Leeds"], "postalCode": "LS1 6AE"}}]);
+    let test = json!({"op": "test", "path": "/address/0/id", "value": "456"});
+    for mut site in sites() {
+        assert_eq!(site.patch(&worker(), JANE, 2, bare.clone()).status, 200);
+        let line = json!([test, {"op": "remove", "path": "/address/0/line"}]);
+        let each = json!([test, {"op": "remove", "path": "/address/0/line/0"}, test, {"op": "remove", "path": "/address/0/line/0"}]);
+        for gone in [line, each] {
+            expect(&site.patch(&worker(), JANE, 3, gone), 400, "INVALID_UPDATE", few);
+        }
+        // As it was read, so it may be written: nothing is changed.
+        let same = json(&site.get(&worker(), &format!("/Patient/{JANE}")))["address"][0].clone();
+        let again = json!([{"op": "replace", "path": "/address/0", "value": same}]);
+        assert_eq!(site.patch(&worker(), JANE, 3, again).status, 200);
+    }
+}
+
+#[test]
 fn an_informal_death_is_told_with_its_date() {
     let death = json!({"url": format!("{ADDRESS}DeathNotificationStatus"), "extension": [{"url": "deathNotificationStatus",
         "valueCodeableConcept": {"coding": [{"code": "1"}]}}]});
@@ -253,6 +280,20 @@ fn a_patient_changes_some_things_of_their_own() {
         ] {
             expect(&site.patch(&me, JANE, 4, refused), 400, "INVALID_UPDATE", denied);
         }
+        // After a removal the next item has its place: each operation is judged by the list as it then is.
+        let test = |n: usize, id: &str| json!({"op": "test", "path": format!("/telecom/{n}/id"), "value": id});
+        let remove = |n: usize| json!({"op": "remove", "path": format!("/telecom/{n}")});
+        let shifted = json!([test(1, "790"), remove(1), test(1, "OC789"), remove(1)]);
+        expect(&site.patch(&me, JANE, 4, shifted), 400, "INVALID_UPDATE", denied);
+        let out = json!([test(1, "790"), remove(1), test(9, "x"), remove(9), {"op": "remove", "path": "/gender"}]);
+        expect(&site.patch(&me, JANE, 4, out), 400, "INVALID_UPDATE", denied);
+        let mobile = json(&site.get(&me, &format!("/Patient/{JANE}")))["telecom"][3]["id"].clone();
+        let lawful = json!([test(1, "790"), remove(1), test(2, mobile.as_str().unwrap()), remove(2)]);
+        let response = site.patch(&me, JANE, 4, lawful);
+        assert_eq!(response.status, 200, "{}", json(&response));
+        let left = json(&response);
+        let left: Vec<&str> = left["telecom"].as_array().unwrap().iter().filter_map(|t| t["id"].as_str()).collect();
+        assert_eq!(left, ["789", "OC789"]);
         for other in ["9912003071", "9000000000"] {
             assert_eq!(site.patch(&me, other, 1, json!([])).status, 403, "before the check digit");
         }
@@ -281,5 +322,39 @@ fn the_same_request_id_does_it_once_and_answers_the_same() {
         assert_eq!(get(&mut site, JANE)["gender"], "unknown");
         let other = site.raw(&worker(), "PATCH", "/Patient/9000000017", &headers, body);
         assert_eq!(error(&other).1, "INVALID_VALUE", "the outcome of another person is not shown");
+    }
+}
+
+#[test]
+fn practices_and_pharmacies_are_those_of_the_registry_once_it_has_reference_data() {
+    use crate::{
+        services::directory::rows::Organisation, services::directory::rows::organisation_key, store::tables::Table,
+    };
+    let pharmacy = |code: &str| {
+        let identifier = json!({"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": code});
+        let url = format!("{ADDRESS}NominatedPharmacy");
+        json!([{"op": "replace", "path": "/extension/0", "value": {"url": url, "valueReference": {"identifier": identifier}}}])
+    };
+    let practice = |code: &str| {
+        json!([{"op": "replace", "path": "/generalPractitioner/0", "value": {"id": "254406A3", "type": "Organization",
+            "identifier": {"system": "https://fhir.nhs.uk/Id/ods-organization-code", "value": code}}}])
+    };
+    for mut site in sites() {
+        let known = |site: &mut Site, code: &str| {
+            let key = organisation_key(code).build();
+            site.registry.0.insert(key, Organisation { name: "A".into(), ..Default::default() }.encode());
+        };
+        known(&mut site, "X26");
+        assert_eq!(site.patch(&worker(), JANE, 2, pharmacy("FA001")).status, 200, "nothing is known of pharmacies");
+        known(&mut site, "FA002");
+        known(&mut site, "A20047");
+        let role = Table::OrganisationRoles.key().text("RO182").text("FA002").build();
+        site.registry.0.insert(role, Bytes::new());
+        let text = "Invalid value - 'FA003' in field 'extension/0'";
+        expect(&site.patch(&worker(), JANE, 3, pharmacy("FA003")), 400, "INVALID_VALUE", text);
+        let text = "Invalid value - 'Y99999' in field 'generalPractitioner/0/identifier/value'";
+        expect(&site.patch(&worker(), JANE, 3, practice("Y99999")), 400, "INVALID_VALUE", text);
+        assert_eq!(site.patch(&worker(), JANE, 3, pharmacy("fa002")).status, 200);
+        assert_eq!(site.patch(&worker(), JANE, 4, practice("A20047")).status, 200);
     }
 }

@@ -1,0 +1,78 @@
+//! Which activity opens which function (spec/identity.md §6.5), as one table: the seed policy. Rules and services take their
+//! activities from here; `spine role functions` prints it.
+
+/// One function.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    /// Stable word.
+    pub name: &'static str,
+    /// One of these opens it.
+    pub any_of: &'static [&'static str],
+    /// And one of these; empty asks for nothing more.
+    pub with: &'static [&'static str],
+    /// Whether the specification has it from a public source (`S`), or infers it (`I`).
+    pub status: &'static str,
+    /// What holds it: an interaction's rule, a service; empty while nothing here does the function yet.
+    pub held_by: &'static str,
+}
+
+const PLAIN: Function = Function { name: "", any_of: &[], with: &[], status: "S", held_by: "" };
+
+/// Those to whom §9.3 delivers alerts.
+pub const RECEIVE_ALERTS: &[&str] = &["B0015", "B0016", "B0017", "B0018"];
+/// Those who may read the audit trail: privacy officers, and who views system logs and reports (B0011).
+pub const READ_AUDIT: &[&str] = &["B0011", "B0015", "B0016", "B0017", "B0018"];
+/// Of a summary care record (§6.5 and the list in §6.4).
+const VIEW_SCR: &[&str] = &[
+    "B0370", "B0360", "B0380", "B8028", "B8029", "B0790", "B0064", "B0072", "B0800", "B1690", "B1691", "B1693", "B1694",
+];
+
+/// The table of §6.5, in its order.
+pub const FUNCTIONS: &[Function] = &[
+    Function { name: "scr.view", any_of: VIEW_SCR, ..PLAIN },
+    Function { name: "scr.view_without_permission", any_of: &["B0168", "B0082"], ..PLAIN },
+    Function { name: "scr.set_consent", any_of: &["B0020"], with: &["B0380", "B8028", "B8029"], ..PLAIN },
+    Function { name: "pds.trace", any_of: &["B0264", "B0254", "B0825", "B0820"], status: "I", ..PLAIN },
+    Function { name: "pds.amend", any_of: &["B0825"], status: "I", ..PLAIN },
+    Function { name: "pds.sensitive_record", any_of: &["B1611"], status: "I", ..PLAIN },
+    Function { name: "eps.sign", any_of: &["B0420", "B0440", "B0058"], ..PLAIN },
+    Function { name: "eps.prepare", any_of: &["B0278"], ..PLAIN },
+    Function { name: "eps.cancel", any_of: &["B0468"], ..PLAIN },
+    Function { name: "eps.nominate", any_of: &["B0424"], ..PLAIN },
+    // B0572 includes B0570 (I).
+    Function { name: "eps.dispense", any_of: &["B0570", "B0572"], ..PLAIN },
+    Function { name: "eps.claim", any_of: &["B0572"], ..PLAIN },
+    Function { name: "cpis.view", any_of: &["B0107", "B0170"], ..PLAIN },
+    Function { name: "alerts.receive", any_of: RECEIVE_ALERTS, held_by: "alerts.*", ..PLAIN },
+    Function { name: "audit.read", any_of: READ_AUDIT, status: "I", held_by: "audit.search, audit.read", ..PLAIN },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::{gate::Admits, rules};
+
+    #[test]
+    fn each_function_is_there_once_and_its_rules_ask_for_what_it_says() {
+        for (at, function) in FUNCTIONS.iter().enumerate() {
+            assert!(FUNCTIONS[..at].iter().all(|other| other.name != function.name), "{} twice", function.name);
+            let code = |c: &&str| c.len() == 5 && c.starts_with('B') && c[1..].bytes().all(|b| b.is_ascii_digit());
+            assert!(!function.any_of.is_empty() && function.any_of.iter().chain(function.with).all(code));
+            let holds = function.held_by.split(", ").filter(|name| !name.is_empty());
+            for name in holds {
+                let all = rules::ALL.iter().flat_map(|(_, rules)| rules.iter());
+                let mine = all.filter(|rule| {
+                    rule.interaction == name
+                        || name.ends_with('*') && rule.interaction.starts_with(name.trim_end_matches('*'))
+                });
+                let activities: Vec<_> = mine
+                    .map(|rule| match rule.admits {
+                        Admits::Holders { activities, .. } => activities,
+                        _ => &[],
+                    })
+                    .collect();
+                assert!(!activities.is_empty() && activities.iter().all(|a| *a == function.any_of), "{name}");
+            }
+        }
+    }
+}

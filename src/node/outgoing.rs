@@ -1,0 +1,183 @@
+//! A form posted to an address outside the site: what there is of outgoing HTTP. One connection a request, no redirect followed, nothing
+//! of the answer kept but its status; bounded in time and size (P6). Plain HTTP goes to this machine alone.
+
+use bytes::Bytes;
+use http::Uri;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::Mutex,
+    time::Instant,
+};
+
+/// For connection, handshakes, request and answer together.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of an answer's body that are read before the connection is given up.
+const MAX_ANSWER: usize = 64 << 10;
+/// How long the authorities that were read are used; so long a changed file waits.
+const READ_AGAIN: Duration = Duration::from_secs(60);
+/// Where Linux distributions keep the authorities that the machine trusts.
+const OF_THE_MACHINE: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+
+/// Why nothing was posted, or nothing came back. For the log; the word is for the audit trail and metrics.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Unsent {
+    pub word: &'static str,
+    why: String,
+}
+
+fn unsent(word: &'static str, why: impl std::fmt::Display) -> Unsent {
+    Unsent { word, why: why.to_string() }
+}
+
+/// Posts forms; one for the node.
+pub struct Outgoing {
+    /// Authorities of the addresses; empty means the machine's.
+    authorities: PathBuf,
+    tls: Mutex<Option<(Instant, Arc<ClientConfig>)>>,
+}
+
+impl Outgoing {
+    pub fn new(authorities: PathBuf) -> Outgoing {
+        Outgoing { authorities, tls: Mutex::new(None) }
+    }
+
+    /// The status of the answer.
+    pub async fn post(&self, address: &str, form: String) -> Result<u16, Unsent> {
+        let done = tokio::time::timeout(PATIENCE, self.post_patiently(address, form)).await;
+        done.unwrap_or_else(|_| Err(unsent("too_late", "no answer in ten seconds")))
+    }
+
+    async fn post_patiently(&self, address: &str, form: String) -> Result<u16, Unsent> {
+        let uri: Uri = address.parse().map_err(|e| unsent("bad_address", e))?;
+        let host = uri.host().ok_or_else(|| unsent("bad_address", "it names no host"))?;
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let secure = uri.scheme_str() == Some("https");
+        if !secure && !["localhost", "127.0.0.1", "::1"].contains(&bare) {
+            return Err(unsent("bad_address", "plain HTTP leaves the machine"));
+        }
+        let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let tcp = TcpStream::connect((bare, port)).await.map_err(|e| unsent("unreachable", e))?;
+        if !secure {
+            return exchange(tcp, &uri, form).await;
+        }
+        let name = ServerName::try_from(bare.to_owned()).map_err(|e| unsent("bad_address", e))?;
+        let connector = tokio_rustls::TlsConnector::from(self.tls().await?);
+        let tls = connector.connect(name, tcp).await.map_err(|e| unsent("tls", e))?;
+        exchange(tls, &uri, form).await
+    }
+
+    async fn tls(&self) -> Result<Arc<ClientConfig>, Unsent> {
+        let mut kept = self.tls.lock().await;
+        if let Some((read, config)) = kept.as_ref().filter(|(read, _)| read.elapsed() < READ_AGAIN) {
+            let _ = read;
+            return Ok(config.clone());
+        }
+        let config = Arc::new(self.read().await?);
+        *kept = Some((Instant::now(), config.clone()));
+        Ok(config)
+    }
+
+    async fn read(&self) -> Result<ClientConfig, Unsent> {
+        let given = !self.authorities.as_os_str().is_empty();
+        let files = if given { vec![self.authorities.clone()] } else { OF_THE_MACHINE.map(PathBuf::from).to_vec() };
+        let mut pem = None;
+        for file in files {
+            match tokio::fs::read(&file).await {
+                Ok(bytes) => {
+                    pem = Some(bytes);
+                    break;
+                }
+                Err(e) if !given && e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(unsent("no_authorities", format!("{}: {e}", file.display()))),
+            }
+        }
+        let pem =
+            pem.ok_or_else(|| unsent("no_authorities", "this machine has no file of authorities; set api.logout_ca"))?;
+        let mut roots = RootCertStore::empty();
+        // A machine's file may hold an old one that the library does not take: the others are good all the same.
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
+        if roots.is_empty() {
+            return Err(unsent("no_authorities", "the file of authorities holds none"));
+        }
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let config = ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| unsent("tls", e))?;
+        Ok(config.with_root_certificates(roots).with_no_client_auth())
+    }
+}
+
+/// One request and its answer.
+async fn exchange<S>(stream: S, uri: &Uri, form: String) -> Result<u16, Unsent>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let lost = |e: hyper::Error| unsent("unreachable", e);
+    let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    let driver = tokio::spawn(connection);
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = http::Request::post(path)
+        .header("host", uri.authority().map_or("", |authority| authority.as_str()))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("accept", "*/*")
+        .header("connection", "close")
+        .body(Full::new(Bytes::from(form)))
+        .map_err(|e| unsent("bad_address", e))?;
+    let answer = send.send_request(request).await;
+    let status = match answer {
+        Ok(answer) => {
+            let status = answer.status().as_u16();
+            // Whoever is cut off while it answers may think that it was not heard.
+            let _ = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+            Ok(status)
+        }
+        Err(e) => Err(lost(e)),
+    };
+    driver.abort();
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_form_is_posted_and_the_status_comes_back() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/told?by=us", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut heard, mut piece) = (String::new(), [0; 1024]);
+            while !heard.ends_with("logout_token=x") {
+                let n = stream.read(&mut piece).await.unwrap();
+                heard.push_str(std::str::from_utf8(&piece[..n]).unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            heard
+        });
+        let out = Outgoing::new(PathBuf::new());
+        assert_eq!(out.post(&address, "logout_token=x".into()).await.unwrap(), 204);
+        let heard = server.await.unwrap().to_ascii_lowercase();
+        assert!(heard.starts_with("post /told?by=us http/1.1\r\n"), "{heard}");
+        assert!(heard.contains("content-type: application/x-www-form-urlencoded"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_out_in_plain_text_or_to_nobody() {
+        let out = Outgoing::new("/nonexistent/authorities.pem".into());
+        assert_eq!(out.post("http://example.test/", String::new()).await.unwrap_err().word, "bad_address");
+        assert_eq!(out.post("/no-host", String::new()).await.unwrap_err().word, "bad_address");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("https://{}/", listener.local_addr().unwrap());
+        assert_eq!(out.post(&address, String::new()).await.unwrap_err().word, "no_authorities");
+    }
+}

@@ -1,0 +1,186 @@
+//! Registration as a process (spec/identity.md §6.2): apply → verify identity → sponsor → grant → issue; suspend, resume, end.
+//! Each step names the role profile of who does it, and is kept with the person for ever.
+//!
+//! | file | duty |
+//! |---|---|
+//! | `command` | the steps as commands (tags 40–49 of the directory's) |
+//! | `decide` | one step → rows: who may, whether it is its turn |
+//! | `evidence` | documents that prove an identity |
+//!
+//! Invariants: one user id for one person (a second application for the same name and birth date, e-mail or National
+//! Insurance number is refused unless it says that it is of another); who grants is not who sponsored, and nobody does a step
+//! for himself; somebody who is registered by steps becomes active by the last of them only, so that no half-registered
+//! person can enter (P5); of documents only kind and date are kept.
+//!
+//! `spine user` writes the same register without these steps: for the first registration manager of a site, and for what an
+//! older register has decided.
+
+pub mod command;
+pub(super) mod decide;
+pub mod evidence;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    rows::{NOTHING, read},
+    users::{User, command::SetRole},
+};
+use crate::{
+    engine::draft::{Draft, Fault},
+    record,
+    store::{
+        Reader,
+        tables::{Key, Parts, Table},
+    },
+};
+use evidence::Evidence;
+
+/// Job roles of the registration authority: manager and agent (spec/identity.md §6.2).
+pub const AUTHORITY: [&str; 2] = ["R5080", "R5090"];
+/// (D) The specification says that sponsors and identity checkers are activities and does not say which: these codes are ours.
+pub const SPONSOR: &str = "B9001";
+pub const IDENTITY_CHECKER: &str = "B9002";
+/// Steps kept of a person; older ones are in the audit trail.
+pub const MOST_STEPS: usize = 100;
+/// People of one name and birth date that are looked at.
+const MOST_NAMESAKES: usize = 50;
+
+/// What a step does. Numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum What {
+    Applied = 1,
+    Verified = 2,
+    Sponsored = 3,
+    Granted = 4,
+    Issued = 5,
+    Suspended = 6,
+    Resumed = 7,
+    Ended = 8,
+}
+
+impl What {
+    pub const ALL: [What; 8] = [
+        What::Applied,
+        What::Verified,
+        What::Sponsored,
+        What::Granted,
+        What::Issued,
+        What::Suspended,
+        What::Resumed,
+        What::Ended,
+    ];
+    pub fn word(number: u8) -> &'static str {
+        match What::ALL.into_iter().find(|what| *what as u8 == number) {
+            Some(What::Applied) => "applied",
+            Some(What::Verified) => "identity-verified",
+            Some(What::Sponsored) => "sponsored",
+            Some(What::Granted) => "granted",
+            Some(What::Issued) => "issued",
+            Some(What::Suspended) => "suspended",
+            Some(What::Resumed) => "resumed",
+            Some(What::Ended) => "ended",
+            None => "unknown",
+        }
+    }
+}
+
+record! {
+    /// A step that was done.
+    pub struct Step v1 {
+        /// A [`What`].
+        1 => what: u8,
+        /// Role profile of who did it; empty where the applicant did.
+        2 => by: String,
+        /// User id behind it.
+        3 => uid: String,
+        /// Milliseconds since the epoch.
+        4 => at: u64,
+        /// Why, or what was granted.
+        5 => remark: String,
+    }
+}
+
+record! {
+    /// How far a person's registration has come, under the user id.
+    pub struct Registration v1 {
+        /// Oldest first.
+        1 => steps: Vec<Step>,
+        2 => evidence: Vec<Evidence>,
+        /// The position that was sponsored and is not yet granted.
+        3 => wanted: Option<SetRole>,
+        /// National Insurance number; empty where it is not known.
+        4 => ni: String,
+        /// Of `wanted`: user id of who sponsored it; empty where none waits.
+        5 => sponsor: String,
+        /// The role profile in which he did.
+        6 => sponsored_by: String,
+    }
+}
+
+impl Registration {
+    /// The newest step of a kind.
+    pub fn last(&self, what: What) -> Option<&Step> {
+        self.steps.iter().rev().find(|step| step.what == what as u8)
+    }
+    /// Whether every step that lets a person in was done.
+    pub fn is_complete(&self) -> bool {
+        [What::Applied, What::Verified, What::Sponsored, What::Granted, What::Issued]
+            .into_iter()
+            .all(|what| self.last(what).is_some())
+    }
+}
+
+pub fn key(uid: &str) -> Key {
+    Table::Registrations.key().text(uid)
+}
+fn lookup_key(word: &str, uid: &str) -> Key {
+    Table::UserLookups.key().text(word).text(uid)
+}
+
+pub fn registration(site: &dyn Reader, uid: &str) -> Result<Option<Registration>, Fault> {
+    read(site, Table::Registrations, key(uid))
+}
+
+/// What two people do not have in common: name with birth date, e-mail.
+fn words(user: &User) -> Vec<String> {
+    let mut words = vec![];
+    let folded = |text: &str| text.trim().to_uppercase();
+    if user.born != 0 {
+        words.push(format!("n|{}|{}|{}", user.born, folded(&user.family), folded(&user.given)));
+    }
+    if !user.email.is_empty() {
+        words.push(format!("e|{}", folded(&user.email)));
+    }
+    words
+}
+
+fn ni_word(ni: &str) -> String {
+    format!("i|{ni}")
+}
+
+/// Keeps what finds a person in step with the person's row.
+pub(super) fn reindex(draft: &mut Draft<'_>, uid: &str, old: Option<&User>, new: &User) {
+    let (old, new) = (old.map(words).unwrap_or_default(), words(new));
+    for word in old.iter().filter(|word| !new.contains(word)) {
+        draft.delete(lookup_key(word, uid));
+    }
+    for word in new.iter().filter(|word| !old.contains(word)) {
+        draft.put(lookup_key(word, uid), NOTHING);
+    }
+}
+
+/// User ids of those who have one of the words.
+fn namesakes(site: &dyn Reader, words: &[String]) -> Result<Vec<String>, Fault> {
+    let mut found = vec![];
+    for word in words {
+        for (key, _) in site.scan(Table::UserLookups.key().text(word).prefix(), false, MOST_NAMESAKES)? {
+            let mut parts = Parts::of(&key);
+            parts.text();
+            found.extend(parts.text());
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}

@@ -1,0 +1,198 @@
+//! Tokens of the HTTP APIs for a person: by code, by refresh token, by exchange (spec/identity.md §4.2, §4.3, §5).
+
+use super::{
+    command::{LoginReply, Trade},
+    decide::{Decided, alive, fits, note, place},
+    rows::{Grant, Kind, MARGIN_MS, grant, grant_key, hand_out, place_bytes},
+};
+use crate::{
+    engine::draft::{AuditNote, Draft, Fault, Stamp},
+    services::{
+        directory::{
+            applications::{self, Application},
+            rows::Secret,
+        },
+        identity::{
+            decide::{TOKEN_LIFE_MS, draw_here, named, plan_sweep},
+            refusal::Refusal,
+            rows::{self, AccessToken, NHS_LOGIN},
+            tokens::Place,
+        },
+    },
+    wire::record::Record,
+};
+
+/// Longest life of what comes of a citizen's log-in (spec/identity.md §4.2), in milliseconds.
+const CITIZEN_MS: u64 = 3_600_000;
+
+/// What tokens are issued from.
+struct Basis {
+    /// Of the person, level and time of the log-in; `expires` ends the refresh tokens.
+    grant: Grant,
+    grant_type: &'static str,
+    count: u32,
+}
+
+pub fn trade(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Decided {
+    let name = "identity.token";
+    let refused = |refusal: Refusal| {
+        let reply = LoginReply { refused: refusal as u8, refusal: refusal.word().into(), ..Default::default() };
+        (reply, note(name, refusal.word(), &command.client))
+    };
+    let basis = match command.kind {
+        kind if kind == Kind::ApiCode as u8 => by_code(draft, stamp, command)?,
+        kind if kind == Kind::Refresh as u8 => by_refresh(draft, stamp, command)?,
+        _ => by_exchange(draft, stamp, command)?,
+    };
+    let basis = match basis {
+        Ok(basis) => basis,
+        Err(refusal) => return Ok(refused(refusal)),
+    };
+    // As of now: the asking node may have known an older registry.
+    let application = applications::application(draft.site(), &command.client)?.filter(Application::is_approved);
+    let Some(application) = application else { return Ok(refused(Refusal::NotApproved)) };
+    let citizen = basis.grant.citizen.clone();
+    let (level, scopes) = rights(&application, &basis.grant);
+    if scopes.is_empty() {
+        return Ok(refused(Refusal::NoScope));
+    }
+    let basis = with_session(draft, stamp, basis)?;
+    let life = command.life.clamp(1, TOKEN_LIFE_MS);
+    let (text, at) = draw_here(stamp)?;
+    let from = &basis.grant;
+    let row = AccessToken {
+        client: command.client.clone(),
+        level,
+        scopes,
+        issued: stamp.now,
+        expires: stamp.now + life,
+        grant: basis.grant_type.into(),
+        provider: if citizen.is_some() { NHS_LOGIN } else { "nhs-cis2" }.into(),
+        citizen,
+        user: from.user.clone(),
+        role: from.role.clone(),
+        session: from.session.clone(),
+        ..Default::default()
+    };
+    draft.insert(rows::token_key(at.hour, &at.hash), row.encode());
+    plan_sweep(draft, at.hour)?;
+    let refresh = Grant {
+        kind: Kind::Refresh as u8,
+        client: command.client.clone(),
+        count: basis.count,
+        grant: basis.grant_type.into(),
+        request: None,
+        clients: vec![],
+        ..basis.grant.clone()
+    };
+    let (other, _) = hand_out(draft, stamp, 1, &refresh)?;
+    let told = AuditNote { other: from.user.clone(), detail: named(&at), ..note(name, "ok", &command.client) };
+    let reply = LoginReply {
+        secret: Secret(text),
+        other: Secret(other),
+        life,
+        other_life: refresh.expires.saturating_sub(stamp.now),
+        grant: Some(refresh),
+        now: stamp.now,
+        ..Default::default()
+    };
+    Ok((reply, told))
+}
+
+/// Level of a log-in, and the scopes that it opens.
+fn rights(application: &Application, grant: &Grant) -> (String, Vec<String>) {
+    match &grant.citizen {
+        Some(citizen) => (citizen.level.clone(), application.scopes(&format!(":user-nhs-login:{}:", citizen.level))),
+        None => {
+            let level = format!("aal{}", grant.level);
+            let scopes = user_scopes(application, &level);
+            (level, scopes)
+        }
+    }
+}
+
+/// A citizen's log-in elsewhere begins a session here: the tokens that come of it end together, as those of staff do.
+fn with_session(draft: &mut Draft<'_>, stamp: &Stamp, mut basis: Basis) -> Result<Basis, Fault> {
+    if basis.grant.session.is_empty() {
+        let expires = stamp.now + CITIZEN_MS + MARGIN_MS;
+        let session = Grant { kind: Kind::Session as u8, expires, ..basis.grant.clone() };
+        basis.grant.session = place_bytes(&hand_out(draft, stamp, 2, &session)?.1);
+    }
+    Ok(basis)
+}
+
+/// Scopes of all products at a level, under both names of the provider.
+fn user_scopes(application: &Application, level: &str) -> Vec<String> {
+    let of = |provider: &str| application.scopes(&format!(":{provider}:{level}:"));
+    [of("user-nhs-id"), of("user-nhs-cis2")].concat()
+}
+
+type Based = Result<Result<Basis, Refusal>, Fault>;
+
+fn by_code(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Based {
+    let at = place(&command.place)?;
+    let code = grant(draft, &at, Kind::ApiCode)?;
+    draft.delete(grant_key(&at));
+    let Some(code) = code.filter(|c| c.expires > stamp.now && c.client == command.client) else {
+        return Ok(Err(Refusal::CodeUnknown));
+    };
+    if code.request.as_ref().is_some_and(|r| r.redirect != command.redirect) {
+        return Ok(Err(Refusal::RedirectWrong));
+    }
+    let session = alive(draft, stamp, &place(&code.session)?)?;
+    let fits = fits(&code, &command.client, &command.redirect, &command.challenge);
+    let Some((session, _)) = session.filter(|_| fits) else { return Ok(Err(Refusal::CodeUnknown)) };
+    let expires = session.expires.min(stamp.now + command.refresh_life);
+    Ok(Ok(Basis { grant: Grant { expires, ..code }, grant_type: "authorization_code", count: 0 }))
+}
+
+fn by_refresh(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Based {
+    let at = place(&command.place)?;
+    let Some(old) = grant(draft, &at, Kind::Refresh)?.filter(|row| row.client == command.client) else {
+        return Ok(Err(Refusal::RefreshUnknown));
+    };
+    draft.delete(grant_key(&at));
+    if old.expires <= stamp.now {
+        return Ok(Err(Refusal::RefreshOver));
+    }
+    if alive(draft, stamp, &place(&old.session)?)?.is_none() {
+        return Ok(Err(Refusal::RefreshUnknown));
+    }
+    let grant_type = if old.grant == "authorization_code" { "authorization_code" } else { EXCHANGE };
+    let expires = old.expires.min(stamp.now + command.refresh_life);
+    let count = old.count.saturating_add(1);
+    Ok(Ok(Basis { grant: Grant { expires, ..old }, grant_type, count }))
+}
+
+/// `grant_type` of a token exchange (RFC 8693).
+pub const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+fn by_exchange(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Based {
+    let mut all: Vec<Refusal> = Refusal::of(command.refusal).into_iter().collect();
+    if command.expires.checked_sub(1).is_some_and(|expires| expires <= stamp.now / 1_000) {
+        all.push(Refusal::SubjectExpired);
+    }
+    if let Some(first) = all.into_iter().min() {
+        return Ok(Err(first));
+    }
+    if let Some(citizen) = &command.citizen {
+        let grant = Grant {
+            user: command.user.clone(),
+            citizen: Some(citizen.clone()),
+            auth_time: stamp.now,
+            used: stamp.now,
+            expires: stamp.now + command.refresh_life.min(CITIZEN_MS),
+            ..Default::default()
+        };
+        return Ok(Ok(Basis { grant, grant_type: EXCHANGE, count: 0 }));
+    }
+    let at: Place = place(&command.session)?;
+    let found = alive(draft, stamp, &at)?.filter(|(session, _)| session.user == command.user);
+    let Some((session, roles)) = found else { return Ok(Err(Refusal::SubjectOver)) };
+    if !command.role.is_empty() && !roles.contains(&command.role) {
+        return Ok(Err(Refusal::SubjectOver));
+    }
+    let expires = session.expires.min(stamp.now + command.refresh_life);
+    let grant = Grant { session: command.session.clone(), role: command.role.clone(), expires, ..session };
+    Ok(Ok(Basis { grant, grant_type: EXCHANGE, count: 0 }))
+}

@@ -1,0 +1,68 @@
+//! Commands of the service: one tag byte, then a record; and the reply.
+
+use crate::{commands, engine::draft::Fault, record, wire::record::Record};
+use bytes::Bytes;
+
+commands! {
+    /// A command, told apart by its first byte.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum TrailCommand("trail") {
+        /// The gate turned someone away whom it knows.
+        1 Refused(Refused),
+        /// Whose trail is about to be shown, or was not.
+        2 Shown(Shown),
+        /// An AuditEvent of another system.
+        3 File(File),
+    }
+}
+
+record! {
+    pub struct Refused v1 {
+        1 => interaction: String,
+        /// Of the catalogue (`docs/errors.md`).
+        2 => code: String,
+        /// NHS number that the request's path named; empty for none.
+        3 => subject: String,
+    }
+}
+
+record! {
+    pub struct Shown v1 {
+        1 => interaction: String,
+        /// `ok`, or the refusal's code.
+        2 => outcome: String,
+        /// NHS numbers of the people whose records are shown.
+        3 => subjects: Vec<String>,
+        /// The user whose doings were asked for.
+        4 => agent: String,
+        /// Id of the event that was read.
+        5 => event: String,
+    }
+}
+
+record! {
+    pub struct File v1 {
+        /// NHS number.
+        1 => subject: String,
+        /// The event, checked, as JSON without its id.
+        2 => event: Bytes,
+        /// C, R, U, D or E.
+        3 => action: String,
+    }
+}
+
+record! {
+    /// What became of a command.
+    pub struct Reply v1 {
+        /// When it was decided, milliseconds since the epoch.
+        1 => at: u64,
+        /// Id of the event that was filed.
+        2 => id: String,
+    }
+}
+
+impl Reply {
+    pub fn of(bytes: &Bytes) -> Result<Self, Fault> {
+        Reply::decode(bytes).map_err(|e| Fault::Other(format!("trail reply: {e}")))
+    }
+}

@@ -1,0 +1,119 @@
+"""schemathesis, driven by docs/openapi.yaml, asks all nodes what the document allows and what it does not: nothing ends in a fault of
+ours, and each answer has a status, a content type and a shape that the document tells. People who are there are among those that are asked for
+and changed. SPINE_OPENAPI_EXAMPLES=200 takes so many for each operation, kind of request and caller. Promise P6."""
+
+import json
+import os
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi import checks
+from test_staff_login import PDS, headers, spine
+
+SCHEMA = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
+OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}
+CHECKS = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+]
+SDS = {
+    "organization": "https://fhir.nhs.uk/Id/ods-organization-code|X26",
+    "identifier": ["https://fhir.nhs.uk/Id/nhsServiceInteractionId|urn:nhs:names:services:psis:REPC_IN150016UK05"],
+}
+# What is found.
+WISHES = {
+    f"GET {PDS}": {"family": "Sm*", "birthdate": ["ge1900-01-01"]},
+    "GET /spine-directory/FHIR/R4/Device": SDS,
+    "GET /spine-directory/FHIR/R4/Endpoint": SDS,
+}
+EXAMPLES = int(os.environ.get("SPINE_OPENAPI_EXAMPLES", "10"))
+
+
+@pytest.fixture(scope="module")
+def people(site):
+    """NHS numbers of people in the register."""
+    run = [site.binary, "generate", "people", "--count", "10", "--seed", "41"]
+    lines = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    spine(site, "pds", "import", "-", stdin=lines)
+    return [json.loads(line)["nhsNumber"] for line in lines.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def callers(site):
+    """Tokens: of a member of staff and of an application."""
+    names = [site.demo["users"][0]["id"], site.demo["applications"][0]["name"]]
+    run = [site.binary, "demo", "token", "--dir", site.folder, "--as"]
+    return [subprocess.run([*run, name], capture_output=True, text=True, check=True).stdout.strip() for name in names]
+
+
+class Asker:
+    """Sends cases to the nodes in turn. Each second one asks for people who are there, at the version that is there, and in no strange role:
+    what is made at random would seldom get so far."""
+
+    def __init__(self, site, people, token):
+        self.site, self.people, self.token, self.sent = site, people, token, 0
+        self.session = requests.Session()
+        self.session.trust_env = False
+
+    def node(self):
+        nodes = self.site.demo["nodes"]
+        return nodes[self.sent % len(nodes)]["internet"]
+
+    def version(self, number):
+        url = f"{self.node()}{PDS}/{number}"
+        return self.session.get(url, headers=headers(self.token), verify=self.site.ca, timeout=30).headers.get("etag")
+
+    def aim(self, case):
+        known = case.headers if case.headers else {}
+        known.pop("NHSD-Session-URID", None)
+        if "X-Request-ID" in known:
+            known["X-Request-ID"] = str(uuid.uuid4())
+        number = self.people[self.sent % len(self.people)]
+        if case.path_parameters and "nhs" in case.path_parameters:
+            case.path_parameters["nhs"] = number
+            if "If-Match" in known:
+                known["If-Match"] = self.version(number) or known["If-Match"]
+        if case.operation.label in WISHES and case.query is not None:
+            case.query.update(WISHES[case.operation.label])
+
+    def ask(self, case):
+        self.sent += 1
+        if self.sent % 2:
+            self.aim(case)
+        more = {"Authorization": f"Bearer {self.token}"}
+        answer = case.call(
+            base_url=self.node(), headers=more, session=self.session, verify=self.site.ca, timeout=30
+        )
+        case.validate_response(answer, checks=CHECKS)
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.name.lower())
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_no_request_ends_in_a_fault(site, people, callers, label, mode):
+    operation = OPERATIONS[label]
+    if mode == schemathesis.GenerationMode.NEGATIVE and not list(operation.iter_parameters()) and not operation.body:
+        return
+    for token in callers:
+        asker = Asker(site, people, token)
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case):
+            asker.ask(case)
+
+        ask()

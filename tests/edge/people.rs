@@ -1,0 +1,277 @@
+//! The published people over the real HTTP API: each loads, and behaves as its own data say (spec/pds.md §5–8, §12, §13).
+
+use crate::support::people::{Asker, People, published};
+use serde_json::{Value, json};
+use spine::edge::options::Options;
+
+const HIDING: [&str; 5] = ["address", "telecom", "contact", "generalPractitioner", "managingOrganization"];
+const HIDING_EXTENSIONS: [&str; 4] =
+    ["Extension-UKCore-NominatedPharmacy", "PreferredDispenserOrganization", "MedicalApplianceSupplier", "birthPlace"];
+
+fn text<'a>(value: &'a Value, path: &str) -> &'a str {
+    value.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A resource without what the server makes: verification status, and ids of items that the file gives none.
+fn plain(resource: &Value) -> Value {
+    let mut plain = resource.clone();
+    for member in ["identifier", "meta"] {
+        plain.as_object_mut().unwrap().remove(member);
+    }
+    plain
+}
+
+/// What is said about the reason for removal to those who may not know it (§5.11).
+fn with_shown_reason(mut resource: Value, privileged: bool) -> Value {
+    if let Some(list) = resource.get_mut("extension").and_then(Value::as_array_mut) {
+        let parts = list.iter_mut().filter_map(|e| e.get_mut("extension")?.as_array_mut()).flatten();
+        let codings = parts.filter_map(|part| part.pointer_mut("/valueCodeableConcept/coding/0"));
+        for coding in codings.filter(|c| c["system"] == "https://fhir.nhs.uk/CodeSystem/PDS-RemovalReasonExitCode") {
+            let code = coding["code"].as_str().unwrap().to_owned();
+            if code == "LDN" || (!privileged && (code == "AFN" || code == "SDN")) {
+                coding["code"] = json!("ORR");
+                coding["display"] = json!("Other Reason");
+            }
+        }
+    }
+    resource
+}
+
+#[tokio::test]
+async fn everybody_is_retrieved_as_their_label_says() {
+    let (server, _people) = People::start().await;
+    let mut asker = Asker::connect(&server).await;
+    let mut seen = [0; 4];
+    for person in published() {
+        let nhs = text(&person, "/nhsNumber");
+        let target = format!("/Patient/{nhs}");
+        for who in ["app", "privileged", "worker", nhs] {
+            let told = asker.get(who, &target).await;
+            if person["invalidated"] == true {
+                seen[0] += 1;
+                assert_eq!((told.status, told.code()), (404, "INVALIDATED_RESOURCE"), "{nhs} {who}");
+                continue;
+            }
+            assert_eq!(told.status, 200, "{nhs} {who}: {}", told.body);
+            let resource = &person["resource"];
+            assert_eq!(told.etag, format!("W/\"{}\"", text(resource, "/meta/versionId")), "{nhs}");
+            let label = text(resource, "/meta/security/0/code");
+            assert_eq!(text(&told.body, "/meta/security/0/code"), label, "{nhs}");
+            assert_eq!(text(&told.body, "/identifier/0/value"), nhs);
+            match label {
+                "U" => {
+                    seen[1] += 1;
+                    let wanted = with_shown_reason(plain(resource), who == "privileged");
+                    assert_eq!(plain(&told.body), wanted, "{nhs} {who}");
+                }
+                "R" => {
+                    seen[2] += 1;
+                    assert_eq!(told.body["name"], resource["name"], "{nhs} {who}");
+                    restricted(&told.body, &person["confidential"], who == "privileged");
+                }
+                "V" => {
+                    seen[3] += 1;
+                    let members: Vec<&String> = told.body.as_object().unwrap().keys().collect();
+                    assert_eq!(members, ["id", "identifier", "meta", "resourceType"], "{nhs} {who}");
+                }
+                other => panic!("{nhs} has the label {other}"),
+            }
+        }
+    }
+    assert!(seen.iter().all(|n| *n > 0), "every kind of person is among them: {seen:?}");
+}
+
+/// Nothing says where a restricted person is, but to privileged applications, who see all of it (§6).
+fn restricted(shown: &Value, confidential: &Value, privileged: bool) {
+    let told = shown.to_string();
+    for (member, hidden) in confidential.as_object().unwrap() {
+        for item in hidden.as_array().into_iter().flatten() {
+            let word = ["/postalCode", "/value", "/identifier/value"].map(|path| text(item, path));
+            let word = word.into_iter().find(|w| !w.is_empty()).unwrap_or_default();
+            assert_eq!(told.contains(word), privileged, "{member}");
+        }
+    }
+    if !privileged {
+        assert!(HIDING.iter().all(|member| shown.get(member).is_none()), "{told}");
+        assert!(HIDING_EXTENSIONS.iter().all(|url| !told.contains(url)), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_merged_number_leads_to_the_person_it_became() {
+    let (server, people) = People::start().await;
+    let mut asker = Asker::connect(&server).await;
+    let mut count = 0;
+    for person in published() {
+        let nhs = text(&person, "/nhsNumber");
+        for old in person["supersedes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            count += 1;
+            let told = asker.get("worker", &format!("/Patient/{old}")).await;
+            assert_eq!((told.status, text(&told.body, "/id")), (200, nhs));
+            assert_eq!(told.etag, format!("W/\"{}\"", text(&person, "/resource/meta/versionId")));
+            let body = br#"{"patches":[{"op":"replace","path":"/gender","value":"male"}]}"#;
+            let headers = "content-type: application/json-patch+json\r\nif-match: W/\"1\"\r\n";
+            let told = asker.ask("worker", "PATCH", &format!("/Patient/{old}"), headers, body).await;
+            assert_eq!((told.status, told.code()), (403, "FORBIDDEN_UPDATE"));
+            let named =
+                people.notes().into_iter().any(|note| note.interaction == "pds.retrieve" && note.subject == nhs);
+            assert!(named, "the trail names whose data were shown");
+        }
+    }
+    assert!(count > 0);
+}
+
+/// A search for a person's usual name, birth date and gender.
+fn search(resource: &Value) -> Option<String> {
+    let name = resource["name"].as_array()?.iter().find(|n| n["use"] == "usual")?;
+    let encode = |text: &str| -> String {
+        text.bytes()
+            .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+            .collect()
+    };
+    let mut query = format!("/Patient?family={}", encode(name["family"].as_str()?));
+    if let Some(given) = name["given"][0].as_str() {
+        query.push_str(&format!("&given={}", encode(given)));
+    }
+    query.push_str(&format!("&birthdate=eq{}", resource["birthDate"].as_str()?));
+    query.push_str(&format!("&gender={}", resource["gender"].as_str()?));
+    Some(query)
+}
+
+#[tokio::test]
+async fn everybody_is_found_or_not_as_their_label_says() {
+    let (server, _people) = People::start().await;
+    let mut asker = Asker::connect(&server).await;
+    let mut found = 0;
+    for person in published() {
+        let (nhs, resource) = (text(&person, "/nhsNumber"), &person["resource"]);
+        let Some(query) = search(resource) else { continue };
+        let label = text(resource, "/meta/security/0/code");
+        let told = asker.get("worker", &query).await;
+        let shown = label != "V" && person["invalidated"] != true;
+        assert_eq!(told.numbers().contains(&nhs), shown, "{query}");
+        let fuzzy = asker.get("worker", &format!("{query}&_fuzzy-match=true")).await;
+        assert_eq!(fuzzy.numbers().contains(&nhs), shown, "{query}");
+        if !shown {
+            continue;
+        }
+        found += 1;
+        let entry = told.body["entry"].as_array().unwrap().iter().find(|e| e["resource"]["id"] == nhs).unwrap();
+        assert_eq!(entry["search"]["score"], 1, "who agrees in everything scores 1");
+        if let Some(died) = resource["deceasedDateTime"].as_str() {
+            assert_eq!(text(entry, "/resource/deceasedDateTime"), died);
+        }
+        let place = if label == "R" { &person["confidential"] } else { resource };
+        let postcode = place["address"][0]["postalCode"].as_str().unwrap_or_default().replace(' ', "");
+        if postcode.is_empty() {
+            continue;
+        }
+        let told = asker.get("worker", &format!("{query}&address-postalcode={postcode}")).await;
+        assert_eq!(told.numbers().contains(&nhs), label == "U", "nobody restricted is found by a place: {query}");
+    }
+    assert!(found > 50, "{found}");
+}
+
+#[tokio::test]
+async fn values_of_the_past_match_with_history_only_and_hidden_ones_never() {
+    let (server, _people) = People::start().await;
+    let mut asker = Asker::connect(&server).await;
+    let (mut names, mut mails, mut births, mut hidden) = (0, 0, 0, 0);
+    for person in published() {
+        let (nhs, resource, history) = (text(&person, "/nhsNumber"), &person["resource"], &person["history"]);
+        let Some(query) = search(resource) else { continue };
+        for name in history["name"].as_array().into_iter().flatten() {
+            names += 1;
+            let mut then = resource.clone();
+            then["name"] = json!([name]);
+            let query = search(&then).unwrap();
+            assert!(!asker.get("worker", &query).await.numbers().contains(&nhs), "{query}");
+            assert!(asker.get("worker", &format!("{query}&_history=true")).await.numbers().contains(&nhs), "{query}");
+        }
+        for mail in history["telecom"].as_array().into_iter().flatten().filter(|t| t["system"] == "email") {
+            mails += 1;
+            let query = format!("{query}&email={}", text(mail, "/value"));
+            assert!(!asker.get("worker", &query).await.numbers().contains(&nhs), "{query}");
+            assert!(asker.get("worker", &format!("{query}&_history=true")).await.numbers().contains(&nhs), "{query}");
+        }
+        for born in history["birthDate"].as_array().into_iter().flatten() {
+            births += 1;
+            let mut then = resource.clone();
+            then["birthDate"] = born.clone();
+            for kind in ["_history=true", "_fuzzy-match=true"] {
+                let query = format!("{}&{kind}", search(&then).unwrap());
+                assert!(
+                    !asker.get("worker", &query).await.numbers().contains(&nhs),
+                    "no birth date of the past: {query}"
+                );
+            }
+        }
+        for address in person["hidden"]["address"].as_array().into_iter().flatten() {
+            hidden += 1;
+            let code = text(address, "/postalCode").replace(' ', "");
+            for kind in ["_history=false", "_history=true"] {
+                let query = format!("{query}&address-postalcode={code}&{kind}");
+                assert!(!asker.get("worker", &query).await.numbers().contains(&nhs), "{query}");
+            }
+        }
+    }
+    assert!(names > 1 && mails > 0 && births > 0 && hidden > 0, "{names} {mails} {births} {hidden}");
+}
+
+#[tokio::test]
+async fn related_people_and_cards_are_those_of_the_file() {
+    let (server, _people) = People::start().await;
+    let mut asker = Asker::connect(&server).await;
+    for person in published() {
+        let nhs = text(&person, "/nhsNumber");
+        if person["invalidated"] == true {
+            continue;
+        }
+        let told = asker.get("app", &format!("/Patient/{nhs}/RelatedPerson")).await;
+        let mut wanted: Vec<Value> = person["relatedPersons"].as_array().cloned().unwrap_or_default();
+        wanted.sort_by_key(|one| text(one, "/id").to_owned());
+        let shown = told.body["entry"].as_array().into_iter().flatten().map(|e| e["resource"].clone());
+        assert_eq!(shown.collect::<Vec<_>>(), wanted, "{nhs}");
+        let told = asker.get(nhs, &format!("/Coverage?subscriber%3Aidentifier={nhs}")).await;
+        assert_eq!(told.status, 200, "{nhs}: {}", told.body);
+        let card = &person["coverage"];
+        let version = card["versionId"].as_str().unwrap_or("1");
+        assert_eq!((told.etag.as_str(), text(&told.body, "/meta/versionId")), (&*format!("W/\"{version}\""), version));
+        match card.get("resource") {
+            Some(resource) => assert_eq!(&told.body["entry"][0]["resource"], resource),
+            None => assert_eq!(told.body["total"], 0),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_opens_nothing_here_is_told_as_one_that_is_not_known() {
+    let (server, _people) = People::start().await;
+    let mut asker = Asker::connect(&server).await;
+    for who in ["other-product", "low", "nobody"] {
+        let told = asker.get(who, "/Patient/9000000009").await;
+        let issue = &told.body["issue"][0];
+        assert_eq!((told.status, told.code()), (401, "ACCESS_DENIED"), "{who}");
+        assert_eq!(text(issue, "/details/coding/0/display"), "Access Denied - Unauthorised", "{who}");
+        assert_eq!(text(issue, "/diagnostics"), "Invalid Access Token", "{who}");
+    }
+}
+
+#[tokio::test]
+async fn new_patients_have_a_limit_of_their_own() {
+    let options = Options { application_rate: Some(5), ..Options::default() };
+    let (server, _people) = People::start_with(options).await;
+    let mut asker = Asker::connect(&server).await;
+    let refused = loop {
+        let told = asker.ask("worker", "POST", "/Patient", "content-type: application/json\r\n", b"{}").await;
+        if told.status == 429 {
+            break told;
+        }
+        assert_eq!((told.status, told.code()), (400, "MISSING_VALUE"));
+    };
+    assert_eq!((refused.code(), refused.retry_after.as_str()), ("TOO_MANY_REQUESTS", "1"));
+    let words = "There have been too many Create Patient requests. Please try again later.";
+    assert_eq!(text(&refused.body, "/issue/0/diagnostics"), words);
+    let told = asker.get("worker", "/Patient/9000000009").await;
+    assert_eq!(told.status, 200, "who made too many may still look");
+}

@@ -2,7 +2,7 @@
 //! itself, and what is harmed is found each time.
 
 use super::{
-    demo::{Plan, wait_for},
+    demo::{Plan, wait_acting, wait_for},
     rot::{self, HARMS, Harm},
     scene::Scene,
 };
@@ -150,18 +150,14 @@ fn every_kind_of_file_of_a_running_node_goes_bad() {
     // What the engine holds is in memory while a node runs; an identity is read at the start.
     for how in HARMS {
         let log = |data: &Path| Some(rot::amid_log(data));
-        let kinds: [(_, Find<'_>); 3] = [("log", &log), ("snapshot", &snapshot), ("body", &body)];
-        for (kind, find) in kinds {
+        let kinds: [(_, _, Find<'_>); 3] =
+            [("log", rot::WALKED, &log), ("snapshot", rot::MENDED, &snapshot), ("body", rot::MENDED, &body)];
+        for (kind, again, find) in kinds {
             let (_, before, _) = told(&scene, victim);
             // Snapshots, bodies and segments come and go: one that goes just now is no damage, and another is taken.
-            wait_for(&format!("{how:?} of {kind} to be found"), || {
-                let (path, at) = find(&data)?;
-                rot::harm(&path, how, at).ok()?;
-                (0..20).find_map(|_| {
-                    std::thread::park_timeout(std::time::Duration::from_millis(100));
-                    (told(&scene, victim).1 > before).then_some(())
-                })
-            });
+            let harms = || find(&data).is_some_and(|(path, at)| rot::harm(&path, how, at).is_ok());
+            let what = format!("{how:?} of {kind} to be found");
+            wait_acting(&what, again, harms, || told(&scene, victim).1 > before);
         }
         println!("decay, running: {how:?}: found and repaired in log, snapshot and body");
     }

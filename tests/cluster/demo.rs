@@ -41,6 +41,17 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// As [`wait_for`], of what `act` brings about, once it can be done, and again after each `every` that brought nothing.
+pub fn wait_acting(what: &str, every: Duration, mut act: impl FnMut() -> bool, mut done: impl FnMut() -> bool) {
+    let mut acted: Option<Instant> = None;
+    wait_for(what, || {
+        if acted.is_none_or(|at| at.elapsed() >= every) && act() {
+            acted = Some(Instant::now());
+        }
+        done().then_some(())
+    });
+}
+
 /// What a site under test is like.
 #[derive(Clone, Copy, Default)]
 pub struct Plan {

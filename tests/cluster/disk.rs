@@ -1,14 +1,13 @@
 //! Disks that lose bytes: whatever fails a check is had again from log, snapshot or peers, with no hand work (P7, P9).
 
 use super::{
-    demo::{Plan, wait_for},
+    demo::{Plan, wait_acting, wait_for},
     rot,
     scene::Scene,
 };
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
 /// Bounds so small that the log is cut below a snapshot within the test.
@@ -23,10 +22,6 @@ const SCRUBBED: &[&str] = &[
     "disk.scrub_interval=500ms",
     "disk.scrub_rate=256MiB",
 ];
-/// Several walks over everything at rest, as often as [`SCRUBBED`] asks for them.
-const AGAIN: Duration = Duration::from_secs(3);
-/// Time to find a rotten snapshot and to seal it anew.
-const MENDED: Duration = Duration::from_secs(12);
 
 fn snapshots(data: &Path) -> Vec<PathBuf> {
     let all = rot::files(&data.join("store/snapshots/p1"));
@@ -106,29 +101,19 @@ fn a_running_node_finds_what_rots_and_mends_it() {
     let (data, process) = (scene.demo.data(victim), scene.demo.pid(victim));
     let repaired = || scene.demo.damage(victim).and_then(|(damage, _)| damage["repaired"].as_u64()).unwrap_or(0);
     // The log is cut behind what is sealed: an entry that goes with it meanwhile is no damage, and another is taken.
-    let mut rotten = Instant::now() - AGAIN;
-    wait_for("the log to be repaired", || {
-        if rotten.elapsed() >= AGAIN {
-            rot::log_entry(&data);
-            rotten = Instant::now();
-        }
-        (repaired() >= 1).then_some(())
-    });
+    let rots = || {
+        rot::log_entry(&data);
+        true
+    };
+    wait_acting("the log to be repaired", rot::WALKED, rots, || repaired() >= 1);
     wait_for("a snapshot to be there", || (!snapshots(&data).is_empty()).then_some(()));
     let before = repaired();
     // Snapshots come and go: one may go just now, and is no damage then. The next is left alone for as long as a mend takes.
-    let mut rotten = Instant::now() - MENDED;
-    wait_for("a snapshot to be sealed anew", || {
-        if rotten.elapsed() >= MENDED {
-            snapshots(&data)
-                .last()
-                .filter(|path| path.exists())
-                .into_iter()
-                .for_each(|path| rot::flip_every(path, 4096));
-            rotten = Instant::now();
-        }
-        (repaired() > before).then_some(())
-    });
+    let rots = || {
+        let newest = snapshots(&data).pop().filter(|path| path.exists());
+        newest.inspect(|path| rot::flip_every(path, 4096)).is_some()
+    };
+    wait_acting("a snapshot to be sealed anew", rot::MENDED, rots, || repaired() > before);
     // Bodies come and go too: one that was collected meanwhile is no damage, and another is taken.
     let mut rotten: Option<(PathBuf, Vec<u8>)> = None;
     wait_for("a body to be fetched again", || match &rotten {

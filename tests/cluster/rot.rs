@@ -5,7 +5,13 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+/// Time for several walks over everything at rest, as often as the tests ask for them.
+pub const WALKED: Duration = Duration::from_secs(3);
+/// Time to find what is rotten and to tell that it was mended: a snapshot sealed meanwhile must not rot too.
+pub const MENDED: Duration = Duration::from_secs(12);
 
 /// All files below a folder, in order of their names.
 pub fn files(folder: &Path) -> Vec<PathBuf> {

@@ -1,6 +1,8 @@
-//! `spine import people`: a nation in from a file, a person a line, streaming. What is refused goes to a file of its own with the
+//! `spine import people`: a nation in from a file, a person a line, in bounded memory. What is refused goes to a file of its own with the
 //! reason; an import that was broken off goes on where it was; where the site has no time it waits. Live traffic goes first:
 //! people come in small commands, few at a time, and what is full or has no leader is asked again later.
+
+mod lines;
 
 use super::{
     args::Globals,
@@ -10,22 +12,19 @@ use super::{
 };
 use crate::ops::{admin_client::AdminClient, codes};
 use futures_util::{StreamExt, stream};
+use lines::{BATCH_LINES, Batch, Batches, Place};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
     fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{BufReader, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-/// Lines and bytes sent at once, and how many of such batches are under way.
-const BATCH_LINES: usize = 2_000;
-const BATCH_BYTES: usize = 2 << 20;
+/// Batches of lines under way.
 const AT_ONCE: usize = 4;
-/// Longest line: a person with everything there can be is far below.
-const MAX_LINE: u64 = 1 << 20;
 /// A node that cannot be reached or has no time is asked again after so long, for so long.
 const PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -73,69 +72,17 @@ pub struct People {
     pub dry_run: bool,
 }
 
-/// How far an import is: what `--progress` keeps. All before `offset` is in or was refused.
+/// How far an import is: what `--progress` keeps. All before `place` is in or was refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Reached {
     file: PathBuf,
-    /// Lines behind us, and their bytes.
-    lines: u64,
-    offset: u64,
+    #[serde(flatten)]
+    place: Place,
     good: u64,
     written: u64,
     same: u64,
     kept: u64,
     rejected: u64,
-}
-
-/// A batch of lines, with the number of its first in the file (from 1) and where it ends in bytes.
-struct Batch {
-    first: u64,
-    lines: Vec<String>,
-    end: u64,
-}
-
-/// Reads batch by batch: memory does not grow with the file.
-struct Batches<R> {
-    reader: R,
-    next: u64,
-    offset: u64,
-    failed: Option<std::io::Error>,
-}
-
-impl<R: BufRead> Batches<R> {
-    /// A line without its end; `None` at the end of the file. What is no UTF-8 is read with marks, and refused as no JSON.
-    fn line(&mut self) -> std::io::Result<Option<String>> {
-        let mut bytes = vec![];
-        let read = std::io::Read::take(&mut self.reader, MAX_LINE).read_until(b'\n', &mut bytes)?;
-        if read == 0 {
-            return Ok(None);
-        }
-        if read as u64 == MAX_LINE && bytes.last() != Some(&b'\n') {
-            return Err(std::io::Error::other(format!("line {} is longer than {MAX_LINE} bytes", self.next)));
-        }
-        self.offset += read as u64;
-        self.next += 1;
-        let text = String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-        Ok(Some(text.trim_end().to_owned()))
-    }
-}
-
-impl<R: BufRead> Iterator for Batches<R> {
-    type Item = Batch;
-    fn next(&mut self) -> Option<Batch> {
-        let (mut lines, mut bytes, first) = (vec![], 0, self.next);
-        while lines.len() < BATCH_LINES && bytes < BATCH_BYTES && self.failed.is_none() {
-            match self.line() {
-                Ok(None) => break,
-                Ok(Some(line)) => {
-                    bytes += line.len();
-                    lines.push(line);
-                }
-                Err(e) => self.failed = Some(e),
-            }
-        }
-        (!lines.is_empty()).then_some(Batch { first, lines, end: self.offset })
-    }
 }
 
 pub async fn run(globals: &Globals, what: What) -> Done {
@@ -148,14 +95,15 @@ pub async fn people(globals: &Globals, args: &People) -> Done {
     let client = client(globals)?;
     let reached = load(&client, args, |reached| {
         if globals.out().human() {
-            let Reached { lines, written, rejected, .. } = reached;
+            let Reached { place, written, rejected, .. } = reached;
+            let lines = place.behind();
             output::progress(&format!("{lines} lines, {written} written, {rejected} rejected"));
         }
     })
     .await?;
     tell(globals, args, &reached);
     if reached.rejected > 0 {
-        let what = format!("{} of {} lines were rejected", reached.rejected, reached.lines);
+        let what = format!("{} of {} lines were rejected", reached.rejected, reached.place.behind());
         let fix = "correct them and import them: what is in already stays as it is";
         let why = match rejects_path(args) {
             Some(path) if !args.dry_run => format!("{} says why, line by line", path.display()),
@@ -178,8 +126,8 @@ fn unread(path: &Path) -> impl Fn(std::io::Error) -> Failure {
     move |e| file("the file cannot be read", path, &e)
 }
 
-/// The file behind what an earlier run has done, and how far that is.
-fn open(args: &People) -> Result<(Batches<Box<dyn BufRead>>, Reached), Failure> {
+/// The lines behind what an earlier run has done, and how far that is.
+fn open(args: &People) -> Result<(Batches, Reached), Failure> {
     let path = &args.file;
     let mut reached = Reached { file: path.clone(), ..Default::default() };
     if let Some(state) = args.progress.as_ref().filter(|state| state.exists()) {
@@ -191,31 +139,29 @@ fn open(args: &People) -> Result<(Batches<Box<dyn BufRead>>, Reached), Failure> 
             return Err(failure(&codes::CLI_USAGE, "the progress is that of another file", why, fix));
         }
     }
-    let reader: Box<dyn BufRead> = match path.as_os_str() == "-" {
-        true => {
-            let mut stdin = BufReader::new(std::io::stdin());
-            let passed = std::io::copy(&mut std::io::Read::take(&mut stdin, reached.offset), &mut std::io::sink());
-            passed.map_err(unread(path))?;
-            Box::new(stdin)
-        }
-        false => {
-            let mut opened = File::open(path).map_err(unread(path))?;
-            opened.seek(SeekFrom::Start(reached.offset)).map_err(unread(path))?;
-            Box::new(BufReader::with_capacity(1 << 20, opened))
-        }
+    let stdin = || Box::new(BufReader::new(std::io::stdin()));
+    let opened = || File::open(path).and_then(|file| Ok((file.metadata()?.is_file(), file)));
+    let batches = match path.as_os_str() == "-" {
+        true => Batches::stream(stdin(), reached.place),
+        false => opened().and_then(|(regular, file)| match regular {
+            true => Batches::file(file, reached.place),
+            false => Batches::stream(Box::new(BufReader::new(file)), reached.place),
+        }),
     };
-    let mut batches = Batches { reader, next: reached.lines + 1, offset: reached.offset, failed: None };
-    while batches.next <= args.skip && batches.line().map_err(unread(path))?.is_some() {}
-    (reached.lines, reached.offset) = (batches.next - 1, batches.offset);
+    let mut batches = batches.map_err(unread(path))?;
+    reached.place = batches.leave_out(args.skip).map_err(unread(path))?;
     Ok((batches, reached))
 }
 
 /// Sends everything, in order: what was told as done is done up to there.
 async fn load(client: &AdminClient, args: &People, tell: impl Fn(&Reached)) -> Result<Reached, Failure> {
     let (mut batches, mut reached) = open(args)?;
-    let mut rejects =
-        Rejects { path: rejects_path(args).filter(|_| !args.dry_run), file: None, again: reached.offset > 0 };
-    let (begun, before) = (Instant::now(), reached.lines);
+    let mut rejects = Rejects {
+        path: rejects_path(args).filter(|_| !args.dry_run),
+        file: None,
+        again: reached.place != Place::default(),
+    };
+    let (begun, before) = (Instant::now(), reached.place.behind());
     let mut told = Instant::now();
     {
         let calls = batches.by_ref().map(|batch| send(client, args, batch));
@@ -232,7 +178,7 @@ async fn load(client: &AdminClient, args: &People, tell: impl Fn(&Reached)) -> R
                 tell(&reached);
             }
             if let Some(rate) = args.rate {
-                let due = Duration::from_secs_f64((reached.lines - before) as f64 / f64::from(rate));
+                let due = Duration::from_secs_f64((reached.place.behind() - before) as f64 / f64::from(rate));
                 tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
             }
         }
@@ -250,7 +196,7 @@ async fn load(client: &AdminClient, args: &People, tell: impl Fn(&Reached)) -> R
 fn go_on(mut e: Failure, args: &People, reached: &Reached) -> Failure {
     e.fix = match &args.progress {
         Some(_) => "repeat the command: it goes on where it was".into(),
-        None => format!("repeat with --skip {}, or from the start: what is there already is left alone", reached.lines),
+        None => format!("repeat with --skip {}: what is there already is left alone", reached.place.lines),
     };
     e
 }
@@ -265,8 +211,10 @@ fn keep(state: &Path, reached: &Reached) -> Done {
 
 async fn send(client: &AdminClient, args: &People, batch: Batch) -> Result<(Batch, Value), Failure> {
     let name = args.file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let source = format!("{name} from line {}", batch.first);
-    let body = json!({"lines": batch.lines, "source": source, "request": uuid::Uuid::new_v4().to_string()});
+    let first = batch.lines.first().map_or(0, |(line, _)| *line);
+    let source = format!("{name}, {} lines from line {first} on", batch.lines.len());
+    let lines: Vec<&String> = batch.lines.iter().map(|(_, text)| text).collect();
+    let body = json!({"lines": lines, "source": source, "request": uuid::Uuid::new_v4().to_string()});
     let answer = patiently(client, &format!("/v1/people?dry_run={}", args.dry_run), &body).await?;
     Ok((batch, answer))
 }
@@ -284,8 +232,7 @@ pub async fn patiently(client: &AdminClient, path: &str, body: &Value) -> Result
 
 fn add(reached: &mut Reached, batch: &Batch, told: &Value) {
     let number = |name: &str| told[name].as_u64().unwrap_or(0);
-    reached.lines += batch.lines.len() as u64;
-    reached.offset = batch.end;
+    reached.place = batch.until;
     reached.good += number("good");
     reached.written += number("written");
     reached.same += number("same");
@@ -307,11 +254,11 @@ impl Rejects {
             let at = one["line"].as_u64().unwrap_or(0);
             let why = one["why"].as_str().unwrap_or("?");
             before += 1;
+            let Some((line, text)) = batch.lines.get(at as usize) else { continue };
             if before <= SHOWN {
-                output::progress(&format!("line {}: {why}", batch.first + at));
+                output::progress(&format!("line {line}: {why}"));
             }
-            let text = batch.lines.get(at as usize).map(String::as_str).unwrap_or_default();
-            self.write(&json!({"line": batch.first + at, "why": why, "text": text}))?;
+            self.write(&json!({"line": line, "why": why, "text": text}))?;
         }
         Ok(())
     }
@@ -333,7 +280,8 @@ impl Rejects {
 }
 
 fn tell(globals: &Globals, args: &People, reached: &Reached) {
-    let Reached { lines, good, written, same, kept, rejected, .. } = reached;
+    let Reached { place, good, written, same, kept, rejected, .. } = reached;
+    let lines = place.behind();
     let value = json!({
         "file": args.file, "lines": lines, "good": good, "written": written, "same": same, "kept": kept,
         "rejected": rejected, "dry_run": args.dry_run,
@@ -379,22 +327,18 @@ mod tests {
         std::fs::write(&file, "{\"one\":1}\n\n{\"zwei\":\"ü\"}\r\n{\"three\":3}").unwrap();
         let (mut batches, reached) = open(&people(&file, Some(state.clone()))).unwrap();
         let batch = batches.next().unwrap();
-        assert_eq!((batch.first, batch.lines.len(), batch.end), (1, 4, 37));
-        assert_eq!(batch.lines[2], "{\"zwei\":\"ü\"}");
-        keep(&state, &Reached { lines: 2, offset: 11, ..reached }).unwrap();
+        assert_eq!((batch.lines.len(), batch.until), (4, Place { lines: 4, offset: 37, ahead: 0 }));
+        assert_eq!(batch.lines[2], (3, "{\"zwei\":\"ü\"}".to_owned()));
+        keep(&state, &Reached { place: Place { ahead: 2, ..reached.place }, ..reached }).unwrap();
         let (mut batches, reached) = open(&people(&file, Some(state.clone()))).unwrap();
-        assert_eq!((reached.lines, batches.next().unwrap().first), (2, 3));
+        assert_eq!((reached.place.behind(), batches.next().unwrap().lines[0].0), (2, 3));
+        let earlier = json!({"file": file, "lines": 2, "offset": 11, "good": 2, "written": 2, "same": 0, "kept": 0, "rejected": 0});
+        std::fs::write(&state, earlier.to_string()).unwrap();
+        let (mut batches, _) = open(&people(&file, Some(state.clone()))).unwrap();
+        assert_eq!(batches.next().unwrap().lines[0].0, 3, "what a release before kept");
         assert!(open(&people(&dir.path().join("other"), Some(state))).is_err(), "the state of another file");
         let (mut batches, _) = open(&People { skip: 3, ..people(&file, None) }).unwrap();
-        assert_eq!(batches.next().unwrap().lines, ["{\"three\":3}"]);
-    }
-
-    #[test]
-    fn a_line_without_end_is_no_memory_without_end() {
-        let endless = BufReader::new(std::io::repeat(b'x'));
-        let mut batches = Batches { reader: endless, next: 1, offset: 0, failed: None };
-        assert!(batches.next().is_none());
-        assert!(batches.failed.unwrap().to_string().contains("line 1 is longer"));
+        assert_eq!(batches.next().unwrap().lines, [(4, "{\"three\":3}".to_owned())]);
     }
 
     #[test]
@@ -403,7 +347,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("people.rejects");
         let mut rejects = Rejects { path: Some(path.clone()), file: None, again: false };
-        let batch = Batch { first: 11, lines: vec!["a".into(), "b".into()], end: 4 };
+        let batch = Batch { lines: vec![(14, "a".into()), (12, "b".into())], ..Default::default() };
         rejects.note(&batch, &json!({"rejected": [{"line": 1, "why": "no JSON"}]}), 100).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let line: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();

@@ -44,6 +44,8 @@ record! {
         9 => acknowledged: Vec<Acknowledged>,
         /// What is wrong with its disk's pace, as `clock`.
         10 => disk: String,
+        /// The latest incarnation of the asking node among the members of groups known here; 0 for none.
+        11 => incarnation: u16,
     }
 }
 
@@ -102,6 +104,12 @@ fn acknowledged(rooms: &Rooms, by: NodeNumber) -> Vec<Acknowledged> {
     led.flat_map(of).collect()
 }
 
+/// The latest incarnation in which a node is a member, as known here, committed or not: none is given twice.
+fn latest(rooms: &Rooms, node: NodeNumber) -> u16 {
+    let members = rooms.groups.iter().flat_map(|group| group.members());
+    members.filter(|member| member.id.node() == node).map(|member| member.id.incarnation()).max().unwrap_or(0)
+}
+
 /// What every member says of itself now; silent ones are missing.
 pub async fn gather(node: &Node, rooms: &Rooms) -> BTreeMap<u16, NodeStatus> {
     let me = node.settings.node.number;
@@ -127,7 +135,8 @@ impl Handler for Status {
             let gone = || std::io::Error::from(std::io::ErrorKind::NotConnected);
             let node = node.upgrade().ok_or_else(gone)?;
             let rooms = node.rooms.get().ok_or_else(gone)?;
-            Ok(NodeStatus { acknowledged: acknowledged(rooms, from), ..own(&node, rooms) }.encode())
+            let (acknowledged, incarnation) = (acknowledged(rooms, from), latest(rooms, from));
+            Ok(NodeStatus { acknowledged, incarnation, ..own(&node, rooms) }.encode())
         })
     }
 }

@@ -57,19 +57,19 @@ struct Base {
 }
 
 impl Base {
-    /// Whether this node has acknowledged more than its data hold.
-    async fn forgot(&self, peers: &[(NodeNumber, SocketAddr)], transport: &Arc<dyn Transport>) -> bool {
+    /// Whether the site has gone on with this node since its data were written.
+    async fn is_past(&self, peers: &[(NodeNumber, SocketAddr)], transport: &Arc<dyn Transport>) -> bool {
         let id = RaftId::new(NodeNumber(self.identity.node), self.identity.incarnation);
-        let partitions = settle::forgotten(id, &self.data.log, &self.data.store, peers, transport).await;
-        if !partitions.is_empty() {
+        let past = settle::past(id, &self.data.log, &self.data.store, peers, transport).await;
+        if let Some(why) = &past {
             tracing::error!(
                 event = "node.data.old",
-                ?partitions,
-                "this node has acknowledged more than its disk holds: \
+                ?why,
+                "the site has gone on with this node since its disk was written: \
                 an older state was put back; it comes back as its next incarnation"
             );
         }
-        !partitions.is_empty()
+        past.is_some()
     }
 
     async fn close(self) {
@@ -95,7 +95,7 @@ impl Rooms {
         examine::alone(settings, &peers).await?;
         let base = loop {
             match open_base(node, &cluster, &transport, &router).await? {
-                Some(base) if base.forgot(&settle::peers(settings), &transport).await => base.close().await,
+                Some(base) if base.is_past(&settle::peers(settings), &transport).await => base.close().await,
                 Some(base) => break base,
                 None => {}
             }

@@ -112,26 +112,41 @@ pub fn set_aside(data: &Path) -> io::Result<()> {
     File::open(data)?.sync_all()
 }
 
-/// Groups in which this node once acknowledged more than it has: its disk was put back to an older state, as by a backup of
-/// the machine. What it promised is lost with that, so it must not go on under its Raft id (P1). Known to leaders only, and
-/// only since they lead.
-pub async fn forgotten(
+/// Why a node's data are of the past: its disk was put back to an older state, as by a backup of the machine, or another
+/// machine was taken for it meanwhile. It must not go on under its Raft id (P1).
+#[derive(Debug)]
+pub enum Past {
+    /// Its peers know a later incarnation of it, and answer to that one only.
+    Incarnation(u16),
+    /// It once acknowledged more in these groups than it has, and what it promised is lost with that. Known to leaders only,
+    /// and only since they lead.
+    Groups(Vec<u16>),
+}
+
+/// Asks the peers whether the data at hand are of the past.
+pub async fn past(
     id: RaftId,
     log: &Log,
     store: &Store,
     peers: &[(NodeNumber, SocketAddr)],
     transport: &Arc<dyn Transport>,
-) -> Vec<u16> {
+) -> Option<Past> {
     let ask = |to: NodeNumber| async move {
         let told = transport.call(to, Lane::Ask, kinds::STATUS, Bytes::new(), ASK).await.ok()?;
         NodeStatus::decode(&told).ok()
     };
     let told = futures_util::future::join_all(peers.iter().map(|(to, _)| ask(*to))).await;
-    let acknowledged = told.into_iter().flatten().flat_map(|status| status.acknowledged);
+    let told: Vec<NodeStatus> = told.into_iter().flatten().collect();
+    let latest = told.iter().map(|status| status.incarnation).max().unwrap_or(0);
+    if latest > id.incarnation() {
+        return Some(Past::Incarnation(latest));
+    }
+    let acknowledged = told.into_iter().flat_map(|status| status.acknowledged);
     let lost = acknowledged.filter(|a| {
         a.id == id.0 && lacks(a, consensus::promised(log, a.group).unwrap_or_default(), reached(log, store, a.group))
     });
-    lost.map(|a| a.group).collect()
+    let groups: Vec<u16> = lost.map(|a| a.group).collect();
+    (!groups.is_empty()).then_some(Past::Groups(groups))
 }
 
 /// Whether data that go up to `reached`, of a node that has promised to follow nobody before term `promised`, lack what was

@@ -115,11 +115,14 @@ impl Node {
     #[track_caller]
     pub fn start_ready(&mut self) {
         self.start();
-        until("the node to be ready", || {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.ready() {
             let over = self.child.as_mut().and_then(|child| child.try_wait().unwrap());
             assert!(over.is_none(), "{over:?}\n{}", self.log());
-            self.ready()
-        });
+            let status = || self.run(&["status"]).out;
+            assert!(Instant::now() < deadline, "waited {PATIENCE:?} for a node\n{}\n{}", self.log(), status());
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
     }
 
     /// Starts a node that must not start; what it said.

@@ -101,8 +101,8 @@ pub const KEYS: &[Key] = &[
     key("disk.scrub_rate", Size, "8MiB", Restart, "Bytes that such a walk reads in a second."),
 
     key("raft.heartbeat", Duration, "100ms", Restart, "How often a leader shows that it lives."),
-    key("raft.election_min", Duration, "400ms", Restart, "Shortest silence after which a follower asks for an election."),
-    key("raft.election_max", Duration, "800ms", Restart, "Longest such silence; each follower picks one between the two."),
+    key("raft.election_min", Duration, "300ms", Restart, "Shortest silence after which a follower asks for an election."),
+    key("raft.election_max", Duration, "600ms", Restart, "Longest such silence; each follower picks one between the two."),
 ];
 
 /// The key of this exact name.

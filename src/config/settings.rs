@@ -171,7 +171,7 @@ impl Settings {
             return Err(ConfigError::new(
                 from.place("raft.election_max"),
                 "raft.election_max is not longer than raft.election_min",
-                "give elections a span to pick from, such as \"400ms\" and \"800ms\"",
+                "give elections a span to pick from, such as \"300ms\" and \"600ms\"",
             ));
         }
         if self.raft.heartbeat * 2 > self.raft.election_min {

@@ -109,6 +109,8 @@ pub struct Status {
     /// Last index that was cut off this node's log; 0 while it reaches back to the beginning.
     pub cut: u64,
     pub members: Vec<Member>,
+    /// Members are being changed: until that is done, a majority of the voters before is needed too.
+    pub joint: bool,
     /// For each other member its last acknowledged index; known to the leader only.
     pub matched: Vec<(RaftId, u64)>,
     /// Milliseconds since a majority last answered the leader; known to the leader only.
@@ -162,7 +164,7 @@ impl Options {
             id,
             address,
             heartbeat: Duration::from_millis(100),
-            election: (Duration::from_millis(400), Duration::from_millis(800)),
+            election: (Duration::from_millis(300), Duration::from_millis(600)),
             snapshot_after_bytes: 256 << 20,
             keep_bytes: 64 << 20,
             balance_after: Some(Duration::from_secs(60)),

@@ -179,6 +179,7 @@ impl Group {
         let metrics = self.metrics();
         let index = |at: &Option<super::types::LogId>| at.map_or(0, |at| outside(at.index));
         let matched = metrics.replication.iter().flatten();
+        let membership = metrics.membership_config.membership();
         Status {
             group: self.inner.number,
             leadership: *self.inner.leadership.borrow(),
@@ -187,7 +188,8 @@ impl Group {
             applied: *self.inner.progress.applied.borrow(),
             snapshot: index(&metrics.snapshot),
             cut: index(&metrics.purged),
-            members: members(metrics.membership_config.membership()),
+            members: members(membership),
+            joint: membership.get_joint_config().len() > 1,
             matched: matched.map(|(id, at)| (RaftId(*id), index(at))).collect(),
             quorum_age_ms: metrics.last_quorum_acked.map(|at| at.elapsed().as_millis() as u64),
         }

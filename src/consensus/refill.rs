@@ -19,8 +19,10 @@ use std::{io, time::Duration};
 /// Bytes of one piece, as in snapshots that a leader sends.
 const PIECE: usize = 1 << 20;
 const PIECE_PATIENCE: Duration = Duration::from_secs(20);
-/// The first answer may have to wait until the member has sealed a new snapshot.
-const SEAL_PATIENCE: Duration = Duration::from_secs(300);
+/// The first answer may have to wait until the member has sealed a new snapshot, and a call may be lost on the way: it is
+/// made again, so that a node does not wait minutes for what nobody does.
+const SEAL_PATIENCE: Duration = Duration::from_secs(60);
+const SEAL_CALLS: usize = 5;
 
 record! {
     /// SNAPSHOT_FETCH: a piece of a sealed snapshot; with an empty `id` the first of one that reaches `least` at least.
@@ -144,7 +146,13 @@ async fn take(shared: &Arc<Shared>, node: NodeNumber, group: GroupNumber, least:
         let answer = shared.parts.transport.call(node, Lane::Bulk, kinds::SNAPSHOT_FETCH, call, patience).await?;
         SnapshotAnswer::decode(&answer).map_err(malformed)
     };
-    let mut got = ask(String::new(), 0).await?;
+    let mut calls = 1;
+    let mut got = loop {
+        match ask(String::new(), 0).await {
+            Err(e) if e.kind() == io::ErrorKind::TimedOut && calls < SEAL_CALLS => calls += 1,
+            told => break told?,
+        }
+    };
     let (id, total) = (got.id.clone(), got.total);
     let mut incoming = partition.receive_snapshot(total).await.map_err(stored)?;
     loop {

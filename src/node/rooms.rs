@@ -64,7 +64,7 @@ impl Base {
         if let Some(why) = &past {
             tracing::error!(
                 event = "node.data.old",
-                ?why,
+                %why,
                 "the site has gone on with this node since its disk was written: \
                 an older state was put back; it comes back as its next incarnation"
             );

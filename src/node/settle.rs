@@ -114,12 +114,13 @@ pub fn set_aside(data: &Path) -> io::Result<()> {
 
 /// Why a node's data are of the past: its disk was put back to an older state, as by a backup of the machine, or another
 /// machine was taken for it meanwhile. It must not go on under its Raft id (P1).
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Past {
-    /// Its peers know a later incarnation of it, and answer to that one only.
+    /// Its peers speak to a later incarnation of it only.
+    #[error("its peers know it as incarnation {0}")]
     Incarnation(u16),
-    /// It once acknowledged more in these groups than it has, and what it promised is lost with that. Known to leaders only,
-    /// and only since they lead.
+    /// What it promised is lost with what is not there. Known to leaders only, and only since they lead.
+    #[error("in partitions {0:?} it acknowledged more than its disk holds")]
     Groups(Vec<u16>),
 }
 

@@ -9,3 +9,6 @@
 //! - **An incarnation given twice** (P1). A node that was taken out and added again got the id it had had. A group that had
 //!   not heard of the taking out yet believed that the empty node held what the old one had acknowledged. `node/door.rs`
 //!   gives ids above all before; the simulated operator does the same.
+//! - **A call that was lost held a start up for five minutes** (P9). A node with a damaged log asked for a snapshot while it was
+//!   cut off, and waited as long as sealing one may take. It asks again each minute now; `consensus/refill.rs`. No small test: in
+//!   real networks the connection ends with the peer's silence, so that only the simulation loses a call without a word.

@@ -3,7 +3,7 @@
 
 use crate::service::Once;
 use crate::trace::Trace;
-use spine::consensus::{Consensus, Member, Options, RaftId, promised, rejoin};
+use spine::consensus::{Consensus, Member, Options, RaftId, Status, promised, rejoin};
 use spine::engine::draft::Decide;
 use spine::engine::{Agreement, Applier, Engine, EngineOptions, PartitionId, Rows};
 use spine::log::{Log, LogOptions};
@@ -462,9 +462,11 @@ impl Site {
         let up = self.up();
         self.partitions().all(|p| {
             let Some(own) = running.consensus.group(p.0) else { return false };
-            let votes = own.members().iter().any(|m| m.id == own.id() && m.voter);
+            let Status { members, joint, applied, last, .. } = own.status();
+            let votes = members.iter().any(|m| m.id == own.id() && m.voter);
             let ahead = up.iter().filter_map(|(_, r)| r.consensus.group(p.0)).map(|g| g.status().applied).max();
-            votes && own.status().applied >= ahead.unwrap_or(0)
+            // Its vote may be in an entry that nobody else has yet; and what it replaces may still be needed beside it.
+            votes && !joint && applied == last && applied >= ahead.unwrap_or(0)
         })
     }
 }

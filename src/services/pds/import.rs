@@ -7,7 +7,8 @@
 use super::{
     codec,
     command::{Import, Reply, Supersede},
-    fhir::{self, LISTS, Object, STORED, text},
+    fhir::{self, LISTS, Object, STORED, items, text},
+    names, query,
     rows::{self, Card, Person, Sensitivity},
 };
 use crate::{
@@ -45,6 +46,7 @@ const MEMBERS: [&str; 10] = [
     "note",
     "hidden",
 ];
+const GENDERS: [&str; 4] = ["male", "female", "other", "unknown"];
 const HISTORY: [&str; 6] = ["name", "address", "telecom", "gender", "birthDate", "generalPractitioner"];
 
 /// Reads one line. The error names what is wrong, and holds nothing of the person (P10).
@@ -110,12 +112,8 @@ fn person(nhs: NhsNumber, members: &Object) -> Result<Person, String> {
         other => Sensitivity::of_code(other).ok_or("meta/security is not U, R or V")?,
     };
     let mut stored = fhir::stored_part(resource.clone());
-    for name in LISTS.into_iter().chain(["extension"]) {
-        if !stored.get(name).is_none_or(Value::is_array) {
-            return Err(format!("resource/{name} is not a list"));
-        }
-    }
     confidential(members, &mut stored)?;
+    readable(&stored)?;
     let consent = consent(&mut stored)?;
     rows::give_ids(&mut stored, &seed(nhs));
     let history = history(members)?;
@@ -137,6 +135,51 @@ fn person(nhs: NhsNumber, members: &Object) -> Result<Person, String> {
         consent,
         ..Default::default()
     })
+}
+
+/// What whoever reads and searches records relies on; the rest is taken as a nation has it. Names the member, not the value (P10).
+fn readable(stored: &Object) -> Result<(), String> {
+    let is = |good: bool, member: &str, what: &str| match good {
+        true => Ok(()),
+        false => Err(format!("resource/{member} is not {what}")),
+    };
+    let member = |name: &str, good: &dyn Fn(&Value) -> bool| stored.get(name).is_none_or(good);
+    for name in LISTS.into_iter().chain(["extension"]) {
+        let list = |value: &Value| value.as_array().is_some_and(|list| list.iter().all(Value::is_object));
+        is(member(name, &list), name, "a list of objects")?;
+    }
+    for (list, name) in [("name", "family"), ("address", "postalCode"), ("telecom", "value")] {
+        let good = |item: &Value| item.get(name).is_none_or(Value::is_string);
+        is(items(stored, list).iter().all(good), &format!("{list}/{name}"), "a text")?;
+    }
+    for (list, name) in [("name", "given"), ("name", "prefix"), ("name", "suffix"), ("address", "line")] {
+        let texts = |value: &Value| value.as_array().is_some_and(|l| l.iter().all(|t| t.is_string() || t.is_null()));
+        let good = |item: &Value| item.get(name).is_none_or(texts);
+        is(items(stored, list).iter().all(good), &format!("{list}/{name}"), "a list of texts")?;
+    }
+    let gender = |value: &Value| value.as_str().is_some_and(|text| GENDERS.contains(&text));
+    is(member("gender", &gender), "gender", "male, female, other or unknown")?;
+    is(member("birthDate", &|value| value.as_str().is_some_and(is_date)), "birthDate", "a date")?;
+    is(
+        member("deceasedDateTime", &|value| value.as_str().is_some_and(is_moment)),
+        "deceasedDateTime",
+        "a date or time",
+    )?;
+    is(member("multipleBirthInteger", &Value::is_u64), "multipleBirthInteger", "a number")
+}
+
+/// A date of FHIR: a day of the calendar, a month or a year.
+fn is_date(text: &str) -> bool {
+    match text.len() {
+        10 => query::real_day(text).is_some(),
+        4 | 7 => names::day_number(text).is_some(),
+        _ => false,
+    }
+}
+
+/// A dateTime of FHIR.
+fn is_moment(text: &str) -> bool {
+    is_date(text) || text.parse::<jiff::Timestamp>().is_ok()
 }
 
 /// Takes the extension on record sharing (§2) out of the members: its value is stored apart, and shown to few.

@@ -53,10 +53,45 @@ fn a_bad_line_is_refused_by_name_and_without_the_patient() {
         (r#"{"nhsNumber":"9990000018","resource":{},"pets":1}"#, "unknown member 'pets'"),
         (r#"{"nhsNumber":"9990000018","resource":{"pets":1}}"#, "unknown member 'resource/pets'"),
         (r#"{"nhsNumber":"9990000018","resource":{"id":"9000000009"}}"#, "resource/id is not the nhsNumber"),
-        (r#"{"nhsNumber":"9990000018","resource":{"name":"x"}}"#, "resource/name is not a list"),
     ];
     for (line, text) in rows {
         assert_eq!(import::line(line).map(|_| ()), Err(text.to_owned()));
+    }
+}
+
+#[test]
+fn values_that_nobody_could_read_or_find_are_refused_by_name() {
+    let line = |member: &str, value: Value| json!({"nhsNumber": "9990000018", "resource": {member: value}}).to_string();
+    let bad = [
+        ("name", json!("x"), "name is not a list of objects"),
+        ("address", json!(["x"]), "address is not a list of objects"),
+        ("name", json!([{"family": 7}]), "name/family is not a text"),
+        ("telecom", json!([{"value": 7}]), "telecom/value is not a text"),
+        ("address", json!([{"postalCode": {}}]), "address/postalCode is not a text"),
+        ("name", json!([{"given": "Ann"}]), "name/given is not a list of texts"),
+        ("address", json!([{"line": [7]}]), "address/line is not a list of texts"),
+        ("gender", json!("m"), "gender is not male, female, other or unknown"),
+        ("birthDate", json!("2001-13-45"), "birthDate is not a date"),
+        ("birthDate", json!("2001-02-29"), "birthDate is not a date"),
+        ("birthDate", json!(20010228), "birthDate is not a date"),
+        ("deceasedDateTime", json!("2001-02-28T25:00:00+00:00"), "deceasedDateTime is not a date or time"),
+        ("multipleBirthInteger", json!(true), "multipleBirthInteger is not a number"),
+    ];
+    for (member, value, why) in bad {
+        assert_eq!(import::line(&line(member, value)).map(|_| ()), Err(format!("resource/{why}")));
+    }
+    let hidden = json!({"nhsNumber": "9990000018", "resource": {}, "confidential": {"name": "x"}}).to_string();
+    assert_eq!(import::line(&hidden).map(|_| ()), Err("resource/name is not a list of objects".to_owned()));
+    let good = [
+        ("birthDate", json!("2000-02-29")),
+        ("birthDate", json!("2000-02")),
+        ("birthDate", json!("2000")),
+        ("deceasedDateTime", json!("2010-10-22T00:00:00+00:00")),
+        ("deceasedDateTime", json!("2010-10-22")),
+        ("address", json!([{"line": ["1 High Street", null]}])),
+    ];
+    for (member, value) in good {
+        assert_eq!(import::line(&line(member, value)).map(|_| ()), Ok(()));
     }
 }
 

@@ -15,6 +15,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod trace;
 mod usage;
 mod work;
 
@@ -42,6 +43,10 @@ enum Profile {
         after_help = "Examples:\n  spine bench token --demo target/demo\n  spine bench token --demo d --duration 10s --output json"
     )]
     Token(api::TokenArgs),
+    /// Sends a file of batch trace over MESH and waits for its answer
+    #[command(after_help = "Examples:\n  spine bench trace --demo target/demo\n  \
+        spine bench trace --demo d --rows 100000 --by details --output json")]
+    Trace(trace::TraceArgs),
 }
 
 /// What to load, how, and for how long.
@@ -157,6 +162,7 @@ pub fn run(args: BenchArgs, output: Output) -> anyhow::Result<ExitCode> {
         Profile::Mesh(args) => args,
         Profile::Pds(args) => return api::pds(&args, output),
         Profile::Token(args) => return api::token(&args, output),
+        Profile::Trace(args) => return trace::run(&args, output),
     };
     let args = MeshArgs { output, ..args };
     let site = site::Site::find(&args).context("finding the site to load")?;

@@ -98,7 +98,7 @@ fn bench_run(globals: &args::Globals, args: bench::BenchArgs) -> failure::Done {
         )
         .after_a_report()),
         Err(e) => {
-            Err(failure(&codes::CLI_USAGE, "the load cannot be run", format!("{e:#}"), "see `spine bench mesh --help`")
+            Err(failure(&codes::CLI_USAGE, "the load cannot be run", format!("{e:#}"), "see `spine bench --help`")
                 .with_exit(failure::exit::FAILED))
         }
     }

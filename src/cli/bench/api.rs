@@ -232,11 +232,11 @@ pub fn token(args: &TokenArgs, output: Output) -> anyhow::Result<ExitCode> {
     tell(&site, &[report], None, output)
 }
 
-fn once<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+pub fn once<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work))
 }
 
-fn record(dir: &Path) -> anyhow::Result<Record> {
+pub fn record(dir: &Path) -> anyhow::Result<Record> {
     let text = std::fs::read(dir.join("demo.json")).context("reading demo.json: is the demo running?")?;
     serde_json::from_slice(&text).context("reading demo.json")
 }
@@ -268,7 +268,7 @@ fn of_file(path: &Path, most: usize) -> anyhow::Result<Vec<Known>> {
 }
 
 /// People of a running site, some pages from random places of the numbers.
-async fn of_site(socket: &Path, most: usize) -> anyhow::Result<Vec<Known>> {
+pub async fn of_site(socket: &Path, most: usize) -> anyhow::Result<Vec<Known>> {
     let client = AdminClient::new(socket);
     let call =
         async |body: Value| client.post("/v1/people/export", &body).await.map_err(|e| anyhow!("{}: {}", e.what, e.why));

@@ -38,14 +38,14 @@ impl Op {
 /// What is known of one person.
 #[derive(Clone, Debug)]
 pub struct Known {
-    nhs: String,
+    pub nhs: String,
     /// The version that is there, as far as is known.
     pub version: u64,
-    family: String,
-    given: String,
-    born: String,
-    gender: String,
-    postcode: String,
+    pub family: String,
+    pub given: String,
+    pub born: String,
+    pub gender: String,
+    pub postcode: String,
 }
 
 impl Known {

@@ -14,7 +14,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
-from test_staff_login import PDS, headers, spine
+from test_staff_login import PDS, demo_token, headers, spine
 
 SCHEMA = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}
@@ -34,6 +34,8 @@ WISHES = {
     "GET /spine-directory/FHIR/R4/Device": SDS,
     "GET /spine-directory/FHIR/R4/Endpoint": SDS,
 }
+# Holders of a scope have these too, and they are not for suppliers: asked with an operator's key.
+OPERATORS = {"pds.status"}
 EXAMPLES = int(os.environ.get("SPINE_OPENAPI_EXAMPLES", "10"))
 
 
@@ -49,9 +51,7 @@ def people(site):
 @pytest.fixture(scope="module")
 def callers(site):
     """Tokens: of a member of staff and of an application."""
-    names = [site.demo["users"][0]["id"], site.demo["applications"][0]["name"]]
-    run = [site.binary, "demo", "token", "--dir", site.folder, "--as"]
-    return [subprocess.run([*run, name], capture_output=True, text=True, check=True).stdout.strip() for name in names]
+    return [demo_token(site, who) for who in (site.demo["users"][0]["id"], site.demo["applications"][0]["name"])]
 
 
 class Asker:
@@ -117,3 +117,14 @@ def test_no_request_ends_in_a_fault(site, people, callers, label, mode):
             asker.ask(case)
 
         ask()
+
+
+def test_the_document_and_the_gate_know_the_same_interactions(site):
+    run = [site.binary, "role", "matrix", "--output", "json"]
+    rows = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)["items"]
+    api = {row["interaction"]: row["admits"] for row in rows if row["listener"] == "api"}
+    told = [name for operation in OPERATIONS.values() for name in operation.definition.raw["x-interactions"]]
+    assert len(told) == len(set(told)), "one operation for each"
+    assert set(told) <= set(api), "the gate has a row for each"
+    guarded = {name for name, admits in api.items() if admits != "anyone"} - OPERATORS
+    assert guarded <= set(told), "nothing that takes a token is left out"

@@ -20,6 +20,9 @@ const MAX_LINE: u64 = 1 << 20;
 /// Lines of a stretch: where each is takes 24 bytes of memory, so 192 MiB.
 const STRETCH_LINES: usize = 8 << 20;
 
+const CHANGED: &str =
+    "lines were changed since its progress was kept; import it anew without that: what is in already is left alone";
+
 /// Lines, each with its number in the file, from 1.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -37,6 +40,9 @@ pub struct Place {
     /// Nothing in what an earlier release kept, which read lines as they came.
     #[serde(default)]
     pub ahead: u64,
+    /// Tells whether that stretch is still the same: a checksum over whose lines are where; 0 where none is begun.
+    #[serde(default)]
+    pub stretch: u32,
 }
 
 impl Place {
@@ -106,6 +112,10 @@ impl Sorted {
         }
         self.to = stream.at;
         self.spots.sort_unstable();
+        self.from.stretch = self.spots.iter().fold(0, |sum, spot| {
+            let sum = crc32c::crc32c_append(sum, &spot.number.to_le_bytes());
+            crc32c::crc32c_append(sum, &spot.offset.to_le_bytes())
+        });
         Ok(())
     }
 
@@ -153,11 +163,15 @@ impl Batches {
     }
 
     fn stretched(file: File, from: Place, most: usize) -> io::Result<Batches> {
-        let to = Place { ahead: 0, ..from };
+        let to = Place { ahead: 0, stretch: 0, ..from };
         let mut sorted = Sorted { file, most, from: to, to, spots: vec![] };
         if from.ahead > 0 {
             sorted.look()?;
-            sorted.from.ahead = from.ahead.min(sorted.spots.len() as u64);
+            // In another order the lines that are ahead are others: some would never come in.
+            if sorted.from.stretch != from.stretch || from.ahead > sorted.spots.len() as u64 {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, CHANGED));
+            }
+            sorted.from.ahead = from.ahead;
         }
         Ok(Batches { source: Source::Sorted(sorted), failed: None })
     }
@@ -243,8 +257,8 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn place(lines: u64, offset: u64, ahead: u64) -> Place {
-        Place { lines, offset, ahead }
+    fn place(lines: u64, offset: u64) -> Place {
+        Place { lines, offset, ..Place::default() }
     }
 
     /// A file of lines of one length, one for each of these people, `None` for a line of nobody's.
@@ -275,7 +289,7 @@ mod tests {
         let mut batches = Batches::stretched(file(&people), Place::default(), 2).unwrap();
         let ends: Vec<_> = batches.by_ref().map(|batch| batch.until).collect();
         let len = file(&people).seek(SeekFrom::End(0)).unwrap() / 5;
-        assert_eq!(ends, [place(2, 2 * len, 0), place(4, 4 * len, 0), place(5, 5 * len, 0)]);
+        assert_eq!(ends, [place(2, 2 * len), place(4, 4 * len), place(5, 5 * len)]);
         assert_eq!(order(Batches::stretched(file(&people), Place::default(), 2).unwrap()), [2, 1, 3, 4, 5]);
     }
 
@@ -284,12 +298,17 @@ mod tests {
         let many: Vec<_> = (0..BATCH_LINES + 500).map(|n| Some(2 - n % 3)).collect();
         let mut batches = Batches::file(file(&many), Place::default()).unwrap();
         let first = batches.next().unwrap();
-        assert_eq!(first.until, place(0, 0, BATCH_LINES as u64));
+        assert_eq!((first.until.lines, first.until.offset, first.until.ahead), (0, 0, BATCH_LINES as u64));
         let rest = order(Batches::file(file(&many), first.until).unwrap());
         assert_eq!(rest, order(batches));
         let mut all: Vec<_> = first.lines.iter().map(|(line, _)| *line).chain(rest).collect();
         all.sort_unstable();
         assert!(all.into_iter().eq(1..=many.len() as u64), "each line once");
+        // Somebody corrected a line, or added one: what is ahead would be others' lines.
+        for changed in [[&[None], &many[1..]].concat(), [&many[..], &[Some(0)]].concat()] {
+            let refused = Batches::file(file(&changed), first.until).err();
+            assert_eq!(refused.map(|e| e.to_string()), Some(CHANGED.to_owned()));
+        }
     }
 
     #[test]
@@ -299,11 +318,11 @@ mod tests {
         assert_eq!(batches.leave_out(2).unwrap().lines, 2);
         assert_eq!(order(batches), [3, 4]);
         let stdin = Box::new(BufReader::new(io::Cursor::new("one\n\nzwei\r\nthree")));
-        let mut batches = Batches::stream(stdin, place(1, 4, 0)).unwrap();
-        assert_eq!(batches.leave_out(2).unwrap(), place(2, 5, 0));
+        let mut batches = Batches::stream(stdin, place(1, 4)).unwrap();
+        assert_eq!(batches.leave_out(2).unwrap(), place(2, 5));
         let batch = batches.next().unwrap();
         assert_eq!(batch.lines, [(3, "zwei".to_owned()), (4, "three".to_owned())]);
-        assert_eq!(batch.until, place(4, 16, 0));
+        assert_eq!(batch.until, place(4, 16));
     }
 
     #[test]
@@ -317,7 +336,10 @@ mod tests {
     #[test]
     fn a_file_that_was_cut_meanwhile_is_an_error_and_no_end() {
         let people = file(&[Some(2), Some(0)]);
-        let mut batches = Batches::file(people.try_clone().unwrap(), place(0, 0, 1)).unwrap();
+        let mut batches = Batches::file(people.try_clone().unwrap(), Place::default()).unwrap();
+        assert!(batches.next().is_some());
+        let Source::Sorted(sorted) = &mut batches.source else { panic!("a file is sorted") };
+        sorted.from.ahead = 1;
         people.set_len(20).unwrap();
         assert!(batches.next().is_none());
         assert!(batches.failed.is_some());

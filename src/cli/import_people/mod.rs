@@ -327,11 +327,10 @@ mod tests {
         std::fs::write(&file, "{\"one\":1}\n\n{\"zwei\":\"ü\"}\r\n{\"three\":3}").unwrap();
         let (mut batches, reached) = open(&people(&file, Some(state.clone()))).unwrap();
         let batch = batches.next().unwrap();
-        assert_eq!((batch.lines.len(), batch.until), (4, Place { lines: 4, offset: 37, ahead: 0 }));
+        assert_eq!((batch.lines.len(), batch.until), (4, Place { lines: 4, offset: 37, ..Default::default() }));
         assert_eq!(batch.lines[2], (3, "{\"zwei\":\"ü\"}".to_owned()));
         keep(&state, &Reached { place: Place { ahead: 2, ..reached.place }, ..reached }).unwrap();
-        let (mut batches, reached) = open(&people(&file, Some(state.clone()))).unwrap();
-        assert_eq!((reached.place.behind(), batches.next().unwrap().lines[0].0), (2, 3));
+        assert!(open(&people(&file, Some(state.clone()))).is_err(), "the state of other lines");
         let earlier = json!({"file": file, "lines": 2, "offset": 11, "good": 2, "written": 2, "same": 0, "kept": 0, "rejected": 0});
         std::fs::write(&state, earlier.to_string()).unwrap();
         let (mut batches, _) = open(&people(&file, Some(state.clone()))).unwrap();

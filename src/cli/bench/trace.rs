@@ -11,6 +11,7 @@ use super::{
     token::Tokens,
     usage::Sample,
 };
+use crate::services::pds::trace::layout::REQUEST;
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use http::{Method, Request, Response};
@@ -25,10 +26,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The columns of a request (spec/pds.md §16).
-const COLUMNS: &str = "UNIQUE REFERENCE,NHS_NO,FAMILY_NAME,GIVEN_NAME,OTHER_GIVEN_NAME,GENDER,DATE_OF_BIRTH,POSTCODE,\
-    DATE_OF_DEATH,ADDRESS_LINE1,ADDRESS_LINE2,ADDRESS_LINE3,ADDRESS_LINE4,ADDRESS_LINE5,ADDRESS_DATE,GP_PRACTICE_CODE,\
-    GP_REGISTRATION_DATE,NHAIS_POSTING_ID,AS_AT_DATE,LOCAL_PATIENT_ID,INTERNAL_ID,TELEPHONE_NUMBER,MOBILE_NUMBER,EMAIL_ADDRESS\r\n";
 const WORKFLOW: &str = "SPINE_PDS_MESH_V1";
 /// Between two looks into the inbox.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -148,7 +145,7 @@ impl Supplier {
 
 /// The file: so many rows about these people.
 fn file(people: &[Known], rows: usize, by: By) -> Bytes {
-    let mut text = String::from(COLUMNS);
+    let mut text = REQUEST.join(",") + "\r\n";
     for (n, person) in people.iter().cycle().take(rows).enumerate() {
         let born = person.born.replace('-', "");
         let row = match by {
@@ -241,7 +238,6 @@ mod tests {
 
     #[test]
     fn a_file_has_a_row_for_each_question_with_all_columns() {
-        let columns = COLUMNS.split(',').count();
         for (by, starts) in [
             (By::Number, "0,9990000018,,,,,19700203,,"),
             (By::Details, "0,,\"O\"\"Neil, Smith\",\"Ann\",,2,19700203,\"LS1 6AE\","),
@@ -250,7 +246,7 @@ mod tests {
             let rows: Vec<&str> = text.split_terminator("\r\n").skip(1).collect();
             assert_eq!(rows.len(), 2);
             assert!(rows[0].starts_with(starts), "{}", rows[0]);
-            assert_eq!(rows[1].replace(", Smith", "").split(',').count(), columns, "{}", rows[1]);
+            assert_eq!(rows[1].replace(", Smith", "").split(',').count(), REQUEST.len(), "{}", rows[1]);
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Columns of a PDS MESH request; MPT has no `GP_REGISTRATION_DATE`.
-const REQUEST: [&str; 24] = [
+pub const REQUEST: [&str; 24] = [
     "UNIQUE REFERENCE",
     "NHS_NO",
     "FAMILY_NAME",

@@ -18,7 +18,8 @@ use tokio::time::Instant;
 const BEAT: Duration = Duration::from_millis(300);
 /// A fence that takes longer says that something is wrong.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A node is ready for so long after a fence came back.
+/// A node is ready for so long after a fence came back: longer than an election or a hand-over takes, while requests wait.
+/// Otherwise each of them would take the whole site out of a balancer's traffic for a moment (P2).
 const FRESH: Duration = Duration::from_secs(3);
 
 /// What the beat last found.
@@ -44,7 +45,7 @@ impl Node {
         }
     }
     fn has_leaders(&self) -> Result<(), String> {
-        let Some(rooms) = self.rooms.get() else { return Ok(()) };
+        let Some(rooms) = self.rooms.get().filter(|_| !self.pulse.fresh()) else { return Ok(()) };
         let without: Vec<String> = rooms
             .groups
             .iter()

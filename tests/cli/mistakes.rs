@@ -226,7 +226,9 @@ fn a_node_that_comes_back_while_its_copy_speaks_for_it_stops() {
     pause(nix::sys::signal::Signal::SIGCONT);
     assert_eq!(nodes[1].ended(), Some(5), "{}", nodes[1].log());
     assert!(nodes[1].log().contains("code: SPN-2026"), "{}", nodes[1].log());
-    assert!(copy.ready() && nodes[0].ready());
+    until("the copy and its peer to go on", || copy.ready() && nodes[0].ready());
+    nodes[0].run(&["party", "add", "X26", "--name", "Clinic"]).ok();
+    assert_eq!(copy.run(&["party", "show", "X26", "--output", "json"]).ok().json()["name"], "Clinic");
     copy.stop();
 }
 

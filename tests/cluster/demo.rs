@@ -336,13 +336,23 @@ impl Demo {
 
     /// A metric without labels, as a node shows it now.
     pub fn metric(&self, id: u64, name: &str) -> Option<f64> {
+        self.asked(id, "/metrics")?.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    }
+
+    /// Whether a node says that it takes traffic; `None` where it does not answer.
+    pub fn takes_traffic(&self, id: u64) -> Option<bool> {
+        Some(self.asked(id, "/readyz")?.starts_with("HTTP/1.1 200"))
+    }
+
+    /// What a node answers scrapers and probes, head and all.
+    fn asked(&self, id: u64, path: &str) -> Option<String> {
         let url = self.node(id)["metrics"].as_str()?.to_owned();
-        let (host, path) = url.strip_prefix("http://")?.split_once('/')?;
+        let (host, _) = url.strip_prefix("http://")?.split_once('/')?;
         let mut connection = std::net::TcpStream::connect(host).ok()?;
-        write!(connection, "GET /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").ok()?;
+        write!(connection, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").ok()?;
         let mut text = String::new();
         connection.read_to_string(&mut text).ok()?;
-        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+        Some(text)
     }
 
     /// `spine status` of a node.

@@ -1,6 +1,7 @@
 //! Nodes that die, are stopped, or give leadership away (P1, P2, P3, P9).
 
 use super::{demo::Plan, history::Moment, scene::Scene};
+use std::time::Duration;
 
 /// Writes must be back so soon after a leader was killed, or handed over (microseconds; the site's own promise).
 const BACK_AFTER_KILL: Moment = 2_000_000;
@@ -12,6 +13,13 @@ fn the_leader_is_killed() {
     let leader = scene.leader();
     let fault = scene.load.now();
     scene.demo.kill(leader);
+    // A balancer that asks meanwhile must not take those that are left for dead.
+    let others: Vec<u64> = scene.demo.ids().into_iter().filter(|id| *id != leader).collect();
+    while scene.load.now() < fault + BACK_AFTER_KILL {
+        let told: Vec<_> = others.iter().map(|id| scene.demo.takes_traffic(*id)).collect();
+        assert_eq!(told, [Some(true); 2], "{:?} after the fault", scene.load.now() - fault);
+        scene.stay(Duration::from_millis(2));
+    }
     scene.load.more(300);
     scene.demo.start_node(leader);
     scene.end().silent_at_most(fault, BACK_AFTER_KILL);

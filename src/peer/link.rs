@@ -17,9 +17,15 @@ use tokio_rustls::client::TlsStream;
 
 /// TCP, TLS and hello together. Longer than a handshake on a busy machine, shorter than an operator's patience.
 const CONNECT: Duration = Duration::from_secs(3);
-/// After a failed connection attempt, calls fail at once for this long; doubled up to the longest.
+/// TCP's part of that, which the peer's kernel answers however busy the peer is. A first packet that was lost is sent again
+/// after a second or more, so that asking anew is quicker (P2).
+const REACH: Duration = Duration::from_millis(500);
+/// After a failed connection attempt, calls fail at once for this long; doubled up to the longest. A peer that is back, or
+/// a network, must not wait for this much longer than for an election (P2).
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
-const BACKOFF_LONGEST: Duration = Duration::from_secs(1);
+const BACKOFF_LONGEST: Duration = Duration::from_millis(200);
+/// The longest where somebody answers who is not that peer, or does not take this node for one: a handshake costs him, too.
+const BACKOFF_STRANGER: Duration = Duration::from_secs(1);
 /// A connection on which calls wait and nothing has arrived for this long is given up.
 const STALLED: Duration = Duration::from_secs(10);
 /// Frames are gathered up to this many bytes before they go to TLS.
@@ -128,8 +134,9 @@ impl Task {
                 }
                 Err(e) => {
                     self.shared.refusals.note(self.to, Err(&e));
+                    let stranger = matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied);
                     // Said once, not at each try: somebody answers there, and it will not mend itself.
-                    if matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::PermissionDenied) && !told {
+                    if stranger && !told {
                         told = true;
                         let address = self.address.borrow().to_string();
                         tracing::warn!(event = "peer.stranger", node = self.to.0, address, why = %e,
@@ -138,7 +145,7 @@ impl Task {
                     tracing::debug!(event = "peer.unreachable", node = self.to.0, lane = ?self.lane, why = %e, "no connection");
                     let _ = first.waiting.answer.send(Err(e));
                     not_before = Instant::now() + backoff;
-                    backoff = (backoff * 2).min(BACKOFF_LONGEST);
+                    backoff = (backoff * 2).min(if stranger { BACKOFF_STRANGER } else { BACKOFF_LONGEST });
                 }
             }
         }
@@ -146,7 +153,8 @@ impl Task {
 
     async fn connect(&mut self) -> io::Result<TlsStream<TcpStream>> {
         let address = *self.address.borrow_and_update();
-        let socket = TcpStream::connect(address).await?;
+        let reached = tokio::time::timeout(REACH, TcpStream::connect(address)).await;
+        let socket = reached.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
         prepare(&socket)?;
         let config = self.shared.configs.load().client.clone();
         let name = tls::server_name(self.to, &self.shared.cluster)?;

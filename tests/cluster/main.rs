@@ -12,6 +12,7 @@
 //! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
 //! | `load` `clerk` | clients of mailboxes, operators of the registry |
 //! | `history` `keys` `linear` | the judges of what they saw: as a whole, and key by key |
+//! | `machine` | what the machine under all of it took away |
 
 mod ballast;
 mod clerk;
@@ -28,6 +29,7 @@ mod kill;
 mod linear;
 mod load;
 mod lost;
+mod machine;
 mod members;
 mod mixed;
 mod network;

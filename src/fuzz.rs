@@ -44,6 +44,7 @@ pub fn every_record(visit: &mut impl Visit) {
     visit.record::<services::identity::login::command::CardSignIn>("services::identity::login::command::CardSignIn");
     visit.record::<services::identity::login::command::Enrol>("services::identity::login::command::Enrol");
     visit.record::<services::identity::login::rows::PasskeyUse>("services::identity::login::rows::PasskeyUse");
+    visit.record::<audit::parsers::Seal>("audit::Seal");
 }
 
 fn of_the_rooms_below(visit: &mut impl Visit) {

@@ -76,25 +76,35 @@ impl Head {
 
     /// Checks signature, signer and time. Does not compare the hash with the chain: [`super::verify`] does.
     pub fn check(&self, ca: &Ca) -> Result<(), HeadError> {
-        let (_, certificate) = X509Certificate::from_der(&self.certificate).map_err(|_| HeadError::Certificate)?;
-        if !ca.issued(&certificate) {
-            return Err(HeadError::Issuer);
-        }
-        let at = (self.at / 1000) as i64;
-        let validity = certificate.validity();
-        if at < validity.not_before.timestamp() || at > validity.not_after.timestamp() {
-            return Err(HeadError::Expired);
-        }
-        let name = certificate.subject().iter_common_name().next().and_then(|cn| cn.as_str().ok()).unwrap_or("");
-        let expected = format!("node-{}.", self.node);
-        if !name.starts_with(&expected) {
-            return Err(HeadError::OtherNode);
-        }
-        let key = certificate.public_key().subject_public_key.data.as_ref();
-        UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_ASN1, key)
-            .verify(&self.signed_bytes(), &self.signature)
-            .map_err(|_| HeadError::Signature)
+        proves((&self.certificate, &self.signature), self.at, self.node, &self.signed_bytes(), ca)
     }
+}
+
+/// Whether a node of this site signed a message then: its certificate is good at that time, names it, and fits the signature.
+pub(super) fn proves(
+    (certificate, signed): (&[u8], &[u8]),
+    at: u64,
+    node: u16,
+    message: &[u8],
+    ca: &Ca,
+) -> Result<(), HeadError> {
+    let (_, certificate) = X509Certificate::from_der(certificate).map_err(|_| HeadError::Certificate)?;
+    if !ca.issued(&certificate) {
+        return Err(HeadError::Issuer);
+    }
+    let at = (at / 1000) as i64;
+    let validity = certificate.validity();
+    if at < validity.not_before.timestamp() || at > validity.not_after.timestamp() {
+        return Err(HeadError::Expired);
+    }
+    let name = certificate.subject().iter_common_name().next().and_then(|cn| cn.as_str().ok()).unwrap_or("");
+    if !name.starts_with(&format!("node-{node}.")) {
+        return Err(HeadError::OtherNode);
+    }
+    let key = certificate.public_key().subject_public_key.data.as_ref();
+    UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_ASN1, key)
+        .verify(message, signed)
+        .map_err(|_| HeadError::Signature)
 }
 
 /// The cluster's CA certificates (one, or two while it is being changed), DER.

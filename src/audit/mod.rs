@@ -7,6 +7,7 @@
 
 mod head;
 mod record;
+mod seal;
 mod search;
 mod timeline;
 mod verify;
@@ -14,11 +15,12 @@ mod verify;
 /// The room's parsers, opened to `crate::fuzz` alone.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod parsers {
-    pub use super::{head::*, record::*};
+    pub use super::{head::*, record::*, seal::*};
 }
 
 pub use head::{Ca, Head, HeadError, Signer, head_key};
 pub use record::{Chain, HASH_LEN, Indexed, Record, action_of, actor, event_id, index_keys, place_of, record_key};
+pub use seal::Seal;
 pub use search::{Page, Query, first_at, newest_first, newest_of, search};
 pub use timeline::{Cursor, Stretch, Wanted, timeline};
 pub use verify::{Finding, Progress, Verdict, Verifier, verify};

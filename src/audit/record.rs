@@ -131,8 +131,8 @@ pub(super) fn other_objects(record: &Record) -> impl Iterator<Item = &str> {
     record.other.split(' ').filter(|word| !word.is_empty() && *word != record.object).take(MOST)
 }
 
-/// Keys of a record's index rows: object, other objects, the person it is about, correlation id, where they are there and
-/// differ. So "who has looked at this person" is one question.
+/// Keys of a record's index rows: object, other objects, the person it is about, correlation id, and of a refusal the client's own
+/// id, where they are there and differ. So "who has looked at this person" is one question.
 pub fn index_keys(record: &Record) -> Vec<Bytes> {
     let mut keys = Vec::with_capacity(4);
     let mut add = |kind: Indexed, word: &str| {
@@ -146,6 +146,10 @@ pub fn index_keys(record: &Record) -> Vec<Bytes> {
         add(Indexed::Id, &record.subject);
     }
     add(Indexed::Correlation, &record.correlation_id);
+    // A client that was refused knows its own id. Of all that went well it would be a row for each message.
+    if record.outcome != "ok" && record.request_id != record.correlation_id {
+        add(Indexed::Correlation, &record.request_id);
+    }
     // Of applications without a user there are too many records for the index to tell them apart from all.
     add(Indexed::Actor, actor(record));
     keys

@@ -127,7 +127,7 @@ pub fn newest_first(
     let query = Query { id: text.to_owned(), ..Default::default() };
     let is_it = |record: &Record| match kind {
         Indexed::Id => query.matches(record),
-        Indexed::Correlation => record.correlation_id == text,
+        Indexed::Correlation => is_request(record, text),
         Indexed::Actor => actor(record) == text,
     };
     let word = short(text);
@@ -163,6 +163,11 @@ pub fn newest_first(
     Ok(page)
 }
 
+/// Whether an id is the request's: the one that the site gave it, or the client's own.
+fn is_request(record: &Record, id: &str) -> bool {
+    [&record.correlation_id, &record.request_id].into_iter().any(|own| own == id)
+}
+
 fn sequence_of(key: &[u8]) -> u64 {
     key.last_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n))
 }
@@ -180,7 +185,7 @@ impl Query {
             [&record.object, &record.subject].contains(&&self.id) || other_objects(record).any(|word| self.id == word)
         };
         (self.id.is_empty() || named())
-            && is(&self.correlation_id, &record.correlation_id)
+            && (self.correlation_id.is_empty() || is_request(record, &self.correlation_id))
             && is(&self.outcome, &record.outcome)
             && is(&self.ods, &record.ods)
             && record.interaction.starts_with(&self.interaction)

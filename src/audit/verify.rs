@@ -46,6 +46,9 @@ pub enum Finding {
     /// An export ends with a head that is signed when it is made; without one nothing says that it is whole.
     #[error("no signed head closes the export at record {0}")]
     Unclosed(u64),
+    /// The signature over the whole export is of another end: of an earlier head, say, of which a cut trail has one.
+    #[error("the export is not sealed at record {0}")]
+    Unsealed(u64),
 }
 
 /// Records without a head that are too many: the site signs one with about a thousand.

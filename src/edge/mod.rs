@@ -28,6 +28,7 @@ pub mod api;
 pub mod away;
 pub mod backend;
 pub mod body;
+pub mod carried;
 pub mod coding;
 pub mod connection;
 pub mod credentials;

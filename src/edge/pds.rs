@@ -1,14 +1,14 @@
 //! PDS behind the edge: carries requests between HTTP and `services::pds`, which does all reading and rendering.
 
+use super::carried::Look;
 use super::problem::Refusal;
-use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
+use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, Wait};
 use crate::access::gate::Permit;
-use crate::engine::draft::Fault;
 use crate::engine::{ServiceId, services};
 use crate::model::NhsNumber;
 use crate::ops::codes::{self, Kind};
 use crate::services::pds::refusal::{self, Problem};
-use crate::services::pds::{self, Asked, Pds, Step};
+use crate::services::pds::{self, Asked, Pds};
 use crate::store::Reader;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -40,14 +40,13 @@ impl Protocol for PdsProtocol {
         asked.name_host(uri.authority().map(|a| a.as_str()));
         let role = head.headers.get("nhsd-session-urid").and_then(|v| v.to_str().ok()).unwrap_or_default();
         let role = role.chars().take(20).collect();
-        Box::new(Request { asked, fault: None, shown: shown(&head.headers), role })
+        Box::new(Request { asked, look: Look::default(), shown: shown(&head.headers), role })
     }
 }
 
 struct Request {
     asked: Asked,
-    /// What went wrong while it looked: told when the answer is due.
-    fault: Option<Fault>,
+    look: Look,
     /// What is wrong with the access token, should there be none that is good.
     shown: String,
     /// The role profile that the request names.
@@ -68,7 +67,7 @@ impl Exchange for Request {
     }
 
     fn at_once(&mut self) -> Option<Reply> {
-        self.asked.at_once().map(reply)
+        self.asked.at_once().map(Reply::from)
     }
 
     fn subject(&self) -> Option<NhsNumber> {
@@ -80,38 +79,25 @@ impl Exchange for Request {
     }
 
     fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, _: Attempt) -> Next {
-        let body = match body {
-            Body::Inline(bytes) => pds::BodyIn::Bytes(bytes),
-            Body::TooLarge | Body::Stored(_) => pds::BodyIn::TooLarge,
-            Body::None | Body::Skipped => pds::BodyIn::None,
-        };
-        next(self.asked.ask(permit.caller(), headers, body, site))
+        self.asked.ask(permit.caller(), headers, body.into(), site).into()
     }
 
     fn looked(&mut self, views: &[&dyn Reader]) -> Next {
-        match self.asked.looked(views) {
-            Ok(step) => next(step),
-            Err(fault) => {
-                self.fault = Some(fault);
-                Next::Submit(vec![])
-            }
-        }
+        self.look.next(self.asked.looked(views))
     }
 
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {
-        if let Some(fault) = self.fault.take() {
-            return Err(fault.into());
-        }
+        self.look.told()?;
         let Some(first) = replies.first() else { return Err(Broken::Fault("a request without a call".into())) };
         Ok(Wait { view: self.asked.replied(first)?, ..Default::default() })
     }
 
     fn onward(&mut self) -> Vec<Call> {
-        self.asked.onward().into_iter().map(call).collect()
+        self.asked.onward().into_iter().map(Call::from).collect()
     }
 
     fn answer(&mut self, _: &dyn Reader, view: Option<&dyn Reader>) -> Result<Reply, Broken> {
-        Ok(reply(self.asked.answer(view)?))
+        Ok(self.asked.answer(view)?.into())
     }
 
     /// `X-Sync-Wait` (spec/pds.md §3.1): seconds, brought within bounds. Without it the engine's own patience counts, which
@@ -152,7 +138,7 @@ impl Exchange for Request {
             _ if status == 408 => Problem::plain(&refusal::UNABLE_TO_CALL_SERVICE),
             _ => Problem::says(&refusal::VALIDATION_ERROR, refusal.words()),
         };
-        reply(pds::refuse(&problem))
+        pds::refuse(&problem).into()
     }
 }
 
@@ -168,22 +154,6 @@ fn shown(headers: &HeaderMap) -> String {
         // Cut: what stands there may be a secret of another scheme, and is anyhow no word of ours.
         (kind, _) => format!("Invalid token type '{}', must be 'Bearer'", kind.chars().take(20).collect::<String>()),
     }
-}
-
-fn next(step: Step) -> Next {
-    match step {
-        Step::Answer(response) => Next::Answer(reply(response)),
-        Step::Submit(calls) => Next::Submit(calls.into_iter().map(call).collect()),
-        Step::Look => Next::Look,
-    }
-}
-
-fn call(call: pds::Call) -> Call {
-    Call { key: call.key, payload: call.payload, request_id: call.request_id }
-}
-
-fn reply(response: pds::Response) -> Reply {
-    Reply { status: response.status, headers: response.headers, body: ReplyBody::Bytes(response.body) }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Legitimate relationships behind the edge: carries requests between HTTP and `services::relationships`.
 
+use super::carried::once;
 use super::problem::Refusal;
-use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
+use super::protocol::{Attempt, Body, BodyRule, Broken, Exchange, Next, Protocol, Reply, Wait};
 use crate::access::gate::Permit;
 use crate::engine::{ServiceId, services};
 use crate::model::NhsNumber;
 use crate::ops::codes::Kind;
-use crate::services::relationships::{self, Asked, BodyIn, Problem};
+use crate::services::relationships::{self, Asked, Problem};
 use crate::store::Reader;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -53,7 +54,7 @@ impl Exchange for Request {
     }
 
     fn at_once(&mut self) -> Option<Reply> {
-        self.asked.at_once().map(reply)
+        self.asked.at_once().map(Reply::from)
     }
 
     fn worth_reading(&mut self, _: &HeaderMap, _: &dyn Reader, _: u64) -> bool {
@@ -61,13 +62,7 @@ impl Exchange for Request {
     }
 
     fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, _: &dyn Reader, _: Attempt) -> Next {
-        let body = match body {
-            Body::Inline(bytes) => BodyIn::Bytes(bytes),
-            Body::TooLarge | Body::Stored(_) => BodyIn::TooLarge,
-            Body::None | Body::Skipped => BodyIn::None,
-        };
-        let call = self.asked.ask(permit.caller(), headers, body);
-        Next::Submit(vec![Call::once(call.key, call.payload, &call.request_id)])
+        Next::Submit(vec![once(self.asked.ask(permit.caller(), headers, body.into()))])
     }
 
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {
@@ -78,7 +73,7 @@ impl Exchange for Request {
 
     fn answer(&mut self, _: &dyn Reader, _: Option<&dyn Reader>) -> Result<Reply, Broken> {
         let Some(bytes) = &self.reply else { return Err(Broken::Fault("an answer before its reply".into())) };
-        Ok(reply(self.asked.answer(bytes)?))
+        Ok(self.asked.answer(bytes)?.into())
     }
 
     fn refuse(&self, refusal: &Refusal, correlation: &str) -> Reply {
@@ -91,12 +86,8 @@ impl Exchange for Request {
             Kind::Fault => Problem::unknown(format!("message id {correlation}")),
             _ => Problem::invalid(words),
         };
-        reply(relationships::refuse(&problem))
+        relationships::refuse(&problem).into()
     }
-}
-
-fn reply(response: relationships::Response) -> Reply {
-    Reply { status: response.status, headers: response.headers, body: ReplyBody::Bytes(response.body) }
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! Spine Mini Services behind the suppliers' listener (spec/pds.md §17): carries SOAP messages to `services::pds::smsp`. And the
 //! listener's list: MESH has every path that no other protocol takes.
 
+use super::carried::Look;
 use super::mesh::MeshProtocol;
 use super::problem::Refusal;
-use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
+use super::protocol::{Attempt, Body, BodyRule, Broken, Exchange, Next, Protocol, Reply, Wait};
 use crate::access::gate::Permit;
-use crate::engine::draft::Fault;
 use crate::engine::{ServiceId, services};
 use crate::ops::codes::Kind;
 use crate::services::pds::smsp::{self, Asked};
-use crate::services::pds::{BodyIn, Response, Step};
 use crate::store::Reader;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -52,14 +51,13 @@ impl Protocol for SmspProtocol {
         smsp::INTERACTIONS.to_vec()
     }
     fn begin(&self, head: &http::request::Parts) -> Box<dyn Exchange> {
-        Box::new(Request { asked: Asked::new(head.method.as_str(), &head.headers), fault: None })
+        Box::new(Request { asked: Asked::new(head.method.as_str(), &head.headers), look: Look::default() })
     }
 }
 
 struct Request {
     asked: Asked,
-    /// What went wrong while it looked: told when the answer is due.
-    fault: Option<Fault>,
+    look: Look,
 }
 
 impl Exchange for Request {
@@ -73,36 +71,23 @@ impl Exchange for Request {
         BodyRule::Inline
     }
     fn at_once(&mut self) -> Option<Reply> {
-        self.asked.at_once().map(reply)
+        self.asked.at_once().map(Reply::from)
     }
     fn worth_reading(&mut self, _: &HeaderMap, _: &dyn Reader, _: u64) -> bool {
         true
     }
     fn ask(&mut self, _: &Permit, headers: &HeaderMap, body: Body, _: &dyn Reader, attempt: Attempt) -> Next {
-        let body = match body {
-            Body::Inline(bytes) => BodyIn::Bytes(bytes),
-            Body::TooLarge | Body::Stored(_) => BodyIn::TooLarge,
-            Body::None | Body::Skipped => BodyIn::None,
-        };
-        next(self.asked.ask(headers, body, attempt.number))
+        self.asked.ask(headers, body.into(), attempt.number).into()
     }
     fn looked(&mut self, views: &[&dyn Reader]) -> Next {
-        match self.asked.looked(views) {
-            Ok(step) => next(step),
-            Err(fault) => {
-                self.fault = Some(fault);
-                Next::Submit(vec![])
-            }
-        }
+        self.look.next(self.asked.looked(views))
     }
     fn replied(&mut self, _: &[Bytes]) -> Result<Wait, Broken> {
-        match self.fault.take() {
-            Some(fault) => Err(fault.into()),
-            None => Ok(Wait::default()),
-        }
+        self.look.told()?;
+        Ok(Wait::default())
     }
     fn answer(&mut self, site: &dyn Reader, _: Option<&dyn Reader>) -> Result<Reply, Broken> {
-        Ok(reply(self.asked.answer(site)?))
+        Ok(self.asked.answer(site)?.into())
     }
     fn refuse(&self, refusal: &Refusal, _: &str) -> Reply {
         let ours = matches!(refusal.code.kind, Kind::Busy | Kind::Fault);
@@ -110,22 +95,8 @@ impl Exchange for Request {
             Kind::Unauthenticated => 403,
             _ => refusal.status().as_u16(),
         };
-        reply(smsp::refuse(status, ours, refusal.words()))
+        smsp::refuse(status, ours, refusal.words()).into()
     }
-}
-
-fn next(step: Step) -> Next {
-    let call =
-        |call: crate::services::pds::Call| Call { key: call.key, payload: call.payload, request_id: call.request_id };
-    match step {
-        Step::Answer(response) => Next::Answer(reply(response)),
-        Step::Submit(calls) => Next::Submit(calls.into_iter().map(call).collect()),
-        Step::Look => Next::Look,
-    }
-}
-
-fn reply(response: Response) -> Reply {
-    Reply { status: response.status, headers: response.headers, body: ReplyBody::Bytes(response.body) }
 }
 
 #[cfg(test)]

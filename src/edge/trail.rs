@@ -1,9 +1,9 @@
 //! The audit trail behind the edge: carries requests between HTTP and `services::trail`, which does all reading and rendering.
 
+use super::carried::{Look, once};
 use super::problem::Refusal;
-use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
+use super::protocol::{Attempt, Body, BodyRule, Broken, Exchange, Next, Protocol, Reply, Wait};
 use crate::access::gate::Permit;
-use crate::engine::draft::Fault;
 use crate::engine::{ServiceId, services};
 use crate::ops::codes::Kind;
 use crate::services::trail::{self, Asked, Problem, Step};
@@ -29,14 +29,13 @@ impl Protocol for TrailProtocol {
         let mut asked = Asked::new(trail::route(head.method.as_str(), uri.path(), uri.query().unwrap_or_default()));
         // HTTP/2 names the host in the request's line.
         asked.name_host(uri.authority().map(|a| a.as_str()));
-        Box::new(Request { asked, fault: None })
+        Box::new(Request { asked, look: Look::default() })
     }
 }
 
 struct Request {
     asked: Asked,
-    /// What went wrong while it looked: told when the answer is due.
-    fault: Option<Fault>,
+    look: Look,
 }
 
 impl Exchange for Request {
@@ -53,7 +52,7 @@ impl Exchange for Request {
     }
 
     fn at_once(&mut self) -> Option<Reply> {
-        self.asked.at_once().map(reply)
+        self.asked.at_once().map(Reply::from)
     }
 
     fn worth_reading(&mut self, _: &HeaderMap, _: &dyn Reader, _: u64) -> bool {
@@ -61,35 +60,22 @@ impl Exchange for Request {
     }
 
     fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, _: &dyn Reader, _: Attempt) -> Next {
-        let body = match body {
-            Body::Inline(bytes) => trail::BodyIn::Bytes(bytes),
-            Body::TooLarge | Body::Stored(_) => trail::BodyIn::TooLarge,
-            Body::None | Body::Skipped => trail::BodyIn::None,
-        };
-        next(self.asked.ask(permit.caller(), headers, body))
+        next(self.asked.ask(permit.caller(), headers, body.into()))
     }
 
     fn looked(&mut self, views: &[&dyn Reader]) -> Next {
-        match self.asked.looked(views) {
-            Ok(step) => next(step),
-            Err(fault) => {
-                self.fault = Some(fault);
-                Next::Submit(vec![])
-            }
-        }
+        self.look.next(self.asked.looked(views))
     }
 
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {
-        if let Some(fault) = self.fault.take() {
-            return Err(fault.into());
-        }
+        self.look.told()?;
         let Some(first) = replies.first() else { return Err(Broken::Fault("a request without a call".into())) };
         self.asked.replied(first)?;
         Ok(Wait::default())
     }
 
     fn answer(&mut self, site: &dyn Reader, _: Option<&dyn Reader>) -> Result<Reply, Broken> {
-        Ok(reply(self.asked.answer(site)?))
+        Ok(self.asked.answer(site)?.into())
     }
 
     fn refuse(&self, refusal: &Refusal, correlation: &str) -> Reply {
@@ -104,24 +90,15 @@ impl Exchange for Request {
             _ if status == 413 => Problem::too_large(refusal.words()),
             _ => Problem::invalid(refusal.words()),
         };
-        reply(trail::refuse(&problem))
+        trail::refuse(&problem).into()
     }
 }
 
 fn next(step: Step) -> Next {
     match step {
-        Step::Answer(response) => Next::Answer(reply(response)),
-        Step::Submit(calls) => Next::Submit(calls.into_iter().map(call).collect()),
-        Step::Look => Next::Look,
+        Step::Submit(calls) => Next::Submit(calls.into_iter().map(once).collect()),
+        other => other.into(),
     }
-}
-
-fn call(call: trail::Call) -> Call {
-    Call::once(call.key, call.payload, &call.request_id)
-}
-
-fn reply(response: trail::Response) -> Reply {
-    Reply { status: response.status, headers: response.headers, body: ReplyBody::Bytes(response.body) }
 }
 
 #[cfg(test)]

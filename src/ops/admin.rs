@@ -193,12 +193,13 @@ impl AdminRouter {
             },
         };
         let query = super::http::query_pairs(head.uri.query().unwrap_or_default());
-        let operation = (head.method.clone(), head.uri.path().to_owned());
+        // Not the path as it came: there may be an NHS number in it (P10), and the reason may name one.
+        let operation = (head.method.clone(), route.pattern.join("/"));
         match (route.handler)(AdminRequest { caller, path, query, body }).await {
             Ok(value) => Served::json(StatusCode::OK, &value),
             Err(error) => {
-                tracing::info!(event = "admin.refused", method = %operation.0, path = operation.1,
-                    code = error.code, why = error.why, "an operator's request was refused");
+                tracing::info!(event = "admin.refused", method = %operation.0, path = operation.1, code = error.code,
+                    "an operator's request was refused");
                 refusal(&error)
             }
         }

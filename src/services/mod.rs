@@ -1,5 +1,6 @@
 //! The national services, one folder each. Pure: they decide and query, others carry.
 
+pub mod carried;
 pub mod directory;
 pub mod identity;
 pub mod mesh;

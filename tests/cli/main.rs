@@ -8,3 +8,4 @@ mod mistakes;
 mod node;
 mod site;
 mod support;
+mod trail;

@@ -41,6 +41,13 @@ pub enum Verb {
         #[arg(long, requires = "file")]
         kept: Vec<PathBuf>,
     },
+    /// Show one record, whole
+    #[command(after_help = "Examples:\n  spine audit show 1/4711\n  \
+                      spine audit show 00000001-0000-8000-8000-000000001267 --output json")]
+    Show {
+        /// As `spine audit search` and `spine trace` list it, or the id of its AuditEvent
+        id: String,
+    },
     /// Sign where every chain ends now; keep what it prints outside the site
     #[command(after_help = "Examples:\n  spine audit heads\n  spine audit heads --output jsonl >> heads.jsonl")]
     Heads,
@@ -76,6 +83,7 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
     match verb.unwrap_or(Verb::Verify { partition: None, file: None, ca: None, kept: vec![] }) {
         Verb::Verify { file: Some(file), ca: Some(ca), kept, .. } => offline::verify(globals, &file, &ca, &kept),
         Verb::Verify { partition, .. } => verify(globals, partition).await,
+        Verb::Show { id } => show(globals, &id).await,
         Verb::Heads => heads(globals).await,
         Verb::Export { file, partition } => offline::export(globals, &file, partition).await,
         Verb::Search { object, user, limit } => search(globals, object.as_deref(), user.as_deref(), limit).await,
@@ -106,6 +114,19 @@ fn judged(globals: &Globals, told: &Value, chains: &[Value], fix: &str) -> Done 
         format!("partition {}: {}", output::text(c, "partition"), output::text(c, "result"))
     });
     Err(failure(&codes::CLI_AUDIT_BROKEN, "the audit chain is broken", why, fix))
+}
+
+async fn show(globals: &Globals, id: &str) -> Done {
+    let told = client(globals)?.get(&format!("/v1/audit/record?id={}", encoded(id))).await?;
+    globals.out().one("AuditRecord", &told, "id", || facts(&told));
+    Ok(())
+}
+
+/// Whatever the record says.
+fn facts(record: &Value) -> String {
+    let names = record.as_object().into_iter().flat_map(|record| record.keys());
+    let facts = names.map(|name| (name.as_str(), output::text(record, name)));
+    output::facts(&facts.filter(|(_, value)| value != "-").collect::<Vec<_>>())
 }
 
 async fn heads(globals: &Globals) -> Done {

@@ -1,12 +1,12 @@
 //! The trail as a file: written from a node, verified anywhere without a site (P4).
 //!
 //! One JSON document a line. First what it is; then, for each partition, its records in their order, each signed head behind
-//! the record that it covers, and at the end a head that was signed when the export was made. Bytes are base64url, as
-//! stored: what is verified is what was hashed. Memory is bounded, however long the trail.
+//! the record that it covers, and at the end a head that was signed when the export was made. Last a seal, which is signed over
+//! all of those ends. Bytes are base64url, as stored: what is verified is what was hashed. Memory is bounded, however long the trail.
 
 use super::judged;
 use crate::{
-    audit::{Ca, Head, Verdict, Verifier},
+    audit::{Ca, Finding, Head, Seal, Verdict, Verifier},
     cli::{
         args::Globals,
         client,
@@ -26,14 +26,15 @@ use std::{
 
 /// What the first line calls the format.
 const FORMAT: &str = "spine-audit-export";
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 /// Longest line: a record with a filed event in base64 has some 30 KiB.
 const MAX_LINE: u64 = 1 << 20;
 
 /// Writes the trail as this node has it.
 pub async fn export(globals: &Globals, path: &Path, only: Option<u16>) -> Done {
     let client = client(globals)?;
-    let begun = client.get("/v1/audit/heads").await?;
+    let query = only.map(|n| format!("?partition={n}")).unwrap_or_default();
+    let begun = client.get(&format!("/v1/audit/heads{query}")).await?;
     // A file that is there is not written over: it may be the only copy.
     let file = File::create_new(path).map_err(|e| trouble("the export cannot be written", path, &e))?;
     let mut out = Lines { path, out: BufWriter::new(file) };
@@ -41,7 +42,6 @@ pub async fn export(globals: &Globals, path: &Path, only: Option<u16>) -> Done {
         "format": FORMAT, "version": VERSION, "site": begun["site"], "node": begun["node"], "made": begun["made"],
     }))?;
     let chains = begun["items"].as_array().cloned().unwrap_or_default();
-    let chains: Vec<Value> = chains.into_iter().filter(|c| only.is_none_or(|n| c["partition"] == n)).collect();
     let mut written = 0;
     for chain in &chains {
         let (partition, upto) = (&chain["partition"], chain["records"].as_u64().unwrap_or_default());
@@ -57,6 +57,7 @@ pub async fn export(globals: &Globals, path: &Path, only: Option<u16>) -> Done {
         }
         out.line(&json!({"partition": partition, "end": upto, "head": chain["head"]}))?;
     }
+    out.line(&json!({"seal": begun["seal"]}))?;
     out.close()?;
     let value = json!({
         "file": path.display().to_string(), "records": written, "partitions": chains.len(), "made": begun["made"],
@@ -164,16 +165,50 @@ fn head_of(value: &Value) -> Option<Head> {
     Head::decode(&from_base64url(value.as_str()?)?.into()).ok()
 }
 
+/// Ends that the file has, as stored, and the seal over them.
+#[derive(Default)]
+struct Closed {
+    ends: Vec<(u16, Bytes)>,
+    seal: Option<Seal>,
+}
+
+impl Closed {
+    /// Adds to each chain what its end lacks: every one that the file has must be sealed as it is, and there are no others.
+    fn judge(&self, ca: &Ca, verdicts: &mut Vec<(u16, Verdict)>) {
+        let sealed: Vec<(u16, &Bytes)> = match &self.seal {
+            Some(seal) if seal.check(ca).is_ok() => seal.ends().collect(),
+            _ => vec![],
+        };
+        for (partition, _) in &sealed {
+            if !verdicts.iter().any(|(number, _)| number == partition) {
+                verdicts.push((*partition, Verifier::new(*partition, 1, 0, None, ca.clone()).verdict()));
+            }
+        }
+        for (partition, verdict) in verdicts {
+            let end = self.ends.iter().find(|(number, _)| number == partition);
+            if !end.is_some_and(|(_, head)| sealed.contains(&(*partition, head))) {
+                verdict.findings.push(Finding::Unsealed(verdict.last));
+            }
+        }
+    }
+}
+
 /// The file's chains, one after the other, with what is wrong with each.
 fn read(path: &Path, ca: &Ca, kept: &[Head]) -> Result<Vec<(u16, Verdict)>, Failure> {
     let mut done: Vec<(u16, Verdict)> = vec![];
     let mut open: Option<(u16, Verifier)> = None;
     let mut headed = false;
+    let mut closed = Closed::default();
     each_line(path, |n, line| {
         let bad = |why| unusable(path, n, why);
         if !headed {
             headed = line["format"] == FORMAT && line["version"] == VERSION;
             return if headed { Ok(()) } else { Err(bad("no export of this format")) };
+        }
+        if let Some(seal) = line["seal"].as_str() {
+            let decoded = from_base64url(seal).and_then(|bytes| Seal::decode(&bytes.into()).ok());
+            closed.seal = Some(decoded.ok_or_else(|| bad("its seal cannot be read"))?);
+            return Ok(());
         }
         let partition =
             line["partition"].as_u64().and_then(|p| u16::try_from(p).ok()).ok_or_else(|| bad("no partition"))?;
@@ -192,6 +227,7 @@ fn read(path: &Path, ca: &Ca, kept: &[Head]) -> Result<Vec<(u16, Verdict)>, Fail
             verifier.take_record(sequence, &bytes.into());
         } else if line["end"].is_u64() {
             let closing = head()?;
+            closed.ends.push((partition, closing.encode()));
             done.extend(open.take().map(|(number, verifier)| (number, verifier.close(Some(&closing)))));
         } else {
             verifier.take_head(&head()?);
@@ -199,6 +235,7 @@ fn read(path: &Path, ca: &Ca, kept: &[Head]) -> Result<Vec<(u16, Verdict)>, Fail
         Ok(())
     })?;
     done.extend(open.take().map(|(number, verifier)| (number, verifier.close(None))));
+    closed.judge(ca, &mut done);
     Ok(done)
 }
 

@@ -2,13 +2,13 @@
 
 use super::{Told, fault, moment, rooms, unavailable};
 use crate::{
-    audit::{self, Head, Query, Record, Verifier, head_key, record_key},
+    audit::{self, Head, Query, Record, Seal, Verifier, head_key, record_key},
     engine::{Command, PartitionId, services},
     model::NhsNumber,
     node::{Node, rooms::Rooms, signer::NodeSigner},
     ops::{
         admin::{AdminError, AdminRequest},
-        metrics as names,
+        codes, metrics as names,
     },
     seam::World,
     services::trail::command::{Shown, TrailCommand},
@@ -71,13 +71,41 @@ pub async fn search(node: Arc<Node>, r: AdminRequest) -> Told {
         ("", user) => (audit::Indexed::Actor, user.to_owned()),
         _ => return Err(AdminError::bad_input("object and user are asked for one at a time")),
     };
+    let mut found = newest(rooms, kind, &id, limit).await?;
+    // What nothing was done to may still be the name of a request.
+    if found.is_empty() && kind == audit::Indexed::Id {
+        found = newest(rooms, audit::Indexed::Correlation, &id, limit).await?;
+    }
+    read_by(rooms, &r, "audit.search", &id, &found).await?;
+    Ok(json!({"items": found.iter().map(|(p, record)| shown(*p, record)).collect::<Vec<_>>()}))
+}
+
+/// One record, by the id of the lists (`PARTITION/SEQUENCE`) or by its event id (spec/identity.md §9.1).
+pub async fn show(node: Arc<Node>, r: AdminRequest) -> Told {
+    let rooms = rooms(&node)?;
+    let id = r.query("id").unwrap_or_default();
+    let listed = || id.split_once('/').and_then(|(p, n)| Some((p.parse::<u16>().ok()?, n.parse::<u64>().ok()?)));
+    let place = audit::place_of(id).or_else(listed);
+    let place = place.ok_or_else(|| AdminError::bad_input("an id is PARTITION/SEQUENCE, or an event id (a UUID)"))?;
+    let nothing = || AdminError::of(&codes::CLI_NOT_FOUND, "no such audit record", format!("there is no record {id}"));
+    let (partition, sequence) = place;
+    let known = rooms.engine.map().all().any(|p| p.0 == partition);
+    let rows = known.then(|| rooms.engine.local(PartitionId(partition))).ok_or_else(nothing)?;
+    let stored = rows.get(&record_key(sequence)).map_err(fault)?.ok_or_else(nothing)?;
+    let found = [(partition, Record::decode(&stored).map_err(fault)?)];
+    read_by(rooms, &r, "audit.show", "", &found).await?;
+    Ok(shown(partition, &found[0].1))
+}
+
+/// Records of all partitions under one word, newest first.
+async fn newest(rooms: &Rooms, kind: audit::Indexed, id: &str, limit: usize) -> Result<Vec<(u16, Record)>, AdminError> {
     let mut found = vec![];
     for partition in rooms.engine.map().all() {
         let rows = rooms.engine.local(partition);
         let (mut before, full) = (u64::MAX, found.len() + limit);
         loop {
             let room = PAGE.min(full - found.len());
-            let page = audit::newest_first(rows.as_ref(), kind, &id, 1..before, room).map_err(fault)?;
+            let page = audit::newest_first(rows.as_ref(), kind, id, 1..before, room).map_err(fault)?;
             found.extend(page.records.into_iter().map(|record| (partition.0, record)));
             match page.next {
                 Some(next) if found.len() < full => before = next,
@@ -88,8 +116,7 @@ pub async fn search(node: Arc<Node>, r: AdminRequest) -> Told {
     }
     found.sort_by_key(|(partition, record)| std::cmp::Reverse((record.at, *partition, record.sequence)));
     found.truncate(limit);
-    read_by(rooms, &r, "audit.search", &id, &found).await?;
-    Ok(json!({"items": found.iter().map(|(p, record)| shown(*p, record)).collect::<Vec<_>>()}))
+    Ok(found)
 }
 
 /// Most people that one record of reading names: more were an export.
@@ -125,8 +152,8 @@ async fn read_by(
 /// Rows of one page of an export: some 300 KiB.
 const EXPORT_PAGE: usize = 1_000;
 
-/// Where every chain ends now, signed by this node: the beginning of an export, and what to keep outside the site. Making
-/// it leaves a record.
+/// Where every chain ends now (`?partition=N`: where that one does), signed by this node one by one and all together: the
+/// beginning of an export, and what to keep outside the site. Making it leaves a record.
 pub async fn heads(node: Arc<Node>, r: AdminRequest) -> Told {
     let rooms = rooms(&node)?;
     read_by(rooms, &r, "audit.export", "", &[]).await?;
@@ -135,16 +162,20 @@ pub async fn heads(node: Arc<Node>, r: AdminRequest) -> Told {
     let read = |path: &std::path::Path| std::fs::read(path).map_err(|e| fault(format!("{}: {e}", path.display())));
     let peer = &node.settings.peer;
     let signer = NodeSigner::new(&read(&peer.cert)?, &read(&peer.key)?).map_err(fault)?;
-    let mut partitions = vec![];
-    for partition in rooms.engine.map().all() {
+    let only = r.query("partition").map(|n| n.parse::<u16>());
+    let only = only.transpose().map_err(|_| AdminError::bad_input("partition is not a number"))?;
+    let (mut partitions, mut ends) = (vec![], vec![]);
+    for partition in rooms.engine.map().all().filter(|p| only.is_none_or(|n| n == p.0)) {
         let chain = rooms.engine.audit_chain(partition).map_err(fault)?;
-        let head = Head::sign(&chain, now, number, partition.0, &signer).map_err(fault)?;
+        let head = Head::sign(&chain, now, number, partition.0, &signer).map_err(fault)?.encode();
         partitions.push(json!({
             "partition": partition.0, "records": chain.sequence, "signed": moment(now), "node": number,
-            "head": to_base64url(&head.encode()),
+            "head": to_base64url(&head),
         }));
+        ends.push(head);
     }
-    Ok(json!({"site": rooms.identity.cluster, "node": number, "made": moment(now), "items": partitions}))
+    let seal = to_base64url(&Seal::sign(ends, now, number, &signer).map_err(fault)?.encode());
+    Ok(json!({"site": rooms.identity.cluster, "node": number, "made": moment(now), "items": partitions, "seal": seal}))
 }
 
 /// A page of a partition's chain as this node has it: records `after`..=`upto`, and the heads among them.

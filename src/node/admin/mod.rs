@@ -53,6 +53,7 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/outbox/{id}/drop", outbox::give_up);
     add(r, node, Method::GET, "/v1/audit/verify", audit::verify);
     add(r, node, Method::GET, "/v1/audit/search", audit::search);
+    add(r, node, Method::GET, "/v1/audit/record", audit::show);
     add(r, node, Method::GET, "/v1/audit/heads", audit::heads);
     add(r, node, Method::GET, "/v1/audit/export", audit::export);
     add(r, node, Method::GET, "/v1/trace/{id}", audit::trace);

@@ -1,7 +1,8 @@
 //! From the reply, and rows where they are wanted, to the response.
 
 use super::{
-    ask::{Asked, Response},
+    Response,
+    ask::Asked,
     command::Reply,
     fhir::{self, BASE, Object},
     refusal::Problem,

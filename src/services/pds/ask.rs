@@ -2,7 +2,7 @@
 //! becomes a call too, which leaves its audit note.
 
 use super::{
-    Pds,
+    BodyIn, Call, Pds, Response, Step,
     access::{self, Mode, attribute, has_attribute, header},
     birth, codec,
     command::{Create, Noted, PdsCommand, Reply, Retrieve, SetCard, Update, kind},
@@ -19,38 +19,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
 use std::sync::Arc;
-
-/// One command: partition key, payload, and the id under which its reply is remembered (P3); empty for none.
-#[derive(Clone, Debug)]
-pub struct Call {
-    pub key: Bytes,
-    pub payload: Bytes,
-    pub request_id: String,
-}
-
-/// What comes next.
-pub enum Step {
-    Answer(Response),
-    Submit(Vec<Call>),
-    /// Show the rows of all partitions.
-    Look,
-}
-
-/// A request's body.
-#[derive(Clone, Debug)]
-pub enum BodyIn {
-    None,
-    Bytes(Bytes),
-    TooLarge,
-}
-
-/// An answer; header names are lower case.
-#[derive(Debug)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(&'static str, Bytes)>,
-    pub body: Bytes,
-}
 
 /// One request on its way.
 pub struct Asked {

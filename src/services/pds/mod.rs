@@ -68,8 +68,9 @@ mod tests;
 pub mod trace;
 mod words;
 
+pub use super::carried::{BodyIn, Call, Response, Step};
 pub use answer::refuse;
-pub use ask::{Asked, BodyIn, Call, Response, Step};
+pub use ask::Asked;
 pub use routes::{INTERACTIONS, Route, is_ours, route};
 
 /// What an operator may choose.

@@ -1,6 +1,7 @@
 //! From a request to the one call that decides it, and from its reply to the response.
 
 use super::{
+    BodyIn, Call, Response,
     command::{Change, ChangeAlert, Create, Find, FindAlerts, Noted, RelationshipCommand, Reply, act, find},
     refusal::{Problem, refuse},
     routes::Route,
@@ -15,30 +16,6 @@ use serde_json::{Map, Value};
 const MAX_ID: usize = 64;
 /// Longest life that may be asked for, in days.
 const MAX_DAYS: u64 = 3_660;
-
-/// The command: partition key, payload, and the id under which its reply is remembered (P3); empty for none.
-#[derive(Clone, Debug)]
-pub struct Call {
-    pub key: Bytes,
-    pub payload: Bytes,
-    pub request_id: String,
-}
-
-/// A request's body.
-#[derive(Clone, Debug)]
-pub enum BodyIn {
-    None,
-    Bytes(Bytes),
-    TooLarge,
-}
-
-/// An answer; header names are lower case.
-#[derive(Debug)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(&'static str, Bytes)>,
-    pub body: Bytes,
-}
 
 /// One request on its way.
 pub struct Asked {

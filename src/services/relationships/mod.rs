@@ -38,7 +38,8 @@ pub mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{Asked, BodyIn, Call, Response};
+pub use super::carried::{BodyIn, Call, Response};
+pub use ask::Asked;
 pub use refusal::{Problem, refuse};
 pub use routes::{INTERACTIONS, Route, is_ours, route};
 

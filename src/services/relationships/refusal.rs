@@ -1,6 +1,6 @@
 //! Every refusal of the service, once: status, a stable code, and one sentence of what to do. The shape is ours (D).
 
-use super::ask::Response;
+use super::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
 

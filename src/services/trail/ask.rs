@@ -1,6 +1,7 @@
 //! From a request to its look and calls, and from the reply to the response.
 
 use super::{
+    BodyIn, Call, Response, Step,
     command::{File, Reply, Shown, TrailCommand},
     event::{self, Reads},
     filing,
@@ -24,38 +25,6 @@ use serde_json::Value;
 const MAX_ID: usize = 36;
 /// Records looked at for one id that a system's event was given: ids are unique, so that this is for the unlucky.
 const MOST_NAMESAKES: usize = 16;
-
-/// One command: partition key, payload, and the id under which its reply is remembered (P3); empty for none.
-#[derive(Clone, Debug)]
-pub struct Call {
-    pub key: Bytes,
-    pub payload: Bytes,
-    pub request_id: String,
-}
-
-/// What comes next.
-pub enum Step {
-    Answer(Response),
-    Submit(Vec<Call>),
-    /// Show the rows of all partitions.
-    Look,
-}
-
-/// A request's body.
-#[derive(Clone, Debug)]
-pub enum BodyIn {
-    None,
-    Bytes(Bytes),
-    TooLarge,
-}
-
-/// An answer; header names are lower case.
-#[derive(Debug)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(&'static str, Bytes)>,
-    pub body: Bytes,
-}
 
 /// One request on its way.
 pub struct Asked {

@@ -35,7 +35,8 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-pub use ask::{Asked, BodyIn, Call, Response, Step, refuse};
+pub use super::carried::{BodyIn, Call, Response, Step};
+pub use ask::{Asked, refuse};
 pub use refusal::Problem;
 pub use routes::{INTERACTIONS, Route, is_ours, route};
 

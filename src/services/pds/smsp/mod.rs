@@ -14,7 +14,7 @@ mod request;
 mod response;
 
 use super::{
-    ask::{BodyIn, Call, Response, Step},
+    BodyIn, Call, Response, Step,
     command::{Noted, PdsCommand},
 };
 use crate::{engine::draft::Fault, store::Reader};

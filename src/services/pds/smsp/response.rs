@@ -7,7 +7,7 @@ use crate::{
     services::{
         directory::rows as registry,
         pds::{
-            ask::Response,
+            Response,
             fhir::{Object, items, text},
             rows::{CURRENT_NAMES, Sensitivity},
         },

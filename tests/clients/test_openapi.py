@@ -1,7 +1,9 @@
 """schemathesis, driven by docs/openapi.yaml, asks all nodes what the document allows and what it does not: nothing ends in a fault of
-ours, and each answer has a status, a content type and a shape that the document tells. People who are there are among those that are asked for
-and changed. SPINE_OPENAPI_EXAMPLES=200 takes so many for each operation, kind of request and caller. Promise P6."""
+ours, and each answer has a status, a content type and a shape that the document tells. People, relationships, alerts and audit events that are
+there are among those that are asked for and changed. SPINE_OPENAPI_EXAMPLES=200 takes so many for each operation, kind of request and caller.
+Promise P6."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,10 +13,13 @@ from pathlib import Path
 import pytest
 import requests
 import schemathesis
+from callers import citizen, claims_access, officer
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
+from test_citizens import provider  # noqa: F401
 from test_staff_login import PDS, demo_token, headers, spine
+from test_token_service import Application
 
 SCHEMA = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}
@@ -28,6 +33,11 @@ SDS = {
     "organization": "https://fhir.nhs.uk/Id/ods-organization-code|X26",
     "identifier": ["https://fhir.nhs.uk/Id/nhsServiceInteractionId|urn:nhs:names:services:psis:REPC_IN150016UK05"],
 }
+# Of whom the caller asks about: where the query says so.
+ABOUT = {
+    "GET /personal-demographics/FHIR/R4/Coverage": "subscriber:identifier",
+    "GET /patient-audit/FHIR/R4/AuditEvent": "patient",
+}
 # What is found.
 WISHES = {
     f"GET {PDS}": {"family": "Sm*", "birthdate": ["ge1900-01-01"]},
@@ -36,7 +46,13 @@ WISHES = {
 }
 # Holders of a scope have these too, and they are not for suppliers: asked with an operator's key.
 OPERATORS = {"pds.status"}
-EXAMPLES = int(os.environ.get("SPINE_OPENAPI_EXAMPLES", "10"))
+# Lists of what has an id of its own, and where the id is.
+LISTS = {
+    "/patient-audit/FHIR/R4/AuditEvent": lambda told: [one["resource"]["id"] for one in told.get("entry", [])],
+    "/legitimate-relationships/alerts": lambda told: [one["id"] for one in told["items"]],
+    "/legitimate-relationships/patients/{nhs}/relationships": lambda told: [one["id"] for one in told["items"]],
+}
+EXAMPLES = int(os.environ.get("SPINE_OPENAPI_EXAMPLES", "6"))
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +65,42 @@ def people(site):
 
 
 @pytest.fixture(scope="module")
-def callers(site):
-    """Tokens: of a member of staff and of an application."""
-    return [demo_token(site, who) for who in (site.demo["users"][0]["id"], site.demo["applications"][0]["name"])]
+def askers(site, people, provider, tmp_path_factory):  # noqa: F811
+    """A member of staff, an application, a citizen who asks for themself, and a privacy officer who has an alert to look at."""
+    app = Application(site)
+    staff, system = (demo_token(site, who) for who in (site.demo["users"][0]["id"], site.demo["applications"][0]["name"]))
+    claims_access(app, staff, people[0])
+    themself, privacy = citizen(app, provider, people[1]), officer(site, app, tmp_path_factory.mktemp("officer"))
+    known = [
+        Asker(site, "staff", staff, people),
+        Asker(site, "application", system, people),
+        Asker(site, "citizen", themself, people[1:2]),
+        Asker(site, "officer", privacy, people),
+    ]
+    for asker in known:
+        asker.look()
+    events, alerts = (known[2].seen["/patient-audit/FHIR/R4/AuditEvent"], known[3].seen["/legitimate-relationships/alerts"])
+    assert events and alerts, "a citizen sees who looked at them, an officer sees the claim"
+    return known
 
 
 class Asker:
-    """Sends cases to the nodes in turn. Each second one asks for people who are there, at the version that is there, and in no strange role:
-    what is made at random would seldom get so far."""
+    """Sends cases to the nodes in turn. Each second one asks for people and things that are there, at the version that is there, and in no strange
+    role: what is made at random would seldom get so far."""
 
-    def __init__(self, site, people, token):
-        self.site, self.people, self.token, self.sent = site, people, token, 0
+    def __init__(self, site, name, token, people):
+        self.site, self.name, self.token, self.people = site, name, token, people
+        self.sent, self.seen = 0, {}
         self.session = requests.Session()
         self.session.trust_env = False
+
+    def look(self):
+        """What the lists show to this caller; the person is looked at first, which leaves an event."""
+        self.version(self.people[0])
+        for path, ids in LISTS.items():
+            url = self.node() + path.format(nhs=self.people[0]) + ("?patient=" + self.people[0] if "Audit" in path else "")
+            answer = self.session.get(url, headers=headers(self.token), verify=self.site.ca, timeout=30)
+            self.seen[path] = ids(answer.json()) if answer.status_code == 200 else []
 
     def node(self):
         nodes = self.site.demo["nodes"]
@@ -81,6 +120,13 @@ class Asker:
             case.path_parameters["nhs"] = number
             if "If-Match" in known:
                 known["If-Match"] = self.version(number) or known["If-Match"]
+        if case.path_parameters and "id" in case.path_parameters:
+            there = self.seen[case.operation.path.partition("/{id}")[0]]
+            if there:
+                case.path_parameters["id"] = there[self.sent % len(there)]
+                case.path_parameters["nhs"] = self.people[0]
+        if case.operation.label in ABOUT and case.query is not None:
+            case.query[ABOUT[case.operation.label]] = number
         if case.operation.label in WISHES and case.query is not None:
             case.query.update(WISHES[case.operation.label])
 
@@ -92,31 +138,35 @@ class Asker:
         answer = case.call(
             base_url=self.node(), headers=more, session=self.session, verify=self.site.ca, timeout=30
         )
-        case.validate_response(answer, checks=CHECKS)
+        try:
+            case.validate_response(answer, checks=CHECKS)
+        except Exception as why:
+            why.add_note(f"asked by: {self.name}")
+            raise
 
 
 @pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.name.lower())
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_no_request_ends_in_a_fault(site, people, callers, label, mode):
+def test_no_request_ends_in_a_fault(askers, label, mode):
     operation = OPERATIONS[label]
     if mode == schemathesis.GenerationMode.NEGATIVE and not list(operation.iter_parameters()) and not operation.body:
         return
-    for token in callers:
-        asker = Asker(site, people, token)
+    # Each request comes from the next caller: what one is refused for, another may do.
+    turn = itertools.cycle(askers)
 
-        @settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(case=operation.as_strategy(generation_mode=mode))
-        def ask(case):
-            asker.ask(case)
+    @settings(
+        max_examples=EXAMPLES * len(askers),
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def ask(case):
+        next(turn).ask(case)
 
-        ask()
+    ask()
 
 
 def test_the_document_and_the_gate_know_the_same_interactions(site):

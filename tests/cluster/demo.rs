@@ -440,6 +440,13 @@ impl Demo {
         told["partitions"].as_array()?.iter().find(|p| p["partition"] == partition)?["cut"].as_u64()
     }
 
+    /// Whether a node's log of a partition holds more than a majority is known to have.
+    pub fn is_ahead(&self, id: u64, partition: u64) -> Option<bool> {
+        let told = self.try_ask(id, &["cluster", "status"])?;
+        let of = told["partitions"].as_array()?.iter().find(|p| p["partition"] == partition)?.clone();
+        Some(of["last"].as_u64()? > of["committed"].as_u64()?)
+    }
+
     /// The rows' hash of every partition on a node, with the index at which it was taken.
     pub fn hashes(&self, id: u64) -> Option<Vec<(u64, u64, String)>> {
         let told = self.try_ask(id, &["cluster", "hashes"])?;

@@ -7,15 +7,16 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` | the scenarios, by family |
+//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` `creating` `patching` | the scenarios, by family |
 //! | `scene` | the shape that all of them have |
 //! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
-//! | `load` `clerk` | clients of mailboxes, operators of the registry |
+//! | `load` `clerk` `staff` | clients of mailboxes, operators of the registry, staff at the HTTP APIs |
 //! | `history` `keys` `linear` | the judges of what they saw: as a whole, and key by key |
 //! | `machine` | what the machine under all of it took away |
 
 mod ballast;
 mod clerk;
+mod creating;
 mod decay;
 mod demo;
 mod disk;
@@ -34,9 +35,11 @@ mod members;
 mod mixed;
 mod network;
 mod packets;
+mod patching;
 mod rot;
 mod scene;
 mod slow;
+mod staff;
 mod throttle;
 mod trace;
 mod tracing;

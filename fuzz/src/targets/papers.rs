@@ -52,11 +52,11 @@ pub fn traced(take: &mut Take<'_>, site: &Site) {
                 Answer::refused(code)
             }
         };
-        let mut out = String::new();
+        let mut out = layout::opening(generation, "RESP_1", 1, Code::SUCCESS);
         layout::answer(&mut out, generation, &request, &answer);
         let told = all(out.as_bytes(), 1 << 20).unwrap_or_else(|e| panic!("{e}: {out}"));
-        assert_eq!(told.len(), 1, "{out}");
-        assert!(told[0][0] == request.reference && told[0].len() >= columns, "{out}");
+        assert_eq!(told.len(), 2, "{out}");
+        assert!(told[1][0] == request.reference && told[1].len() >= columns, "{out}");
     }
     if let Err(code) = end {
         let refusal = layout::refusal(generation, &layout::answer_name(&name, "20220228174323222222_ABCDEF", 1), code);

@@ -101,6 +101,10 @@ fn noted(site: &mut Site, key: &[u8], payload: Bytes) {
 /// An entry of a directory's export, written as it was read.
 fn entry(text: &str) {
     let Ok(Some(read)) = ldif::entry(text) else { return };
+    // A line of this name is that of the file's version, wherever it stands.
+    if read.attributes.iter().any(|(name, _)| name == "version") {
+        return;
+    }
     let line = |name: &str, value: &str| format!("{name}:: {}\n", base64(value.as_bytes()));
     let mut out = line("dn", &read.dn);
     read.attributes.iter().for_each(|(name, value)| out.push_str(&line(name, value)));

@@ -189,7 +189,9 @@ mod tests {
     #[test]
     fn names_are_names_with_one_prefix_at_most() {
         assert!(parse("<i:r-1.a xmlns:i='urn:i' _b='1' i:\u{e9}='2'/>").is_ok());
-        for text in ["<i:a:b xmlns:i='urn:i'/>", "<r a:b:c='1'/>", "<r :a='1'/>", "<va^l/>", "<r a\u{1}b='1'/>", "<1r/>"] {
+        for text in
+            ["<i:a:b xmlns:i='urn:i'/>", "<r a:b:c='1'/>", "<r :a='1'/>", "<va^l/>", "<r a\u{1}b='1'/>", "<1r/>"]
+        {
             assert_eq!(parse(text), Err(Malformed::NotXml), "{text}");
         }
     }

@@ -76,7 +76,9 @@ fn ldap_message(bytes: &[u8]) {
 }
 
 fn searched(id: u32, search: &Search, paged: Option<&Paged>) {
-    let told = |search: &Search, paged: Option<&Paged>| ldap::search(&*SITE, search, paged).unwrap_or_else(|fault| panic!("{fault}"));
+    let told = |search: &Search, paged: Option<&Paged>| {
+        ldap::search(&*SITE, search, paged).unwrap_or_else(|fault| panic!("{fault}"))
+    };
     let found = told(search, paged);
     let mut out = vec![];
     found.entries.iter().for_each(|entry| put_entry(id, entry, &mut out));

@@ -217,8 +217,8 @@ fn born(template: &str) -> String {
     let baby = &mut body["entry"][0]["resource"];
     baby["name"] = json!([{"use": "usual", "given": ["A"], "family": "Newborn", "period": {"start": "2026-11-02"}}]);
     (baby["gender"], baby["birthDate"]) = (json!("male"), json!("2026-11-02"));
-    baby["address"] =
-        json!([{"use": "home", "line": ["24 Park End St", "", "", "Brockley"], "postalCode": "BS19 5PZ"}]);
+    baby["address"] = json!([{"use": "home", "line": ["24 Park End St", "", "", "Brockley"], "postalCode": "BS19 5PZ",
+        "period": {"start": "1990-02-28"}}]);
     baby["multipleBirthInteger"] = json!(1);
     baby.as_object_mut().expect("it is one").remove("telecom");
     body["entry"][1]["resource"]["valueQuantity"]["value"] = json!(3200);

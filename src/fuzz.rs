@@ -18,6 +18,22 @@ pub mod store {
 pub mod frame {
     pub use crate::peer::parsers::*;
 }
+/// Queries of PDS.
+pub mod pds {
+    pub use crate::services::pds::parsers::pairs;
+}
+/// Queries of the trail, and events that are filed in it.
+pub mod trail {
+    pub use crate::services::trail::parsers::*;
+}
+/// What passkeys say.
+pub mod webauthn {
+    pub use crate::services::identity::login::parsers::*;
+}
+/// The trail as a file.
+pub mod export {
+    pub use crate::cli::audit::parsers::*;
+}
 
 use crate::wire::record::Record;
 use crate::{access, audit, consensus, engine, node, peer, services};

@@ -141,11 +141,13 @@ impl Verifier {
 
     /// Takes the next record of an export, in the place that the export says.
     pub fn take_record(&mut self, place: u64, value: &Bytes) {
-        for missing in (self.chain.sequence + 1..place).take(MAX_FINDINGS) {
+        // An export may say any number, the last that there is among them.
+        let wanted = self.chain.sequence.saturating_add(1);
+        for missing in (wanted..place).take(MAX_FINDINGS) {
             self.found(Finding::Missing(missing));
         }
         if place <= self.chain.sequence {
-            return self.found(Finding::Moved { place: self.chain.sequence + 1, found: place });
+            return self.found(Finding::Moved { place: wanted, found: place });
         }
         self.next(place, value);
         self.compare_kept(place);
@@ -367,6 +369,17 @@ mod tests {
 
     fn findings(rows: &Rows, from: u64, end: Chain, ca: &Ca) -> Vec<Finding> {
         verify(rows, Verifier::new(3, from, u64::MAX - 1, Some(end), ca.clone())).unwrap().findings
+    }
+
+    /// Found by the fuzz target `credentials`: behind the last number that there is, the next one was looked for.
+    #[test]
+    fn an_export_may_say_any_number() {
+        let mut verifier = Verifier::new(1, 1, u64::MAX - 1, None, Ca::default());
+        for _ in 0..2 {
+            verifier.take_record(u64::MAX, &Bytes::from_static(b"\x08"));
+        }
+        let verdict = verifier.close(None);
+        assert!(!verdict.is_whole() && verdict.findings.len() == MAX_FINDINGS);
     }
 
     #[test]

@@ -66,7 +66,8 @@ fn attribute(line: &str) -> Result<(String, String), BadEntry> {
     };
     // Options (`;binary`, `;lang-en`) do not matter to what we keep.
     let name = name.split(';').next().unwrap_or(name).trim();
-    if name.is_empty() { Err(BadEntry::Line) } else { Ok((name.to_owned(), value)) }
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    if is_name { Ok((name.to_owned(), value)) } else { Err(BadEntry::Line) }
 }
 
 /// Standard base64 with padding.
@@ -114,6 +115,8 @@ mod tests {
         for (text, why) in [
             ("cn: a", BadEntry::Name),
             ("dn: a\nrubbish", BadEntry::Line),
+            ("dn: a\n#\tb\n\t#c: d", BadEntry::Line),
+            ("dn: a\nc d: e", BadEntry::Line),
             ("dn: a\ncn:: a", BadEntry::Base64),
             ("dn: a\nchangetype: delete", BadEntry::Unsupported),
             ("dn: a\njpegPhoto:< file:///x", BadEntry::Unsupported),

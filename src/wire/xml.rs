@@ -104,11 +104,28 @@ pub fn parse(text: &str) -> Result<Element, Malformed> {
     }
 }
 
+/// A name of Namespaces in XML 1.0, with at most one prefix. The library looks for where names end and at nothing else: a local
+/// name with a colon in it could be taken for one with a prefix by whoever reads the message after us.
+fn is_name(name: &str) -> bool {
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_alphanumeric() || "-._\u{b7}".contains(c))
+    };
+    let (prefix, local) = name.split_once(':').unwrap_or(("_", name));
+    part(prefix) && part(local)
+}
+
 fn element(namespace: String, start: &BytesStart<'_>) -> Result<Element, Malformed> {
+    if !is_name(start.name().into_inner()) {
+        return Err(Malformed::NotXml);
+    }
     let mut attributes = vec![];
     for attribute in start.attributes() {
         let attribute = attribute.map_err(|_| Malformed::NotXml)?;
         let name = attribute.key.into_inner();
+        if !is_name(name) {
+            return Err(Malformed::NotXml);
+        }
         if name == "xmlns" || name.starts_with("xmlns:") {
             continue;
         }
@@ -166,6 +183,17 @@ mod tests {
         assert_eq!((root.text.as_str(), root.child("b").unwrap().trimmed()), ("tA <", "<c>"));
         assert!(root.of("urn:b", "d").is_some() && root.of("urn:a", "d").is_none());
         assert_eq!(escaped("a<b>&\"\u{0}\n"), "a&lt;b&gt;&amp;&quot; ");
+    }
+
+    /// Found by the fuzz target `xml`: `i:manyfesti:em` was an element of the local name `manyfesti:em`.
+    #[test]
+    fn names_are_names_with_one_prefix_at_most() {
+        assert!(parse("<i:r-1.a xmlns:i='urn:i' _b='1' i:\u{e9}='2'/>").is_ok());
+        for text in
+            ["<i:a:b xmlns:i='urn:i'/>", "<r a:b:c='1'/>", "<r :a='1'/>", "<va^l/>", "<r a\u{1}b='1'/>", "<1r/>"]
+        {
+            assert_eq!(parse(text), Err(Malformed::NotXml), "{text}");
+        }
     }
 
     #[test]

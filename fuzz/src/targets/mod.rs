@@ -3,14 +3,20 @@
 mod block;
 mod certificates;
 mod config;
+mod credentials;
+mod deciding;
+mod directory;
 mod frames;
 mod http;
 mod json;
 mod log;
+mod papers;
 mod paths;
+mod people;
 mod records;
 mod snapshot;
 mod tokens;
+mod xml;
 
 /// One parser, or a family of them that read the same kind of input.
 pub struct Target {
@@ -39,6 +45,10 @@ pub const ALL: &[Target] = &[
     block::TARGET,
     snapshot::TARGET,
     config::TARGET,
+    credentials::TARGET,
+    directory::TARGET,
+    people::TARGET,
+    xml::TARGET,
 ];
 
 /// Input taken apart from the front; what is not there reads as zero.

@@ -2,6 +2,12 @@
 
 mod offline;
 
+/// The reader of an export, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::offline::read;
+}
+
 use super::{
     args::Globals,
     client,

@@ -107,7 +107,7 @@ pub fn verify(globals: &Globals, path: &Path, ca: &Path, kept: &[PathBuf]) -> Do
     for file in kept {
         heads.extend(kept_heads(file)?);
     }
-    let verdicts = read(path, &ca, &heads)?;
+    let verdicts = read(path, opened(path)?, &ca, &heads)?;
     let mut chains: Vec<Value> = verdicts.iter().map(|(partition, verdict)| shown(*partition, verdict)).collect();
     // A chain that is kept a head of, and that the export has nothing of.
     for head in &heads {
@@ -152,7 +152,7 @@ fn authority(path: &Path) -> Result<Ca, Failure> {
 /// Lines of `spine audit heads --output jsonl`.
 fn kept_heads(path: &Path) -> Result<Vec<Head>, Failure> {
     let mut heads = vec![];
-    each_line(path, |n, line| {
+    each_line(path, opened(path)?, |n, line| {
         heads.push(head_of(&line["head"]).ok_or_else(|| unusable(path, n, "no head in it"))?);
         Ok(())
     })?;
@@ -193,13 +193,13 @@ impl Closed {
     }
 }
 
-/// The file's chains, one after the other, with what is wrong with each.
-fn read(path: &Path, ca: &Ca, kept: &[Head]) -> Result<Vec<(u16, Verdict)>, Failure> {
+/// The chains of the file of this name, one after the other, with what is wrong with each.
+pub fn read(path: &Path, file: impl BufRead, ca: &Ca, kept: &[Head]) -> Result<Vec<(u16, Verdict)>, Failure> {
     let mut done: Vec<(u16, Verdict)> = vec![];
     let mut open: Option<(u16, Verifier)> = None;
     let mut headed = false;
     let mut closed = Closed::default();
-    each_line(path, |n, line| {
+    each_line(path, file, |n, line| {
         let bad = |why| unusable(path, n, why);
         if !headed {
             headed = line["format"] == FORMAT && line["version"] == VERSION;
@@ -239,9 +239,16 @@ fn read(path: &Path, ca: &Ca, kept: &[Head]) -> Result<Vec<(u16, Verdict)>, Fail
     Ok(done)
 }
 
-fn each_line(path: &Path, mut then: impl FnMut(usize, &Value) -> Result<(), Failure>) -> Result<(), Failure> {
+fn opened(path: &Path) -> Result<BufReader<File>, Failure> {
+    File::open(path).map(BufReader::new).map_err(|e| trouble("the file cannot be read", path, &e))
+}
+
+fn each_line(
+    path: &Path,
+    mut reader: impl BufRead,
+    mut then: impl FnMut(usize, &Value) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let wrap = |e| trouble("the file cannot be read", path, &e);
-    let mut reader = BufReader::new(File::open(path).map_err(wrap)?);
     let mut line = String::new();
     for n in 1.. {
         line.clear();

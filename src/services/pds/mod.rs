@@ -95,8 +95,8 @@ pub struct Pds {
     pub options: PdsOptions,
 }
 
-/// The room's records, opened to `crate::fuzz` alone.
+/// The room's records and its reader of queries, opened to `crate::fuzz` alone.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod parsers {
-    pub use super::command::*;
+    pub use super::{command::*, routes::pairs};
 }

@@ -109,14 +109,14 @@ pub fn pairs(query: &str) -> Vec<(String, String)> {
         let bytes = text.as_bytes();
         let (mut out, mut at) = (vec![], 0);
         while at < bytes.len() {
-            let hex = bytes.get(at + 1..at + 3).and_then(|h| std::str::from_utf8(h).ok());
-            match (bytes[at], hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
-                (b'%', Some(byte)) => {
-                    out.push(byte);
+            let hex = |at: usize| bytes.get(at).and_then(|b| char::from(*b).to_digit(16));
+            match (bytes[at], hex(at + 1), hex(at + 2)) {
+                (b'%', Some(high), Some(low)) => {
+                    out.push((high << 4 | low) as u8);
                     at += 2;
                 }
-                (b'+', _) => out.push(b' '),
-                (byte, _) => out.push(byte),
+                (b'+', ..) => out.push(b' '),
+                (byte, ..) => out.push(byte),
             }
             at += 1;
         }
@@ -140,6 +140,14 @@ mod tests {
         let (names, _) = names.split_once("\n    }\n").unwrap();
         let names: Vec<&str> = names.split('"').skip(1).step_by(2).collect();
         assert_eq!(names, INTERACTIONS);
+    }
+
+    /// Found by the fuzz target `people`: a sign passed for a digit, so that `%+2` was a control character.
+    #[test]
+    fn a_sign_behind_a_percent_is_no_digit() {
+        let found = pairs("family=S%+2&given=%-1%2");
+        let found: Vec<(&str, &str)> = found.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        assert_eq!(found, [("family", "S% 2"), ("given", "%-1%2")]);
     }
 
     #[test]

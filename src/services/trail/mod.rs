@@ -40,6 +40,15 @@ pub use ask::{Asked, refuse};
 pub use refusal::Problem;
 pub use routes::{INTERACTIONS, Route, is_ours, route};
 
+/// The room's parsers, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::{
+        filing::{Filed, checked},
+        query::Query,
+    };
+}
+
 /// The service. It has no options.
 #[derive(Debug, Default)]
 pub struct Trail;

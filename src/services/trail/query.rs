@@ -57,7 +57,8 @@ impl Query {
             }
             "agent" | "agent.identifier" | "agent:identifier" => {
                 let bare = bare.strip_prefix("Practitioner/").unwrap_or(bare);
-                if bare.is_empty() || bare.len() > 64 || !self.agent.is_empty() {
+                // No id has a slash, and a link would lose what stands before a second one.
+                if bare.is_empty() || bare.len() > 64 || bare.contains('/') || !self.agent.is_empty() {
                     return Err(bad());
                 }
                 self.agent = bare.to_owned();
@@ -196,6 +197,7 @@ mod tests {
             ("_count=3", "MISSING_VALUE"),
             ("patient=9990000019", "INVALID_VALUE"),
             ("patient=9990000018&patient=9990000026", "INVALID_VALUE"),
+            ("agent=Practitioner/Practitioner/1", "INVALID_VALUE"),
             ("patient=9990000018&outcome=0", "INVALID_VALUE"),
             ("patient=9990000018&date=zz2026", "INVALID_VALUE"),
             ("patient=9990000018&_count=x", "INVALID_VALUE"),

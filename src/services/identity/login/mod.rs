@@ -39,6 +39,12 @@ mod trade;
 pub mod visit;
 mod webauthn;
 
+/// What a passkey says, opened to `crate::fuzz` alone.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod parsers {
+    pub use super::webauthn::*;
+}
+
 use super::command::IdentityCommand;
 use crate::engine::draft::{AuditNote, Draft, Fault, Stamp};
 use command::LoginReply;

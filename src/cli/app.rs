@@ -60,8 +60,8 @@ pub struct Said {
     /// Requests a second on each node
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub quota: Option<u32>,
-    /// Emergency care: served, within its quota, also where there is no room for others (on unless off is said)
-    #[arg(long, value_name = "on|off", value_parser = ["on", "off"], num_args = 0..=1, default_missing_value = "on")]
+    /// Emergency care: served within its quota where others find no room
+    #[arg(long, value_name = "on|off", value_parser = ["on", "off"])]
     pub emergency: Option<String>,
 }
 
@@ -89,7 +89,7 @@ pub enum Verb {
     },
     /// Change an application
     #[command(after_help = "Examples:\n  spine app set my-app-0001 --quota 50\n  \
-                      spine app set my-app-0001 --emergency\n  \
+                      spine app set my-app-0001 --emergency on\n  \
                       spine app set my-app-0001 --product spine-directory:level0 --dry-run")]
     Set {
         client: String,

@@ -39,8 +39,8 @@ pub struct Said {
     /// The system's client certificate, PEM
     #[arg(long, value_name = "FILE", requires = "asid")]
     pub cert: Option<PathBuf>,
-    /// The system is emergency care: served, within its rate, also where there is no room for others (on unless off is said)
-    #[arg(long, value_name = "on|off", value_parser = ["on", "off"], num_args = 0..=1, default_missing_value = "on", requires = "asid")]
+    /// The system is emergency care: served where others find no room
+    #[arg(long, value_name = "on|off", value_parser = ["on", "off"], requires = "asid")]
     pub emergency: Option<String>,
 }
 

@@ -385,6 +385,20 @@ mod tests {
     }
 
     #[test]
+    fn emergency_care_is_a_mark_that_stays_until_it_is_taken_away() {
+        let mut store = MapStore::default();
+        let marked = |store: &MapStore| application(store, "my-client-1").unwrap().unwrap().emergency;
+        ask(&mut store, some().into());
+        assert!(!marked(&store));
+        assert!(ask(&mut store, SetApplication { emergency: 1, ..some() }.into()).changed);
+        ask(&mut store, SetApplication { quota: 7, ..some() }.into());
+        assert!(marked(&store), "other things change without it");
+        assert_eq!(ask(&mut store, SetApplication { emergency: 3, ..some() }.into()).refusal, "invalid");
+        assert!(ask(&mut store, SetApplication { emergency: 2, ..some() }.into()).changed);
+        assert!(!marked(&store));
+    }
+
+    #[test]
     fn keys_rotate_one_by_one_and_weak_ones_stay_out() {
         let mut store = MapStore::default();
         ask(&mut store, SetApplication { keys: keys_of(&["a"]), ..some() }.into());

@@ -23,7 +23,7 @@ pub const RULES: &[Rule] = &[
     Rule { interaction: "trial.not_found", admits: Admits::Anyone, spec: "" },
 ];
 
-/// The trial protocol as one of the API listener's, with two paths of its own.
+/// The trial protocol as one of the API listener's, with three paths of its own.
 pub struct Guarded;
 
 impl Protocol for Guarded {
@@ -31,7 +31,7 @@ impl Protocol for Guarded {
         "trial"
     }
     fn takes(&self, path: &str) -> bool {
-        ["/open", "/write"].contains(&path)
+        ["/open", "/write", "/read/nothing"].contains(&path)
     }
     fn interactions(&self) -> Vec<&'static str> {
         Trial.interactions()

@@ -68,10 +68,11 @@ async fn emergency_care_gets_its_answers_while_all_others_fill_the_listener() {
         assert_eq!(ambulance.ask(write("ambulance")).await.status, 202, "round {round}");
     }
     // What asks for no credentials, as the way to the next token does, is as open to it.
-    let open = |headers: String| format!("GET /open HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
-    assert_eq!(bare(&server).await.ask(open(String::new())).await.status, 503);
-    assert_eq!(bare(&server).await.ask(open(bearer("clinic"))).await.status, 503);
-    assert_eq!(ambulance.ask(open(bearer("ambulance"))).await.status, 200);
+    let read = |headers: String| format!("GET /read/nothing HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
+    assert_eq!(bare(&server).await.ask(read(String::new())).await.status, 503);
+    assert_eq!(bare(&server).await.ask(read(bearer("clinic"))).await.status, 503);
+    let answer = ambulance.ask(read(bearer("ambulance"))).await;
+    assert_eq!((answer.status, answer.text()), (404, "no such body"));
     hold.send_replace(false);
     for client in &mut practice {
         assert_eq!(client.answer().await.unwrap().status, 202, "nobody lost what was begun");
@@ -111,7 +112,7 @@ async fn emergency_care_that_floods_keeps_to_its_quota_and_to_half_of_what_is_ke
     let over = loop {
         let answer = bare(&server).await.ask(write("small-ambulance")).await;
         match answer.status {
-            202 => within += 1,
+            202 if within < 20 => within += 1,
             _ => break answer,
         }
     };
@@ -168,7 +169,7 @@ async fn a_system_that_is_emergency_care_is_let_in_by_its_certificate_within_its
     let over = loop {
         let answer = client.post("/write", "", b"x").await;
         match answer.status {
-            202 => within += 1,
+            202 if within < 20 => within += 1,
             _ => break answer,
         }
     };

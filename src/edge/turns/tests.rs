@@ -187,10 +187,10 @@ async fn where_one_works_at_a_time_neither_class_starves_the_other() {
 
 #[tokio::test(start_paused = true)]
 async fn how_long_emergency_care_waits_is_foretold_from_its_own_queue() {
-    let turns = Turns::new(1, Duration::from_millis(100));
+    let turns = Turns::new(1, Duration::from_millis(60));
     let (mut noisy, mut noisy_waits) = flood(&turns, NOISY, 6);
     let (mut ambulance, mut ambulance_waits) = flood(&turns, AMBULANCE, 6);
-    // Both learn that a turn takes fifty milliseconds: two may wait.
+    // Both learn that a turn takes so long that one may wait and not two.
     for _ in 0..2_000 {
         tokio::time::advance(Duration::from_millis(50)).await;
         drop((std::mem::take(&mut noisy), std::mem::take(&mut ambulance)));

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Belongs to a registered system.
-    Approved { asid: String, ods: String, party_key: String },
+    Approved { asid: String, ods: String, party_key: String, emergency: bool },
     /// Belongs to a system that an operator has disabled.
     Disabled,
     /// Our authorities signed it, and no registered system has it.
@@ -32,6 +32,8 @@ pub struct Proven {
     pub caller: Caller,
     /// Requests a second that the application may make on each node; 0 leaves it to the listener.
     pub quota: u32,
+    /// The application is emergency care: it is served also where there is no room for others.
+    pub emergency: bool,
 }
 
 /// Whom a rule admits, before the service itself looks at tokens, mailboxes and rows.
@@ -203,7 +205,7 @@ impl Gate {
             (Standing::Refused(why) | Standing::Lapsed(why, _), Admits::Holders { .. }) => return Err(why),
             (_, Admits::Holders { .. }) => return Err(Denied::NoCredentials),
             (_, Admits::Anyone) => {}
-            (Standing::Approved { asid, ods, party_key }, _) => {
+            (Standing::Approved { asid, ods, party_key, .. }, _) => {
                 (caller.asid, caller.ods, caller.party_key) = (asid, ods, party_key);
             }
             (Standing::Disabled | Standing::Unknown, Admits::AnyCertificate) => {}
@@ -256,7 +258,7 @@ mod tests {
         let here = Caller { address: "10.0.0.1".into(), ..Default::default() };
         let proven = Box::new(Proven {
             caller: Caller { application: "app".into(), address: "forged".into(), ..Default::default() },
-            quota: 0,
+            ..Default::default()
         });
         let lapsed = Standing::Lapsed(Denied::TokenExpired, proven.clone());
         for standing in [Standing::Proven(proven), lapsed] {
@@ -284,7 +286,7 @@ mod tests {
             activities: vec!["B0001".into(), "B0016".into()],
             ..Default::default()
         };
-        let standing = Standing::Proven(Box::new(Proven { caller, quota: 0 }));
+        let standing = Standing::Proven(Box::new(Proven { caller, ..Default::default() }));
         let permit = gate.permit("a.read", standing, &Caller::default()).unwrap();
         assert_eq!(permit.caller().granted, "s:aal3:x B0016");
     }
@@ -293,7 +295,8 @@ mod tests {
     fn only_a_registered_enabled_system_gets_through() {
         let gate = Gate::new(["a.open", "a.closed"], &RULES).unwrap();
         let caller = Caller { certificate: "ab".into(), ..Default::default() };
-        let approved = || Standing::Approved { asid: "2000".into(), ods: "X26".into(), party_key: "P".into() };
+        let approved =
+            || Standing::Approved { asid: "2000".into(), ods: "X26".into(), party_key: "P".into(), emergency: false };
         let permit = gate.permit("a.closed", approved(), &caller).unwrap();
         assert_eq!((permit.caller().asid.as_str(), permit.caller().certificate.as_str()), ("2000", "ab"));
         assert_eq!(gate.permit("a.closed", Standing::Unknown, &caller).unwrap_err(), Denied::Unknown);
@@ -315,7 +318,7 @@ mod tests {
                 scopes: vec![scope.into()],
                 ..Default::default()
             };
-            Standing::Lapsed(why, Box::new(Proven { caller, quota: 0 }))
+            Standing::Lapsed(why, Box::new(Proven { caller, ..Default::default() }))
         };
         for why in [Denied::RolesSeveral, Denied::RolesNone, Denied::RoleForeign, Denied::RoleGone] {
             let of = |scope, name| gate.permit(name, lapsed(why, scope), &Caller::default());

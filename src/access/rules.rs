@@ -238,9 +238,10 @@ mod tests {
         let proven = |level: &str, scopes: Vec<String>, activities: Vec<String>| {
             let caller =
                 Caller { application: "a".into(), level: level.into(), scopes, activities, ..Default::default() };
-            Standing::Proven(Box::new(Proven { caller, quota: 0 }))
+            Standing::Proven(Box::new(Proven { caller, ..Default::default() }))
         };
-        let approved = || Standing::Approved { asid: "1".into(), ods: "X26".into(), party_key: "P".into() };
+        let approved =
+            || Standing::Approved { asid: "1".into(), ods: "X26".into(), party_key: "P".into(), emergency: false };
         let (listed, needed): (&[&str], &[&str]) = match rule.admits {
             Admits::Holders { scopes, activities } => (scopes, activities),
             _ => (&[], &[]),

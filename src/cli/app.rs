@@ -16,7 +16,14 @@ pub const APPLICATIONS: Register = Register {
     path: "/v1/applications",
     kind: "Application",
     id: "id",
-    columns: &[("client id", "id"), ("name", "name"), ("ods", "ods"), ("state", "state"), ("keys", "kids")],
+    columns: &[
+        ("client id", "id"),
+        ("name", "name"),
+        ("ods", "ods"),
+        ("state", "state"),
+        ("keys", "kids"),
+        ("emergency", "emergency"),
+    ],
 };
 
 #[derive(clap::Args, Debug)]
@@ -53,6 +60,9 @@ pub struct Said {
     /// Requests a second on each node
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub quota: Option<u32>,
+    /// Emergency care: served within its quota where others find no room
+    #[arg(long, value_name = "on|off", value_parser = ["on", "off"])]
+    pub emergency: Option<String>,
 }
 
 #[derive(clap::Subcommand, Debug)]
@@ -79,6 +89,7 @@ pub enum Verb {
     },
     /// Change an application
     #[command(after_help = "Examples:\n  spine app set my-app-0001 --quota 50\n  \
+                      spine app set my-app-0001 --emergency on\n  \
                       spine app set my-app-0001 --product spine-directory:level0 --dry-run")]
     Set {
         client: String,
@@ -232,6 +243,7 @@ fn key_set(path: &Path) -> Result<String, Failure> {
 fn fields(said: &Said) -> Result<Fields, Failure> {
     let mut fields = Fields::default().text("name", said.name.as_deref()).text("ods", said.ods.as_deref());
     fields = fields.list("redirect_uris", &said.redirect_uris);
+    fields = fields.flag("emergency", said.emergency.as_ref().map(|word| word == "on"));
     fields = fields.text("backchannel_logout_uri", said.backchannel_logout_uri.as_deref());
     if let Some(path) = &said.jwks {
         fields = fields.text("jwks", Some(&key_set(path)?));

@@ -39,6 +39,9 @@ pub struct Said {
     /// The system's client certificate, PEM
     #[arg(long, value_name = "FILE", requires = "asid")]
     pub cert: Option<PathBuf>,
+    /// The system is emergency care: served where others find no room
+    #[arg(long, value_name = "on|off", value_parser = ["on", "off"], requires = "asid")]
+    pub emergency: Option<String>,
 }
 
 #[derive(clap::Subcommand, Debug)]
@@ -140,6 +143,7 @@ fn row(row: &Row) -> Fields {
 fn fields(said: &Said) -> Result<Fields, Failure> {
     let fields = Fields::default().text("name", said.name.as_deref()).text("asid", said.asid.as_deref());
     let fields = fields.text("party_key", said.party_key.as_deref());
+    let fields = fields.flag("emergency", said.emergency.as_ref().map(|word| word == "on"));
     let Some(path) = &said.cert else { return Ok(fields) };
     let told = described(path)?;
     Ok(fields.text("certificate", Some(&told.fingerprint)).text("common_name", Some(&told.common_name)))

@@ -5,13 +5,14 @@ use super::Edge;
 use super::connection::Conn;
 use super::credentials;
 use super::flow::{later, overloaded};
-use super::payload::Held;
+use super::payload::{Held, Places};
 use super::peer::{Judgement, share_of};
 use super::problem::Refusal;
 use super::protocol::{Exchange, Proof};
-use super::tenant::{CertificateHash, Tenant};
+use super::tenant::Tenant;
+use super::turns::{Class, Who};
 use crate::access::caller::Caller;
-use crate::access::gate::{Denied, Gate, Permit, Standing};
+use crate::access::gate::{Denied, Gate, Permit, Proven, Standing};
 use crate::engine::Unavailable;
 use crate::ops::codes;
 use http::request::Parts;
@@ -24,15 +25,15 @@ pub struct Admitted {
     pub permit: Permit,
     pub held: Held,
     /// In whose row the request waits for its turn.
-    pub share: CertificateHash,
+    pub who: Who,
 }
 
 /// Why a request is not let in, and who it was where that is known: then the audit trail tells of it (P4). One whom nobody
 /// knows is counted and no more, so that a flood of strangers cannot fill the trail (P6).
 pub struct Turned {
     pub refusal: Refusal,
-    /// With the share that it waits in.
-    pub who: Option<Box<(Caller, CertificateHash)>>,
+    /// With the row that it waits in.
+    pub who: Option<Box<(Caller, Who)>>,
 }
 
 impl From<Refusal> for Turned {
@@ -67,34 +68,79 @@ pub async fn admit(
         Judgement::Good => {}
         Judgement::Refused => {
             // Its rate bounds what it leaves in the trail.
-            let _counted = share(conn, &conn.place.0)?;
-            let who = Some(Box::new((conn.peer.caller().clone(), conn.peer.hash)));
+            let _counted = share(&conn.place.0).map_err(|wait| limited(conn, wait))?;
+            let who = Some(Box::new((conn.peer.caller().clone(), (conn.peer.hash, Class::Usual))));
             return Err(Turned { refusal: Refusal::new(&codes::CERTIFICATE_REFUSED), who });
         }
         Judgement::Unknown => return Err(Refusal::new(&codes::REVOCATIONS_STALE).into()),
     }
-    let mut mine = Some(share(conn, &conn.place.0)?.1);
-    let Ok(ours) = edge.requests.clone().try_acquire_owned() else { return Err(overloaded(conn).into()) };
+    let mut places = enter(conn, head)?;
     well_formed(head)?;
-    let mut turn = conn.peer.hash;
     let standing = match edge.protocol.proof() {
         Proof::Certificate => edge.backend.standing(conn.peer.certificate())?,
         Proof::Credentials => credentials::standing(edge, exchange.interaction(), &head.headers).await?,
     };
     // From here on it is the application's share, whatever address it comes from.
-    if let Standing::Proven(proven) | Standing::Lapsed(_, proven) = &standing {
-        turn = share_of("application", &proven.caller.application);
+    let class = |emergency| if emergency { Class::Emergency } else { Class::Usual };
+    let mut turn = (conn.peer.hash, class(matches!(standing, Standing::Approved { emergency: true, .. })));
+    let seen;
+    let proven: Option<&Proven> = match &standing {
+        Standing::Proven(proven) | Standing::Lapsed(_, proven) => Some(proven),
+        Standing::Nobody => {
+            seen = credentials::emergency(edge, &head.headers);
+            seen.as_ref()
+        }
+        _ => None,
+    };
+    if let Some(proven) = proven {
+        turn = (share_of("application", &proven.caller.application), class(proven.emergency));
         let tenant = tenant(edge, exchange, &proven.caller.application, proven.quota);
         *limit = Some(Limit { quota: tenant.quota, remaining: 0 });
-        let (remaining, place) = share(conn, &tenant)?;
+        let (remaining, place) = share(&tenant).map_err(|wait| limited(conn, wait))?;
         *limit = Some(Limit { quota: tenant.quota, remaining });
-        mine = Some(place);
+        places[0] = Some(place);
     }
     let who = Gate::turned_away(&standing, conn.peer.caller());
     let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller());
     let permit =
         permit.map_err(|denied| Turned { refusal: refused(denied), who: who.map(|who| Box::new((who, turn))) })?;
-    Ok(Admitted { permit, held: Held { in_flight: None, permits: [mine, Some(ours)] }, share: turn })
+    Ok(Admitted { permit, held: Held { in_flight: None, permits: places }, who: turn })
+}
+
+/// A place for the request: of its certificate's or address's share and of the site's bound, or, where there is none left, of
+/// those that are kept for emergency care.
+fn enter(conn: &Conn, head: &Parts) -> Result<Places, Refusal> {
+    let (mine, full) = match (share(&conn.place.0), conn.edge.requests.clone().try_acquire_owned()) {
+        (Ok((_, mine)), Ok(ours)) => return Ok([Some(mine), Some(ours), None]),
+        (Ok((_, mine)), Err(_)) => (Some(mine), None),
+        (Err(wait), _) => (None, Some(wait)),
+    };
+    match kept(conn, head, mine.is_some()) {
+        Some((ours, part)) => Ok([mine, Some(ours), Some(part)]),
+        None => Err(full.map_or_else(|| overloaded(conn), |wait| limited(conn, wait))),
+    }
+}
+
+/// A place of those that are kept for emergency care, for whoever seems to be that: whether they are is found out once they are
+/// in, as with everybody. One system or application has at most half of these places, whatever it sends.
+fn kept(conn: &Conn, head: &Parts, within_share: bool) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+    let edge = &conn.edge;
+    let tenant = match edge.protocol.proof() {
+        // Its share is the system's own, and bounds emergency care too.
+        Proof::Certificate => {
+            let standing = edge.backend.standing(conn.peer.certificate()).ok();
+            let emergency = matches!(standing, Some(Standing::Approved { emergency: true, .. }));
+            (emergency && within_share).then(|| conn.place.0.clone())?
+        }
+        // An address's share is of all who come from there; the application's own bounds it as soon as it is in.
+        Proof::Credentials => {
+            let proven = credentials::emergency(edge, &head.headers)?;
+            let name = share_of("kept for emergency care", &proven.caller.application);
+            edge.tenants.of(name, proven.quota, &edge.options)
+        }
+    };
+    let part = tenant.kept.clone().try_acquire_owned().ok()?;
+    Some((edge.kept.clone().try_acquire_owned().ok()?, part))
 }
 
 /// The share that an application's request counts against. A quota that an operator gave it stands for everything; without one
@@ -109,15 +155,18 @@ fn tenant(edge: &Edge, exchange: &dyn Exchange, application: &str, quota: u32) -
     edge.tenants.of(share_of(kind, application), quota, &edge.options)
 }
 
-/// Counts a request against a share: how many more may come at once, and its place among those at work.
-fn share(conn: &Conn, tenant: &Tenant) -> Result<(u32, OwnedSemaphorePermit), Refusal> {
-    let limited = |wait| {
-        conn.edge.meter.rate_limited.increment(1);
-        later(conn, Refusal::new(&codes::RATE_LIMITED).after(wait))
-    };
-    let remaining = tenant.check().map_err(limited)?;
+/// Counts a request against a share: how many more may come at once, and its place among those at work. An error says how long
+/// to wait.
+fn share(tenant: &Tenant) -> Result<(u32, OwnedSemaphorePermit), Duration> {
+    let remaining = tenant.check()?;
     let place = tenant.requests.clone().try_acquire_owned();
-    place.map(|place| (remaining, place)).map_err(|_| limited(Duration::from_secs(1)))
+    place.map(|place| (remaining, place)).map_err(|_| Duration::from_secs(1))
+}
+
+/// Over its share.
+fn limited(conn: &Conn, wait: Duration) -> Refusal {
+    conn.edge.meter.rate_limited.increment(1);
+    later(conn, Refusal::new(&codes::RATE_LIMITED).after(wait))
 }
 
 /// The gate's refusal as one of the catalogue.

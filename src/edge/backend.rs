@@ -3,7 +3,7 @@
 //! In the product the engine and the blob store stand behind it; tests of the edge bring one of their own.
 
 use super::payload::Pieces;
-use crate::access::gate::{Denied, Standing};
+use crate::access::gate::{Denied, Proven, Standing};
 use crate::engine::{Command, Outcome, PartitionId, Unavailable};
 use crate::store::Reader;
 use bytes::Bytes;
@@ -50,6 +50,11 @@ pub trait Backend: Send + Sync + 'static {
             Credentials::Bearer(..) => Denied::TokenUnknown,
         };
         Box::pin(async move { Ok(Standing::Refused(unknown)) })
+    }
+    /// Whose credentials these seem to be, by what this node has at hand: quick, without a fence, and never enough for a permit.
+    fn seen(&self, shown: &Credentials) -> Option<Proven> {
+        let _ = shown;
+        None
     }
     /// Begins to store a body on a majority.
     fn upload(&self) -> Answering<'_, Box<dyn Upload>>;

@@ -4,7 +4,7 @@
 use super::Edge;
 use super::backend::Credentials;
 use super::problem::Refusal;
-use crate::access::gate::Standing;
+use crate::access::gate::{Proven, Standing};
 use http::{HeaderMap, HeaderValue, header};
 
 /// Longest key or token that is looked up, in bytes: ours have 43 characters.
@@ -19,6 +19,12 @@ pub async fn standing(edge: &Edge, interaction: &str, headers: &HeaderMap) -> Re
         Some(shown) => Ok(edge.backend.known(&shown).await?),
         None => Ok(Standing::Nobody),
     }
+}
+
+/// The emergency-care application whose credentials these seem to be. It is asked where there is no room left, or where the
+/// interaction asks for no credentials, so that an application's request for its next token is as welcome as its others.
+pub fn emergency(edge: &Edge, headers: &HeaderMap) -> Option<Proven> {
+    shown(headers).and_then(|shown| edge.backend.seen(&shown)).filter(|proven| proven.emergency)
 }
 
 /// A token is taken before a key: it proves more.

@@ -178,7 +178,8 @@ mod tests {
         assert!(protocol.takes(head.uri.path()) && !protocol.takes("/messageexchange"));
         let mut exchange = protocol.begin(&head);
         let gate = Gate::new(routes::INTERACTIONS.iter().copied(), rules::DIRECTORY).unwrap();
-        let standing = Standing::Approved { asid: "1".into(), ods: "X26".into(), party_key: "P".into() };
+        let standing =
+            Standing::Approved { asid: "1".into(), ods: "X26".into(), party_key: "P".into(), emergency: false };
         let permit = gate.permit(exchange.interaction(), standing, &Caller::default()).unwrap();
         let site = MapStore::default();
         let next = exchange.ask(&permit, &HeaderMap::new(), Body::None, &site, Attempt::default());

@@ -61,7 +61,10 @@ impl Backend for EngineBackend {
         Ok(match found.map_err(unread)? {
             None => Standing::Unknown,
             Some((_, system)) if system.disabled => Standing::Disabled,
-            Some((asid, system)) => Standing::Approved { asid, ods: system.ods, party_key: system.party_key },
+            Some((asid, system)) => {
+                let rows::System { ods, party_key, emergency, .. } = system;
+                Standing::Approved { asid, ods, party_key, emergency }
+            }
         })
     }
 
@@ -82,6 +85,22 @@ impl Backend for EngineBackend {
                 }
             }
         })
+    }
+
+    fn seen(&self, shown: &Credentials) -> Option<Proven> {
+        let site = self.engine.site();
+        let standing = match shown {
+            Credentials::Key(key) => tokens::standing_of_key(site.as_ref(), key),
+            Credentials::Bearer(token, role) => {
+                let place = Place::of(token)?;
+                let rows = self.engine.local(self.engine.partition_of(&place.hash));
+                tokens::standing(rows.as_ref(), site.as_ref(), &place, role, self.clock.now().0)
+            }
+        };
+        match standing {
+            Ok(Standing::Proven(proven) | Standing::Lapsed(_, proven)) => Some(*proven),
+            _ => None,
+        }
     }
 
     fn upload(&self) -> Answering<'_, Box<dyn Upload>> {

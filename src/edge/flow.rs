@@ -12,7 +12,7 @@ use super::problem::Refusal;
 use super::problem::kind_of;
 use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
 use super::tenant::CertificateHash;
-use super::turns::TooLong;
+use super::turns::{TooLong, Who};
 use super::{Edge, render};
 use crate::access::gate::Permit;
 use crate::engine::{Command, Outcome, Unavailable, services};
@@ -66,7 +66,7 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
 
     let mut limit = None;
     let (mut reply, mut held) = match admit(conn, exchange.as_mut(), &head, &mut limit).await {
-        Ok(Admitted { permit, held, share }) => (work(conn, exchange, permit, share, head, body, &ids).await, held),
+        Ok(Admitted { permit, held, who }) => (work(conn, exchange, permit, who, head, body, &ids).await, held),
         Err(turned) => {
             dismiss(conn, &head.headers, body);
             let refusal = recorded(conn, interaction, exchange.subject(), turned, &ids).await;
@@ -107,12 +107,12 @@ async fn recorded(
         }
         return refusal;
     };
-    let (caller, share) = *who;
+    let (caller, who) = *who;
     let subject = subject.map(NhsNumber::digits).unwrap_or_default();
     // Where the person's other records are, so that who asks for them finds this one with them.
     let key = match subject.is_empty() {
         false => Bytes::copy_from_slice(subject.as_bytes()),
-        true => Bytes::copy_from_slice(&share),
+        true => Bytes::copy_from_slice(&who.0),
     };
     let note =
         Refused { interaction: interaction.into(), code: refusal.code.code.into(), subject, ..Default::default() };
@@ -125,7 +125,7 @@ async fn recorded(
         asked_as: ids.asked_as(),
         ..Default::default()
     };
-    let _turn = match edge.turns.take(share).await {
+    let _turn = match edge.turns.take(who).await {
         Ok(turn) => turn,
         Err(TooLong(away)) => return later(conn, Refusal::new(&codes::OVERLOADED).after(away)),
     };
@@ -154,7 +154,7 @@ async fn work(
     conn: &Arc<Conn>,
     mut exchange: Box<dyn Exchange>,
     permit: Permit,
-    share: CertificateHash,
+    who: Who,
     head: Parts,
     body: Incoming,
     ids: &Ids,
@@ -172,7 +172,7 @@ async fn work(
         Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
     let waits = Counted::new(&edge.meter.waiting);
-    let turn = edge.turns.take(share).await;
+    let turn = edge.turns.take(who).await;
     drop(waits);
     let turn = match turn {
         Ok(turn) => turn,
@@ -200,7 +200,7 @@ async fn work(
     });
     let (worker, names) = (edge.clone(), ids.clone());
     let done = tokio::spawn(async move {
-        let response = carry_out(&worker, exchange, permit, share, next, &names).await;
+        let response = carry_out(&worker, exchange, permit, who.0, next, &names).await;
         if let (Some(token), Some(Kind::Busy)) = (token, kind_of(response.status().as_u16())) {
             worker.forgiven.add(token.as_bytes(), names.attempt);
         }

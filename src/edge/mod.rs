@@ -9,7 +9,7 @@
 //! | `peer` `tenant` | who is there; its share of the node |
 //! | `flow` | the request path on one page |
 //! | `admit` | what is said before the body is read: certificate, share, credentials, permit |
-//! | `turns` `away` | how much is worked on at once, whose turn is next, how long the others stay away |
+//! | `turns` `away` | how much is worked on at once, whose turn is next, what is kept for emergency care, how long the others stay away |
 //! | `thoughts` | slow work for requests, a little at once |
 //! | `forgiven` | attempts that were told to come again |
 //! | `body` `payload` `render` `coding` | bodies in and out, streamed, gzip on the way |
@@ -86,6 +86,8 @@ pub struct Edge {
     pub(crate) forgiven: forgiven::Forgiven,
     /// Requests at once, over all connections.
     pub(crate) requests: Arc<Semaphore>,
+    /// Places beyond those, for emergency care.
+    pub(crate) kept: Arc<Semaphore>,
     pub(crate) turns: Arc<turns::Turns>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) discards: Arc<Semaphore>,
@@ -123,6 +125,7 @@ impl Edge {
             open: AtomicUsize::new(0),
             forgiven: forgiven::Forgiven::default(),
             requests: Arc::new(Semaphore::new(options.max_requests)),
+            kept: Arc::new(Semaphore::new(options.kept())),
             turns: turns::Turns::new(options.max_at_work, options.turn_patience),
             uploads: Arc::new(Semaphore::new(options.max_uploads)),
             discards: Arc::new(Semaphore::new(MAX_DISCARDS)),

@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const MAX_BODY: u64 = 104_857_600;
 /// Bodies up to this many bytes travel in the log; larger ones as blobs (design §3).
 pub const INLINE_BODY: usize = 64 << 10;
+/// What is kept for emergency care beyond what the others may have: one in so many, of requests let in and of turns. One in
+/// eight more of either harms nobody, also when all of it is taken.
+pub const KEPT: usize = 8;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -37,7 +40,7 @@ pub struct Options {
     pub max_head: usize,
     /// Requests at once on one HTTP/2 connection.
     pub max_streams: u32,
-    /// Requests being worked on, over all connections. Beyond it: 503.
+    /// Requests being worked on, over all connections. Beyond it: 503, but for emergency care ([`Options::kept`]).
     pub max_requests: usize,
     /// Requests whose bodies are here and that are worked on at once; more wait for their turn (`turns`).
     pub max_at_work: usize,
@@ -58,6 +61,14 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// How long a drain answers `connection: close` before it closes idle connections.
     pub drain_linger: Duration,
+}
+
+impl Options {
+    /// Requests at once for which there is a place beyond [`Options::max_requests`]: emergency care's, and no more than half of
+    /// them one application's.
+    pub fn kept(&self) -> usize {
+        (self.max_requests / KEPT).max(2)
+    }
 }
 
 impl Default for Options {

@@ -11,11 +11,15 @@ use tokio::sync::OwnedSemaphorePermit;
 /// Pieces of a stored body, read ahead of the socket by a bounded channel.
 pub type Pieces = tokio::sync::mpsc::Receiver<io::Result<Bytes>>;
 
+/// Up to three places that a request takes.
+pub type Places = [Option<OwnedSemaphorePermit>; 3];
+
 /// What is held until the answer is written: the request counts as in flight until then.
 #[derive(Default)]
 pub struct Held {
     pub in_flight: Option<InFlight>,
-    pub permits: [Option<OwnedSemaphorePermit>; 2],
+    /// Of its sender's share, of the site's bound, and of what one may have of that.
+    pub permits: Places,
 }
 
 enum Source {

@@ -28,6 +28,8 @@ pub struct Tenant {
     pub quota: u32,
     clock: DefaultClock,
     pub requests: Arc<Semaphore>,
+    /// Its part of the places that are kept for emergency care, if it is that.
+    pub kept: Arc<Semaphore>,
     connections: AtomicUsize,
     last_seen: Mutex<Instant>,
 }
@@ -105,6 +107,7 @@ fn new_tenant(options: &Options, rate: u32, burst: u32) -> Tenant {
         quota: rate,
         clock: DefaultClock::default(),
         requests: Arc::new(Semaphore::new(options.max_requests_per_system)),
+        kept: Arc::new(Semaphore::new(options.kept() / 2)),
         connections: AtomicUsize::new(0),
         last_seen: Mutex::new(Instant::now()),
     }

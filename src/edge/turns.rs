@@ -5,8 +5,14 @@
 //! system may also not fill the work: what it has begun is in everybody's way. Whose turn would come later than anybody
 //! wants to wait is refused at once: a client that hears so within milliseconds can go elsewhere. How long it is told to
 //! stay away is found (`away`), so that refusing stays a small part of the work.
+//!
+//! Emergency care is a class of its own and never starved: an eighth as many turns again is kept for it on top of what the
+//! others may have, its systems come first whenever a turn is to be given, and how long it would wait is foretold from its own
+//! queue alone. It starves nobody either: while others are about, the class has at most half of all turns and one system of it
+//! at most a quarter, so that neither the others nor a second ambulance service wait for one that floods.
 
 use super::away::Away;
+use super::options::KEPT;
 use super::tenant::CertificateHash;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,6 +23,9 @@ use tokio::time::Instant;
 /// One system's part of the work while others are about: a thirty-second, two of sixty-four. What it has begun is in the
 /// way of everybody's next request; and two that are always at work still bring thousands of requests a second.
 const PART: usize = 32;
+/// The same of emergency care's systems, and of all of them together, of all turns with those that are kept.
+const EMERGENCY_PART: usize = 4;
+const EMERGENCY_ALL: usize = 2;
 /// A system is about for so long after its last request, and for up to twice as long.
 const ABOUT: Duration = Duration::from_secs(1);
 /// Turns that ended, over which a pace is measured: the engine gives them back in batches.
@@ -28,22 +37,40 @@ const SLOWER: u32 = 4;
 /// Pace before anything was measured: a thousand requests a second.
 const FIRST_PACE: Duration = Duration::from_millis(1);
 
+/// Whose turn comes first, and what is kept for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// What an operator has marked as emergency care.
+    Emergency,
+    Usual,
+}
+
+/// A system in its class. One that changes its class begins as another: nothing of it counts twice.
+pub type Who = (CertificateHash, Class);
+
 /// The bounded work of one listener. Its queue is bounded by the requests that the listener lets in at once.
 pub struct Turns {
-    at_once: usize,
     patience: Duration,
     state: Mutex<State>,
 }
 
 struct State {
-    at_work: usize,
-    waiting: usize,
-    systems: HashMap<CertificateHash, System>,
-    /// Systems that wait and may have a turn when there is one, the next first; each once.
-    ring: VecDeque<CertificateHash>,
-    pace: Pace,
+    /// Turns at once of those who are not emergency care.
+    at_once: usize,
+    emergency: Line,
+    usual: Line,
+    systems: HashMap<Who, System>,
     away: Away,
     swept_at: Instant,
+}
+
+/// All systems of one class.
+struct Line {
+    at_work: usize,
+    waiting: usize,
+    /// Systems that wait and may have a turn when there is one, the next first; each once.
+    ring: VecDeque<Who>,
+    pace: Pace,
 }
 
 /// One system's part.
@@ -64,7 +91,7 @@ struct Pace {
 
 /// The right to work; ends when it is dropped, and is somebody else's then.
 #[must_use]
-pub struct Turn(Option<(Arc<Turns>, CertificateHash)>);
+pub struct Turn(Option<(Arc<Turns>, Who)>);
 
 /// It would take longer than the patience of [`Turns`]; for how long to stay away, in whole seconds.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,37 +100,36 @@ pub struct TooLong(pub Duration);
 impl Turns {
     pub fn new(at_once: usize, patience: Duration) -> Arc<Turns> {
         let now = Instant::now();
+        let line = || Line { at_work: 0, waiting: 0, ring: VecDeque::new(), pace: Pace::new(now) };
         let state = State {
-            at_work: 0,
-            waiting: 0,
+            at_once: at_once.max(1),
+            emergency: line(),
+            usual: line(),
             systems: HashMap::new(),
-            ring: VecDeque::new(),
-            pace: Pace::new(now),
             away: Away::new(now),
             swept_at: now,
         };
-        Arc::new(Turns { at_once: at_once.max(1), patience, state: Mutex::new(state) })
+        Arc::new(Turns { patience, state: Mutex::new(state) })
     }
 
     /// A turn, now or after those before it. A caller that is dropped while it waits has had none.
-    pub async fn take(self: &Arc<Self>, system: CertificateHash) -> Result<Turn, TooLong> {
+    pub async fn take(self: &Arc<Self>, who: Who) -> Result<Turn, TooLong> {
         let turn = {
             let mut state = self.lock();
             let now = Instant::now();
             state.sweep(now);
-            let part = state.part(&system, self.at_once);
-            let free = state.at_work < self.at_once;
-            let own = state.systems.entry(system).or_insert_with(|| System::new(now));
-            own.seen = now;
-            if free && own.at_work < part && own.queue.is_empty() {
-                own.at_work += 1;
-                state.at_work += 1;
-                return Ok(Turn(Some((self.clone(), system))));
+            state.systems.entry(who).or_insert_with(|| System::new(now)).seen = now;
+            if state.begin(&who) {
+                return Ok(Turn(Some((self.clone(), who))));
             }
-            if state.wait_of(&system, now) > self.patience {
-                return Err(TooLong(state.away.refused(now)));
+            if state.wait_of(&who, now) > self.patience {
+                return Err(TooLong(match who.1 {
+                    // The time is found for the crowd, and this one waits for none but itself.
+                    Class::Emergency => Away::LEAST,
+                    Class::Usual => state.away.refused(now),
+                }));
             }
-            state.queue(system)
+            state.queue(who)
         };
         turn.await.map_err(|_| TooLong(Away::LEAST))
     }
@@ -115,14 +141,15 @@ impl Turns {
 
     /// Requests that wait now.
     pub fn waiting(&self) -> usize {
-        self.lock().waiting
+        let state = self.lock();
+        state.emergency.waiting + state.usual.waiting
     }
 
     /// Takes an ended turn back, and gives out what may be given.
-    fn end(self: Arc<Self>, system: CertificateHash) {
-        self.lock().ended(&system);
+    fn end(self: Arc<Self>, who: Who) {
+        self.lock().ended(&who);
         loop {
-            let Some((next, give)) = self.lock().next(self.at_once) else { return };
+            let Some((next, give)) = self.lock().next() else { return };
             if let Err(mut unwanted) = give.send(Turn(Some((self.clone(), next)))) {
                 // Its caller is gone: the turn is still to be had.
                 unwanted.0 = None;
@@ -137,87 +164,145 @@ impl Turns {
 }
 
 impl State {
-    /// How much of the work a system may have at once: all of it while it is alone.
-    fn part(&self, system: &CertificateHash, at_once: usize) -> usize {
-        match self.systems.len() - usize::from(self.systems.contains_key(system)) {
-            0 => at_once,
-            _ => (at_once / PART).max(1),
+    fn line(&mut self, class: Class) -> &mut Line {
+        match class {
+            Class::Emergency => &mut self.emergency,
+            Class::Usual => &mut self.usual,
         }
     }
 
-    /// How long a new request of this system would wait: behind its own, and behind one of each other in each round.
-    fn wait_of(&mut self, system: &CertificateHash, now: Instant) -> Duration {
-        if self.waiting == 0 {
-            self.pace.restart(now);
+    /// All turns: those at once, and those that are kept for emergency care on top of them.
+    fn all(&self) -> usize {
+        self.at_once + (self.at_once / KEPT).max(1)
+    }
+
+    /// Is there a turn for anybody of this class?
+    fn free(&self, class: Class) -> bool {
+        let (emergency, usual) = (self.emergency.at_work, self.usual.at_work);
+        emergency + usual < self.all()
+            && match class {
+                Class::Usual => usual < self.at_once,
+                Class::Emergency => emergency < self.all() / EMERGENCY_ALL || !self.others_are_about(),
+            }
+    }
+
+    /// Others than emergency care: they are the many, so that one is found at once where there is one.
+    fn others_are_about(&self) -> bool {
+        self.systems.keys().any(|(_, class)| *class == Class::Usual)
+    }
+
+    /// How much of the work a system may have at once: all of its class's while it is alone.
+    fn part(&self, who: &Who) -> usize {
+        let alone = self.systems.len() == usize::from(self.systems.contains_key(who));
+        match who.1 {
+            _ if alone => self.all(),
+            Class::Emergency => (self.all() / EMERGENCY_PART).max(1),
+            Class::Usual => (self.at_once / PART).max(1),
         }
-        let Some(own) = self.systems.get_mut(system) else { return Duration::ZERO };
+    }
+
+    /// Begins a turn of a system that has nothing waiting, if there is one for it.
+    fn begin(&mut self, who: &Who) -> bool {
+        let (free, part) = (self.free(who.1), self.part(who));
+        let Some(own) = self.systems.get_mut(who) else { return false };
+        let begins = free && own.at_work < part && own.queue.is_empty();
+        if begins {
+            own.at_work += 1;
+            self.line(who.1).at_work += 1;
+        }
+        begins
+    }
+
+    /// How long a new request of this system would wait: behind its own, and behind one of each other in each round. Only
+    /// those of its class are before it.
+    fn wait_of(&mut self, who: &Who, now: Instant) -> Duration {
+        let line = match who.1 {
+            Class::Emergency => &mut self.emergency,
+            Class::Usual => &mut self.usual,
+        };
+        if line.waiting == 0 {
+            line.pace.restart(now);
+        }
+        let Some(own) = self.systems.get_mut(who) else { return Duration::ZERO };
         if own.queue.is_empty() {
             own.pace.restart(now);
+            // Whatever is foretold: of emergency care one may always wait.
+            if who.1 == Class::Emergency {
+                return Duration::ZERO;
+            }
         }
         let rounds = own.queue.len() + 1;
         let behind_own = own.pace.of(rounds);
-        let others = self.waiting - own.queue.len();
-        let behind_others = others.min(self.ring.len() * rounds);
-        behind_own.max(self.pace.of(rounds + behind_others))
+        let others = line.waiting - own.queue.len();
+        let behind_others = others.min(line.ring.len() * rounds);
+        behind_own.max(line.pace.of(rounds + behind_others))
     }
 
-    fn queue(&mut self, system: CertificateHash) -> oneshot::Receiver<Turn> {
+    fn queue(&mut self, who: Who) -> oneshot::Receiver<Turn> {
         let (give, turn) = oneshot::channel();
-        if let Some(own) = self.systems.get_mut(&system) {
+        if let Some(own) = self.systems.get_mut(&who) {
             own.queue.push_back(give);
-            self.waiting += 1;
-            if !std::mem::replace(&mut own.in_ring, true) {
-                self.ring.push_back(system);
+            let joins = !std::mem::replace(&mut own.in_ring, true);
+            let line = self.line(who.1);
+            line.waiting += 1;
+            if joins {
+                line.ring.push_back(who);
             }
         }
         turn
     }
 
-    /// The next turn to be given, if there is one to give and somebody who may have it.
-    fn next(&mut self, at_once: usize) -> Option<(CertificateHash, oneshot::Sender<Turn>)> {
-        if self.at_work >= at_once {
+    /// The next turn to be given, if there is one to give and somebody who may have it: emergency care first.
+    fn next(&mut self) -> Option<(Who, oneshot::Sender<Turn>)> {
+        [Class::Emergency, Class::Usual].into_iter().find_map(|class| self.next_of(class))
+    }
+
+    fn next_of(&mut self, class: Class) -> Option<(Who, oneshot::Sender<Turn>)> {
+        if !self.free(class) {
             return None;
         }
-        for _ in 0..self.ring.len() {
-            let system = self.ring.pop_front()?;
-            let part = self.part(&system, at_once);
-            let Some(own) = self.systems.get_mut(&system) else { continue };
+        for _ in 0..self.line(class).ring.len() {
+            let who = self.line(class).ring.pop_front()?;
+            let part = self.part(&who);
+            let Some(own) = self.systems.get_mut(&who) else { continue };
             if own.at_work >= part {
                 // Comes again with the end of a turn of its own, at the latest.
-                self.ring.push_back(system);
+                self.line(class).ring.push_back(who);
                 continue;
             }
             let give = own.queue.pop_front();
+            own.at_work += usize::from(give.is_some());
             own.in_ring = !own.queue.is_empty();
-            if own.in_ring {
-                self.ring.push_back(system);
+            let (waits, line) = (own.in_ring, self.line(class));
+            if waits {
+                line.ring.push_back(who);
             }
             if let Some(give) = give {
-                own.at_work += 1;
-                self.at_work += 1;
-                self.waiting -= 1;
-                return Some((system, give));
+                line.at_work += 1;
+                line.waiting -= 1;
+                return Some((who, give));
             }
         }
         None
     }
 
-    fn release(&mut self, system: &CertificateHash) {
-        self.at_work -= 1;
-        if let Some(own) = self.systems.get_mut(system) {
+    fn release(&mut self, who: &Who) {
+        self.line(who.1).at_work -= 1;
+        if let Some(own) = self.systems.get_mut(who) {
             own.at_work -= 1;
         }
     }
 
-    fn ended(&mut self, system: &CertificateHash) {
-        self.release(system);
+    fn ended(&mut self, who: &Who) {
+        self.release(who);
         self.away.served();
-        if self.waiting == 0 {
+        let now = Instant::now();
+        let line = self.line(who.1);
+        if line.waiting == 0 {
             return;
         }
-        let now = Instant::now();
-        self.pace.count(now);
-        if let Some(own) = self.systems.get_mut(system)
+        line.pace.count(now);
+        if let Some(own) = self.systems.get_mut(who)
             && !own.queue.is_empty()
         {
             own.pace.count(now);
@@ -266,105 +351,11 @@ impl Pace {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some((turns, system)) = self.0.take() {
-            turns.end(system);
+        if let Some((turns, who)) = self.0.take() {
+            turns.end(who);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures_util::FutureExt;
-
-    const NOISY: CertificateHash = [1; 32];
-    const POLITE: CertificateHash = [2; 32];
-
-    fn long() -> Duration {
-        Duration::from_secs(60)
-    }
-
-    #[tokio::test]
-    async fn who_floods_waits_behind_itself_alone() {
-        let turns = Turns::new(1, long());
-        let held = turns.take(NOISY).await.unwrap();
-        let mut flood: Vec<_> = (0..100).map(|_| Box::pin(turns.take(NOISY))).collect();
-        assert!(flood.iter_mut().all(|f| f.now_or_never().is_none()));
-        let mut polite = Box::pin(turns.take(POLITE));
-        assert!(polite.as_mut().now_or_never().is_none());
-        drop(held);
-        let first = flood[0].as_mut().now_or_never().unwrap().unwrap();
-        assert!(flood[1].as_mut().now_or_never().is_none() && polite.as_mut().now_or_never().is_none());
-        drop(first);
-        assert!(polite.now_or_never().is_some(), "behind one of the flood, not behind all of it");
-    }
-
-    #[tokio::test]
-    async fn who_stops_waiting_costs_nobody_a_turn() {
-        let turns = Turns::new(2, long());
-        let held = [turns.take(NOISY).await.unwrap(), turns.take(NOISY).await.unwrap()];
-        let mut gone = Box::pin(turns.take(NOISY));
-        let mut given = Box::pin(turns.take(NOISY));
-        let mut stays = Box::pin(turns.take(POLITE));
-        assert!(gone.as_mut().now_or_never().is_none() && given.as_mut().now_or_never().is_none());
-        assert!(stays.as_mut().now_or_never().is_none());
-        drop(gone);
-        drop(held);
-        // Given, and dropped before it was looked at.
-        drop(given);
-        let turn = stays.now_or_never().expect("a turn").unwrap();
-        assert_eq!((turns.waiting(), turns.lock().at_work), (0, 1));
-        drop(turn);
-        assert_eq!(turns.lock().at_work, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_would_wait_too_long_hears_so_at_once_and_others_are_not_touched() {
-        let turns = Turns::new(1, Duration::from_millis(100));
-        let mut working = turns.take(NOISY).await.unwrap();
-        // Ten milliseconds each: ten may wait.
-        let mut waiting: VecDeque<_> = VecDeque::new();
-        for _ in 0..2_000 {
-            while waiting.len() < 5 {
-                let mut one = Box::pin({
-                    let turns = turns.clone();
-                    async move { turns.take(NOISY).await }
-                });
-                assert!(one.as_mut().now_or_never().is_none());
-                waiting.push_back(one);
-            }
-            tokio::time::advance(Duration::from_millis(10)).await;
-            drop(working);
-            working = waiting.pop_front().unwrap().now_or_never().expect("its turn").unwrap();
-        }
-        // Four wait already.
-        let more = (0..100).map(|_| Box::pin(turns.take(NOISY))).map(|mut one| (one.as_mut().now_or_never(), one));
-        let (refused, kept): (Vec<_>, Vec<_>) = more.partition(|(at_once, _)| at_once.is_some());
-        assert!(refused.iter().all(|(at_once, _)| matches!(at_once, Some(Err(TooLong(_))))));
-        assert!((4..=7).contains(&kept.len()), "{} more may wait", kept.len());
-        assert!(turns.take(POLITE).now_or_never().is_none(), "another system waits two turns, not eleven");
-        drop(working);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn alone_a_system_may_fill_the_work_and_beside_others_it_leaves_room() {
-        let turns = Turns::new(64, long());
-        let mut noisy: Vec<_> = (0..64).map(|_| turns.take(NOISY).now_or_never().expect("alone").unwrap()).collect();
-        let mut polite = Box::pin(turns.take(POLITE));
-        assert!(polite.as_mut().now_or_never().is_none(), "all is taken");
-        noisy.pop();
-        let polite = polite.now_or_never().expect("the first that is free").unwrap();
-        assert!(turns.take(NOISY).now_or_never().is_none(), "no more than its part while another is about");
-        noisy.truncate(1);
-        let second = turns.take(NOISY).now_or_never().expect("two are its part").unwrap();
-        let mut third = Box::pin(turns.take(NOISY));
-        assert!(third.as_mut().now_or_never().is_none());
-        drop(polite);
-        tokio::time::advance(ABOUT * 3).await;
-        assert!(third.as_mut().now_or_never().is_none(), "nobody has given a turn back");
-        let fourth = turns.take(NOISY);
-        drop((noisy, second));
-        let _ = third.now_or_never().expect("its turn").unwrap();
-        let _ = fourth.now_or_never().expect("alone again").unwrap();
-    }
-}
+mod tests;

@@ -101,6 +101,7 @@ fn registers(node: &Served) {
     node.run(&["party", "set", "X26", "--asid", "200000000001", "--party-key", "X26-1", "--cert", "server.pem"]).ok();
     let party = node.run(&["party", "show", "X26", "--output", "json"]).ok().json();
     assert_eq!(party["systems"][0]["party_key"], "X26-1");
+    emergency(node);
 
     let dry = ["mailbox", "add", "X26HC001", "--ods", "X26", "--name", "LAB", "--password-file", "-", "--dry-run"];
     let told = spine_with(node.dir.path(), &[&dry[..], &["--output", "json"]].concat(), "s3cret\n").ok().json();
@@ -119,6 +120,36 @@ fn registers(node: &Served) {
     assert_eq!(what, "there is no workflow W");
     node.run(&["workflow", "add", "W", "--sender", "X26HC001", "--receiver", "X26HC001"]).ok();
     assert_eq!(node.run(&["workflow", "list", "--quiet"]).ok().out, "W\n");
+}
+
+/// Emergency care is a mark of a system or an application, which stays while other things change.
+fn emergency(node: &Served) {
+    let system = |word| ["party", "set", "X26", "--asid", "200000000001", "--emergency", word];
+    let shown = || node.run(&["party", "show", "X26", "--output", "json"]).ok().json()["systems"][0].clone();
+    assert_eq!(shown()["emergency"], false);
+    node.run(&system("on")).ok();
+    node.run(&["party", "set", "X26", "--asid", "200000000001", "--party-key", "X26-1"]).ok();
+    let system_shown = shown();
+    assert_eq!((&system_shown["emergency"], &system_shown["party_key"]), (&json!(true), &json!("X26-1")));
+    assert_eq!(system_shown["certificates"].as_array().unwrap().len(), 1);
+    node.run(&system("off")).ok();
+    assert_eq!(shown()["emergency"], false);
+    node.run(&["party", "set", "X26", "--emergency", "on"]).failed(2);
+
+    let app = |word| ["app", "set", "my-app-0001", "--emergency", word];
+    node.run(&app("on")).failed(6);
+    node.run(&["app", "add", "my-app-0001", "--name", "Ambulances", "--ods", "X26", "--emergency", "on"]).ok();
+    node.run(&["app", "set", "my-app-0001", "--quota", "50"]).ok();
+    let told = node.run(&["app", "show", "my-app-0001", "--output", "json"]).ok().json();
+    assert_eq!((&told["emergency"], &told["quota"]), (&json!(true), &json!(50)));
+    assert!(node.run(&["app", "list"]).ok().out.contains("emergency"));
+    node.run(&[&app("off")[..], &["--dry-run"]].concat()).ok();
+    assert_eq!(node.run(&["app", "show", "my-app-0001", "--output", "json"]).ok().json()["emergency"], true);
+    node.run(&app("off")).ok();
+    assert_eq!(node.run(&["app", "show", "my-app-0001", "--output", "json"]).ok().json()["emergency"], false);
+    node.run(&app("perhaps")).failed(2);
+    let found = node.run(&["audit", "search", "--object", "my-app-0001", "--output", "json"]).ok().json();
+    assert_eq!(found["items"].as_array().unwrap().len(), 3, "added, and changed twice: {found}");
 }
 
 fn imports(node: &Served) {

@@ -13,9 +13,9 @@ use spine::services::trail::command::TrailCommand;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const SCOPE: &str = "urn:nhsd:apim:app:level3:trial";
+pub const SCOPE: &str = "urn:nhsd:apim:app:level3:trial";
 
-const RULES: &[Rule] = &[
+pub const RULES: &[Rule] = &[
     Rule { interaction: "trial.open", admits: Admits::Anyone, spec: "" },
     Rule { interaction: "trial.write", admits: Admits::Holders { scopes: &[SCOPE], activities: &[] }, spec: "" },
     Rule { interaction: "trial.read", admits: Admits::Anyone, spec: "" },
@@ -23,15 +23,15 @@ const RULES: &[Rule] = &[
     Rule { interaction: "trial.not_found", admits: Admits::Anyone, spec: "" },
 ];
 
-/// The trial protocol as one of the API listener's, with two paths of its own.
-struct Guarded;
+/// The trial protocol as one of the API listener's, with three paths of its own.
+pub struct Guarded;
 
 impl Protocol for Guarded {
     fn name(&self) -> &'static str {
         "trial"
     }
     fn takes(&self, path: &str) -> bool {
-        ["/open", "/write"].contains(&path)
+        ["/open", "/write", "/read/nothing"].contains(&path)
     }
     fn interactions(&self) -> Vec<&'static str> {
         Trial.interactions()
@@ -42,14 +42,14 @@ impl Protocol for Guarded {
 }
 
 /// Whom a token proves.
-fn proven(application: &str, scope: &str, quota: u32) -> Standing {
+pub fn proven(application: &str, scope: &str, quota: u32) -> Standing {
     let caller = Caller {
         application: application.into(),
         level: "level3".into(),
         scopes: vec![scope.into()],
         ..Default::default()
     };
-    Standing::Proven(Box::new(Proven { caller, quota }))
+    Standing::Proven(Box::new(Proven { caller, quota, emergency: false }))
 }
 
 /// Whose token has expired.
@@ -86,7 +86,7 @@ async fn start_with(options: Options) -> Server {
     Server::api(options, memory, Arc::new(Api(vec![Arc::new(Guarded)])), &Api::rules(&[RULES])).await
 }
 
-async fn bare(server: &Server) -> Client {
+pub async fn bare(server: &Server) -> Client {
     Client::with(server, config(server, None, rustls::ALL_VERSIONS)).await.expect("no certificate is asked for")
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod bombs;
 mod certificates;
 mod drain;
+mod emergency;
 mod hostile;
 mod idle;
 mod mesh;

@@ -23,7 +23,7 @@ fn staff(user: &str, activities: &[&str]) -> Standing {
         activities: activities.iter().map(|a| (*a).into()).collect(),
         ..Default::default()
     };
-    Standing::Proven(Box::new(Proven { caller, quota: 0 }))
+    Standing::Proven(Box::new(Proven { caller, ..Default::default() }))
 }
 
 fn citizen() -> Standing {
@@ -34,7 +34,7 @@ fn citizen() -> Standing {
         scopes: vec!["urn:nhsd:apim:user-nhs-login:P9:legitimate-relationships".into()],
         ..Default::default()
     };
-    Standing::Proven(Box::new(Proven { caller, quota: 0 }))
+    Standing::Proven(Box::new(Proven { caller, ..Default::default() }))
 }
 
 /// A request of the holder of a token: status and body.

@@ -66,12 +66,13 @@ fn command(client: &str, wish: &Wish) -> Result<SetApplication, AdminError> {
         redirect_uris: wish.list("redirect_uris"),
         attributes: attributes(wish),
         quota: quota.ok_or_else(|| AdminError::bad_input("quota is not a number of requests a second"))?,
-        api_key: wish.fields.get("api_key").and_then(Value::as_bool).map_or(0, |on| if on { 1 } else { 2 }),
+        api_key: wish.on_off("api_key"),
         secret_salt: hex("secret_salt")?,
         secret_hash: hex("secret_hash")?,
         add_keys: wish.fields.get("add_keys").and_then(Value::as_bool).unwrap_or_default(),
         drop_keys: wish.list("drop_keys"),
         backchannel_logout_uri: wish.text("backchannel_logout_uri"),
+        emergency: wish.on_off("emergency"),
         ..Default::default()
     })
 }
@@ -108,7 +109,7 @@ fn show(client: &str, row: &Application) -> Value {
         "id": client, "name": row.name, "ods": row.ods, "state": row.state(), "api_key": !row.key_off,
         "products": products, "kids": row.keys.iter().map(|k| k.kid.as_str()).collect::<Vec<_>>(),
         "keys": row.keys.iter().map(key).collect::<Vec<_>>(), "redirect_uris": row.redirect_uris,
-        "attributes": attributes, "quota": row.quota, "secret": !row.secret_hash.is_empty(),
+        "attributes": attributes, "quota": row.quota, "emergency": row.emergency, "secret": !row.secret_hash.is_empty(),
         "backchannel_logout_uri": row.backchannel_logout_uri,
     })
 }

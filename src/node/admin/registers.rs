@@ -102,6 +102,7 @@ pub async fn put_party(node: Arc<Node>, r: AdminRequest) -> Told {
                 name: wish.text("common_name"),
                 add: true,
                 certificates,
+                emergency: wish.on_off("emergency"),
                 ..Default::default()
             }));
         }
@@ -194,6 +195,10 @@ impl Wish {
     }
     pub(super) fn text(&self, name: &str) -> String {
         self.fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+    /// As commands have a switch: 0 keeps what is stored, 1 is on, 2 is off.
+    pub(super) fn on_off(&self, name: &str) -> u8 {
+        self.fields.get(name).and_then(Value::as_bool).map_or(0, |on| if on { 1 } else { 2 })
     }
     pub(super) fn list(&self, name: &str) -> Vec<String> {
         let items = self.fields.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
@@ -353,7 +358,7 @@ fn party_json(site: &dyn Reader, ods: &str) -> Result<Option<Value>, AdminError>
         .map(|(asid, s)| {
             json!({
                 "asid": asid, "party_key": s.party_key, "name": s.name, "certificates": s.certificates,
-                "active": !s.disabled,
+                "active": !s.disabled, "emergency": s.emergency,
             })
         })
         .collect();

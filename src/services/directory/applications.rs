@@ -5,7 +5,7 @@
 //! kept as a salted hash only; nothing is granted before an operator has approved the application.
 
 use super::{
-    decide::{Done, No, invalid, keep},
+    decide::{Done, No, invalid, keep, switch},
     rows::read,
 };
 use crate::{
@@ -68,6 +68,8 @@ record! {
         11 => secret_hash: Bytes,
         /// Where it is told that somebody has logged out (OpenID Connect Back-Channel Logout 1.0); empty where it is not.
         12 => backchannel_logout_uri: String,
+        /// Emergency care: served also where there is no room for others, within its quota.
+        13 => emergency: bool,
     }
 }
 
@@ -117,6 +119,8 @@ record! {
         13 => drop_keys: Vec<String>,
         /// [`NONE`] takes the stored one away.
         14 => backchannel_logout_uri: String,
+        /// 0 keeps what is stored, 1 emergency care, 2 not.
+        15 => emergency: u8,
     }
 }
 
@@ -217,12 +221,10 @@ pub(super) fn set(draft: &mut Draft<'_>, command: SetApplication) -> Done {
         return Err(invalid(format!("a quota is at most {MAX_QUOTA} requests a second")));
     }
     row.quota = if command.quota == 0 { row.quota } else { command.quota };
-    match command.api_key {
-        0 => {}
-        1 => row.key_off = false,
-        2 => row.key_off = true,
-        other => return Err(invalid(format!("the API key is on or off, not {other}"))),
-    }
+    let mut key_on = !row.key_off;
+    switch(&mut key_on, command.api_key, "the API key")?;
+    row.key_off = !key_on;
+    switch(&mut row.emergency, command.emergency, "emergency care")?;
     if !command.secret_hash.is_empty() {
         if command.secret_hash.len() != 32 || command.secret_salt.len() < 16 {
             return Err(invalid("a client secret is kept as SHA-256 with a salt of 16 bytes or more"));
@@ -380,6 +382,20 @@ mod tests {
         assert_eq!(state(&store), "revoked");
         let none = Disable { kind: Kind::Application as u8, id: "nobody-at-all".into(), ..Default::default() };
         assert_eq!(ask(&mut store, none.into()).refusal, "not-found");
+    }
+
+    #[test]
+    fn emergency_care_is_a_mark_that_stays_until_it_is_taken_away() {
+        let mut store = MapStore::default();
+        let marked = |store: &MapStore| application(store, "my-client-1").unwrap().unwrap().emergency;
+        ask(&mut store, some().into());
+        assert!(!marked(&store));
+        assert!(ask(&mut store, SetApplication { emergency: 1, ..some() }.into()).changed);
+        ask(&mut store, SetApplication { quota: 7, ..some() }.into());
+        assert!(marked(&store), "other things change without it");
+        assert_eq!(ask(&mut store, SetApplication { emergency: 3, ..some() }.into()).refusal, "invalid");
+        assert!(ask(&mut store, SetApplication { emergency: 2, ..some() }.into()).changed);
+        assert!(!marked(&store));
     }
 
     #[test]

@@ -75,6 +75,8 @@ record! {
         5 => certificates: Vec<String>,
         /// The certificates are added to those that are there.
         6 => add: bool,
+        /// 0 keeps what is stored, 1 emergency care, 2 not.
+        7 => emergency: u8,
     }
 }
 

@@ -247,6 +247,17 @@ fn set_organisation(draft: &mut Draft<'_>, stamp: &Stamp, command: &SetOrganisat
     organisations::store(draft, stamp, ods.as_str(), old, row)
 }
 
+/// A switch as commands have it: 0 keeps what is stored, 1 is on, 2 is off.
+pub(super) fn switch(stored: &mut bool, word: u8, what: &str) -> Result<(), No> {
+    *stored = match word {
+        0 => *stored,
+        1 => true,
+        2 => false,
+        other => return Err(invalid(format!("{what} is on or off, not {other}"))),
+    };
+    Ok(())
+}
+
 fn set_system(draft: &mut Draft<'_>, command: &SetSystem) -> Done {
     let asid = Asid::parse(&command.asid)?;
     let old = rows::system(draft, asid.as_str())?;
@@ -276,6 +287,7 @@ fn set_system(draft: &mut Draft<'_>, command: &SetSystem) -> Done {
     if !command.certificates.is_empty() || old.is_none() {
         row.certificates = certificates;
     }
+    switch(&mut row.emergency, command.emergency, "emergency care")?;
     if old.as_ref() == Some(&row) {
         return Ok((false, 0));
     }

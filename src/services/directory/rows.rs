@@ -100,6 +100,8 @@ record! {
         19 => description: String,
         /// As in `Organisation`: 0 in rows of before look-ups.
         20 => generation: u32,
+        /// Emergency care: served also where there is no room for others.
+        21 => emergency: bool,
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn put(draft: &mut Draft<'_>, asid: &str, mut new: System) -> Done {
         .into_iter()
         .try_for_each(check_all)?;
     if let Some(old) = &old {
-        (new.certificates, new.disabled) = (old.certificates.clone(), old.disabled);
+        (new.certificates, new.disabled, new.emergency) = (old.certificates.clone(), old.disabled, old.emergency);
         (new.generation, new.unknown) = (GENERATION, old.unknown.clone());
         if new.name.is_empty() {
             new.name = old.name.clone();

@@ -13,7 +13,11 @@ use crate::{
         gate::{Denied, Proven, Standing},
     },
     engine::draft::Fault,
-    services::directory::{applications, rows::read, users},
+    services::directory::{
+        applications::{self, Application},
+        rows::read,
+        users,
+    },
     store::{Reader, tables::Table},
     wire::jwt::{from_base64url, to_base64url},
 };
@@ -86,7 +90,7 @@ pub fn standing(
         ..Default::default()
     };
     let why = if row.user.is_empty() { None } else { person(&mut caller, view, site, &row, wished, now_ms)? };
-    let proven = Box::new(Proven { caller, quota: application.quota });
+    let proven = Box::new(proven(caller, &application));
     Ok(match why {
         None => Standing::Proven(proven),
         Some(why) if why.is_of_roles() => Standing::Lapsed(why, proven),
@@ -99,18 +103,17 @@ pub fn holder(view: &dyn Reader, site: &dyn Reader, place: &Place) -> Result<Opt
     let Some(row) = token(view, place)? else { return Ok(None) };
     let application = applications::application(site, &row.client)?.unwrap_or_default();
     // A person acts for a role's organisation, which is not asked for here.
-    let ods = if row.user.is_empty() { application.ods } else { String::new() };
+    let ods = if row.user.is_empty() { application.ods.clone() } else { String::new() };
     let mut caller = Caller { ods, application: row.client, level: row.level, ..Default::default() };
     caller.user = row.user;
-    Ok(Some(Proven { caller, quota: application.quota }))
+    Ok(Some(proven(caller, &application)))
 }
 
 /// Whose an API key is that [`standing_of_key`] refuses.
 pub fn holder_of_key(site: &dyn Reader, key: &str) -> Result<Option<Proven>, Fault> {
     Ok(applications::application(site, key)?.map(|application| {
-        let caller =
-            Caller { ods: application.ods, application: key.to_owned(), level: "level0".into(), ..Default::default() };
-        Proven { caller, quota: application.quota }
+        let (ods, application_id) = (application.ods.clone(), key.to_owned());
+        proven(Caller { ods, application: application_id, level: "level0".into(), ..Default::default() }, &application)
     }))
 }
 
@@ -162,6 +165,11 @@ fn person(
     }))
 }
 
+/// The caller with how much the application may ask, and how urgently.
+fn proven(caller: Caller, application: &Application) -> Proven {
+    Proven { caller, quota: application.quota, emergency: application.emergency && application.is_approved() }
+}
+
 /// Whom an API key belongs to: level 0.
 pub fn standing_of_key(site: &dyn Reader, key: &str) -> Result<Standing, Fault> {
     let Some(application) = applications::application(site, key)?.filter(|a| !a.key_off) else {
@@ -172,10 +180,10 @@ pub fn standing_of_key(site: &dyn Reader, key: &str) -> Result<Standing, Fault> 
     }
     let caller = Caller {
         scopes: application.scopes(":app:level0:"),
-        ods: application.ods,
+        ods: application.ods.clone(),
         application: key.to_owned(),
         level: "level0".into(),
         ..Default::default()
     };
-    Ok(Standing::Proven(Box::new(Proven { caller, quota: application.quota })))
+    Ok(Standing::Proven(Box::new(proven(caller, &application))))
 }

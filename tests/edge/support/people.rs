@@ -93,7 +93,7 @@ impl People {
         {
             let mut registry = memory.registry.lock().unwrap();
             for (word, caller) in callers {
-                let standing = Standing::Proven(Box::new(Proven { caller, quota: 0 }));
+                let standing = Standing::Proven(Box::new(Proven { caller, ..Default::default() }));
                 registry.insert(format!("bearer {word}"), standing);
             }
         }

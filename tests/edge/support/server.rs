@@ -89,7 +89,12 @@ impl Server {
     }
 
     pub fn register(&self, identity: &Identity, asid: &str) {
-        let standing = Standing::Approved { asid: asid.into(), ods: "X26".into(), party_key: "X26-1".into() };
+        self.register_as(identity, asid, false);
+    }
+
+    pub fn register_as(&self, identity: &Identity, asid: &str, emergency: bool) {
+        let (asid, ods, party_key) = (asid.into(), "X26".into(), "X26-1".into());
+        let standing = Standing::Approved { asid, ods, party_key, emergency };
         self.memory.registry.lock().unwrap().insert(identity.sha256(), standing);
     }
 

@@ -208,10 +208,11 @@ fn an_accreditation_leaves_certificates_and_switches_alone() {
     let mut site = MapStore::default();
     let certificate = "ab".repeat(32);
     let with = SetSystem { asid: "200000009001".into(), ods: "X26".into(), ..Default::default() };
-    set(&mut site, SetSystem { certificates: vec![certificate.clone()], name: "n".into(), ..with });
+    set(&mut site, SetSystem { certificates: vec![certificate.clone()], name: "n".into(), emergency: 1, ..with });
     import(&mut site, &of_ldif(LDIF)[0]);
     let row = rows::system(&site, "200000009001").unwrap().unwrap();
     assert_eq!((row.certificates, row.name.as_str(), row.ods.as_str()), (vec![certificate.clone()], "n", "A99999"));
+    assert!(row.emergency);
     assert_eq!(rows::system_of_certificate(&site, &certificate).unwrap().unwrap().0, "200000009001");
 }
 

@@ -403,6 +403,20 @@ fn what_the_registry_takes_back_the_token_loses() {
 }
 
 #[test]
+fn emergency_care_is_what_the_registry_says_now_and_no_application_that_was_revoked() {
+    let mut site = Site::new(1);
+    let token = site.a_token();
+    assert!(!proven(site.standing(&token)).emergency);
+    site.register(CLIENT, Application { emergency: true, ..an_application() });
+    assert!(proven(site.standing(&token)).emergency, "tokens of before too");
+    assert!(proven(tokens::standing_of_key(&site.registry, CLIENT).unwrap()).emergency);
+    site.register(CLIENT, Application { emergency: true, state: State::Revoked as u8, ..an_application() });
+    let place = Place::of(&token).unwrap();
+    let holder = tokens::holder(&site.partitions[&1], &site.registry, &place).unwrap().unwrap();
+    assert!(!holder.emergency && holder.caller.application == CLIENT);
+}
+
+#[test]
 fn a_token_that_was_made_up_or_bent_is_unknown() {
     let mut site = Site::new(3);
     let token = site.a_token();

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::{cell::Cell, ops::Range};
 
 /// Counts the rows that are read.
-struct Counting<'a>(&'a MapStore, Cell<usize>);
+pub struct Counting<'a>(pub &'a MapStore, pub Cell<usize>);
 
 impl Reader for Counting<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {

@@ -99,6 +99,15 @@ const SDS: &[&str] = &["urn:nhsd:apim:app:level0:spine-directory", "urn:nhsd:api
 const ODS: &[&str] =
     &["urn:nhsd:apim:app:level0:organisation-data-service", "urn:nhsd:apim:app:level3:organisation-data-service"];
 
+/// Who works where is no reference data for everybody: systems that have shown a signed token, and staff who have logged in.
+const WORKERS: &[&str] = &[
+    "urn:nhsd:apim:app:level3:healthcare-worker",
+    "urn:nhsd:apim:user-nhs-id:aal2:healthcare-worker",
+    "urn:nhsd:apim:user-nhs-id:aal3:healthcare-worker",
+    "urn:nhsd:apim:user-nhs-cis2:aal2:healthcare-worker",
+    "urn:nhsd:apim:user-nhs-cis2:aal3:healthcare-worker",
+];
+
 /// The directory (spec/directory.md): reference data, no patient's, for every application that has the product. The two
 /// older faces of organisations ask for nothing, as they always did.
 pub const DIRECTORY: &[Rule] = &[
@@ -108,6 +117,8 @@ pub const DIRECTORY: &[Rule] = &[
     open("directory.sds.other", "directory.md §A.5"),
     holders("directory.fhir.organization", ODS, "directory.md §C.1"),
     holders("directory.fhir.affiliation", ODS, "directory.md §C.1"),
+    holders("directory.fhir.practitioner", WORKERS, "directory.md §C.5"),
+    holders("directory.fhir.practitioner_role", WORKERS, "directory.md §C.5"),
     open("directory.fhir.other", "directory.md §C.1"),
     open("directory.stu3.organization", "directory.md §C.2"),
     open("directory.ord.organisations", "directory.md §C.4"),

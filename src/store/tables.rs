@@ -186,6 +186,10 @@ tables! {
     136 Baselines,
     /// directory, site partition: issuer → keys of a trusted provider of citizens' log-ins (spec/identity.md §2.6).
     137 CitizenIssuers,
+    /// directory, site partition: (what the word is, one byte: 1 family and given name, 2 given and family name, 3 professional id, 4 person
+    /// in organisation, 5 and 6 ODS code, 7 workgroup, 8 ODS code and workgroup; the word; user id for 1 to 3, user id and ODS code for 4
+    /// and 5, role profile for 6 to 8) → nothing; finds people who work here.
+    138 StaffLookups,
 }
 
 impl Table {

@@ -43,6 +43,8 @@ WISHES = {
     f"GET {PDS}": {"family": "Sm*", "birthdate": ["ge1900-01-01"]},
     "GET /spine-directory/FHIR/R4/Device": SDS,
     "GET /spine-directory/FHIR/R4/Endpoint": SDS,
+    "GET /FHIR/R4/Practitioner": {"name": "D"},
+    "GET /FHIR/R4/PractitionerRole": {"organization": "X26"},
 }
 # Holders of a scope have these too, and they are not for suppliers: asked with an operator's key.
 OPERATORS = {"pds.status"}

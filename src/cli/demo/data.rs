@@ -91,6 +91,7 @@ pub const APPLICATIONS: &[Application] = &[Application {
         "personal-demographics-service:level0,level3,aal1,aal2,aal3,P0,P5,P9",
         "spine-directory:level0,level3",
         "organisation-data-service:level0,level3",
+        "healthcare-worker:level3,aal2,aal3",
         "legitimate-relationships:level3,aal2,aal3",
         "patient-audit:level3,aal3,P9",
     ],

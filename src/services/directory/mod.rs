@@ -16,6 +16,7 @@
 //! | `http` | what the HTTP faces take and give |
 //! | `ods` | the organisation faces: FHIR R4, STU3, ORD |
 //! | `ldap` | the LDAP face |
+//! | `workers` | healthcare workers: Practitioner and PractitionerRole |
 //! | `sds` | the systems' face: Device and Endpoint |
 //! | `code_lists` | roles, relationships, record classes |
 //! | `published` | a line of the reference data's published CSV → a line of our own shape |
@@ -56,6 +57,7 @@ pub mod systems;
 #[cfg(test)]
 mod tests;
 pub mod users;
+pub mod workers;
 
 /// The service. It has no options: everything is in the commands.
 #[derive(Debug, Default)]

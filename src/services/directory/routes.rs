@@ -3,7 +3,7 @@
 use super::{
     http::{Answer, Asked},
     ods::{fhir, ord, stu3},
-    sds,
+    sds, workers,
 };
 use crate::{engine::draft::Fault, store::Reader};
 
@@ -15,6 +15,8 @@ pub const INTERACTIONS: &[&str] = &[
     "directory.sds.other",
     "directory.fhir.organization",
     "directory.fhir.affiliation",
+    "directory.fhir.practitioner",
+    "directory.fhir.practitioner_role",
     "directory.fhir.other",
     "directory.stu3.organization",
     "directory.ord.organisations",
@@ -29,6 +31,7 @@ enum Face {
     Fhir,
     Stu3,
     Ord,
+    Workers,
 }
 
 /// Bases of the faces, longest first where one begins like another. An empty base: the reference server's root.
@@ -53,8 +56,14 @@ pub struct Route {
 pub fn route(path: &str) -> Option<Route> {
     let below = |base: &str| path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/'));
     // R4 organisations also without their gateway's base (directory.md §C.1).
-    if let Some(rest) = below("/FHIR/R4").filter(|rest| rest.starts_with("/Organization")) {
+    if let Some(rest) = below("/FHIR/R4").filter(|rest| rest.starts_with("/Organization") || *rest == "/metadata") {
         return Some(Route { face: Face::Fhir, rest: rest.to_owned() });
+    }
+    // Healthcare workers are where the published examples have them (§C.5 says no path).
+    if let Some(rest) = below("/FHIR/R4")
+        && let Some(workers::PRACTITIONER | workers::ROLE) = rest.split('/').nth(1)
+    {
+        return Some(Route { face: Face::Workers, rest: rest.to_owned() });
     }
     if ["/Device", "/Endpoint", "/healthcheck"].iter().any(|base| below(base).is_some()) {
         return Some(Route { face: Face::Sds, rest: path.to_owned() });
@@ -73,6 +82,8 @@ impl Route {
             (Face::Sds, _) => "directory.sds.other",
             (Face::Fhir, "Organization") => "directory.fhir.organization",
             (Face::Fhir, "OrganizationAffiliation") => "directory.fhir.affiliation",
+            (Face::Workers, workers::PRACTITIONER) => "directory.fhir.practitioner",
+            (Face::Workers, _) => "directory.fhir.practitioner_role",
             (Face::Fhir, _) => "directory.fhir.other",
             (Face::Stu3, _) => "directory.stu3.organization",
             (Face::Ord, "organisations") => "directory.ord.organisations",
@@ -84,7 +95,7 @@ impl Route {
 
     /// Whether a body is read: a search by POST has its parameters in it.
     pub fn takes_form(&self) -> bool {
-        self.face == Face::Fhir
+        matches!(self.face, Face::Fhir | Face::Workers)
     }
 
     pub fn answer(&self, site: &dyn Reader, asked: &Asked) -> Result<Answer, Fault> {
@@ -92,6 +103,7 @@ impl Route {
             Face::Sds => sds::answer(site, asked, &self.rest),
             Face::Fhir => fhir::answer(site, asked, &self.rest),
             Face::Stu3 => stu3::answer(site, asked, &self.rest),
+            Face::Workers => workers::answer(site, asked, &self.rest),
             Face::Ord => ord::answer(site, asked, &self.rest),
         }
     }
@@ -110,6 +122,10 @@ mod tests {
             ("/healthcheck/deep", Some("directory.sds.health")),
             ("/FHIR/R4/Organization/X26", Some("directory.fhir.organization")),
             ("/FHIR/R4/Patient", None),
+            ("/FHIR/R4/metadata", Some("directory.fhir.other")),
+            ("/FHIR/R4/Practitioner/656005750109", Some("directory.fhir.practitioner")),
+            ("/FHIR/R4/PractitionerRole", Some("directory.fhir.practitioner_role")),
+            ("/FHIR/R4/PractitionerRoles", None),
             ("/organisation-data-terminology-api/fhir/OrganizationAffiliation", Some("directory.fhir.affiliation")),
             ("/STU3/Organization", Some("directory.stu3.organization")),
             ("/ORD/2-0-0/sync", Some("directory.ord.sync")),

@@ -1,11 +1,13 @@
 //! The tree (directory.md §B.1): its fixed entries, and rows as entries below them.
 
+use super::people;
 use crate::{
     engine::draft::Fault,
     model::day,
     services::directory::{
         code_lists,
         rows::{self, Endpoint, Organisation, System},
+        users,
     },
     store::Reader,
     wire::ldap::{Entry, PAGED},
@@ -31,6 +33,17 @@ pub enum Place {
     /// A system or an endpoint: both stand under `ou=Services` by their id.
     Service(String),
     Organisation(String),
+    /// By user id.
+    Person(String),
+    /// A person's belonging to an organisation, by user id and ODS code.
+    Membership(String, String),
+    /// The same as a name tells it: by user id and person-in-organisation id.
+    MembershipNamed(String, String),
+    /// By role profile id.
+    Role(String),
+    /// The same as a name tells it: by user id, person-in-organisation id, role profile id.
+    RoleNamed(String, String, String),
+    Workgroup(String),
 }
 
 /// Blanks around commas and the case of names do not count.
@@ -43,6 +56,9 @@ impl Place {
         let all = parts(dn);
         let id = || dn.split(',').next().and_then(|first| first.split_once('=')).map(|(_, id)| id.trim().to_owned());
         let names: Vec<&str> = all.iter().map(String::as_str).collect();
+        if let [.., person, "ou=people", "o=nhs"] = names[..] {
+            return of_people(&names[..names.len() - 3], person);
+        }
         match names[..] {
             [] => Some(Place::Root),
             ["cn=subschema"] => Some(Place::Schema),
@@ -54,7 +70,24 @@ impl Place {
             [entry, "ou=organisations", "o=nhs"] if entry.starts_with("uniqueidentifier=") => {
                 id().map(|id| Place::Organisation(id.to_ascii_uppercase()))
             }
+            [entry, "ou=workgroups", "o=nhs"] if entry.starts_with("uniqueidentifier=") => id().map(Place::Workgroup),
             _ => None,
+        }
+    }
+
+    /// The place under the one name that a walk knows it by; `None` where nothing has the name.
+    pub fn settled(self, site: &dyn Reader) -> Result<Option<Place>, Fault> {
+        match self {
+            Place::MembershipNamed(uid, id) => {
+                let all = users::lookups::memberships(site, &uid)?;
+                let ods = all.into_iter().find(|(_, row)| row.id == id).map(|(ods, _)| ods);
+                Ok(ods.map(|ods| Place::Membership(uid, ods)))
+            }
+            Place::RoleNamed(uid, person_org, urp) => {
+                let row = users::role(site, &urp)?.filter(|row| row.uid == uid && row.person_org == person_org);
+                Ok(row.map(|_| Place::Role(urp)))
+            }
+            place => Ok(Some(place)),
         }
     }
 
@@ -78,28 +111,48 @@ impl Place {
                 None => Place::Endpoint(id.clone()).entry(site)?,
             },
             Place::Organisation(ods) => rows::organisation(site, ods)?.map(|row| organisation(ods, &row)),
+            Place::Person(uid) => people::person(site, uid)?,
+            Place::Membership(uid, ods) => people::membership(site, uid, ods)?,
+            Place::Role(urp) => people::role(site, urp)?,
+            Place::Workgroup(id) => people::workgroup(site, id)?,
+            named @ (Place::MembershipNamed(..) | Place::RoleNamed(..)) => match named.clone().settled(site)? {
+                Some(place) => place.entry(site)?,
+                None => None,
+            },
         })
     }
 }
 
+/// The place of a name below a person: `above` is what stands before `person`, the lowest first.
+fn of_people(above: &[&str], person: &str) -> Option<Place> {
+    let uid = person.strip_prefix("uid=")?.trim().to_owned();
+    let id = |part: &str| part.strip_prefix("uniqueidentifier=").map(|id| id.trim().to_owned());
+    match above {
+        [] => Some(Place::Person(uid)),
+        [membership] => Some(Place::MembershipNamed(uid, id(membership)?)),
+        [role, membership] => Some(Place::RoleNamed(uid, id(membership)?, id(role)?)),
+        _ => None,
+    }
+}
+
 /// Attributes in order; those without a value are left out.
-struct Attributes(Vec<(String, Vec<String>)>);
+pub(super) struct Attributes(Vec<(String, Vec<String>)>);
 
 impl Attributes {
-    fn of(classes: &[&str]) -> Attributes {
+    pub(super) fn of(classes: &[&str]) -> Attributes {
         Attributes(vec![]).all("objectClass", classes.iter().map(|c| (*c).to_owned()).collect())
     }
-    fn one(self, name: &str, value: &str) -> Attributes {
+    pub(super) fn one(self, name: &str, value: &str) -> Attributes {
         let value = value.to_owned();
         self.all(name, Some(value).filter(|v| !v.is_empty()).into_iter().collect())
     }
-    fn all(mut self, name: &str, values: Vec<String>) -> Attributes {
+    pub(super) fn all(mut self, name: &str, values: Vec<String>) -> Attributes {
         if !values.is_empty() {
             self.0.push((name.to_owned(), values));
         }
         self
     }
-    fn entry(self, dn: String) -> Entry {
+    pub(super) fn entry(self, dn: String) -> Entry {
         Entry { dn, attributes: self.0 }
     }
 }
@@ -235,86 +288,3 @@ pub fn organisation(ods: &str, row: &Organisation) -> Entry {
         .all("labeledUri", contact("http"))
         .entry(format!("uniqueIdentifier={ods},{ORGANISATIONS}"))
 }
-
-/// What the entry of a system may say.
-pub const SYSTEM_ATTRIBUTES: &[&str] = &[
-    "objectClass",
-    "uniqueIdentifier",
-    "nhsIDCode",
-    "nhsMHSPartyKey",
-    "nhsAsSvcIA",
-    "nhsAsClient",
-    "nhsAsACF",
-    "nhsAsCategoryBag",
-    "nhsMhsManufacturerOrg",
-    "nhsProductKey",
-    "nhsProductName",
-    "nhsProductVersion",
-    "nhsRequestorURP",
-    "nhsDateRequested",
-    "nhsApproverURP",
-    "nhsDateApproved",
-    "nhsTempUid",
-    "description",
-];
-
-/// What the entry of an endpoint may say.
-pub const ENDPOINT_ATTRIBUTES: &[&str] = &[
-    "objectClass",
-    "uniqueIdentifier",
-    "nhsIDCode",
-    "nhsMHSPartyKey",
-    "nhsMhsSvcIA",
-    "nhsMHsSN",
-    "nhsMHsIN",
-    "nhsMHSEndPoint",
-    "nhsMhsFQDN",
-    "nhsMhsCPAId",
-    "nhsMHSIsAuthenticated",
-    "nhsEPInteractionType",
-    "nhsContractPropertyTemplateKey",
-    "nhsProductKey",
-    "nhsProductName",
-    "nhsProductVersion",
-    "nhsMHSSyncReplyMode",
-    "nhsMHSAckRequested",
-    "nhsMHSDuplicateElimination",
-    "nhsMHSActor",
-    "nhsMHSPersistDuration",
-    "nhsMHSRetries",
-    "nhsMHSRetryInterval",
-    "nhsMhsIPAddress",
-    "nhsMhsNetwork",
-    "nhsMhsSinCode",
-    "nhsMHSServiceDescription",
-    "nhsRequestorURP",
-    "nhsDateRequested",
-    "nhsApproverURP",
-    "nhsDateApproved",
-    "nhsDNSApprover",
-    "nhsDateDNSApproved",
-];
-
-/// What the entry of an organisation or site may say.
-pub const ORGANISATION_ATTRIBUTES: &[&str] = &[
-    "objectClass",
-    "uniqueIdentifier",
-    "ou",
-    "o",
-    "nhsIDCode",
-    "nhsOrgType",
-    "nhsOrgTypeCode",
-    "postalAddress",
-    "postalCode",
-    "l",
-    "nhsCountry",
-    "nhsParentOrgCode",
-    "nhsOrgOpenDate",
-    "nhsOrgCloseDate",
-    "nhsOCSPredecessor",
-    "nhsOCSSuccessor",
-    "telephoneNumber",
-    "facsimileTelephoneNumber",
-    "mail",
-    "labeledUri",
-];

@@ -2,15 +2,23 @@
 //!
 //! | file | duty |
 //! |---|---|
-//! | `entries` | rows as entries, in the spelling of the schema |
+//! | `entries` | the tree; systems, endpoints and organisations as entries, in the spelling of the schema |
+//! | `people` | people, their roles and workgroups as entries |
+//! | `attributes` | what an entry may say |
 //! | `matching` | filters on entries, with the schema's rules of comparing |
-//! | `plan` | which rows a filter can be about at all |
+//! | `plan` | which entries a search goes through, in one order |
+//! | `ids` | which of them a filter can be about at all |
 //! | `schema.txt` | attribute types (`A`) and object classes (`C`), as the national directory publishes them |
 //!
-//! People, workgroups and role lists are rows of another service and are not shown here.
+//! Everything is shown to every registered, enabled system alike; of people only what [`people`] lists, and of who works where
+//! nothing that one proves oneself by. A workgroup is known by the role profiles that name it. Lists of roles and activities
+//! (`ou=RBAC`) are not kept as rows and not shown; nor is a change log.
 
+mod attributes;
 mod entries;
+mod ids;
 mod matching;
+mod people;
 mod plan;
 
 use crate::{
@@ -41,7 +49,8 @@ fn told(code: Code, words: &'static str) -> Told {
 
 /// Searches. `paged`: the client's control, if it sent one.
 pub fn search(site: &dyn Reader, search: &Search, paged: Option<&Paged>) -> Result<Told, Fault> {
-    let Some(base) = Place::of_dn(&search.base) else { return Ok(told(Code::NoSuchObject, "no such entry")) };
+    let base = Place::of_dn(&search.base).map(|place| place.settled(site)).transpose()?.flatten();
+    let Some(base) = base else { return Ok(told(Code::NoSuchObject, "no such entry")) };
     if !base.exists(site)? {
         return Ok(told(Code::NoSuchObject, "no such entry"));
     }
@@ -58,7 +67,9 @@ pub fn search(site: &dyn Reader, search: &Search, paged: Option<&Paged>) -> Resu
     let (mut entries, mut looked) = (vec![], 0);
     while let Some((place, entry)) = walk.next()? {
         looked += 1;
-        if matching::holds(&search.filter, &entry) == Some(true) {
+        if let Some(entry) = entry
+            && matching::holds(&search.filter, &entry) == Some(true)
+        {
             if entries.len() == want {
                 let full = |code, cookie| Told { code, words: "more entries match", entries, cookie };
                 return Ok(match paged {
@@ -69,7 +80,8 @@ pub fn search(site: &dyn Reader, search: &Search, paged: Option<&Paged>) -> Resu
             entries.push(chosen(entry, search));
         }
         if looked == MAX_LOOKED {
-            let words = "too many entries would be looked through: name an organisation, interaction or party key";
+            let words =
+                "too many entries would be looked through: name an organisation, interaction, party key, id or name";
             return Ok(match paged {
                 // A page may be short; the next goes on behind it.
                 Some(_) => {

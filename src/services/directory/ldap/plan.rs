@@ -1,26 +1,34 @@
-//! Which entries a search can be about: ids by look-up where the filter names an indexed word, else all rows of a table in
-//! order of id. Either way in one order, so that a page can go on where the last one ended.
+//! Which entries a search goes through: those of the ids that a look-up gives; where that is too many, the look-up's own rows one after the
+//! other; and without a look-up all rows of a table. Always in order of id, so that a page can go on where the last one ended.
 //!
 //! Invariant: a plan may give too much, never too little; every entry is matched against the whole filter afterwards.
 
-use super::entries::{CONTAINERS, ENDPOINT_ATTRIBUTES, ORGANISATION_ATTRIBUTES, Place, SYSTEM_ATTRIBUTES};
+use super::{
+    entries::{CONTAINERS, Place},
+    ids::{ids, one_word, possible},
+};
 use crate::{
     engine::draft::Fault,
     services::directory::{
-        find::{Found, How, Term, find},
         index::last_text,
-        systems::{By, endpoint_ids, system_ids},
+        users::{
+            self,
+            lookups::{self, memberships},
+        },
     },
-    store::{Reader, tables::Table},
+    store::{
+        Reader,
+        tables::{Key, Parts, Table},
+    },
     wire::ldap::{Entry, Filter, Scope},
 };
 use bytes::Bytes;
-use std::collections::{BTreeSet, VecDeque};
+use std::{collections::VecDeque, ops::Range};
 
 /// Rows read at once where a table is walked through.
 const STEP: usize = 512;
-/// Most organisations that a word of a name may stand for.
-const MOST_NAMED: usize = 5_000;
+/// Workgroups found at once: each is a jump behind all look-up rows of the one before.
+const JUMPS: usize = 64;
 
 /// The parts of the tree in the order of a walk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,9 +37,23 @@ pub enum Part {
     Systems,
     Endpoints,
     Organisations,
+    People,
+    Memberships,
+    Roles,
+    Workgroups,
 }
 
-const PARTS: [Part; 4] = [Part::Fixed, Part::Systems, Part::Endpoints, Part::Organisations];
+/// Cookies name a part by its place here.
+const PARTS: [Part; 8] = [
+    Part::Fixed,
+    Part::Systems,
+    Part::Endpoints,
+    Part::Organisations,
+    Part::People,
+    Part::Memberships,
+    Part::Roles,
+    Part::Workgroups,
+];
 
 /// Where a page begins: at or behind an id of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +101,10 @@ fn position(place: &Place) -> (Part, String) {
         Place::System(id) => (Part::Systems, id.clone()),
         Place::Endpoint(id) | Place::Service(id) => (Part::Endpoints, id.clone()),
         Place::Organisation(id) => (Part::Organisations, id.clone()),
+        Place::Person(uid) => (Part::People, uid.clone()),
+        Place::Membership(uid, ods) => (Part::Memberships, lookups::membership_id(uid, ods)),
+        Place::Role(urp) => (Part::Roles, urp.clone()),
+        Place::Workgroup(id) => (Part::Workgroups, id.clone()),
         Place::Container(n) => (Part::Fixed, format!("{}", n + 1)),
         _ => (Part::Fixed, "0".into()),
     }
@@ -92,8 +118,8 @@ pub struct Walk<'a> {
     parts: VecDeque<Part>,
     after: Cursor,
     waiting: VecDeque<Place>,
-    /// Where the table that is walked through goes on.
-    scan: Option<(Part, Bytes)>,
+    /// Where the rows that are walked through go on.
+    scan: Option<(Part, Range<Bytes>)>,
 }
 
 impl<'a> Walk<'a> {
@@ -113,16 +139,19 @@ impl<'a> Walk<'a> {
             }
             (scope, Place::Container(n)) => {
                 let own = if scope == Scope::Sub { vec![base.clone()] } else { vec![] };
-                let parts = match n {
-                    0 => vec![Part::Systems, Part::Endpoints],
-                    1 => vec![Part::Organisations],
+                let parts = match (n, scope) {
+                    (0, _) => vec![Part::Systems, Part::Endpoints],
+                    (1, _) => vec![Part::Organisations],
+                    (2, Scope::Sub) => vec![Part::People, Part::Memberships, Part::Roles],
+                    (2, _) => vec![Part::People],
+                    (3, _) => vec![Part::Workgroups],
                     _ => vec![],
                 };
                 (own, parts)
             }
-            // Leaves have nothing below them, and the root's tree is asked for by its name.
-            (Scope::Sub, place) => (vec![place.clone()], vec![]),
-            (Scope::One, _) => (vec![], vec![]),
+            // Other leaves have nothing below them, and the root's tree is asked for by its name.
+            (Scope::Sub, place) => ([vec![place.clone()], below(site, place, true)?].concat(), vec![]),
+            (Scope::One, place) => (below(site, place, false)?, vec![]),
         };
         let resumed = |place: &Place| {
             let (part, id) = position(place);
@@ -134,16 +163,15 @@ impl<'a> Walk<'a> {
         Ok(Walk { site, filter, parts, after, waiting, scan: None })
     }
 
-    pub fn next(&mut self) -> Result<Option<(Place, Entry)>, Fault> {
+    /// The next place, and its entry: a row may be disabled, not to be shown, or gone since the look-up.
+    pub fn next(&mut self) -> Result<Option<(Place, Option<Entry>)>, Fault> {
         loop {
-            while let Some(place) = self.waiting.pop_front() {
-                // A row may be disabled, or gone since the look-up.
-                if let Some(entry) = place.entry(self.site)? {
-                    return Ok(Some((place, entry)));
-                }
+            if let Some(place) = self.waiting.pop_front() {
+                let entry = place.entry(self.site)?;
+                return Ok(Some((place, entry)));
             }
-            if let Some((part, from)) = self.scan.take() {
-                self.more(part, from)?;
+            if let Some((part, range)) = self.scan.take() {
+                self.more(part, range)?;
                 continue;
             }
             let Some(part) = self.parts.pop_front() else { return Ok(None) };
@@ -151,7 +179,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Begins a part: by look-up, or from its table's first row.
+    /// Begins a part: by look-up, or from the first row of what is walked through.
     fn open(&mut self, part: Part) -> Result<(), Fault> {
         if !possible(self.filter, part) {
             return Ok(());
@@ -160,158 +188,97 @@ impl<'a> Walk<'a> {
         if let Some(ids) = ids(self.site, self.filter, part)? {
             let (last, behind) = (self.after.id.clone(), self.after.behind);
             let left = ids.into_iter().filter(|id| !resumes || *id > last || (*id == last && !behind));
-            self.waiting = left.map(|id| place(part, id)).collect();
+            self.waiting = left.filter_map(|id| place(part, id)).collect();
             return Ok(());
         }
-        let table = table(part);
+        let rows = one_word(self.filter, part).unwrap_or_else(|| all(part));
+        let end = rows.clone().prefix().end;
         let from = match (resumes, self.after.behind) {
-            (false, _) => table.key().build(),
-            (true, false) => table.key().text(&self.after.id).build(),
-            (true, true) => table.key().text(&self.after.id).prefix().end,
+            (false, _) => rows.build(),
+            (true, false) => at(rows, part, &self.after.id).build(),
+            (true, true) => at(rows, part, &self.after.id).prefix().end,
         };
-        self.scan = Some((part, from));
+        self.scan = Some((part, from..end));
         Ok(())
     }
 
-    fn more(&mut self, part: Part, from: Bytes) -> Result<(), Fault> {
-        let rows = self.site.scan(from..table(part).end(), false, STEP)?;
+    fn more(&mut self, part: Part, range: Range<Bytes>) -> Result<(), Fault> {
+        if part == Part::Workgroups {
+            let found = lookups::workgroups(self.site, range.clone(), JUMPS)?;
+            if let (JUMPS, Some(last)) = (found.len(), found.last()) {
+                self.scan = Some((part, at(all(part), part, last).prefix().end..range.end));
+            }
+            self.waiting = found.into_iter().map(Place::Workgroup).collect();
+            return Ok(());
+        }
+        let rows = self.site.scan(range.clone(), false, STEP)?;
         if rows.len() == STEP
             && let Some((last, _)) = rows.last()
         {
-            self.scan = Some((part, [last.as_ref(), &[0]].concat().into()));
+            self.scan = Some((part, Bytes::from([last.as_ref(), &[0]].concat())..range.end));
         }
-        self.waiting = rows.iter().filter_map(|(key, _)| last_text(key)).map(|id| place(part, id)).collect();
+        self.waiting = rows.iter().filter_map(|(key, _)| place(part, id_of(key)?)).collect();
         Ok(())
     }
 }
 
-fn place(part: Part, id: String) -> Place {
-    match part {
+/// What stands below a person or their belonging to an organisation, in the order of a walk: at once below, or all of it.
+fn below(site: &dyn Reader, base: &Place, deep: bool) -> Result<Vec<Place>, Fault> {
+    let roles = |uid: &str, ods: Option<&str>| -> Result<Vec<Place>, Fault> {
+        let all = users::roles_of(site, uid)?.into_iter().filter(|(_, row)| ods.is_none_or(|ods| row.ods == ods));
+        Ok(all.map(|(urp, _)| Place::Role(urp)).collect())
+    };
+    match base {
+        Place::Person(uid) => {
+            let own = memberships(site, uid)?.into_iter().map(|(ods, _)| Place::Membership(uid.clone(), ods)).collect();
+            let further = if deep { roles(uid, None)? } else { vec![] };
+            Ok([own, further].concat())
+        }
+        Place::Membership(uid, ods) => roles(uid, Some(ods)),
+        _ => Ok(vec![]),
+    }
+}
+
+fn place(part: Part, id: String) -> Option<Place> {
+    Some(match part {
         Part::Systems => Place::System(id),
         Part::Endpoints => Place::Endpoint(id),
         Part::Organisations | Part::Fixed => Place::Organisation(id),
-    }
+        Part::People => Place::Person(id),
+        Part::Memberships => id.split_once('/').map(|(uid, ods)| Place::Membership(uid.into(), ods.into()))?,
+        Part::Roles => Place::Role(id),
+        Part::Workgroups => Place::Workgroup(id),
+    })
 }
 
-fn table(part: Part) -> Table {
+/// Where all rows of a part stand.
+fn all(part: Part) -> Key {
     match part {
-        Part::Systems => Table::Systems,
-        Part::Endpoints => Table::Endpoints,
+        Part::Systems => Table::Systems.key(),
+        Part::Endpoints => Table::Endpoints.key(),
         // Small rows: whole ones are read as they are matched.
-        Part::Organisations | Part::Fixed => Table::OrganisationCodes,
+        Part::Organisations | Part::Fixed => Table::OrganisationCodes.key(),
+        Part::People => Table::Users.key(),
+        Part::Memberships => Table::OrgPersons.key(),
+        Part::Roles => Table::RoleProfiles.key(),
+        Part::Workgroups => lookups::all_workgroups(),
     }
 }
 
-/// Whether entries of a part can match at all: an object class or an attribute that they do not have rules them out, so that a
-/// question about nobody here costs no walk through everybody.
-fn possible(filter: &Filter, part: Part) -> bool {
-    let classes: &[&str] = match part {
-        Part::Systems => &["top", "nhsas"],
-        Part::Endpoints => &["top", "nhsmhs"],
-        Part::Organisations => &["top", "organization", "organizationalunit", "nhsorg", "nhssite", "nhsgppractice"],
-        Part::Fixed => return true,
-    };
-    match filter {
-        Filter::And(all) => all.iter().all(|f| possible(f, part)),
-        Filter::Or(any) => any.iter().any(|f| possible(f, part)),
-        Filter::Equal(name, value) if name.eq_ignore_ascii_case("objectClass") => {
-            classes.iter().any(|class| class.eq_ignore_ascii_case(value.trim()))
-        }
-        Filter::Equal(name, _)
-        | Filter::Parts(name, ..)
-        | Filter::AtLeast(name, _)
-        | Filter::AtMost(name, _)
-        | Filter::Present(name) => {
-            let name = name.split(';').next().unwrap_or(name);
-            attributes(part).iter().any(|known| known.eq_ignore_ascii_case(name))
-        }
-        // What is not there is as "not" wants it.
-        Filter::Not(_) | Filter::Undefined => true,
+/// The row of an id among those that are walked through.
+fn at(rows: Key, part: Part, id: &str) -> Key {
+    let own_table = rows.clone().build().as_ref() == [Table::OrgPersons as u8];
+    match id.split_once('/') {
+        Some((uid, ods)) if part == Part::Memberships && own_table => rows.text(uid).text(ods),
+        _ => rows.text(id),
     }
 }
 
-/// The attributes that entries of a part may have.
-pub fn attributes(part: Part) -> &'static [&'static str] {
-    match part {
-        Part::Systems => SYSTEM_ATTRIBUTES,
-        Part::Endpoints => ENDPOINT_ATTRIBUTES,
-        Part::Organisations => ORGANISATION_ATTRIBUTES,
-        Part::Fixed => &[],
+/// The id that a row of a table, or a look-up row, is about.
+fn id_of(key: &Bytes) -> Option<String> {
+    if key.first() != Some(&(Table::OrgPersons as u8)) {
+        return last_text(key);
     }
-}
-
-/// Ids in order, where look-up rows give them; `None` where they do not.
-fn ids(site: &dyn Reader, filter: &Filter, part: Part) -> Result<Option<BTreeSet<String>>, Fault> {
-    match filter {
-        Filter::And(all) => {
-            // Indexed words of one conjunction are intersected.
-            let mut found: Option<BTreeSet<String>> = None;
-            for one in all {
-                if let Some(these) = ids(site, one, part)? {
-                    found = Some(match found {
-                        Some(before) => before.intersection(&these).cloned().collect(),
-                        None => these,
-                    });
-                }
-            }
-            Ok(found)
-        }
-        Filter::Or(any) => {
-            let mut found = BTreeSet::new();
-            for one in any {
-                match ids(site, one, part)? {
-                    Some(these) => found.extend(these),
-                    // One branch without a look-up: all rows must be seen.
-                    None => return Ok(None),
-                }
-            }
-            Ok(Some(found))
-        }
-        Filter::Equal(name, value) => equal(site, &name.to_ascii_lowercase(), value.trim(), part),
-        Filter::Parts(name, Some(first), ..) if part == Part::Organisations => {
-            let by = match name.to_ascii_lowercase().as_str() {
-                "o" | "ou" => Term::Name(How::Begins, first.clone()),
-                "postalcode" => Term::Postcode(How::Begins, first.clone()),
-                "l" => Term::Town(How::Begins, first.clone()),
-                _ => return Ok(None),
-            };
-            named(site, by)
-        }
-        _ => Ok(None),
-    }
-}
-
-fn equal(site: &dyn Reader, name: &str, value: &str, part: Part) -> Result<Option<BTreeSet<String>>, Fault> {
-    let by = match name {
-        "nhsidcode" => By::Organisation,
-        "nhsassvcia" | "nhsmhssvcia" => By::Interaction,
-        "nhsmhspartykey" => By::PartyKey,
-        _ => By::Organisation,
-    };
-    match (part, name) {
-        (Part::Organisations, "uniqueidentifier" | "nhsidcode") => Ok(Some([value.to_ascii_uppercase()].into())),
-        (Part::Organisations, "o" | "ou") => named(site, Term::Name(How::Begins, value.to_owned())),
-        (Part::Organisations, "postalcode") => named(site, Term::Postcode(How::Begins, value.to_owned())),
-        (Part::Organisations, "l") => named(site, Term::Town(How::Begins, value.to_owned())),
-        (Part::Systems, "uniqueidentifier") => Ok(Some([value.to_ascii_uppercase()].into())),
-        // Record ids keep their case: as it was said, and as the directory mostly writes them.
-        (Part::Endpoints, "uniqueidentifier") => {
-            Ok(Some([value.to_owned(), value.to_ascii_uppercase(), value.to_ascii_lowercase()].into()))
-        }
-        (Part::Systems, "nhsidcode" | "nhsassvcia" | "nhsmhspartykey") => system_ids(site, &[(by, value)]).map(Some),
-        (Part::Endpoints, "nhsidcode" | "nhsmhssvcia" | "nhsmhspartykey") => {
-            endpoint_ids(site, &[(by, value)]).map(Some)
-        }
-        _ => Ok(None),
-    }
-}
-
-/// Organisations by a look-up of theirs; `None` where it stands for too many, so that the table is walked instead.
-fn named(site: &dyn Reader, term: Term) -> Result<Option<BTreeSet<String>>, Fault> {
-    match find(site, &[vec![term]], 0, MOST_NAMED)? {
-        Found::Page { total, items } if total <= MOST_NAMED => {
-            Ok(Some(items.into_iter().map(|(ods, _)| ods).collect()))
-        }
-        _ => Ok(None),
-    }
+    let mut parts = Parts::of(key);
+    Some(lookups::membership_id(&parts.text()?, &parts.text()?))
 }

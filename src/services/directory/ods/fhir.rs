@@ -11,7 +11,7 @@ use crate::{
     services::directory::{
         find::{Clause, Found, find},
         http::{Answer, Asked},
-        rows,
+        rows, workers,
     },
     store::Reader,
     wire::tree::{Members, Node},
@@ -43,7 +43,7 @@ impl Refused {
              this search are: [{valid}]"
         ))
     }
-    fn method(method: &str) -> Refused {
+    pub fn method(method: &str) -> Refused {
         let diagnostics =
             format!("HAPI-0427: HTTP Method {method} is not allowed for this operation. Allowed method(s): POST, GET");
         Refused { status: 405, diagnostics }
@@ -51,6 +51,9 @@ impl Refused {
     /// The bound on what one question may look through (P6).
     pub fn too_broad() -> Refused {
         Refused::invalid("The search looks through too many organisations: narrow it by name, role or postcode".into())
+    }
+    pub fn too_many_people() -> Refused {
+        Refused::invalid("The search looks through too many people: narrow it by identifier or a longer name".into())
     }
 }
 
@@ -79,9 +82,21 @@ pub struct Control {
     pub includes: Vec<String>,
 }
 
+impl Control {
+    /// How many matches are in the answer at most.
+    pub fn shown(&self) -> usize {
+        if self.only_count { 0 } else { self.count }
+    }
+}
+
 /// Answers a request below the face's base; `rest` begins behind it.
 pub fn answer(site: &dyn Reader, asked: &Asked, rest: &str) -> Result<Answer, Fault> {
-    match resource(site, asked, rest) {
+    told(asked, resource(site, asked, rest))
+}
+
+/// What was found, or why not, as an answer.
+pub fn told(asked: &Asked, found: Result<Node, Not>) -> Result<Answer, Fault> {
+    match found {
         Ok(node) => Ok(render(asked, 200, &node)),
         Err(Not::Refused(refused)) => {
             let allow = refused.status == 405;
@@ -99,7 +114,7 @@ fn resource(site: &dyn Reader, asked: &Asked, rest: &str) -> Result<Node, Not> {
     }
     let post = asked.method == "POST";
     match parts[..] {
-        ["metadata"] if !post => Ok(capabilities()),
+        ["metadata"] if !post => Ok(capabilities(asked)),
         ["Organization"] | ["Organization", "_search"] => organizations(site, asked),
         ["Organization", id] if !post => {
             let row = rows::organisation(site, id)?;
@@ -128,8 +143,7 @@ fn organizations(site: &dyn Reader, asked: &Asked) -> Result<Node, Not> {
         // A parameter without a value says nothing, as HAPI has it.
         clauses.extend(Some(clause).filter(|clause| !clause.is_empty()));
     }
-    let limit = if control.only_count { 0 } else { control.count };
-    match find(site, &clauses, control.offset, limit)? {
+    match find(site, &clauses, control.offset, control.shown())? {
         Found::TooBroad => Err(Refused::too_broad().into()),
         Found::Page { total, items } => {
             let entries = items.iter().map(|(ods, row)| (format!("Organization/{ods}"), organization(ods, row)));
@@ -201,8 +215,9 @@ pub fn bundle(
 }
 
 /// The URL above the resource types.
-fn base(asked: &Asked) -> String {
-    let path = asked.path.find("/Organization").map_or(asked.path.as_str(), |at| &asked.path[..at]);
+pub fn base(asked: &Asked) -> String {
+    let at = ["/Organization", "/Practitioner"].iter().find_map(|kind| asked.path.find(kind));
+    let path = at.map_or(asked.path.as_str(), |at| &asked.path[..at]);
     format!("{}{path}", asked.origin)
 }
 
@@ -228,7 +243,8 @@ fn render(asked: &Asked, status: u16, node: &Node) -> Answer {
     }
 }
 
-fn capabilities() -> Node {
+/// At the root of R4 healthcare workers are looked up too.
+fn capabilities(asked: &Asked) -> Node {
     let interaction = |code: &str| -> Node { Members::new().with("code", code).into() };
     let resource = |kind: &str, parameters: &str| -> Node {
         let parameter = |name: &str| -> Node {
@@ -236,6 +252,7 @@ fn capabilities() -> Node {
                 "name" | "phonetic" => "string",
                 _ if name.starts_with("address") => "string",
                 "lastChangeDate" | "_lastUpdated" => "date",
+                "practitioner" | "organization" => "reference",
                 _ => "token",
             };
             Members::new().with("name", name).with("type", kind).into()
@@ -246,13 +263,15 @@ fn capabilities() -> Node {
             .with("searchParam", parameters.split(", ").map(parameter).collect::<Vec<_>>())
             .into()
     };
-    let rest = Members::new().with("mode", "server").with(
-        "resource",
-        vec![
-            resource("Organization", search::PARAMETERS),
-            resource("OrganizationAffiliation", search::AFFILIATION_PARAMETERS),
-        ],
-    );
+    let mut all = vec![
+        resource("Organization", search::PARAMETERS),
+        resource("OrganizationAffiliation", search::AFFILIATION_PARAMETERS),
+    ];
+    if asked.path.starts_with("/FHIR/R4") {
+        all.push(resource(workers::PRACTITIONER, workers::PRACTITIONER_PARAMETERS));
+        all.push(resource(workers::ROLE, workers::ROLE_PARAMETERS));
+    }
+    let rest = Members::new().with("mode", "server").with("resource", all);
     Members::new()
         .with("resourceType", "CapabilityStatement")
         .with("status", "active")

@@ -13,6 +13,6 @@
 mod affiliation;
 pub mod fhir;
 pub mod ord;
-mod resource;
-mod search;
+pub mod resource;
+pub mod search;
 pub mod stu3;

@@ -155,6 +155,11 @@ fn words(user: &User) -> Vec<String> {
     words
 }
 
+/// Look-up rows of people with an e-mail address.
+pub fn with_mail(address: &str) -> std::ops::Range<bytes::Bytes> {
+    Table::UserLookups.key().text(format!("e|{}", address.trim().to_uppercase())).prefix()
+}
+
 fn ni_word(ni: &str) -> String {
     format!("i|{ni}")
 }

@@ -18,20 +18,20 @@ fn site() -> MapStore {
     site
 }
 
-fn equal(name: &str, value: &str) -> Filter {
+pub fn equal(name: &str, value: &str) -> Filter {
     Filter::Equal(name.into(), value.into())
 }
 
-fn present(name: &str) -> Filter {
+pub fn present(name: &str) -> Filter {
     Filter::Present(name.into())
 }
 
-fn asked(base: &str, scope: Scope, filter: Filter, attributes: &[&str]) -> Search {
+pub fn asked(base: &str, scope: Scope, filter: Filter, attributes: &[&str]) -> Search {
     let attributes = attributes.iter().map(|a| (*a).to_owned()).collect();
     Search { base: base.into(), scope, size_limit: 0, types_only: false, filter, attributes }
 }
 
-fn ids(told: &Told) -> Vec<&str> {
+pub fn ids(told: &Told) -> Vec<&str> {
     told.entries.iter().map(|e| e.dn.split(',').next().unwrap().trim_start_matches("uniqueIdentifier=")).collect()
 }
 

@@ -5,9 +5,11 @@ mod finding;
 mod imports;
 mod ldap;
 mod older;
+mod people;
 mod signing;
 mod size;
 mod systems;
+mod workers;
 
 use super::{
     Directory,

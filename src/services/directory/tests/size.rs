@@ -1,18 +1,31 @@
 //! Look-ups read what they show, not what there is: counted in rows, which no clock can blur.
 
-use super::{imports::import, *};
+use super::{
+    imports::import,
+    ldap::{asked, equal},
+    *,
+};
 use crate::{
     services::directory::{
         find::{Found, How, Term, find},
-        systems::{By, systems},
+        ldap::search,
+        systems,
+        users::{
+            self, RoleProfile, User,
+            lookups::{self, By},
+        },
     },
     store::{Reader, StoreError},
+    wire::{
+        ldap::{Code, Paged, Scope},
+        record::Record,
+    },
 };
 use bytes::Bytes;
 use std::{cell::Cell, ops::Range};
 
 /// Counts the rows that are read.
-struct Counting<'a>(&'a MapStore, Cell<usize>);
+pub struct Counting<'a>(pub &'a MapStore, pub Cell<usize>);
 
 impl Reader for Counting<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
@@ -64,8 +77,8 @@ fn ten_times_the_organisations_cost_no_more_rows() {
             })
             .collect();
         let counting = Counting(site, Cell::new(0));
-        let words = [(By::Organisation, "B00007"), (By::Interaction, "urn:a:7")];
-        assert_eq!(systems(&counting, &words).unwrap().len(), 1);
+        let words = [(systems::By::Organisation, "B00007"), (systems::By::Interaction, "urn:a:7")];
+        assert_eq!(systems::systems(&counting, &words).unwrap().len(), 1);
         counts.push(counting.1.get());
         counts
     };
@@ -103,4 +116,46 @@ fn a_question_about_what_no_entry_has_reads_no_entries() {
     }
     let all = told(Filter::Present("objectClass".into()));
     assert!(all.1 > 400 && all.2 > 400, "and everything is found by what everything has");
+}
+
+/// Role profiles of active people straight into the store: `others` at one hospital, then `count` at X26.
+fn roles(others: usize, count: usize) -> MapStore {
+    let mut site = MapStore::default();
+    for n in 0..others + count {
+        let ods = if n < others { "A1" } else { "X26" };
+        let (uid, urp) = (format!("{:012}", 600_000_000_000 + n), format!("{:012}", 700_000_000_000 + n));
+        let user = User { given: "S".into(), family: "F".into(), state: 2, generation: 1, ..Default::default() };
+        let role = RoleProfile { uid: uid.clone(), ods: ods.into(), role_code: "S1".into(), ..Default::default() };
+        site.0.insert(users::user_key(&uid).build(), user.encode());
+        site.0.insert(users::role_key(&urp).build(), role.encode());
+        site.0.insert(lookups::key(By::RolesAt, ods).text(&urp).build(), rows::NOTHING);
+    }
+    site
+}
+
+#[test]
+fn more_roles_than_are_listed_come_from_their_look_up_rows_page_by_page() {
+    let site = roles(21_000, 6_000);
+    let filter = equal("nhsIDCode", "X26");
+    let search_for = asked("ou=People,o=nhs", Scope::Sub, filter, &["1.1"]);
+    let told = search(&site, &search_for, None).unwrap();
+    assert_eq!((told.code, told.entries.len()), (Code::SizeLimit, 1_000));
+    let (mut seen, mut cookie, mut pages) = (0, vec![], 0);
+    loop {
+        let counting = Counting(&site, Cell::new(0));
+        let paged = Paged { size: 900, cookie };
+        let told = search(&counting, &search_for, Some(&paged)).unwrap();
+        assert!(counting.1.get() < 10_000, "page {pages} read {} rows", counting.1.get());
+        (seen, pages) = (seen + told.entries.len(), pages + 1);
+        cookie = told.cookie.unwrap();
+        if cookie.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((seen, pages), (6_000, 7));
+    // A word that no look-up has: so many rows, and no more.
+    let unindexed = asked("ou=People,o=nhs", Scope::Sub, equal("nhsJobRoleCode", "none"), &["1.1"]);
+    let counting = Counting(&site, Cell::new(0));
+    assert_eq!(search(&counting, &unindexed, None).unwrap().code, Code::AdminLimit);
+    assert!(counting.1.get() < 70_000, "{}", counting.1.get());
 }

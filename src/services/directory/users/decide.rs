@@ -4,8 +4,8 @@ use super::{
     Authenticator, Coded, Kind, MAX_CODES, MAX_ROLES, OrgPerson, RoleProfile, State, User, authenticator_key,
     authenticators_of,
     command::{DropAuthenticator, EndRole, InvitePasskey, SetAuthenticator, SetRole, SetUser, StandUser},
-    devices, is_id, open_roles, org_person, org_person_key, role, role_key, role_of_user_key, roles, roles_of, secrets,
-    user, user_key,
+    devices, is_id, lookups, open_roles, org_person, org_person_key, role, role_key, role_of_user_key, roles, roles_of,
+    secrets, user, user_key,
 };
 use crate::{
     engine::draft::{Draft, Stamp},
@@ -86,9 +86,14 @@ pub fn set(draft: &mut Draft<'_>, stamp: &Stamp, command: SetUser) -> Done {
         }
         row.professional = command.professional;
     }
+    row.generation = lookups::GENERATION;
     let changed = old.as_ref() != Some(&row);
     if changed {
         registration::reindex(draft, &uid, old.as_ref(), &row);
+        lookups::reindex(draft, &uid, old.as_ref(), &row);
+        if old.as_ref().is_some_and(|old| old.generation == 0) {
+            lookups::adopt_roles(draft, &uid)?;
+        }
         draft.put(user_key(&uid), row.encode());
     }
     Ok((changed, 0))
@@ -202,10 +207,12 @@ pub fn set_role(draft: &mut Draft<'_>, stamp: &Stamp, command: SetRole) -> Done 
         opened,
         closes: command.closes,
         uid: uid.clone(),
+        generation: lookups::GENERATION,
         ..old.clone().unwrap_or_default()
     };
     let changed = old.as_ref() != Some(&row);
     if changed {
+        lookups::reindex_role(draft, &urp, old.as_ref(), &row);
         draft.put(role_of_user_key(&uid, &urp), NOTHING);
         draft.put(role_key(&urp), row.encode());
     }

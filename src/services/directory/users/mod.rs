@@ -9,6 +9,7 @@
 //! | `baseline` | activities that a job role has by itself |
 //! | `devices` | passkeys and smartcards: who holds which, and how a passkey comes to its person |
 //! | `roles` | codes and names of job roles |
+//! | `lookups` | finding people by name, professional id, organisation, workgroup |
 //!
 //! Invariants: a user id is given once and its row is never deleted; nobody becomes active without a verified identity, an
 //! open role profile and an authenticator, so that no half-registered person can enter (P5); a closed user keeps no
@@ -18,6 +19,7 @@ pub mod baseline;
 pub mod command;
 pub(super) mod decide;
 pub mod devices;
+pub mod lookups;
 pub mod roles;
 pub mod secrets;
 #[cfg(test)]
@@ -100,6 +102,8 @@ record! {
         10 => professional: Vec<Attribute>,
         /// When the state last changed, milliseconds since the epoch.
         11 => since: u64,
+        /// Which look-up rows it has: 0 none.
+        12 => generation: u8,
     }
 }
 
@@ -133,6 +137,8 @@ record! {
         9 => opened: u64,
         /// From when on it is closed, milliseconds since the epoch; 0 leaves it open.
         10 => closes: u64,
+        /// Which look-up rows it has: 0 none.
+        11 => generation: u8,
     }
 }
 

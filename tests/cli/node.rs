@@ -142,7 +142,7 @@ fn emergency(node: &Served) {
     node.run(&["app", "set", "my-app-0001", "--quota", "50"]).ok();
     let told = node.run(&["app", "show", "my-app-0001", "--output", "json"]).ok().json();
     assert_eq!((&told["emergency"], &told["quota"]), (&json!(true), &json!(50)));
-    assert!(node.run(&["app", "list"]).ok().out.contains("emergency"));
+    assert!(node.run(&["app", "list"]).ok().out.contains("EMERGENCY"));
     node.run(&[&app("off")[..], &["--dry-run"]].concat()).ok();
     assert_eq!(node.run(&["app", "show", "my-app-0001", "--output", "json"]).ok().json()["emergency"], true);
     node.run(&app("off")).ok();

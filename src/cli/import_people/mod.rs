@@ -260,6 +260,11 @@ impl Rejects {
             }
             self.write(&json!({"line": line, "why": why, "text": text}))?;
         }
+        // Not refused, and yet not written: whoever migrates wants to see which.
+        for one in told["left"].as_array().into_iter().flatten() {
+            let Some((line, text)) = batch.lines.get(one["line"].as_u64().unwrap_or(0) as usize) else { continue };
+            self.write(&json!({"line": line, "why": one["why"], "text": text}))?;
+        }
         Ok(())
     }
 

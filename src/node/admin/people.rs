@@ -14,7 +14,7 @@ use crate::{
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::{BTreeMap, HashMap}, sync::Arc, time::Duration};
 
 /// Lines of one request.
 const MAX_LINES: usize = 10_000;
@@ -30,8 +30,11 @@ const AT_ONCE: usize = 8;
 const PAUSE: Duration = Duration::from_millis(50);
 const TRIES: u32 = 8;
 
+/// Why a good line may change nothing.
+const LEFT: &str = "left alone: this person is another here, at that version or a later one";
+
 /// `POST /v1/people`: `{"lines": […], "source": "…", "request": "…"}` → how many were written, were there already, are others
-/// here and were left alone, and which lines were refused, why. A repeat of the same lines under the same `request` is told
+/// here and were left alone, and which lines those are (`left`), and which were refused, why. A repeat of the same lines under the same `request` is told
 /// what its first time did (P3), so that nobody counts as there already whom the lost attempt wrote.
 pub async fn import(node: Arc<Node>, r: AdminRequest) -> Told {
     let rooms = rooms(&node)?;
@@ -47,6 +50,8 @@ pub async fn import(node: Arc<Node>, r: AdminRequest) -> Told {
     let mut rejected: Vec<Value> = vec![];
     let mut waiting: BTreeMap<PartitionId, (String, usize, Vec<Bytes>)> = BTreeMap::new();
     let mut commands = vec![];
+    // Which line names a person: the last one that does.
+    let mut named: HashMap<u64, usize> = HashMap::new();
     let mut good = 0_u64;
     let finished = |people: Vec<Bytes>, key: String| {
         let import = Import { people, source: source.clone(), ..Default::default() };
@@ -67,6 +72,7 @@ pub async fn import(node: Arc<Node>, r: AdminRequest) -> Told {
             }
         };
         good += 1;
+        named.insert(nhs.value(), n);
         let (key, bytes) = (nhs.digits(), line.encode());
         let partition = rooms.engine.partition_of(key.as_bytes());
         let batch = waiting.entry(partition).or_default();
@@ -86,7 +92,7 @@ pub async fn import(node: Arc<Node>, r: AdminRequest) -> Told {
         command.request_id = format!("{request}-{n}");
     }
     let mut replies = stream::iter(commands.into_iter().map(|c| patiently(rooms, c))).buffer_unordered(AT_ONCE);
-    let (mut written, mut same, mut kept) = (0, 0, 0);
+    let (mut written, mut same, mut kept, mut left) = (0, 0, 0, vec![]);
     while let Some(outcome) = replies.next().await {
         let reply = Reply::of(&outcome.map_err(unavailable)?.reply).map_err(super::fault)?;
         if let Some(problem) = reply.problem() {
@@ -95,8 +101,9 @@ pub async fn import(node: Arc<Node>, r: AdminRequest) -> Told {
         written += reply.written;
         same += reply.same;
         kept += reply.kept;
+        left.extend(reply.left.iter().filter_map(|nhs| named.get(nhs)).map(|n| json!({"line": n, "why": LEFT})));
     }
-    Ok(json!({"written": written, "same": same, "kept": kept, "good": good, "rejected": rejected}))
+    Ok(json!({"written": written, "same": same, "kept": kept, "good": good, "rejected": rejected, "left": left}))
 }
 
 /// Submits a command that may be carried out twice, behind live traffic: where there is no room it comes again later.

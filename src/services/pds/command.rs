@@ -150,6 +150,8 @@ record! {
         11 => same: u64,
         /// Of an import: people left alone whose values here are others.
         12 => kept: u64,
+        /// Their NHS numbers.
+        13 => left: Vec<u64>,
     }
 }
 

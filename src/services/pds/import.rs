@@ -252,7 +252,7 @@ fn card(given: &Value) -> Result<Card, String> {
 
 /// Writes the people of one command; one note for all of them, since their records are not shown to anybody.
 pub fn write(draft: &mut Draft<'_>, stamp: &Stamp, command: &Import) -> Result<Reply, Fault> {
-    let (mut written, mut same, mut kept) = (0, 0, 0);
+    let (mut written, mut same, mut left) = (0, 0, vec![]);
     for bytes in &command.people {
         let line = Line::decode(bytes).map_err(|e| Fault::Other(format!("a person of a file: {e}")))?;
         let nhs = NhsNumber::of(line.nhs).ok_or_else(|| Fault::Other("a person of a file without a number".into()))?;
@@ -261,7 +261,7 @@ pub fn write(draft: &mut Draft<'_>, stamp: &Stamp, command: &Import) -> Result<R
             if old.as_ref().is_some_and(|old| alike(old, &line.person)) {
                 same += 1;
             } else {
-                kept += 1;
+                left.push(line.nhs);
             }
             continue;
         }
@@ -290,6 +290,7 @@ pub fn write(draft: &mut Draft<'_>, stamp: &Stamp, command: &Import) -> Result<R
         }
         written += 1;
     }
+    let kept = left.len() as u64;
     draft.audit(AuditNote {
         interaction: "pds.import".into(),
         outcome: "ok".into(),
@@ -297,7 +298,7 @@ pub fn write(draft: &mut Draft<'_>, stamp: &Stamp, command: &Import) -> Result<R
         detail: format!("{written} written, {same} there already, {kept} left as they are here"),
         ..Default::default()
     });
-    Ok(Reply { written, same, kept, ..Default::default() })
+    Ok(Reply { written, same, kept, left, ..Default::default() })
 }
 
 /// The related people of a person become those of a line. Who was not here has none, and a nation's worth of looking for them is

@@ -7,6 +7,7 @@
 //! | `provider` | authorization, log-in pages, code → tokens, end of session |
 //! | `platform` | authorization for applications, codes and refresh tokens → tokens |
 //! | `exchange` | ID token → tokens |
+//! | `delegation` | a citizen who acts for another |
 //! | `notices` | relying parties that are to be told of the end of a session |
 //! | `signout` | the token service is told of it |
 //! | `means` | `acr_values` → which authenticators will do |
@@ -22,6 +23,7 @@
 pub mod claims;
 pub mod command;
 mod decide;
+mod delegation;
 mod devices;
 mod enrol;
 mod exchange;
@@ -38,6 +40,9 @@ mod signout;
 mod trade;
 pub mod visit;
 mod webauthn;
+
+pub(super) use platform::secret_flaw;
+pub(super) use trade::refresh_token;
 
 use super::command::IdentityCommand;
 use crate::engine::draft::{AuditNote, Draft, Fault, Stamp};

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `routes` | paths below the issuer and of the token service → interaction |
 //! | `visit` | one request: what is asked, what follows from each reply |
-//! | `provider` | authorization, log-in pages, code → tokens, end of session |
+//! | `provider` | authorization, log-in pages, code → tokens |
+//! | `leave` | end of session |
 //! | `platform` | authorization for applications, codes and refresh tokens → tokens |
 //! | `exchange` | ID token → tokens |
 //! | `delegation` | a citizen who acts for another |
@@ -27,6 +28,7 @@ mod delegation;
 mod devices;
 mod enrol;
 mod exchange;
+mod leave;
 mod means;
 pub mod notices;
 pub mod page;

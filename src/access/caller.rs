@@ -44,7 +44,16 @@ record! {
         18 => session: String,
         /// Attributes of the application that an operator has switched on, by name (spec/pds.md §2).
         19 => attributes: Vec<String>,
+        /// Citizen: NHS number of the one for whom they act; empty for nobody (spec/identity.md §5).
+        20 => acts_for: String,
         /// What of the caller's scopes and activities met the gate's rule, for the audit trail (spec/identity.md §9.1).
         30 => granted: String,
+    }
+}
+
+impl Caller {
+    /// Citizen: the NHS number of the one record that they may open: the own, or that of the one for whom they act, and then not the own.
+    pub fn own_record(&self) -> &str {
+        if self.acts_for.is_empty() { &self.nhs_number } else { &self.acts_for }
     }
 }

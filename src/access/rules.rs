@@ -50,6 +50,7 @@ pub const IDENTITY: &[Rule] = &[
     open("identity.provider.enrol", "identity.md §6.2"),
     open("identity.provider.enrol_begin", "identity.md §6.2"),
     open("identity.provider.enrol_done", "identity.md §6.2"),
+    open("identity.provider.log_out", "identity.md §2.5"),
 ];
 
 /// Every table, under the listener that it is for: what `spine role matrix` prints and the tests go through.

@@ -59,6 +59,8 @@ record! {
         31 => nhs_number: String,
         /// An AuditEvent that a system filed, as JSON.
         32 => filed: Bytes,
+        /// Of a citizen who acts for another: the other's NHS number.
+        33 => acts_for: String,
     }
 }
 

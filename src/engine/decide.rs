@@ -424,6 +424,7 @@ impl Rules {
             job_role: caller.job_role,
             session: caller.session,
             nhs_number: caller.nhs_number,
+            acts_for: caller.acts_for,
             granted: caller.granted,
             action,
             workgroup: note.workgroup,

@@ -78,3 +78,25 @@ def test_a_citizen_sees_themself_alone(app, site, provider, people):
     stranger = JsonWebKey.generate_key("RSA", 2048, is_private=True)
     assert exchanged(app, id_token(stranger, own)).status_code == 401
     assert exchanged(app, id_token(provider, own, iss="https://elsewhere.test")).status_code == 400
+
+
+def test_who_acts_for_another_sees_that_one_alone(app, site, provider, people):
+    own, other = people
+
+    def acted(**more):
+        claims = {"iss": PROVIDER, "aud": "an-app-at-the-provider", "exp": int(time.time()) + 300, "nhs_number": other, **more}
+        claims = {name: value for name, value in claims.items() if value is not None}
+        return jose.encode({"alg": "RS512", "typ": "JWT", "kid": "login-1"}, claims, provider).decode()
+
+    given = exchanged(app, id_token(provider, own, act={"sub": acted()}), 1)
+    assert given.status_code == 200, given.text
+    for node in range(3):
+        theirs = read(app, given.json()["access_token"], other, node)
+        assert theirs.status_code == 200 and theirs.json()["id"] == other, theirs.text
+        assert read(app, given.json()["access_token"], own, node).status_code == 403
+    trail = json.loads(spine(site, "audit", "search", "--object", other, "--output", "json"))
+    assert any((r["citizen"], r["acts_for"], r["subject"]) == (own, other, other) for r in trail["items"])
+    for name in ("iss", "aud", "exp", "nhs_number"):
+        told = exchanged(app, id_token(provider, own, act={"sub": acted(**{name: None})}))
+        text = f"Missing '{name}' claim in act.sub JWT"
+        assert (told.status_code, told.json()["error_description"]) == (400, text)

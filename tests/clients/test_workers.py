@@ -128,7 +128,7 @@ def test_the_schema_knows_people(connection):
 
 
 def test_no_secret_is_told_by_ldap(site, connection):
-    connection.search("o=nhs", "(objectClass=*)", attributes=[ldap3.ALL_ATTRIBUTES, ldap3.ALL_OPERATIONAL_ATTRIBUTES])
+    connection.search(PEOPLE, "(objectClass=*)", attributes=[ldap3.ALL_ATTRIBUTES, ldap3.ALL_OPERATIONAL_ATTRIBUTES])
     told = "\n".join(entry.entry_to_json() for entry in connection.entries)
     assert "Wanda" in told
     for secret in secrets(site):

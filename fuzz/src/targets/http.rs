@@ -85,7 +85,8 @@ impl Server {
         let site = Arc::new(Site::new(memory.clone(), true));
         let pki = Pki::new();
         let approved = pki.client(100);
-        let standing = Standing::Approved { asid: "200000000100".into(), ods: "X26".into(), party_key: "X26-1".into() };
+        let (asid, ods, party_key) = ("200000000100".into(), "X26".into(), "X26-1".into());
+        let standing = Standing::Approved { asid, ods, party_key, emergency: false };
         memory.registry.lock().expect("it is new").insert(approved.sha256(), standing);
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let protocol = Watched { inner: MeshProtocol(site.mesh.clone()), seen: seen.clone() };

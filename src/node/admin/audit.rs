@@ -249,7 +249,7 @@ fn shown(partition: u16, r: &Record) -> Value {
         "outcome": r.outcome, "who": who, "ods": r.ods, "asid": r.asid, "address": r.address, "operator": r.operator,
         "application": r.application, "level": r.level, "user": r.user, "role_profile": r.role_profile,
         "job_role": r.job_role, "session": r.session, "granted": r.granted, "workgroup": r.workgroup,
-        "citizen": r.nhs_number, "action": r.action, "event": audit::event_id(partition, r.sequence),
+        "citizen": r.nhs_number, "acts_for": r.acts_for, "action": r.action, "event": audit::event_id(partition, r.sequence),
         "subject": r.subject, "object": r.object, "other": r.other, "purpose": r.purpose, "detail": r.detail, "node": r.node,
         "correlation_id": r.correlation_id, "request_id": r.request_id, "certificate": r.certificate,
     })

@@ -48,19 +48,26 @@ impl Identity {
         match route {
             Route::Token => replies.first().map(token).unwrap_or_else(Response::not_found),
             Route::Introspect => {
-                let found = replies.iter().find_map(|reply| reply.found.as_ref());
-                Response::of(200, found.map_or_else(|| json!({"active": false}), |row| self.active(row)))
+                let found = replies.iter().find_map(|reply| Some((reply.found.as_ref()?, reply.refresh)));
+                let told = found.map(|(row, refresh)| self.active(row, refresh));
+                Response::of(200, told.unwrap_or_else(|| json!({"active": false})))
             }
             _ => Response::of(200, json!({})),
         }
     }
 
-    fn active(&self, row: &AccessToken) -> Value {
-        json!({
-            "active": true, "client_id": row.client, "scope": row.scopes.join(" "), "token_type": "Bearer",
-            "iat": row.issued / 1_000, "exp": row.expires / 1_000, "iss": self.url(), "auth_level": row.level,
-            "auth_type": if row.user.is_empty() { "app" } else { "user" }, "auth_grant_type": row.grant, "auth_provider": row.provider,
-        })
+    fn active(&self, row: &AccessToken, refresh: bool) -> Value {
+        let mut told = json!({
+            "active": true, "client_id": row.client, "scope": row.scopes.join(" "), "exp": row.expires / 1_000,
+            "iss": self.url(), "auth_level": row.level, "auth_type": if row.user.is_empty() { "app" } else { "user" },
+            "auth_grant_type": row.grant, "auth_provider": row.provider,
+        });
+        // A refresh token is shown to no API, and has no type of theirs.
+        if !refresh {
+            told["token_type"] = json!("Bearer");
+            told["iat"] = json!(row.issued / 1_000);
+        }
+        told
     }
 
     pub(super) fn ping(&self) -> Response {

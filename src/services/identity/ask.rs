@@ -6,6 +6,7 @@ use super::{
     assertion::{self, Checked, Shown},
     command::{Claim, IdentityCommand, IdentityReply, OnToken},
     decide::TOKEN_LIFE_MS,
+    login,
     refusal::Refusal,
     routes::Route,
     tokens::{self, Place},
@@ -57,6 +58,9 @@ impl Identity {
     ) -> Result<Ask, Fault> {
         Ok(match route {
             Route::Token | Route::Revoke | Route::Introspect => {
+                if let Some(ask) = self.by_secret(route, headers, &body, site, attempt)? {
+                    return Ok(ask);
+                }
                 let (first, then) = self.by_assertion(route, headers, body, site, attempt)?;
                 Ask::Submit(first, then)
             }
@@ -72,6 +76,39 @@ impl Identity {
             Route::WrongMethod(allow) => Ask::Answer(Response::wrong_method(allow)),
             Route::NotFound => Ask::Answer(Response::not_found()),
         })
+    }
+
+    /// The command of an interaction on a token whose caller proves itself with its secret, as clients of the combined flow do at the
+    /// token endpoint (spec/identity.md §4.2), with the same refusals; `None` where a signed JWT is shown, or nothing.
+    fn by_secret(
+        &self,
+        route: Route,
+        headers: &HeaderMap,
+        body: &Body,
+        site: &dyn Reader,
+        attempt: u64,
+    ) -> Result<Option<Ask>, Fault> {
+        let Some(form) = (route != Route::Token).then(|| read_form(headers, body.clone()).ok()).flatten() else {
+            return Ok(None);
+        };
+        let signed = ["client_assertion", "client_assertion_type"].iter().any(|name| form.get(name).is_some());
+        if signed || form.get("client_id").or(form.get("client_secret")).is_none() {
+            return Ok(None);
+        }
+        let client = form.get("client_id").unwrap_or_default().to_owned();
+        let refusal = match login::secret_flaw(site, &form)? {
+            Err(refusal) => Some(refusal),
+            Ok(_) => form.get("token").is_none().then_some(Refusal::TokenMissing),
+        };
+        if let Some(refusal) = refusal {
+            let claim =
+                Claim { refusal: refusal as u8, client, interaction: route.name().into(), ..Default::default() };
+            let key = Bytes::copy_from_slice(&attempt.to_be_bytes());
+            return Ok(Some(Ask::Submit(Call { key, payload: IdentityCommand::Claim(claim).encode() }, None)));
+        }
+        // What cannot be one of ours is nobody's: it is looked for where nothing is.
+        let place = form.get("token").and_then(Place::of).unwrap_or(Place { hour: 0, hash: [0; 32] });
+        Ok(Some(Ask::Submit(on_token(route, client, &place, u64::MAX), None)))
     }
 
     /// Commands of an interaction whose caller proves itself with a signed JWT; a refused one leaves its record too.
@@ -106,12 +143,8 @@ impl Identity {
         let key = if seen.jti.is_empty() { Bytes::copy_from_slice(&attempt.to_be_bytes()) } else { seen.jti };
         let first = Call { key, payload: IdentityCommand::Claim(claim).encode() };
         let mut then = None;
-        if let (None, Some(Place { hour, hash })) = (seen.refusal, place) {
-            let hash = Bytes::copy_from_slice(&hash);
-            let on = OnToken { client: seen.client, hour, hash: hash.clone(), expires, ..Default::default() };
-            let command =
-                if route == Route::Revoke { IdentityCommand::Revoke(on) } else { IdentityCommand::Introspect(on) };
-            then = Some(Call { key: hash, payload: command.encode() });
+        if let (None, Some(place)) = (seen.refusal, place) {
+            then = Some(on_token(route, seen.client, &place, expires));
         }
         Ok((first, then))
     }
@@ -133,6 +166,14 @@ impl Identity {
         let wish = form.get("_access_token_expiry_ms").and_then(|ms| ms.parse::<u64>().ok()).filter(|ms| *ms > 0);
         Ok((seen, None, wish.unwrap_or(TOKEN_LIFE_MS).min(TOKEN_LIFE_MS)))
     }
+}
+
+/// For the partition of the token.
+fn on_token(route: Route, client: String, place: &Place, expires: u64) -> Call {
+    let hash = Bytes::copy_from_slice(&place.hash);
+    let on = OnToken { client, hour: place.hour, hash: hash.clone(), expires, ..Default::default() };
+    let command = if route == Route::Revoke { IdentityCommand::Revoke(on) } else { IdentityCommand::Introspect(on) };
+    Call { key: hash, payload: command.encode() }
 }
 
 /// The form that a body holds.

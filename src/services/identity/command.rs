@@ -68,7 +68,7 @@ record! {
         2 => hour: u64,
         /// SHA-256 of the token.
         3 => hash: Bytes,
-        /// `exp` of the client's JWT, in seconds: an expired one does nothing here either.
+        /// `exp` of the client's JWT, in seconds: an expired one does nothing here either. The greatest there is for a secret.
         4 => expires: u64,
     }
 }
@@ -85,6 +85,8 @@ record! {
         4 => life: u64,
         /// The token that was asked about, where it is in force and the client may know.
         5 => found: Option<AccessToken>,
+        /// It is a refresh token.
+        6 => refresh: bool,
     }
 }
 

@@ -180,25 +180,49 @@ impl Identity {
         Ok(Ok(application))
     }
 
-    /// RFC 7009: a token of the client's own is dead from here on; of others and of unknown ones nothing is told.
+    /// RFC 7009: a token of the client's own is dead from here on, and of a refresh token's line all access tokens too; of others' and
+    /// of unknown ones nothing is told. Which of the two it is, the rows say, whatever the client's hint.
     fn revoke(&self, draft: &mut Draft<'_>, stamp: &Stamp, on: &OnToken) -> Result<Decided, Fault> {
+        const NAME: &str = "identity.revoke";
         let place = place(on)?;
-        let outcome = match tokens::token(draft, &place)? {
-            _ if stale(stamp, on) => "Expired",
-            Some(row) if row.client == on.client => {
+        if let Some(refused) = not_approved(draft, NAME, on, &place)? {
+            return Ok(refused);
+        }
+        let mut whose = String::new();
+        let mut outcome = "unknown";
+        if stale(stamp, on) {
+            outcome = "Expired";
+        } else if let Some(row) = tokens::token(draft, &place)? {
+            (outcome, whose) = (own(&row.client, on), row.user);
+            if outcome == OK {
                 draft.delete(rows::token_key(place.hour, &place.hash));
-                "ok"
             }
-            Some(_) => "not_own",
-            None => "unknown",
-        };
-        Ok((IdentityReply::default(), Some(note_on("identity.revoke", on, &place, outcome))))
+        } else if let Some(row) = login::rows::grant(draft, &place, login::rows::Kind::Refresh)? {
+            outcome = own(&row.client, on);
+            if outcome == OK {
+                login::rows::end_line(draft, &place, &row)?;
+            }
+            whose = row.user;
+        }
+        let note = AuditNote { other: whose, ..note_on(NAME, on, &place, outcome) };
+        Ok((IdentityReply::default(), Some(note)))
     }
 
     /// RFC 7662, for the application's own tokens, and for all where it has the attribute. A token is told of as the gate would take it
     /// now: not where its owner, its session or its person is no longer good, and with the scopes that are left.
     fn introspect(&self, draft: &mut Draft<'_>, stamp: &Stamp, on: &OnToken) -> Result<Decided, Fault> {
+        const NAME: &str = "identity.introspect";
         let place = place(on)?;
+        if let Some(refused) = not_approved(draft, NAME, on, &place)? {
+            return Ok(refused);
+        }
+        if let Some((row, shown)) = login::refresh_token(draft, stamp, &place)? {
+            // Its owner alone: to an API, which asks whether to open, it is no token.
+            let outcome = if stale(stamp, on) { "Expired" } else { own(&row.client, on) };
+            let found = shown.filter(|_| outcome == OK);
+            let reply = IdentityReply { found, refresh: true, ..Default::default() };
+            return Ok((reply, Some(note_on(NAME, on, &place, outcome))));
+        }
         let scopes = match tokens::standing(draft, draft.site(), &place, "", stamp.now)? {
             // In which role somebody acts, each request says.
             Standing::Proven(proven) | Standing::Lapsed(_, proven) => Some(proven.caller.scopes),
@@ -219,8 +243,25 @@ impl Identity {
             _ => (None, "unknown"),
         };
         let reply = IdentityReply { found, ..Default::default() };
-        Ok((reply, Some(note_on("identity.introspect", on, &place, outcome))))
+        Ok((reply, Some(note_on(NAME, on, &place, outcome))))
     }
+}
+
+const OK: &str = "ok";
+
+/// Whether a token is the asking client's, as the audit trail tells it.
+fn own(client: &str, on: &OnToken) -> &'static str {
+    if client == on.client { OK } else { "not_own" }
+}
+
+/// The refusal of an application that is not approved as of now: the asking node may have known an older registry.
+fn not_approved(draft: &Draft<'_>, name: &str, on: &OnToken, place: &Place) -> Result<Option<Decided>, Fault> {
+    if applications::application(draft.site(), &on.client)?.is_some_and(|a| a.is_approved()) {
+        return Ok(None);
+    }
+    let refusal = Refusal::NotApproved;
+    let reply = IdentityReply { refusal: refusal as u8, ..Default::default() };
+    Ok(Some((reply, Some(note_on(name, on, place, refusal.word())))))
 }
 
 /// Whether a refusal is of somebody who shows nothing that is known here: the edge's metrics count it, the trail is not filled with it

@@ -68,6 +68,23 @@ refusals! {
     31 ExchangeGrant 400 "invalid_request" "grant_type is invalid";
     /// (D) A citizen's ID token without what must be known of them.
     32 SubjectClaims 400 "invalid_request" "Missing or invalid claims in subject_token JWT";
+    /// The JWT of the one for whom a citizen acts (§5).
+    33 ActedMissing 400 "invalid_request" "Missing 'sub' claim in act claim of subject_token JWT";
+    34 ActedMalformed 400 "invalid_request" "Malformed JWT in act.sub";
+    35 ActedKidMissing 400 "invalid_request" "Missing 'kid' header in act.sub JWT";
+    36 ActedTypMissing 400 "invalid_request" "Missing 'typ' header in act.sub JWT";
+    37 ActedTyp 400 "invalid_request" "Invalid 'typ' header in act.sub JWT - must be 'JWT'";
+    38 ActedAlgMissing 400 "invalid_request" "Missing 'alg' header in act.sub JWT";
+    39 ActedExpMissing 400 "invalid_request" "Missing 'exp' claim in act.sub JWT";
+    41 ActedExpType 400 "invalid_request" "Invalid 'exp' claim in act.sub JWT - must be an integer";
+    42 ActedExpired 400 "invalid_request" "Invalid 'exp' claim in act.sub JWT - JWT has expired";
+    43 ActedIssMissing 400 "invalid_request" "Missing 'iss' claim in act.sub JWT";
+    44 ActedIss 400 "invalid_request" "Missing or non-matching 'iss' claim in act.sub JWT";
+    45 ActedAudMissing 400 "invalid_request" "Missing 'aud' claim in act.sub JWT";
+    46 ActedNumberMissing 400 "invalid_request" "Missing 'nhs_number' claim in act.sub JWT";
+    47 ActedNumber 400 "invalid_request" "Invalid 'nhs_number' claim in act.sub JWT";
+    48 ActedKid 401 "invalid_request" "Invalid 'kid' header in act.sub JWT - no matching public key";
+    49 ActedSignature 401 "invalid_request" "JWT signature verification failed";
     241 SubjectType 400 "invalid_request" "missing or invalid subject_token_type - must be 'urn:ietf:params:oauth:token-type:id_token'";
     242 SubjectMissing 400 "invalid_request" "Missing subject_token";
     243 SubjectMalformed 400 "invalid_request" "Malformed JWT in subject_token";
@@ -84,4 +101,16 @@ refusals! {
     254 SubjectSignature 401 "invalid_request" "JWT signature verification failed";
     /// (D) The session of the subject token has ended, or its person may not enter any more.
     255 SubjectOver 400 "invalid_grant" "The session of the subject_token has ended";
+}
+
+impl Refusal {
+    /// The place among the refusals of a token exchange, whose later rows have lower numbers than its first.
+    pub fn of_exchange(self) -> u16 {
+        let number = self as u16;
+        if (Refusal::SubjectClaims as u16..=Refusal::ActedSignature as u16).contains(&number) {
+            256 + number
+        } else {
+            number
+        }
+    }
 }

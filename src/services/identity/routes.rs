@@ -57,6 +57,7 @@ pub const INTERACTIONS: &[&str] = &[
     "identity.provider.enrol",
     "identity.provider.enrol_begin",
     "identity.provider.enrol_done",
+    "identity.provider.log_out",
 ];
 
 impl Route {

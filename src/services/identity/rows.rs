@@ -32,6 +32,9 @@ record! {
         10 => session: Bytes,
         /// Where the person is a citizen.
         11 => citizen: Option<Citizen>,
+        /// Hour and SHA-256 of the first refresh token of its line, 40 bytes: where the end of the line is marked. Empty where there is
+        /// none, and in tokens from before there was the mark.
+        12 => line: Bytes,
     }
 }
 
@@ -46,6 +49,8 @@ record! {
         3 => vector_of_trust: String,
         /// `iss`: the trusted provider that said so.
         4 => issuer: String,
+        /// NHS number of the one for whom they act (`act.sub`, §5), whose record alone the tokens open; empty for nobody.
+        5 => acts_for: String,
     }
 }
 

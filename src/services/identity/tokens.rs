@@ -131,11 +131,13 @@ fn person(
     let Some(at) = login::place_of(&row.session) else { return Ok(Some(Denied::TokenUnknown)) };
     let session = login::session(view, &at, now_ms)?.filter(|session| session.user == row.user);
     let lasts = session.map(|session| login::stands(site, &session, now_ms)).transpose()?.unwrap_or_default();
+    let lasts = lasts && !login::is_ended(view, &row.line)?;
     if let (Some(citizen), true) = (&row.citizen, lasts) {
         caller.user = row.user.clone();
         caller.ods = String::new();
         caller.session = login::sid(&row.session);
         caller.nhs_number = citizen.nhs_number.clone();
+        caller.acts_for = citizen.acts_for.clone();
         caller.vector_of_trust = citizen.vector_of_trust.clone();
         return Ok(None);
     }

@@ -181,7 +181,7 @@ impl Asked {
         headers: &HeaderMap,
         mode: Mode,
     ) -> Result<Step, Problem> {
-        if mode == Mode::Patient && id != caller.nhs_number {
+        if mode == Mode::Patient && id != caller.own_record() {
             return Err(Problem::patient_denied());
         }
         access::session_role(headers, caller, mode)?;
@@ -227,7 +227,7 @@ impl Asked {
         if !may {
             return Err(Problem::no_method("update", mode.word()));
         }
-        if mode == Mode::Patient && id != caller.nhs_number && !id.is_empty() {
+        if mode == Mode::Patient && id != caller.own_record() && !id.is_empty() {
             return Err(Problem::patient_denied());
         }
         access::session_role(headers, caller, mode)?;

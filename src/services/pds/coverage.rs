@@ -27,7 +27,7 @@ pub fn subscriber(query: &str, mode: Mode, caller: &Caller) -> Result<NhsNumber,
     match pairs(query).as_slice() {
         [(name, value)] if name == "subscriber:identifier" && !value.is_empty() => {
             let value = value.strip_prefix(&format!("{NHS_NUMBER}|")).unwrap_or(value);
-            if value != caller.nhs_number {
+            if value != caller.own_record() {
                 return Err(Problem::patient_denied());
             }
             NhsNumber::strict(value).ok_or(Problem::plain(&refusal::INVALID_RESOURCE_ID))
@@ -89,7 +89,7 @@ pub fn checked(body: &Value, caller: &Caller) -> Result<(NhsNumber, Object), Pro
     let mut card = members.clone();
     country(&mut card)?;
     let number = at(body, "subscriber/identifier/value").and_then(Value::as_str).unwrap_or_default();
-    if number != caller.nhs_number {
+    if number != caller.own_record() {
         return Err(Problem::patient_denied());
     }
     let nhs = NhsNumber::strict(number)

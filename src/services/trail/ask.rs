@@ -77,7 +77,7 @@ impl Asked {
 
     fn plan(&mut self, caller: &Caller, headers: &HeaderMap, body: BodyIn) -> Result<Step, Problem> {
         if caller.level.starts_with('P') {
-            let own = NhsNumber::strict(&caller.nhs_number).ok_or_else(|| Problem::patient_denied(""))?;
+            let own = NhsNumber::strict(caller.own_record()).ok_or_else(|| Problem::patient_denied(""))?;
             self.own = Some(own);
         }
         match self.route.clone() {

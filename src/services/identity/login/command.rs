@@ -121,6 +121,8 @@ record! {
         12 => role: String,
         /// Exchange: what the log-in of a citizen proved; there is no session of ours yet.
         13 => citizen: Option<Citizen>,
+        /// Exchange: one more than `exp` of the JWT of whom the citizen acts for, in seconds; 0 without.
+        14 => acted_expires: u64,
     }
 }
 

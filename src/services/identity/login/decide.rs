@@ -101,7 +101,7 @@ fn challenge(stamp: &Stamp) -> Bytes {
 
 pub fn take(draft: &mut Draft<'_>, stamp: &Stamp, command: &Take) -> Decided {
     let at = place(&command.place)?;
-    let kinds = [Kind::Ticket, Kind::Errand, Kind::Enrolment];
+    let kinds = [Kind::Ticket, Kind::Errand, Kind::Enrolment, Kind::Leaving];
     let Some(kind) = kinds.into_iter().find(|kind| *kind as u8 == command.kind) else {
         return Err(Fault::Other("what is taken is no ticket".into()));
     };

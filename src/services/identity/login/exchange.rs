@@ -4,6 +4,7 @@
 
 use super::{
     command::Trade,
+    delegation::{acted_for, is_signed},
     page::Page,
     platform::{life, refresh_life},
     rows::{Kind, place_bytes, place_of_sid},
@@ -14,7 +15,10 @@ use crate::{
     engine::draft::Fault,
     model::NhsNumber,
     services::{
-        directory::{issuers, signing},
+        directory::{
+            issuers::{self, CitizenIssuer},
+            signing,
+        },
         identity::{
             Identity, assertion,
             command::{Claim, IdentityCommand},
@@ -46,6 +50,8 @@ struct Subject {
     role: String,
     /// What a citizen's log-in proved.
     citizen: Option<Citizen>,
+    /// One more than `exp` of the JWT of whom a citizen acts for, in seconds; 0 without.
+    acted_expires: u64,
 }
 
 impl Identity {
@@ -88,6 +94,7 @@ impl Identity {
             user: subject.user,
             role: subject.role,
             citizen: subject.citizen,
+            acted_expires: subject.acted_expires,
             ..Default::default()
         };
         let key = if seen.jti.is_empty() { asked.anywhere() } else { seen.jti };
@@ -115,22 +122,10 @@ impl Identity {
             return refused(seen, Refusal::SubjectAudMissing);
         }
         if let Some(issuer) = citizens {
-            let Some(key) = issuer.key(jwt.header("kid").unwrap_or_default()) else {
-                return refused(seen, Refusal::SubjectKid);
-            };
-            let key = RsaKey { modulus: &key.modulus, exponent: &key.exponent };
-            let good = match jwt.header("alg") {
-                Some("RS256") => jwt.verify_rs256(&key),
-                Some("RS512") => jwt.verify(&key),
-                _ => false,
-            };
-            if !good {
-                return refused(seen, Refusal::SubjectSignature);
-            }
-            return match citizen(&jwt) {
-                Some((user, citizen)) => Ok(Subject { user, citizen: Some(citizen), ..seen }),
-                None => refused(seen, Refusal::SubjectClaims),
-            };
+            return Ok(match citizens_token(&jwt, &issuer, &mut seen) {
+                Ok(()) => seen,
+                Err(refusal) => Subject { refusal: Some(refusal), ..seen },
+            });
         }
         let key = jwt.header("kid").map(|kid| signing::key(site, kid)).transpose()?.flatten();
         let Some(key) = key else { return refused(seen, Refusal::SubjectKid) };
@@ -147,8 +142,21 @@ impl Identity {
     }
 }
 
-/// Who a citizen is, and what was proven of them (spec/identity.md §2.6). A token for somebody who acts for another (`act`) is not taken: it
-/// would have to open the other's record, and the own one is not what was asked for.
+/// What the ID token of a trusted provider says.
+fn citizens_token(jwt: &Jwt, provider: &CitizenIssuer, seen: &mut Subject) -> Result<(), Refusal> {
+    match is_signed(jwt, provider) {
+        None => return Err(Refusal::SubjectKid),
+        Some(false) => return Err(Refusal::SubjectSignature),
+        Some(true) => {}
+    }
+    let (user, citizen) = citizen(jwt).ok_or(Refusal::SubjectClaims)?;
+    let acts_for = acted_for(jwt, provider, &mut seen.acted_expires)?.map(|number| number.digits());
+    seen.user = user;
+    seen.citizen = Some(Citizen { acts_for: acts_for.unwrap_or_default(), ..citizen });
+    Ok(())
+}
+
+/// Who a citizen is, and what was proven of them (spec/identity.md §2.6).
 fn citizen(jwt: &Jwt) -> Option<(String, Citizen)> {
     let short = |name: &str| jwt.claim(name).filter(|text| !text.is_empty() && text.len() <= MAX_CLAIM);
     let level = short("identity_proofing_level").filter(|level| ["P0", "P5", "P9"].contains(level))?;
@@ -164,12 +172,12 @@ fn citizen(jwt: &Jwt) -> Option<(String, Citizen)> {
         issuer: jwt.claim("iss").unwrap_or_default().into(),
         ..Default::default()
     };
-    if jwt.claims.contains_key("act") { None } else { Some((short("sub")?.to_owned(), citizen)) }
+    Some((short("sub")?.to_owned(), citizen))
 }
 
 /// A text, or a list of texts (RFC 7519 §4.1.3). The specification asks for no more: the client at the provider is another than that of the
 /// APIs, and a token of the provider's for any of its clients may be exchanged by an application that proves itself.
-fn names_somebody(aud: &Value) -> bool {
+pub(super) fn names_somebody(aud: &Value) -> bool {
     let named = |one: &Value| one.as_str().is_some_and(|text| !text.is_empty());
     named(aud) || aud.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(named))
 }

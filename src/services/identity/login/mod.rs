@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `routes` | paths below the issuer and of the token service → interaction |
 //! | `visit` | one request: what is asked, what follows from each reply |
-//! | `provider` | authorization, log-in pages, code → tokens, end of session |
+//! | `provider` | authorization, log-in pages, code → tokens |
+//! | `leave` | end of session |
 //! | `platform` | authorization for applications, codes and refresh tokens → tokens |
 //! | `exchange` | ID token → tokens |
+//! | `delegation` | a citizen who acts for another |
 //! | `notices` | relying parties that are to be told of the end of a session |
 //! | `signout` | the token service is told of it |
 //! | `means` | `acr_values` → which authenticators will do |
@@ -22,9 +24,11 @@
 pub mod claims;
 pub mod command;
 mod decide;
+mod delegation;
 mod devices;
 mod enrol;
 mod exchange;
+mod leave;
 mod means;
 pub mod notices;
 pub mod page;
@@ -44,6 +48,9 @@ mod webauthn;
 pub(crate) mod parsers {
     pub use super::webauthn::*;
 }
+
+pub(super) use platform::secret_flaw;
+pub(super) use trade::refresh_token;
 
 use super::command::IdentityCommand;
 use crate::engine::draft::{AuditNote, Draft, Fault, Stamp};

@@ -79,6 +79,10 @@ impl Page {
         self.cookies.push(cookie);
         self
     }
+    /// With the cookie of a browser that had none.
+    pub fn with_browser(self, cookie: &str) -> Page {
+        if cookie.is_empty() { self } else { self.with_cookie(BROWSER, cookie, 24 * 3_600) }
+    }
     /// Something is wrong that the browser must not be sent anywhere with.
     pub fn wrong(status: u16, words: &str) -> Page {
         let inner = format!("<h1>This does not work</h1><p>{}</p>", escaped(words));
@@ -181,6 +185,18 @@ pub fn roles(ticket: &str, action: &str, roles: &[(String, String, String)]) -> 
         escaped(ticket)
     );
     html("Choose your role", &inner)
+}
+
+/// The page that asks whether to log out.
+pub fn log_out(ticket: &str, action: &str) -> String {
+    let inner = format!(
+        "<h1>Log out</h1><p>Do you want to log out? Every application that you entered with this log-in loses its access.</p>\
+         <form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"ticket\" value=\"{}\">\
+         <button type=\"submit\">Log out</button></form><p>To stay logged in, close this page.</p>",
+        escaped(action),
+        escaped(ticket)
+    );
+    html("Log out", &inner)
 }
 
 const STYLE: &str = "body{font-family:Arial,Helvetica,sans-serif;font-size:1.125rem;line-height:1.5;color:#212b32;background:#f0f4f5;\

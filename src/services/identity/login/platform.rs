@@ -12,7 +12,7 @@ use super::{
 use crate::{
     engine::draft::Fault,
     services::{
-        directory::applications,
+        directory::applications::{self, Application},
         identity::{
             Identity, command::IdentityCommand, decide::TOKEN_LIFE_MS, refusal::Refusal, routes, tokens::Place,
         },
@@ -168,23 +168,34 @@ impl Identity {
     }
 }
 
-/// The first thing wrong with a form that shows a code or refresh token (spec/identity.md §4.2, §4.3).
-fn trade_flaw(site: &dyn Reader, form: &Form, kind: Kind, shown: &str) -> Result<Option<Refusal>, Fault> {
+/// The first thing wrong with how an application proves itself by its secret (spec/identity.md §4.2); the application where nothing is.
+pub(in crate::services::identity) fn secret_flaw(
+    site: &dyn Reader,
+    form: &Form,
+) -> Result<Result<Application, Refusal>, Fault> {
     let text = |name: &str| form.get(name).unwrap_or_default();
     let client = text("client_id");
     if client.is_empty() {
-        return Ok(Some(Refusal::ClientMissing));
+        return Ok(Err(Refusal::ClientMissing));
     }
-    let Some(application) = applications::application(site, client)? else { return Ok(Some(Refusal::SecretWrong)) };
+    let Some(application) = applications::application(site, client)? else { return Ok(Err(Refusal::SecretWrong)) };
     if text("client_secret").is_empty() {
-        return Ok(Some(Refusal::SecretMissing));
+        return Ok(Err(Refusal::SecretMissing));
     }
     if !application.is_approved() {
-        return Ok(Some(Refusal::NotApproved));
+        return Ok(Err(Refusal::NotApproved));
     }
-    if !secret_is(site, client, text("client_secret"))? {
-        return Ok(Some(Refusal::SecretWrong));
-    }
+    let right = secret_is(site, client, text("client_secret"))?;
+    Ok(if right { Ok(application) } else { Err(Refusal::SecretWrong) })
+}
+
+/// The first thing wrong with a form that shows a code or refresh token (spec/identity.md §4.2, §4.3).
+fn trade_flaw(site: &dyn Reader, form: &Form, kind: Kind, shown: &str) -> Result<Option<Refusal>, Fault> {
+    let text = |name: &str| form.get(name).unwrap_or_default();
+    let application = match secret_flaw(site, form)? {
+        Ok(application) => application,
+        Err(refusal) => return Ok(Some(refusal)),
+    };
     if kind == Kind::Refresh {
         return Ok(shown.is_empty().then_some(Refusal::RefreshMissing));
     }

@@ -1,10 +1,10 @@
-//! The provider's side of a log-in: authorization, pages, code → tokens, user-info, end of session (spec/identity.md §2).
+//! The provider's side of a log-in: authorization, pages, code → tokens, user-info (spec/identity.md §2).
 
 use super::{
     claims::SCOPES,
-    command::{EndSession, LoginReply, Open, Redeem, Show, SignIn, Take},
+    command::{LoginReply, Open, Redeem, Show, SignIn, Take},
     means::{self, Wanted},
-    page::{self, BROWSER, Content, Page, SESSION},
+    page::{BROWSER, Content, Page, SESSION},
     routes as paths,
     rows::{self, Grant, Kind, LoginRequest, place_bytes},
     visit::{Asked, Doing, Step, Thought, Visit, call, take, use_session},
@@ -52,7 +52,7 @@ pub(super) fn with(address: &str, parameters: &[(&str, &str)]) -> String {
 
 impl Identity {
     /// Whether a client may be sent back to this address: a registered application, or the token service itself.
-    fn knows(&self, site: &dyn Reader, client: &str, redirect: &str) -> Result<bool, Fault> {
+    pub(super) fn knows(&self, site: &dyn Reader, client: &str, redirect: &str) -> Result<bool, Fault> {
         if client == self.own_client() {
             return Ok(redirect == self.callback_url());
         }
@@ -208,29 +208,6 @@ impl Identity {
         Visit::new(asked, Doing::Showing, call(at.hash, IdentityCommand::Show(show)))
     }
 
-    pub(super) fn end_session(&self, asked: &Asked<'_>) -> Result<(Visit, Step), Fault> {
-        const NAME: &str = "identity.provider.end_session";
-        let hint = asked.query.get("id_token_hint").and_then(|text| Jwt::parse(text).ok());
-        let hint = match hint {
-            Some(jwt) if self.signed(asked.site, &jwt)? => Some(jwt),
-            _ => None,
-        };
-        let sid = hint.as_ref().and_then(|jwt| jwt.claim("sid")).and_then(rows::place_of_sid);
-        let (Some(jwt), Some(at)) = (&hint, sid) else {
-            // Without it any page could log people out, who would have to be asked first.
-            let page = Page::wrong(400, "An id_token_hint that was issued here is needed to log out.");
-            return Ok(Visit::refused(asked, NAME, "hint", "", page));
-        };
-        let client = jwt.claim("aud").unwrap_or_default();
-        let wanted = asked.query.get("post_logout_redirect_uri").unwrap_or_default();
-        let to = match self.knows(asked.site, client, wanted)? {
-            true => with(wanted, &[("state", asked.query.get("state").unwrap_or_default())]),
-            false => String::new(),
-        };
-        let end = EndSession { place: place_bytes(&at), interaction: NAME.into(), ..Default::default() };
-        Ok(Visit::new(asked, Doing::Ending { to }, call(at.hash, IdentityCommand::EndSession(end))))
-    }
-
     /// Whether one of the site's keys signed it, as this issuer.
     pub(super) fn signed(&self, site: &dyn Reader, jwt: &Jwt) -> Result<bool, Fault> {
         Ok(jwt.claim("iss") == Some(&self.issuer()) && self.has_our_signature(site, jwt)?)
@@ -301,18 +278,6 @@ fn open_ticket(request: &LoginRequest, session: Bytes, browser: Bytes, key: Byte
 /// The page was left too long, or is another browser's.
 pub(super) fn over() -> Page {
     Page::wrong(400, "This log-in has ended. Go back to the application and begin again.")
-}
-
-pub(super) fn ended(to: String) -> Page {
-    let page = match to.is_empty() {
-        true => Page {
-            status: 200,
-            body: Content::Html(page::plain("Logged out", "You are logged out.")),
-            ..Default::default()
-        },
-        false => Page::to(to),
-    };
-    page.with_cookie(SESSION, "", 0)
 }
 
 pub(super) fn shown(reply: &LoginReply) -> Page {

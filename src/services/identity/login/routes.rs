@@ -17,6 +17,8 @@ pub enum LoginRoute {
     UserInfo,
     Keys,
     EndSession,
+    /// The form of the page that asks whether to log out.
+    LogOut,
     /// The token service's own: for applications.
     ApiAuthorize,
     Callback,
@@ -45,6 +47,7 @@ impl LoginRoute {
             LoginRoute::UserInfo => "identity.provider.userinfo",
             LoginRoute::Keys => "identity.provider.keys",
             LoginRoute::EndSession => "identity.provider.end_session",
+            LoginRoute::LogOut => "identity.provider.log_out",
             LoginRoute::ApiAuthorize => "identity.authorize",
             LoginRoute::Callback => "identity.callback",
             LoginRoute::BackchannelLogout => "identity.backchannel_logout",
@@ -63,6 +66,7 @@ impl LoginRoute {
         matches!(
             self,
             R::LogIn
+                | R::LogOut
                 | R::Role
                 | R::Token
                 | R::BackchannelLogout
@@ -89,6 +93,7 @@ pub const TOKEN: &str = "/access_token";
 pub const USERINFO: &str = "/userinfo";
 pub const KEYS: &str = "/connect/jwk_uri";
 pub const END_SESSION: &str = "/connect/endSession";
+pub const LOG_OUT: &str = "/connect/endSession/log-out";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 impl Identity {
@@ -119,6 +124,7 @@ impl Identity {
             USERINFO => (LoginRoute::UserInfo, "GET"),
             KEYS => (LoginRoute::Keys, "GET"),
             END_SESSION => (LoginRoute::EndSession, "GET"),
+            LOG_OUT => (LoginRoute::LogOut, "POST"),
             _ => return Route::NotFound,
         };
         if method == right { Route::Login(route) } else { Route::WrongMethod(right) }

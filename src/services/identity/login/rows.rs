@@ -49,6 +49,11 @@ pub enum Kind {
     ProviderToken = 7,
     /// The page on which a passkey is enrolled: the ticket in its form.
     Enrolment = 8,
+    /// A line of refresh tokens was given up (RFC 7009): none of the access tokens that came of it is good. Lies where the first
+    /// refresh token of the line lay, which no later one outlives.
+    Ended = 9,
+    /// The page that asks whether to log out: the ticket in its form.
+    Leaving = 10,
 }
 
 record! {
@@ -108,6 +113,8 @@ record! {
         18 => serial: String,
         /// Enrolment: SHA-256 of the code that it is by.
         19 => invitation: Bytes,
+        /// Refresh token: hour and SHA-256 of the first one of its line, 40 bytes; empty in that one itself.
+        20 => line: Bytes,
     }
 }
 
@@ -218,6 +225,29 @@ pub fn stands(site: &dyn Reader, session: &Grant, now: u64) -> Result<bool, Faul
     }
     let changed = changed(site, &session.user, &session.amr, &session.serial, now)?;
     Ok(changed.is_some_and(|at| at <= session.auth_time))
+}
+
+/// Where the end of a refresh token's line is marked.
+pub fn line_of(row: &Grant, at: &Place) -> Bytes {
+    if row.line.is_empty() { place_bytes(at) } else { row.line.clone() }
+}
+
+/// Whether the refresh tokens that an access token came with were given up.
+pub fn is_ended(reader: &dyn Reader, line: &[u8]) -> Result<bool, Fault> {
+    let Some(at) = place_of(line) else { return Ok(false) };
+    Ok(grant(reader, &at, Kind::Ended)?.is_some())
+}
+
+/// A refresh token is given up, and with it what came of its line; all of one partition, so from one entry on.
+pub fn end_line(draft: &mut Draft<'_>, at: &Place, row: &Grant) -> Result<(), Fault> {
+    use crate::wire::record::Record;
+    draft.delete(grant_key(at));
+    if let Some(first) = place_of(&line_of(row, at)) {
+        // The sweep of that hour is planned since the first token was drawn, and is later than any access token of the line.
+        let mark = Grant { kind: Kind::Ended as u8, expires: row.expires, ..Default::default() };
+        draft.put(grant_key(&first), mark.encode());
+    }
+    Ok(())
 }
 
 /// Draws a secret that lies in this partition and writes its row. `nth`: which of the secrets of one decision.

@@ -3,7 +3,7 @@
 use super::{
     command::{LoginReply, Trade},
     decide::{Decided, alive, fits, note, place},
-    rows::{Grant, Kind, MARGIN_MS, grant, grant_key, hand_out, place_bytes},
+    rows::{Grant, Kind, MARGIN_MS, grant, grant_key, hand_out, line_of, place_bytes},
 };
 use crate::{
     engine::draft::{AuditNote, Draft, Fault, Stamp},
@@ -51,7 +51,6 @@ pub fn trade(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Decided {
     // As of now: the asking node may have known an older registry.
     let application = applications::application(draft.site(), &command.client)?.filter(Application::is_approved);
     let Some(application) = application else { return Ok(refused(Refusal::NotApproved)) };
-    let citizen = basis.grant.citizen.clone();
     let (level, scopes) = rights(&application, &basis.grant);
     if scopes.is_empty() {
         return Ok(refused(Refusal::NoScope));
@@ -60,22 +59,6 @@ pub fn trade(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Decided {
     let life = command.life.clamp(1, TOKEN_LIFE_MS);
     let (text, at) = draw_here(stamp)?;
     let from = &basis.grant;
-    let row = AccessToken {
-        client: command.client.clone(),
-        level,
-        scopes,
-        issued: stamp.now,
-        expires: stamp.now + life,
-        grant: basis.grant_type.into(),
-        provider: if citizen.is_some() { NHS_LOGIN } else { "nhs-cis2" }.into(),
-        citizen,
-        user: from.user.clone(),
-        role: from.role.clone(),
-        session: from.session.clone(),
-        ..Default::default()
-    };
-    draft.insert(rows::token_key(at.hour, &at.hash), row.encode());
-    plan_sweep(draft, at.hour)?;
     let refresh = Grant {
         kind: Kind::Refresh as u8,
         client: command.client.clone(),
@@ -83,13 +66,33 @@ pub fn trade(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Decided {
         grant: basis.grant_type.into(),
         request: None,
         clients: vec![],
-        ..basis.grant.clone()
+        ..from.clone()
     };
-    let (other, _) = hand_out(draft, stamp, 1, &refresh)?;
-    let told = AuditNote { other: from.user.clone(), detail: named(&at), ..note(name, "ok", &command.client) };
+    let (again, again_at) = hand_out(draft, stamp, 1, &refresh)?;
+    let row = AccessToken {
+        client: command.client.clone(),
+        level,
+        scopes,
+        issued: stamp.now,
+        expires: stamp.now + life,
+        grant: basis.grant_type.into(),
+        provider: provider(from).into(),
+        citizen: from.citizen.clone(),
+        user: from.user.clone(),
+        role: from.role.clone(),
+        session: from.session.clone(),
+        line: line_of(&refresh, &again_at),
+        ..Default::default()
+    };
+    draft.insert(rows::token_key(at.hour, &at.hash), row.encode());
+    plan_sweep(draft, at.hour)?;
+    // Whom a citizen acts for hears of it in the trail of who has looked at them.
+    let subject = from.citizen.as_ref().map(|citizen| citizen.acts_for.clone()).unwrap_or_default();
+    let other = from.user.clone();
+    let told = AuditNote { other, subject, detail: named(&at), ..note(name, "ok", &command.client) };
     let reply = LoginReply {
         secret: Secret(text),
-        other: Secret(other),
+        other: Secret(again),
         life,
         other_life: refresh.expires.saturating_sub(stamp.now),
         grant: Some(refresh),
@@ -97,6 +100,36 @@ pub fn trade(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Decided {
         ..Default::default()
     };
     Ok((reply, told))
+}
+
+/// A refresh token as its application may see it (RFC 7662): what it would give now, and until when; `None` where it would give nothing.
+/// With it, whose it is, good or not.
+pub(in crate::services::identity) fn refresh_token(
+    draft: &Draft<'_>,
+    stamp: &Stamp,
+    at: &Place,
+) -> Result<Option<(Grant, Option<AccessToken>)>, Fault> {
+    let Some(row) = grant(draft, at, Kind::Refresh)? else { return Ok(None) };
+    let application = applications::application(draft.site(), &row.client)?.filter(Application::is_approved);
+    let lasts = row.expires > stamp.now && alive(draft, stamp, &place(&row.session)?)?.is_some();
+    let Some(application) = application.filter(|_| lasts) else { return Ok(Some((row, None))) };
+    let (level, scopes) = rights(&application, &row);
+    let shown = AccessToken {
+        client: row.client.clone(),
+        level,
+        scopes,
+        expires: row.expires,
+        grant: row.grant.clone(),
+        provider: provider(&row).into(),
+        user: row.user.clone(),
+        ..Default::default()
+    };
+    Ok(Some((row, Some(shown).filter(|shown| !shown.scopes.is_empty()))))
+}
+
+/// Who proved the person.
+fn provider(grant: &Grant) -> &'static str {
+    if grant.citizen.is_some() { NHS_LOGIN } else { "nhs-cis2" }
 }
 
 /// Level of a log-in, and the scopes that it opens.
@@ -161,7 +194,8 @@ fn by_refresh(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Based {
     let grant_type = if old.grant == "authorization_code" { "authorization_code" } else { EXCHANGE };
     let expires = old.expires.min(stamp.now + command.refresh_life);
     let count = old.count.saturating_add(1);
-    Ok(Ok(Basis { grant: Grant { expires, ..old }, grant_type, count }))
+    let line = line_of(&old, &at);
+    Ok(Ok(Basis { grant: Grant { expires, line, ..old }, grant_type, count }))
 }
 
 /// `grant_type` of a token exchange (RFC 8693).
@@ -169,10 +203,14 @@ pub const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 
 fn by_exchange(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Based {
     let mut all: Vec<Refusal> = Refusal::of(command.refusal).into_iter().collect();
-    if command.expires.checked_sub(1).is_some_and(|expires| expires <= stamp.now / 1_000) {
-        all.push(Refusal::SubjectExpired);
+    for (expires, refusal) in
+        [(command.expires, Refusal::SubjectExpired), (command.acted_expires, Refusal::ActedExpired)]
+    {
+        if expires.checked_sub(1).is_some_and(|expires| expires <= stamp.now / 1_000) {
+            all.push(refusal);
+        }
     }
-    if let Some(first) = all.into_iter().min() {
+    if let Some(first) = all.into_iter().min_by_key(|refusal| refusal.of_exchange()) {
         return Ok(Err(first));
     }
     if let Some(citizen) = &command.citizen {

@@ -4,6 +4,7 @@
 use super::{
     command::{IssueCode, LoginReply, Note, Take, UseSession},
     enrol::Enrolling,
+    leave::Leaving,
     means::{DEFAULT, Wanted},
     page::{BROWSER, Content, Page, SESSION},
     passkey::Device,
@@ -156,6 +157,7 @@ pub(super) enum Doing {
     SigningOut,
     Device(Device),
     Enrolling(Enrolling),
+    Leaving(Leaving),
 }
 
 /// One request.
@@ -196,6 +198,7 @@ impl Visit {
             LoginRoute::Token => identity.provider_token(asked),
             LoginRoute::UserInfo => Ok(identity.provider_user_info(asked)),
             LoginRoute::EndSession => identity.end_session(asked),
+            LoginRoute::LogOut => Ok(identity.log_out(asked)),
             LoginRoute::ApiAuthorize => identity.api_authorize(asked),
             LoginRoute::Callback => Ok(identity.callback(asked)),
             LoginRoute::BackchannelLogout => identity.backchannel_logout(asked),
@@ -282,7 +285,7 @@ impl Visit {
             Doing::Taking { session, role } => self.taken(reply, session, role),
             Doing::Choosing { request, role } => self.chosen(&reply, request, role),
             Doing::Redeeming { client, code } => self.redeemed(identity, &reply, &client, &code),
-            Doing::Ending { to } => Step::Done(super::provider::ended(to)),
+            Doing::Ending { to } => Step::Done(super::leave::ended(to)),
             Doing::Showing => Step::Done(super::provider::shown(&reply)),
             Doing::ErrandOpening { acr } => self.errand_opened(identity, &reply, &acr),
             Doing::ErrandTaking { query } => self.errand_taken(identity, reply, &query),
@@ -291,6 +294,7 @@ impl Visit {
             Doing::ShowingApi => Step::Done(self.api_shown(&reply)),
             Doing::SigningOut => Step::Done(self.signed_out(&reply)),
             Doing::Device(device) => self.device(identity, reply, device),
+            Doing::Leaving(leaving) => self.leaving(identity, reply, leaving),
             Doing::Enrolling(at) => self.enrolling(identity, reply, at),
             Doing::Claiming(..) | Doing::ExchangeClaiming(_) | Doing::Checking { .. } => Step::Done(self.broken()),
         })

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod citizens;
+mod giving_up;
 mod logout;
 
 mod passkey;

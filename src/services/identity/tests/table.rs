@@ -13,7 +13,7 @@ fn every_row_of_the_table_answers_as_written_and_leaves_a_note() {
         // A note for each that names a client, the refused ones too; strangers are counted by the edge.
         let noted: std::collections::BTreeSet<_> = site.notes.iter().map(|n| n.outcome.as_str()).collect();
         // Those for persons' tokens are in `login`.
-        let of_persons = |r: &&Refusal| matches!(**r as u8, 1..=9 | 11 | 31 | 32 | 241..=249 | 251..);
+        let of_persons = |r: &&Refusal| matches!(**r as u8, 1..=9 | 11 | 31..=39 | 41..=49 | 241..=249 | 251..);
         for refusal in Refusal::ALL.iter().filter(|r| !of_persons(r)) {
             let elsewhere = matches!(refusal, Refusal::JtiSeen | Refusal::TokenMissing);
             let of_a_client = *refusal >= Refusal::JtiMissing && *refusal != Refusal::ClientUnknown;

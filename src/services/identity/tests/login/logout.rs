@@ -215,3 +215,91 @@ fn the_provider_takes_both_algorithms_and_the_token_service_one() {
     let header = json!({"alg": "RS512", "kid": kid});
     ask(&mut site, "/oauth2/token", exchange, header, &url).refused(400, "invalid_request", text);
 }
+
+fn end_session(more: &str) -> String {
+    format!("{ISSUER_PATH}/connect/endSession{more}")
+}
+
+#[test]
+fn without_a_hint_the_person_is_asked_and_logged_out_by_the_form() {
+    for partitions in [1, 3] {
+        let mut site = a_site(partitions);
+        let mut browser = Browser::default();
+        let code = api_code(&mut site, &mut browser);
+        let token = text(&redeem(&mut site, &code), "access_token");
+        let page = browser.get(&mut site, &end_session(""));
+        assert_eq!((page.status, page.location.as_str()), (200, ""));
+        assert!(page.text.contains("Do you want to log out?") && !page.text.contains("<script"));
+        drop(proven(site.standing(&token)));
+        // Another browser has not seen the page, nor is its ticket one of a page on which a role is chosen.
+        let ticket = page.hidden("ticket");
+        let fields = [("ticket", ticket.as_str()), ("role", URP)];
+        let out = end_session("/log-out");
+        assert_eq!(Browser::default().post(&mut site, &out, &fields).status, 400);
+        assert_eq!(browser.post(&mut site, &format!("{ISSUER_PATH}/authorize/role"), &fields).status, 400);
+        drop(proven(site.standing(&token)));
+        let done = browser.post(&mut site, &out, &fields);
+        assert_eq!(done.status, 200);
+        assert!(done.text.contains("You are logged out."));
+        assert_eq!(browser.0["__Host-spine-session"], "");
+        assert_eq!(site.standing(&token), Standing::Refused(Denied::TokenUnknown));
+        let note = site.notes.last().unwrap();
+        let told = (note.interaction.as_str(), note.outcome.as_str(), note.object.as_str());
+        assert_eq!(told, ("identity.provider.log_out", "ok", UID));
+        // The form is good once, and nobody is asked who has no session.
+        assert_eq!(browser.post(&mut site, &out, &fields).status, 400);
+        assert_eq!(browser.get(&mut site, &end_session("")).status, 400);
+    }
+}
+
+#[test]
+fn after_the_question_the_browser_goes_to_a_registered_address_alone() {
+    let mut site = a_site(3);
+    for (client, uri, to) in [
+        (CLIENT, BACK, "https://app.test/back?state=s-9"),
+        (CLIENT, "https://evil.test/", ""),
+        ("client-none", BACK, ""),
+        ("", BACK, ""),
+    ] {
+        site.pass(60_000);
+        let mut browser = Browser::default();
+        api_code(&mut site, &mut browser);
+        let query = format!("?client_id={client}&post_logout_redirect_uri={}&state=s-9", encode(uri));
+        let page = browser.get(&mut site, &end_session(&query));
+        assert_eq!((page.status, page.location.as_str()), (200, ""), "nobody is sent on unasked");
+        let ticket = page.hidden("ticket");
+        let done = browser.post(&mut site, &end_session("/log-out"), &[("ticket", &ticket)]);
+        assert_eq!(done.location, to, "{client} {uri}");
+    }
+}
+
+#[test]
+fn a_question_is_about_the_session_it_was_asked_for() {
+    let mut site = a_site(3);
+    let mut browser = Browser::default();
+    api_code(&mut site, &mut browser);
+    let page = browser.get(&mut site, &end_session(""));
+    let first = browser.0.remove("__Host-spine-session").unwrap();
+    site.pass(60_000);
+    api_code(&mut site, &mut browser);
+    let ticket = page.hidden("ticket");
+    assert_eq!(browser.post(&mut site, &end_session("/log-out"), &[("ticket", &ticket)]).status, 400);
+    // One that was left alone for long may still be ended; one that is made up may not.
+    browser.0.insert("__Host-spine-session".into(), first);
+    site.pass(2 * HOUR_MS);
+    assert_eq!(browser.get(&mut site, &end_session("")).status, 200);
+    let made_up = tokens::draw(&[9; 16], 1, site.now).0;
+    browser.0.insert("__Host-spine-session".into(), made_up);
+    assert_eq!(browser.get(&mut site, &end_session("")).status, 400);
+    assert_eq!(browser.get(&mut site, &end_session("?id_token_hint=x")).status, 400);
+}
+
+#[test]
+fn a_hint_is_of_the_client_that_shows_it() {
+    let mut site = a_site(3);
+    let mut browser = Browser::default();
+    let hint = text(&id_token(&mut site, &mut browser, "openid"), "id_token");
+    let ask = |client: &str| end_session(&format!("?id_token_hint={hint}&client_id={client}"));
+    assert_eq!(browser.get(&mut site, &ask("client-0002")).status, 400);
+    assert_eq!(browser.get(&mut site, &ask(CLIENT)).status, 200);
+}

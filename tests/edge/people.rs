@@ -260,6 +260,9 @@ async fn a_token_that_opens_nothing_here_is_told_as_one_that_is_not_known() {
     }
 }
 
+/// Method, target, headers, body, the activities that open it, and the status that those get who have one.
+type Ask<'a> = (&'a str, &'a str, &'a str, &'a [u8], &'a str, u16);
+
 #[tokio::test]
 async fn staff_do_what_the_activities_of_their_role_open() {
     let (server, people) = People::start().await;
@@ -272,8 +275,7 @@ async fn staff_do_what_the_activities_of_their_role_open() {
     let json = "content-type: application/json\r\nif-match: W/\"2\"\r\n";
     let change = br#"{"patches":[{"op":"replace","path":"/gender","value":"male"}]}"#.as_slice();
     const TRACE: &str = "B0264, B0254, B0825, B0820";
-    // (method, target, headers, body, activities, status with them)
-    let asks: [(&str, &str, &str, &[u8], &str, u16); 8] = [
+    let asks: [Ask<'_>; 8] = [
         ("GET", &patient, "", b"", TRACE, 200),
         ("GET", found, "", b"", TRACE, 200),
         ("GET", &related, "", b"", TRACE, 200),

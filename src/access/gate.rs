@@ -4,6 +4,7 @@
 //! interaction and one caller and cannot be copied, kept or made elsewhere.
 
 use super::caller::Caller;
+use super::conditions::{Organisation, Purpose, Relationship};
 use std::collections::HashMap;
 
 /// What the registry says of the connecting system's certificate.
@@ -57,8 +58,35 @@ pub struct Rule {
     /// Stable dotted name, as in audit records and metrics.
     pub interaction: &'static str,
     pub admits: Admits,
+    pub organisation: Organisation,
+    pub relationship: Relationship,
+    pub purpose: Purpose,
     /// Where the interaction is specified.
     pub spec: &'static str,
+}
+
+impl Rule {
+    /// A rule that asks for nothing beyond whom it admits.
+    pub const fn new(interaction: &'static str, admits: Admits, spec: &'static str) -> Rule {
+        let (organisation, relationship, purpose) = (Organisation::Any, Relationship::Any, Purpose::Any);
+        Rule { interaction, admits, organisation, relationship, purpose, spec }
+    }
+    pub const fn of(self, organisation: Organisation) -> Rule {
+        Rule { organisation, ..self }
+    }
+    pub const fn to(self, relationship: Relationship) -> Rule {
+        Rule { relationship, ..self }
+    }
+    pub const fn with(self, purpose: Purpose) -> Rule {
+        Rule { purpose, ..self }
+    }
+    /// One of these is asked of staff; none where it is empty.
+    pub fn activities(&self) -> &'static [&'static str] {
+        match self.admits {
+            Admits::Holders { activities, .. } => activities,
+            _ => &[],
+        }
+    }
 }
 
 /// Leave for one caller to do one thing, once.
@@ -241,10 +269,8 @@ impl Gate {
 mod tests {
     use super::*;
 
-    const RULES: [Rule; 2] = [
-        Rule { interaction: "a.open", admits: Admits::AnyCertificate, spec: "" },
-        Rule { interaction: "a.closed", admits: Admits::ApprovedSystem, spec: "" },
-    ];
+    const RULES: [Rule; 2] =
+        [Rule::new("a.open", Admits::AnyCertificate, ""), Rule::new("a.closed", Admits::ApprovedSystem, "")];
 
     #[test]
     fn an_interaction_without_a_rule_does_not_start() {
@@ -274,11 +300,8 @@ mod tests {
 
     #[test]
     fn a_permit_says_by_what_of_the_callers_it_was_given() {
-        const SCOPED: [Rule; 1] = [Rule {
-            interaction: "a.read",
-            admits: Admits::Holders { scopes: &["s:aal3:x"], activities: &["B0016", "B0820"] },
-            spec: "",
-        }];
+        const SCOPED: [Rule; 1] =
+            [Rule::new("a.read", Admits::Holders { scopes: &["s:aal3:x"], activities: &["B0016", "B0820"] }, "")];
         let gate = Gate::new(["a.read"], &SCOPED).unwrap();
         let caller = Caller {
             level: "aal3".into(),
@@ -307,8 +330,7 @@ mod tests {
 
     #[test]
     fn staff_without_one_role_get_to_no_interaction_but_who_they_are() {
-        let rule =
-            |interaction, scopes| Rule { interaction, admits: Admits::Holders { scopes, activities: &[] }, spec: "" };
+        let rule = |interaction, scopes| Rule::new(interaction, Admits::Holders { scopes, activities: &[] }, "");
         let rules = [rule("a.read", &["s:aal3:x"]), rule("a.self", &[])];
         let gate = Gate::new(["a.read", "a.self"], &rules).unwrap();
         let lapsed = |why, scope: &str| {

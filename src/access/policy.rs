@@ -18,6 +18,10 @@ pub struct Function {
 
 const PLAIN: Function = Function { name: "", any_of: &[], with: &[], status: "S", held_by: "" };
 
+/// Finding and reading people; whoever may amend them must find them first.
+pub const TRACE_PEOPLE: &[&str] = &["B0264", "B0254", "B0825", "B0820"];
+/// Changing people and making new ones.
+pub const AMEND_PEOPLE: &[&str] = &["B0825"];
 /// Those to whom §9.3 delivers alerts.
 pub const RECEIVE_ALERTS: &[&str] = &["B0015", "B0016", "B0017", "B0018"];
 /// Those who may read the audit trail: privacy officers, and who views system logs and reports (B0011).
@@ -32,8 +36,23 @@ pub const FUNCTIONS: &[Function] = &[
     Function { name: "scr.view", any_of: VIEW_SCR, ..PLAIN },
     Function { name: "scr.view_without_permission", any_of: &["B0168", "B0082"], ..PLAIN },
     Function { name: "scr.set_consent", any_of: &["B0020"], with: &["B0380", "B8028", "B8029"], ..PLAIN },
-    Function { name: "pds.trace", any_of: &["B0264", "B0254", "B0825", "B0820"], status: "I", ..PLAIN },
-    Function { name: "pds.amend", any_of: &["B0825"], status: "I", ..PLAIN },
+    // PDS asks them of staff; systems without a user and patients are admitted by their scope (spec/pds.md §2).
+    Function {
+        name: "pds.trace",
+        any_of: TRACE_PEOPLE,
+        status: "I",
+        held_by: "pds.retrieve, pds.search, pds.related, pds.coverage",
+        ..PLAIN
+    },
+    Function {
+        name: "pds.amend",
+        any_of: AMEND_PEOPLE,
+        status: "I",
+        held_by: "pds.update, pds.create, pds.birth, pds.coverage_set",
+        ..PLAIN
+    },
+    // Opens nothing here: what is published of PDS shows a restricted record without what says where the person is to every
+    // member of staff, whatever their activities, and lets none of them change it (spec/pds.md §6); §7 step 5 leaves it to that.
     Function { name: "pds.sensitive_record", any_of: &["B1611"], status: "I", ..PLAIN },
     Function { name: "eps.sign", any_of: &["B0420", "B0440", "B0058"], ..PLAIN },
     Function { name: "eps.prepare", any_of: &["B0278"], ..PLAIN },
@@ -50,7 +69,7 @@ pub const FUNCTIONS: &[Function] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{gate::Admits, rules};
+    use crate::access::rules;
 
     #[test]
     fn each_function_is_there_once_and_its_rules_ask_for_what_it_says() {
@@ -65,14 +84,20 @@ mod tests {
                     rule.interaction == name
                         || name.ends_with('*') && rule.interaction.starts_with(name.trim_end_matches('*'))
                 });
-                let activities: Vec<_> = mine
-                    .map(|rule| match rule.admits {
-                        Admits::Holders { activities, .. } => activities,
-                        _ => &[],
-                    })
-                    .collect();
+                let activities: Vec<_> = mine.map(|rule| rule.activities()).collect();
                 assert!(!activities.is_empty() && activities.iter().all(|a| *a == function.any_of), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn a_rule_that_asks_for_activities_takes_them_from_the_table() {
+        let asking = rules::ALL.iter().flat_map(|(_, rules)| rules.iter()).filter(|rule| !rule.activities().is_empty());
+        for rule in asking {
+            let name = rule.interaction;
+            let is_named = |held: &str| held == name || held.strip_suffix('*').is_some_and(|all| name.starts_with(all));
+            let held = FUNCTIONS.iter().any(|f| f.any_of == rule.activities() && f.held_by.split(", ").any(is_named));
+            assert!(held, "{name} is held by no function");
         }
     }
 }

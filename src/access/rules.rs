@@ -1,23 +1,24 @@
 //! The access rules of every interaction, one row each (P5). The gate does not start without a row for each name.
 
+use super::conditions::{Organisation, Purpose, Relationship};
 use super::gate::{Admits, Rule};
-use super::policy::{READ_AUDIT, RECEIVE_ALERTS};
+use super::policy::{AMEND_PEOPLE, READ_AUDIT, RECEIVE_ALERTS, TRACE_PEOPLE};
 
 const fn any(interaction: &'static str, spec: &'static str) -> Rule {
-    Rule { interaction, admits: Admits::AnyCertificate, spec }
+    Rule::new(interaction, Admits::AnyCertificate, spec)
 }
 const fn approved(interaction: &'static str, spec: &'static str) -> Rule {
-    Rule { interaction, admits: Admits::ApprovedSystem, spec }
+    Rule::new(interaction, Admits::ApprovedSystem, spec)
 }
 
 /// Open to anyone.
 const fn open(interaction: &'static str, spec: &'static str) -> Rule {
-    Rule { interaction, admits: Admits::Anyone, spec }
+    Rule::new(interaction, Admits::Anyone, spec)
 }
 
 /// Holders of an access token (or key) with one of these scopes; with none listed, of any access token.
 const fn holders(interaction: &'static str, scopes: &'static [&'static str], spec: &'static str) -> Rule {
-    Rule { interaction, admits: Admits::Holders { scopes, activities: &[] }, spec }
+    Rule::new(interaction, Admits::Holders { scopes, activities: &[] }, spec)
 }
 
 /// The API listener's own names.
@@ -118,8 +119,8 @@ pub const DIRECTORY: &[Rule] = &[
     open("directory.sds.other", "directory.md §A.5"),
     holders("directory.fhir.organization", ODS, "directory.md §C.1"),
     holders("directory.fhir.affiliation", ODS, "directory.md §C.1"),
-    holders("directory.fhir.practitioner", WORKERS, "directory.md §C.5"),
-    holders("directory.fhir.practitioner_role", WORKERS, "directory.md §C.5"),
+    holders("directory.fhir.practitioner", WORKERS, "directory.md §C.5").of(Organisation::Active),
+    holders("directory.fhir.practitioner_role", WORKERS, "directory.md §C.5").of(Organisation::Active),
     open("directory.fhir.other", "directory.md §C.1"),
     open("directory.stu3.organization", "directory.md §C.2"),
     open("directory.ord.organisations", "directory.md §C.4"),
@@ -149,20 +150,44 @@ const PDS_MODES: &[&str] = &[
     "urn:nhsd:apim:user-nhs-login:P9:personal-demographics-service",
 ];
 
+/// How PDS is: an operator's API key, or whoever may ask it anything.
+const PDS_WATCHERS: &[&str] = &[
+    "urn:nhsd:apim:app:level0:personal-demographics-service",
+    "urn:nhsd:apim:app:level3:personal-demographics-service",
+    "urn:nhsd:apim:app:level3:privileged-personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-id:aal3:personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-cis2:aal2:personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-cis2:aal3:personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-login:P0:personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-login:P5:personal-demographics-service",
+    "urn:nhsd:apim:user-nhs-login:P9:personal-demographics-service",
+];
+
+/// In each of the four modes; of staff, a role that may find people (spec/identity.md §6.5).
+const fn traces(interaction: &'static str, spec: &'static str) -> Rule {
+    Rule::new(interaction, Admits::Holders { scopes: PDS_MODES, activities: TRACE_PEOPLE }, spec)
+        .of(Organisation::Active)
+}
+/// The same, and of staff a role that may amend them.
+const fn amends(interaction: &'static str, spec: &'static str) -> Rule {
+    Rule::new(interaction, Admits::Holders { scopes: PDS_MODES, activities: AMEND_PEOPLE }, spec)
+        .of(Organisation::Active)
+}
+
 /// PDS (spec/pds.md §1).
 pub const PDS: &[Rule] = &[
     open("pds.ping", "pds.md §3.3"),
     open("pds.not_found", "pds.md §1"),
     open("pds.not_supported", "pds.md §1"),
-    holders("pds.status", PDS_MODES, "pds.md §3.3"),
-    holders("pds.retrieve", PDS_MODES, "pds.md §7"),
-    holders("pds.search", PDS_MODES, "pds.md §8"),
-    holders("pds.update", PDS_MODES, "pds.md §9"),
-    holders("pds.create", PDS_MODES, "pds.md §10"),
-    holders("pds.birth", PDS_MODES, "pds.md §11"),
-    holders("pds.related", PDS_MODES, "pds.md §12"),
-    holders("pds.coverage", PDS_MODES, "pds.md §13"),
-    holders("pds.coverage_set", PDS_MODES, "pds.md §13"),
+    holders("pds.status", PDS_WATCHERS, "pds.md §3.3").of(Organisation::Active),
+    traces("pds.retrieve", "pds.md §7").to(Relationship::Themself),
+    traces("pds.search", "pds.md §8"),
+    amends("pds.update", "pds.md §9").to(Relationship::Themself),
+    amends("pds.create", "pds.md §10"),
+    amends("pds.birth", "pds.md §11"),
+    traces("pds.related", "pds.md §12").to(Relationship::Themself),
+    traces("pds.coverage", "pds.md §13").to(Relationship::Themself),
+    amends("pds.coverage_set", "pds.md §13").to(Relationship::Themself),
 ];
 
 const AUDIT_READERS: &[&str] = &[
@@ -171,22 +196,19 @@ const AUDIT_READERS: &[&str] = &[
     "urn:nhsd:apim:user-nhs-login:P9:patient-audit",
 ];
 
+const fn audited(interaction: &'static str) -> Rule {
+    let admits = Admits::Holders { scopes: AUDIT_READERS, activities: READ_AUDIT };
+    Rule::new(interaction, admits, "identity.md §9.2").of(Organisation::Active).to(Relationship::Themself)
+}
+
 /// The audit trail as FHIR AuditEvents (spec/identity.md §9.2). Staff need an activity of a privacy officer; a citizen sees
 /// the own record's trail, which the service looks to.
 pub const AUDIT: &[Rule] = &[
     open("audit.ping", "identity.md §9.2"),
     open("audit.metadata", "identity.md §9.2"),
     open("audit.not_found", "identity.md §9.2"),
-    Rule {
-        interaction: "audit.search",
-        admits: Admits::Holders { scopes: AUDIT_READERS, activities: READ_AUDIT },
-        spec: "identity.md §9.2",
-    },
-    Rule {
-        interaction: "audit.read",
-        admits: Admits::Holders { scopes: AUDIT_READERS, activities: READ_AUDIT },
-        spec: "identity.md §9.2",
-    },
+    audited("audit.search"),
+    audited("audit.read"),
     holders("audit.file", &["urn:nhsd:apim:app:level3:patient-audit"], "identity.md §9.2"),
 ];
 
@@ -206,27 +228,27 @@ const LR_ANYONE: &[&str] = &[
 ];
 
 const fn alerted(interaction: &'static str) -> Rule {
-    Rule {
-        interaction,
-        admits: Admits::Holders { scopes: LR_STAFF, activities: RECEIVE_ALERTS },
-        spec: "identity.md §9.3",
-    }
+    let admits = Admits::Holders { scopes: LR_STAFF, activities: RECEIVE_ALERTS };
+    Rule::new(interaction, admits, "identity.md §9.3").of(Organisation::Own)
+}
+const fn relates(interaction: &'static str, spec: &'static str) -> Rule {
+    holders(interaction, LR_ANYONE, spec).of(Organisation::Own)
 }
 
 /// Legitimate relationships and the alerts that come of them (spec/identity.md §8, §9.3). Which kind of relationship whom
 /// may be created by, and whose alerts one sees, is the service's to look at.
 pub const RELATIONSHIPS: &[Rule] = &[
     open("relationships.not_found", "identity.md §8"),
-    holders("relationships.create", LR_ANYONE, "identity.md §8"),
-    holders("relationships.list", LR_ANYONE, "identity.md §8"),
-    holders("relationships.check", LR_ANYONE, "identity.md §7"),
-    holders("relationships.read", LR_ANYONE, "identity.md §8"),
-    holders("relationships.freeze", LR_ANYONE, "identity.md §8"),
-    holders("relationships.close", LR_ANYONE, "identity.md §8"),
+    relates("relationships.create", "identity.md §8").to(Relationship::ToGrant).with(Purpose::ReasonByKind),
+    relates("relationships.list", "identity.md §8").of(Organisation::OwnOrPrivacy),
+    holders("relationships.check", LR_ANYONE, "identity.md §7").of(Organisation::Active).with(Purpose::Recorded),
+    relates("relationships.read", "identity.md §8").of(Organisation::OwnOrPrivacy),
+    relates("relationships.freeze", "identity.md §8").with(Purpose::Reason),
+    relates("relationships.close", "identity.md §8").with(Purpose::Reason),
     alerted("alerts.list"),
     alerted("alerts.read"),
     alerted("alerts.acknowledge"),
-    alerted("alerts.close"),
+    alerted("alerts.close").with(Purpose::Note),
 ];
 
 /// Spine Mini Services (spec/pds.md §17): old clients, by the certificate of their registered system.
@@ -272,10 +294,17 @@ mod tests {
         for level in ["level0", "level3", "aal1", "aal2", "aal3", "P0", "P5", "P9"] {
             all.push(("other scope", proven(level, vec![format!("urn:nhsd:apim:{level}:other")], vec![])));
             for scope in listed.iter().filter(|scope| scope.contains(&format!(":{level}:"))) {
-                let activities = needed.iter().take(1).map(|a| (*a).to_owned()).collect();
-                all.push(("right scope", proven(level, vec![(*scope).into()], activities)));
-                if level.starts_with("aal") && !needed.is_empty() {
-                    all.push(("no activity", proven(level, vec![(*scope).into()], vec!["B9999".into()])));
+                let of = |activities: &[&str]| {
+                    let activities = activities.iter().map(|a| (*a).to_owned()).collect();
+                    proven(level, vec![(*scope).into()], activities)
+                };
+                // Of systems and citizens no activity is asked.
+                if needed.is_empty() || !level.starts_with("aal") {
+                    all.push(("right scope", of(&[])));
+                } else {
+                    all.extend(needed.iter().map(|activity| ("right scope", of(&["B9998", *activity]))));
+                    all.push(("no activity", of(&["B9999"])));
+                    all.push(("no activity", of(&[])));
                 }
             }
         }
@@ -313,15 +342,36 @@ mod tests {
     }
 
     #[test]
+    fn a_row_names_an_organisation_where_the_gate_asks_staff_for_a_role() {
+        for (_, rules) in ALL {
+            let gate = Gate::new(rules.iter().map(|rule| rule.interaction), *rules).unwrap();
+            for rule in *rules {
+                let scopes = match rule.admits {
+                    Admits::Holders { scopes, .. } => scopes,
+                    _ => &[],
+                };
+                // Those whose role is closed or whose organisation is switched off have none.
+                let staff = scopes.iter().filter(|scope| scope.contains(":aal"));
+                let refused = staff.map(|scope| {
+                    let caller = Caller { level: "aal3".into(), scopes: vec![(*scope).into()], ..Default::default() };
+                    let standing =
+                        Standing::Lapsed(Denied::RolesNone, Box::new(Proven { caller, quota: 0, emergency: false }));
+                    gate.permit(rule.interaction, standing, &Caller::default()).err() == Some(Denied::RolesNone)
+                });
+                let refused: Vec<bool> = refused.collect();
+                let asked = !refused.is_empty() && refused.iter().all(|refused| *refused);
+                assert_eq!(rule.organisation != Organisation::Any, asked, "{}", rule.interaction);
+            }
+        }
+    }
+
+    #[test]
     fn a_rule_of_scopes_admits_by_level_and_by_activity() {
-        const RULES: &[Rule] = &[Rule {
-            interaction: "x.read",
-            admits: Admits::Holders {
-                scopes: &["urn:nhsd:apim:app:level3:x", "urn:nhsd:apim:user-nhs-id:aal3:x"],
-                activities: &["B0820", "B0825"],
-            },
-            spec: "",
-        }];
+        const ADMITS: Admits = Admits::Holders {
+            scopes: &["urn:nhsd:apim:app:level3:x", "urn:nhsd:apim:user-nhs-id:aal3:x"],
+            activities: &["B0820", "B0825"],
+        };
+        const RULES: &[Rule] = &[Rule::new("x.read", ADMITS, "")];
         let gate = Gate::new(["x.read"], RULES).unwrap();
         for (who, standing) in callers(&RULES[0]) {
             let expected = may(&RULES[0], who, &standing);

@@ -103,9 +103,13 @@ fn matrix(globals: &Globals, prefix: Option<String>) -> Done {
         ("interaction", "interaction"),
         ("listener", "listener"),
         ("admits", "admits"),
-        ("scopes", "scopes"),
         ("activities", "activities"),
+        ("organisation", "organisation"),
+        ("relationship", "relationship"),
+        ("purpose", "purpose"),
         ("specified in", "spec"),
+        // Last: it is wider than any screen.
+        ("scopes", "scopes"),
     ];
     globals.out().list("RuleList", &rows, &columns, "interaction");
     Ok(())
@@ -121,6 +125,7 @@ fn row(listener: &str, rule: &Rule) -> Value {
     };
     json!({
         "interaction": rule.interaction, "listener": listener, "admits": admits, "scopes": scopes,
-        "activities": activities, "spec": rule.spec,
+        "activities": activities, "organisation": rule.organisation.word(), "relationship": rule.relationship.word(),
+        "purpose": rule.purpose.word(), "spec": rule.spec,
     })
 }

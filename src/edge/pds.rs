@@ -3,7 +3,7 @@
 use super::carried::Look;
 use super::problem::Refusal;
 use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, Wait};
-use crate::access::gate::Permit;
+use crate::access::{gate::Permit, rules};
 use crate::engine::{ServiceId, services};
 use crate::model::NhsNumber;
 use crate::ops::codes::{self, Kind};
@@ -119,10 +119,16 @@ impl Exchange for Request {
 
     fn refuse(&self, refusal: &Refusal, correlation: &str) -> Reply {
         let status = refusal.status().as_u16();
-        // Which role staff act in cannot be told: PDS has a row of its own for it (spec/pds.md §14).
-        let of_roles = [&codes::ROLES_SEVERAL, &codes::ROLES_NONE, &codes::ROLE_FOREIGN];
+        let is = |these: &[&codes::Code]| these.iter().any(|code| code.code == refusal.code.code);
         let problem = match refusal.code.kind {
-            _ if of_roles.iter().any(|code| code.code == refusal.code.code) => Problem::session_role(&self.role),
+            // The header names none of several roles: PDS has a row of its own for it (spec/pds.md §14.3).
+            _ if is(&[&codes::ROLES_SEVERAL, &codes::ROLE_FOREIGN]) => Problem::session_role(&self.role),
+            // No header helps where there is no role (any more): 401 in the words of spec/identity.md §5.
+            _ if is(&[&codes::ROLES_NONE, &codes::ROLE_GONE]) => Problem::says(&refusal::UNAUTHORISED, refusal.words()),
+            // Keys are looked at on one path, where no token need be; a wrong one is told as the token service does.
+            Kind::Unauthenticated if is(&[&codes::KEY_UNKNOWN]) && self.interaction() == "pds.status" => {
+                Problem::says(&refusal::UNAUTHORISED, "Invalid ApiKey")
+            }
             Kind::Busy if status == 429 && self.interaction() == "pds.create" => {
                 Problem::says(&refusal::TOO_MANY_REQUESTS, TOO_MANY_CREATES)
             }
@@ -130,8 +136,12 @@ impl Exchange for Request {
             Kind::Busy => Problem::unavailable(),
             Kind::Unauthenticated => Problem::says(&refusal::UNAUTHORISED, self.shown.as_str()),
             // A good token of another product, or of a level that opens nothing here, is as one that is not known (§14.3).
-            Kind::Forbidden if refusal.code.code == codes::SCOPE_MISSING.code => {
+            Kind::Forbidden if is(&[&codes::SCOPE_MISSING]) => {
                 Problem::says(&refusal::UNAUTHORISED, "Invalid Access Token")
+            }
+            Kind::Forbidden if is(&[&codes::ACTIVITY_MISSING]) => {
+                let mine = rules::PDS.iter().find(|rule| rule.interaction == self.interaction());
+                Problem::no_activity(mine.map_or(&[], |rule| rule.activities()))
             }
             Kind::Forbidden => Problem::says(&refusal::UNAUTHORISED, refusal.words()),
             Kind::Fault => Problem::says(&refusal::UNKNOWN_ERROR, format!("Message id {correlation}")),
@@ -159,7 +169,7 @@ fn shown(headers: &HeaderMap) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::{gate::Gate, rules};
+    use crate::access::gate::Gate;
 
     #[test]
     fn every_interaction_has_a_rule() {

@@ -179,6 +179,14 @@ def test_who_has_several_roles_names_one(app, site, number):
     assert read(app, token["access_token"], number, **{"NHSD-Session-URID": strange}).status_code == 400
 
 
+def test_a_role_without_activities_opens_nothing_of_pds(app, site, number):
+    _, token = log_in(app, Person(site, user(site, 2)))
+    for refused in (read(app, token["access_token"], number), patch(app, token["access_token"], number, 1, 'W/"1"')):
+        coding = refused.json()["issue"][0]["details"]["coding"][0]
+        told = (refused.status_code, coding["code"], coding["display"])
+        assert told == (403, "ACCESS_DENIED", "Role cannot perform this action"), refused.text
+
+
 def test_an_id_token_is_checked_by_its_key_set_and_exchanged(app, site, number):
     doctor, verifier, nonce = user(site, 1), generate_token(48), generate_token(16)
     path = urlparse(site.demo["staff_issuer"]).path

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 pub const SCOPE: &str = "urn:nhsd:apim:app:level3:trial";
 
 pub const RULES: &[Rule] = &[
-    Rule { interaction: "trial.open", admits: Admits::Anyone, spec: "" },
-    Rule { interaction: "trial.write", admits: Admits::Holders { scopes: &[SCOPE], activities: &[] }, spec: "" },
-    Rule { interaction: "trial.read", admits: Admits::Anyone, spec: "" },
-    Rule { interaction: "trial.look", admits: Admits::Anyone, spec: "" },
-    Rule { interaction: "trial.not_found", admits: Admits::Anyone, spec: "" },
+    Rule::new("trial.open", Admits::Anyone, ""),
+    Rule::new("trial.write", Admits::Holders { scopes: &[SCOPE], activities: &[] }, ""),
+    Rule::new("trial.read", Admits::Anyone, ""),
+    Rule::new("trial.look", Admits::Anyone, ""),
+    Rule::new("trial.not_found", Admits::Anyone, ""),
 ];
 
 /// The trial protocol as one of the API listener's, with three paths of its own.

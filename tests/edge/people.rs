@@ -1,7 +1,10 @@
 //! The published people over the real HTTP API: each loads, and behaves as its own data say (spec/pds.md §5–8, §12, §13).
 
 use crate::support::people::{Asker, People, published};
+use crate::support::{Client, client};
 use serde_json::{Value, json};
+use spine::access::caller::Caller;
+use spine::access::gate::{Denied, Proven, Standing};
 use spine::edge::options::Options;
 
 const HIDING: [&str; 5] = ["address", "telecom", "contact", "generalPractitioner", "managingOrganization"];
@@ -254,6 +257,116 @@ async fn a_token_that_opens_nothing_here_is_told_as_one_that_is_not_known() {
         assert_eq!((told.status, told.code()), (401, "ACCESS_DENIED"), "{who}");
         assert_eq!(text(issue, "/details/coding/0/display"), "Access Denied - Unauthorised", "{who}");
         assert_eq!(text(issue, "/diagnostics"), "Invalid Access Token", "{who}");
+    }
+}
+
+/// Method, target, headers, body, the activities that open it, and the status that those get who have one.
+type Ask<'a> = (&'a str, &'a str, &'a str, &'a [u8], &'a str, u16);
+
+#[tokio::test]
+async fn staff_do_what_the_activities_of_their_role_open() {
+    let (server, people) = People::start().await;
+    let mut asker = Asker::connect(&server).await;
+    let jane = "9000000009";
+    let (patient, related) = (format!("/Patient/{jane}"), format!("/Patient/{jane}/RelatedPerson"));
+    let found = "/Patient?family=Smith&birthdate=2010-10-22&gender=female";
+    let card = format!("/Coverage?subscriber:identifier={jane}");
+    let patch = "content-type: application/json-patch+json\r\nif-match: W/\"2\"\r\n";
+    let json = "content-type: application/json\r\nif-match: W/\"2\"\r\n";
+    let change = br#"{"patches":[{"op":"replace","path":"/gender","value":"male"}]}"#.as_slice();
+    const TRACE: &str = "B0264, B0254, B0825, B0820";
+    let asks: [Ask<'_>; 8] = [
+        ("GET", &patient, "", b"", TRACE, 200),
+        ("GET", found, "", b"", TRACE, 200),
+        ("GET", &related, "", b"", TRACE, 200),
+        ("GET", &card, "", b"", TRACE, 403),
+        ("PATCH", &patient, patch, change, "B0825", 200),
+        ("POST", "/Patient", json, b"{}", "B0825", 400),
+        ("POST", "/Patient/$process-birth-details", json, b"{}", "B0825", 400),
+        ("POST", "/Coverage", json, b"{}", "B0825", 403),
+    ];
+    for (method, target, headers, body, needed, status) in asks {
+        for (who, may) in [("worker", true), ("reader", needed == TRACE), ("desk", false)] {
+            let told = asker.ask(who, method, target, headers, body).await;
+            let issue = &told.body["issue"][0];
+            let refused = text(issue, "/details/coding/0/display") == "Role cannot perform this action";
+            assert_eq!(refused, !may, "{who} {method} {target}: {}", told.body);
+            if may {
+                assert_eq!(told.status, status, "{who} {method} {target}: {}", told.body);
+            } else {
+                assert_eq!((told.status, told.code()), (403, "ACCESS_DENIED"), "{who} {method} {target}");
+                let named = text(issue, "/diagnostics").contains(&format!("open this: {needed}."));
+                assert!(named && text(issue, "/code") == "forbidden", "{issue}");
+            }
+        }
+    }
+    // Who is no member of staff has no activities, and is asked for none.
+    for who in ["app", "privileged", jane] {
+        assert_eq!(asker.get(who, &patient).await.status, 200, "{who}");
+    }
+    // One change is made; the refused ones are in the trail too (P4).
+    let notes = people.notes();
+    let updates: Vec<bool> =
+        notes.iter().filter(|n| n.interaction == "pds.update").map(|n| n.outcome == "ok").collect();
+    assert_eq!(updates, [true, false, false]);
+}
+
+#[tokio::test]
+async fn staff_without_one_role_are_told_which_way_it_is() {
+    let (server, people) = People::start().await;
+    let mut asker = Asker::connect(&server).await;
+    let rows = [
+        ("closed", Denied::RolesNone, 401, "no userroles available, please check NHSD-Session-URID is valid"),
+        ("gone", Denied::RoleGone, 401, "selected_roleid is misconfigured/invalid"),
+        ("several", Denied::RolesSeveral, 400, "Invalid value - '' in header 'NHSD-Session-URID'. Refer"),
+        ("foreign", Denied::RoleForeign, 400, "Invalid value - '12' in header 'NHSD-Session-URID'. Refer"),
+    ];
+    for (who, why, status, words) in rows {
+        people.know(&format!("bearer {who}"), Standing::Lapsed(why, Box::new(proven_staff())));
+        let header = if who == "foreign" { "nhsd-session-urid: 12\r\n" } else { "" };
+        let told = asker.ask(who, "GET", "/Patient/9000000009", header, b"").await;
+        let code = if status == 401 { "ACCESS_DENIED" } else { "INVALID_VALUE" };
+        assert_eq!((told.status, told.code()), (status, code), "{who}");
+        assert!(text(&told.body, "/issue/0/diagnostics").starts_with(words), "{who}: {}", told.body);
+    }
+}
+
+fn proven_staff() -> Proven {
+    let scopes = vec!["urn:nhsd:apim:user-nhs-id:aal3:personal-demographics-service".to_owned()];
+    let caller = Caller { level: "aal3".into(), user: "555254240100".into(), scopes, ..Default::default() };
+    Proven { caller, quota: 0, emergency: false }
+}
+
+#[tokio::test]
+async fn how_it_is_is_told_to_an_operators_key() {
+    let (server, people) = People::start().await;
+    let key = |scope: &str| {
+        let scopes = vec![format!("urn:nhsd:apim:app:level0:{scope}")];
+        let caller = Caller { application: "watch".into(), level: "level0".into(), scopes, ..Default::default() };
+        Standing::Proven(Box::new(Proven { caller, quota: 0, emergency: false }))
+    };
+    people.know("key watch", key("personal-demographics-service"));
+    people.know("key elsewhere", key("spine-directory"));
+    let mut client = Client::with(&server, client::config(&server, None, rustls::ALL_VERSIONS)).await.unwrap();
+    for (shown, path, status) in [
+        ("apikey: watch", "/_status", 200),
+        ("apikey: watch", "/FHIR/R4/_status", 200),
+        ("authorization: Bearer app", "/_status", 200),
+        ("apikey: elsewhere", "/_status", 401),
+        ("apikey: wrong", "/_status", 401),
+        ("x-none: x", "/_status", 401),
+        ("x-none: x", "/_ping", 200),
+        // A key opens nothing else.
+        ("apikey: watch", "/FHIR/R4/Patient/9000000009", 401),
+    ] {
+        let head = format!("GET /personal-demographics{path} HTTP/1.1\r\nhost: localhost\r\n{shown}\r\n\r\n");
+        let answer = client.ask(head.into_bytes()).await;
+        assert_eq!(answer.status, status, "{shown} {path}: {}", answer.text());
+        match (status, shown) {
+            (200, _) if path.ends_with("_status") => assert_eq!(answer.text(), r#"{"status":"pass"}"#),
+            (401, "apikey: wrong") => assert!(answer.text().contains("Invalid ApiKey"), "{}", answer.text()),
+            _ => {}
+        }
     }
 }
 

@@ -135,6 +135,15 @@ pub const USERS: &[User] = &[
             ("656014452108", "X27", "S8000:G8000:R8000", CLINICAL),
         ],
     },
+    // At the desk, with a role that opens nothing of PDS: what a refusal looks like.
+    User {
+        id: "656005750106",
+        given: "Rita",
+        family: "Reception",
+        password: "demo-desk-password",
+        totp_secret: "MFRGGZDFMZTWQ2LKMFRGGZDFMZTWQ2LK",
+        roles: &[("656014452106", "X26", "S8000:G8000:R8009", &[])],
+    },
 ];
 
 /// Registers everything that is missing; what is there already stays.

@@ -147,6 +147,7 @@ fn person(
     let mut roles = users::open_roles(site, &row.user, now_ms)?;
     // First what was chosen at log-in, then what the request names, then the only one (spec/identity.md §5).
     let chosen = if row.role.is_empty() { wished } else { &row.role };
+    let none = roles.is_empty();
     roles.retain(|(urp, _)| chosen.is_empty() || urp == chosen);
     caller.user = row.user.clone();
     caller.session = login::sid(&row.session);
@@ -161,6 +162,8 @@ fn person(
     }
     Ok(Some(match roles.len() {
         _ if !row.role.is_empty() => Denied::RoleGone,
+        // Whatever the header names: another value would not help.
+        0 if none => Denied::RolesNone,
         0 if !wished.is_empty() => Denied::RoleForeign,
         0 => Denied::RolesNone,
         _ => Denied::RolesSeveral,

@@ -1,6 +1,7 @@
 //! A birth notification (spec/pds.md §11): a Bundle of ten entries at least, in a fixed order, to the child's record.
 
 use super::{
+    countries::is_country,
     create,
     fhir::{self, BIRTH_PLACE, NHS_NUMBER, Object, text},
     periods,
@@ -147,6 +148,9 @@ fn child(baby: &Value) -> Result<Object, Problem> {
             .collect();
         if let Some((member, value)) = place.iter().find(|(_, value)| !value.is_string()) {
             return Err(Problem::invalid(&shown(value), &at(&format!("extension/valueAddress/{member}"))));
+        }
+        if let Some(country) = place.get("country").and_then(Value::as_str).filter(|code| !is_country(code)) {
+            return Err(Problem::invalid(country, &at("extension/valueAddress/country")));
         }
         if !place.is_empty() {
             stored.insert("extension".into(), json!([{"url": BIRTH_PLACE, "valueAddress": place}]));

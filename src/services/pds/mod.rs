@@ -18,7 +18,7 @@
 //! | `decide` | one command → rows, audit notes, reply |
 //! | `show` | what of a record a caller sees |
 //! | `query`, `search`, `matching`, `names` | search: parameters, candidates, scores, folding and Soundex |
-//! | `patch`, `patch_ids`, `rules`, `rules_lists`, `periods` | update: operations, companions, what fields may become |
+//! | `patch`, `patch_ids`, `rules`, `rules_lists`, `periods`, `countries` | update: operations, companions, what fields may become |
 //! | `create`, `birth`, `numbers` | new people and their numbers |
 //! | `coverage` | the EHIC card |
 //! | `import`, `export` | a line of a file ⇄ a person |
@@ -40,6 +40,7 @@ mod ask;
 mod birth;
 pub mod codec;
 pub mod command;
+mod countries;
 mod coverage;
 mod create;
 mod decide;

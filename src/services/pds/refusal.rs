@@ -168,6 +168,15 @@ impl Problem {
         );
         Problem::says(&PATIENT_DENIED, text)
     }
+    /// A member of staff whose role has none of the activities that open the function (spec/identity.md §6.5, §7 step 4). The
+    /// code is the one of §14.3 for whoever may not; the words are ours [C].
+    pub fn no_activity(needed: &[&str]) -> Problem {
+        let text = format!(
+            "Your role has none of the activities that open this: {}. Act in another role, or ask your registration authority.",
+            needed.join(", ")
+        );
+        Problem { display: "Role cannot perform this action".into(), ..Problem::says(&ACCESS_DENIED, text) }
+    }
     /// PATCH and POST Patient in a mode that may not.
     pub fn no_method(verb: &str, mode: &str) -> Problem {
         let display = format!("Cannot {verb} resource with {mode} access token");

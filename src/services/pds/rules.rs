@@ -1,6 +1,7 @@
 //! What fields may become (spec/pds.md §9.5, §9.6): the single values and the extensions, and what a patient may change.
 
 use super::{
+    countries::is_country,
     fhir::{self, BIRTH_PLACE, COMMUNICATION, CONTACT_PREFERENCE, DEATH_NOTIFICATION, Object, PHARMACIES, items, text},
     names::day_number,
     patch::{Context, Operation, Verb, item_id, not_permitted, unsupported},
@@ -226,7 +227,12 @@ pub fn extension(item: &Value, path: &str) -> Result<(), Problem> {
             let allowed = ["city", "district", "country"];
             match place {
                 Some(p) if !p.is_empty() && p.iter().all(|(m, v)| allowed.contains(&m.as_str()) && v.is_string()) => {
-                    Ok(())
+                    match text(&item["valueAddress"], "country") {
+                        country if p.contains_key("country") && !is_country(country) => {
+                            Err(Problem::invalid(country, &format!("{path}/valueAddress/country")))
+                        }
+                        _ => Ok(()),
+                    }
                 }
                 _ => Err(Problem::invalid(&shown(&item["valueAddress"]), &format!("{path}/valueAddress"))),
             }

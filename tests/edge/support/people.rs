@@ -53,7 +53,7 @@ struct State {
 struct Behind(Arc<People>);
 
 impl People {
-    /// A server of the published people, who asks for whom by the word behind `Bearer`: `app`, `privileged`, `worker`, or a
+    /// A server of the published people, who asks for whom by the word behind `Bearer`: `app`, `privileged`, `worker`, `reader`, `desk`, or a
     /// patient's own number.
     pub async fn start() -> (Server, Arc<People>) {
         People::start_with(Options::default()).await
@@ -67,14 +67,10 @@ impl People {
         let mut callers = vec![
             ("app".to_owned(), scoped("urn:nhsd:apim:app:level3:personal-demographics-service")),
             ("privileged".to_owned(), scoped("urn:nhsd:apim:app:level3:privileged-personal-demographics-service")),
-            (
-                "worker".to_owned(),
-                Caller {
-                    user: "555254240100".into(),
-                    role_profile: "555254241102".into(),
-                    ..scoped("urn:nhsd:apim:user-nhs-id:aal3:personal-demographics-service")
-                },
-            ),
+            // Of staff: one who may amend, one who may find, and one at the desk who may neither.
+            ("worker".to_owned(), worker(&["B0825"])),
+            ("reader".to_owned(), worker(&["B0820"])),
+            ("desk".to_owned(), worker(&["B0062"])),
         ];
         callers.push(("other-product".to_owned(), scoped("urn:nhsd:apim:app:level3:spine-directory")));
         callers.push(("low".to_owned(), scoped("urn:nhsd:apim:user-nhs-id:aal2:personal-demographics-service")));
@@ -114,6 +110,11 @@ impl People {
             ..Default::default()
         };
         self.decide(&mut self.state.lock().unwrap(), &command).map(|_| ()).map_err(|e| e.to_string())
+    }
+
+    /// From now on these credentials stand so.
+    pub fn know(&self, credentials: &str, standing: Standing) {
+        self.memory.registry.lock().unwrap().insert(credentials.to_owned(), standing);
     }
 
     /// Notes left so far.
@@ -163,6 +164,16 @@ impl People {
 
 fn scoped(scope: &str) -> Caller {
     Caller { application: "app-1".into(), scopes: vec![scope.into()], ..Default::default() }
+}
+
+fn worker(activities: &[&str]) -> Caller {
+    Caller {
+        level: "aal3".into(),
+        user: "555254240100".into(),
+        role_profile: "555254241102".into(),
+        activities: activities.iter().map(|a| (*a).to_owned()).collect(),
+        ..scoped("urn:nhsd:apim:user-nhs-id:aal3:personal-demographics-service")
+    }
 }
 
 fn copy(store: &MapStore) -> View {

@@ -17,11 +17,11 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
 
 pub const RULES: &[Rule] = &[
-    Rule { interaction: "trial.open", admits: Admits::AnyCertificate, spec: "" },
-    Rule { interaction: "trial.write", admits: Admits::ApprovedSystem, spec: "" },
-    Rule { interaction: "trial.read", admits: Admits::ApprovedSystem, spec: "" },
-    Rule { interaction: "trial.look", admits: Admits::ApprovedSystem, spec: "" },
-    Rule { interaction: "trial.not_found", admits: Admits::AnyCertificate, spec: "" },
+    Rule::new("trial.open", Admits::AnyCertificate, ""),
+    Rule::new("trial.write", Admits::ApprovedSystem, ""),
+    Rule::new("trial.read", Admits::ApprovedSystem, ""),
+    Rule::new("trial.look", Admits::ApprovedSystem, ""),
+    Rule::new("trial.not_found", Admits::AnyCertificate, ""),
 ];
 
 /// `GET /open`, `POST /write` (any body), `GET /look` (counts the commands so far, and makes two more), `GET /read/N`, `GET /inflate/N` and `GET /zip/N` (the Nth stored body).

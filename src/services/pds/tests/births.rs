@@ -1,6 +1,7 @@
 //! Birth notifications (spec/pds.md §11).
 
 use super::*;
+use crate::services::pds::fhir;
 
 pub fn birth() -> Value {
     let text = include_str!("../../../../tests/data/pds/create/create-at-birth-template.json");
@@ -60,6 +61,10 @@ fn every_refusal() {
     let death = json!({"url": "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-DeathNotificationStatus",
         "extension": [{"url": "deathNotificationStatus", "valueCodeableConcept": {"coding": [{"code": "2"}]}}]});
     died["entry"][0]["resource"]["extension"].as_array_mut().unwrap().push(death);
+    let mut placed = birth();
+    let at_birth = placed["entry"][0]["resource"]["extension"].as_array_mut().unwrap();
+    at_birth.retain(|extension| extension["url"] != fhir::BIRTH_PLACE);
+    at_birth.push(json!({"url": fhir::BIRTH_PLACE, "valueAddress": {"city": "Leeds", "country": "5"}}));
     let rows: Vec<(Value, &str, &str)> = vec![
         (short, "TOO_FEW_VALUES_SUBMITTED", "Too few values submitted - <json too long to display> in field 'entry'"),
         (died, "INSERT_BIRTH_DEATH_STATUS_INCONSISTENT", "Insert Birth - Death Status Inconsistent"),
@@ -68,6 +73,7 @@ fn every_refusal() {
             "INVALID_VALUE",
             "Invalid value - 'x' in field 'entry/0/resource/gender'",
         ),
+        (placed, "INVALID_VALUE", "Invalid value - '5' in field 'entry/0/resource/extension/valueAddress/country'"),
         (
             set("/entry/1/resource/valueQuantity/value", json!(10_000)),
             "INVALID_VALUE",

@@ -1,6 +1,7 @@
 //! Retrieve (spec/pds.md §7) in the four modes, with headers, labels, merges, reasons for removal and per-client attributes.
 
 use super::*;
+use crate::access::{conditions::Relationship, rules};
 
 #[test]
 fn a_published_person_comes_back_as_published() {
@@ -97,6 +98,37 @@ fn a_role_is_named_or_the_only_one() {
         let refused = site.get(&several, &target);
         assert!(error(&refused).2.starts_with("Invalid value - '' in header 'NHSD-Session-URID'. Refer to"));
     }
+}
+
+#[test]
+fn a_patient_gets_nobody_else_where_the_rule_says_themself_and_only_there() {
+    let ask = |interaction: &str, nhs: &str| {
+        let (mut site, caller) = (Site::new(3), patient(JANE));
+        let card = example("coverage-post.json").to_string().replace(JANE, nhs);
+        let headers = [("content-type", "application/json"), ("if-match", "W/\"2\"")];
+        let told = match interaction {
+            "pds.retrieve" => site.get(&caller, &format!("/Patient/{nhs}")),
+            "pds.search" => site.get(&caller, "/Patient?family=Smith&birthdate=2010-10-22&gender=female"),
+            "pds.update" => site.patch(&caller, nhs, 2, json!([])),
+            "pds.create" => site.post(&caller, "/Patient", &json!({})),
+            "pds.birth" => site.post(&caller, "/Patient/$process-birth-details", &json!({})),
+            "pds.related" => site.get(&caller, &format!("/Patient/{nhs}/RelatedPerson")),
+            "pds.coverage" => site.get(&caller, &format!("/Coverage?subscriber:identifier={nhs}")),
+            "pds.coverage_set" => site.ask(&caller, "POST", "/Coverage", &headers, card.as_bytes()),
+            other => panic!("{other} is not tried"),
+        };
+        (told.status, error_or_nothing(&told))
+    };
+    for rule in rules::PDS.iter().filter(|rule| !rule.activities().is_empty()) {
+        let (own, other) = (ask(rule.interaction, JANE), ask(rule.interaction, MINIMAL));
+        let asked = own.0 != 403 && other == (403, "ACCESS_DENIED".to_owned());
+        assert_eq!(rule.relationship == Relationship::Themself, asked, "{}: {own:?} {other:?}", rule.interaction);
+    }
+}
+
+fn error_or_nothing(response: &Response) -> String {
+    let code = json(response).pointer("/issue/0/details/coding/0/code").cloned().unwrap_or_default();
+    code.as_str().unwrap_or_default().to_owned()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Update (spec/pds.md §9): envelope, order of checks, ids and tests, field rules, patient access, versions, once only.
 
 use super::*;
+use crate::services::pds::fhir::BIRTH_PLACE;
 
 const ADDRESS: &str = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-";
 
@@ -163,6 +164,9 @@ generalPractitioner {"identifier":{"value":"A1"}} => 403 FORBIDDEN_UPDATE multip
 extension {"url":"UK-NominatedPharmacy","valueReference":{"identifier":{"value":"AAA"}}} => 403 FORBIDDEN_UPDATE NominatedPharmacy'
 extension {"url":"UK-Pets"} => 400 INVALID_VALUE in field 'extension/8/url'
 [{"op":"replace","path":"/extension/0","value":{"url":"UK-NominatedPharmacy","valueReference":{"identifier":{"value":"?"}}}}] => 400 INVALID_VALUE '?' in field 'extension/0/valueReference/identifier/value'
+[{"op":"replace","path":"/extension/6","value":{"url":"http://hl7.org/fhir/StructureDefinition/patient-birthPlace","valueAddress":{"country":"5"}}}] => 400 INVALID_VALUE Invalid value - '5' in field 'extension/6/valueAddress/country'
+[{"op":"replace","path":"/extension/6","value":{"url":"http://hl7.org/fhir/StructureDefinition/patient-birthPlace","valueAddress":{"city":"Leeds","country":"GB"}}}] => 400 INVALID_VALUE 'GB' in field 'extension/6/valueAddress/country'
+[{"op":"replace","path":"/extension/6","value":{"url":"http://hl7.org/fhir/StructureDefinition/patient-birthPlace","valueAddress":{"city":"Leeds","country":""}}}] => 400 INVALID_VALUE '' in field 'extension/6/valueAddress/country'
 [{"op":"test","path":"/extension/4/url","value":"UK-NHSCommunication"},{"op":"remove","path":"/extension/4/extension/1"}] => 403 FORBIDDEN_UPDATE interpreterRequired cannot be removed
 [{"op":"replace","path":"/extension/4/extension/1","value":{"url":"","valueBoolean":false}}] => 403 FORBIDDEN_UPDATE interpreterRequired cannot be removed
 [{"op":"test","path":"/generalPractitioner/0/id","value":"254406A3"},{"op":"remove","path":"/generalPractitioner/0"}] => 403 FORBIDDEN_UPDATE source not permitted to remove 'generalPractitioner'
@@ -188,6 +192,21 @@ fn every_refusal_of_fields() {
                 "{patches}: {text}"
             );
             assert!(text.ends_with(parts.next().unwrap()), "{patches}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_place_of_birth_is_in_a_country_of_the_standard_or_a_part_of_these_islands() {
+    let path =
+        get(&mut Site::new(1), JANE)["extension"].as_array().unwrap().iter().position(|e| e["url"] == BIRTH_PLACE);
+    let path = format!("/extension/{}", path.unwrap());
+    for mut site in sites() {
+        for (version, country) in (2..).zip(["1", "10", "FRA", "GBR"]) {
+            let place = json!({"url": BIRTH_PLACE, "valueAddress": {"city": "Leeds", "country": country}});
+            let patches = json!([{"op": "replace", "path": path, "value": place}]);
+            let changed = site.patch(&worker(), JANE, version, patches);
+            assert_eq!(changed.status, 200, "{country}: {}", json(&changed));
         }
     }
 }

@@ -146,3 +146,20 @@ fn an_event_that_is_not_there_is_not_found() {
     let (status, body) = site.get(&officer(), "/AuditEvent");
     assert_eq!((status, code(&body)), (400, "MISSING_VALUE"));
 }
+
+#[test]
+fn a_citizen_gets_nobody_elses_trail_where_the_rule_says_themself() {
+    use crate::access::{conditions::Relationship, rules};
+    for rule in rules::AUDIT.iter().filter(|rule| !rule.activities().is_empty()) {
+        let mut site = Site::new(3);
+        site.looked_at(JANE);
+        let (events, _) = site.all(&officer(), &format!("patient={JANE}"));
+        let target = match rule.interaction {
+            "audit.search" => format!("/AuditEvent?patient={JANE}"),
+            "audit.read" => format!("/AuditEvent/{}", events[0]["id"].as_str().unwrap()),
+            other => panic!("{other} is not tried"),
+        };
+        let asked = site.get(&citizen(JANE), &target).0 == 200 && site.get(&citizen(JOHN), &target).0 >= 400;
+        assert_eq!(rule.relationship == Relationship::Themself, asked, "{}", rule.interaction);
+    }
+}

@@ -82,7 +82,7 @@ fn staff_act_in_one_open_role_or_not_at_all() {
             site.registry.0.remove(&users::role_of_user_key(UID, urp).build());
         }
         assert_eq!(lapsed(site.standing(&token)).0, Denied::RolesNone);
-        assert_eq!(lapsed(site.standing_in(&token, URP)).0, Denied::RoleForeign);
+        assert_eq!(lapsed(site.standing_in(&token, URP)).0, Denied::RolesNone, "no header helps");
     }
 }
 

@@ -70,6 +70,12 @@ pub struct Verdict {
 pub const MAX_FINDINGS: usize = 100;
 
 impl Verdict {
+    /// Adds what was found; more than [`MAX_FINDINGS`] are not kept.
+    pub fn found(&mut self, finding: Finding) {
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(finding);
+        }
+    }
     pub fn is_whole(&self) -> bool {
         self.findings.is_empty()
     }
@@ -197,9 +203,7 @@ impl Verifier {
     }
 
     fn found(&mut self, finding: Finding) {
-        if self.verdict.findings.len() < MAX_FINDINGS {
-            self.verdict.findings.push(finding);
-        }
+        self.verdict.found(finding);
     }
 
     fn record(&mut self, reader: &dyn Reader, key: &[u8], value: Bytes) -> Result<(), StoreError> {

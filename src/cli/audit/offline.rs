@@ -187,7 +187,7 @@ impl Closed {
         for (partition, verdict) in verdicts {
             let end = self.ends.iter().find(|(number, _)| number == partition);
             if !end.is_some_and(|(_, head)| sealed.contains(&(*partition, head))) {
-                verdict.findings.push(Finding::Unsealed(verdict.last));
+                verdict.found(Finding::Unsealed(verdict.last));
             }
         }
     }

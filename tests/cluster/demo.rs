@@ -30,29 +30,21 @@ pub fn old_program() -> Option<PathBuf> {
 
 /// Asks again and again until the answer is there; fails with `what` after [`PATIENCE`].
 #[track_caller]
-pub fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    wait_within(PATIENCE, what, ask)
-}
-
-#[track_caller]
-fn wait_within<T>(patience: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + patience;
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited {patience:?} for {what}");
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
         std::thread::park_timeout(Duration::from_millis(50));
     }
 }
 
-/// Under a load that fills memory again and again a new snapshot took 47 s to seal, and a walk over what is at rest waits for it.
-const ACTING: Duration = Duration::from_secs(180);
-
 /// As [`wait_for`], of what `act` brings about, once it can be done, and again after each `every` that brought nothing.
 pub fn wait_acting(what: &str, every: Duration, mut act: impl FnMut() -> bool, mut done: impl FnMut() -> bool) {
     let mut acted: Option<Instant> = None;
-    wait_within(ACTING, what, || {
+    wait_for(what, || {
         if acted.is_none_or(|at| at.elapsed() >= every) && act() {
             acted = Some(Instant::now());
         }

@@ -4,7 +4,6 @@
 use super::{
     clerk::{CLERKS, Clerk},
     history::{Call, Moment, Op, Outcome},
-    machine::{Machine, Stretch},
 };
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
@@ -72,7 +71,6 @@ pub struct Load {
     /// Every node's admin socket.
     sockets: Vec<PathBuf>,
     patient: Mutex<Vec<JoinHandle<()>>>,
-    machine: Option<Machine>,
 }
 
 impl Load {
@@ -86,7 +84,6 @@ impl Load {
             read: 0.into(),
             over: false.into(),
         };
-        let machine = Some(Machine::watch(record.start));
         let (record, site) = (Arc::new(record), Arc::new(site));
         let (shared, loaded, doors) = (Arc::clone(&record), Arc::clone(&site), sockets.clone());
         let thread = thread::spawn(move || {
@@ -109,7 +106,7 @@ impl Load {
                 }
             });
         });
-        Load { record, thread: Some(thread), site, sockets, patient: Mutex::default(), machine }
+        Load { record, thread: Some(thread), site, sockets, patient: Mutex::default() }
     }
 
     pub fn now(&self) -> Moment {
@@ -165,8 +162,8 @@ impl Load {
     }
 
     /// Stops the clients, waits for their last answers, and then reads every inbox to its end from every node, and every row
-    /// through `sockets`: a node that was replaced has another. What all of them saw, and when the machine stood still.
-    pub fn finish(mut self, sockets: &[PathBuf]) -> (Vec<Op>, Vec<Stretch>) {
+    /// through `sockets`: a node that was replaced has another.
+    pub fn finish(mut self, sockets: &[PathBuf]) -> Vec<Op> {
         self.record.over.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the clients end in order");
@@ -203,8 +200,7 @@ impl Load {
                 }
             }
         });
-        let stood = self.machine.take().map(Machine::end).unwrap_or_default();
-        (std::mem::take(&mut *self.record.ops.lock().expect("no client panicked")), stood)
+        std::mem::take(&mut *self.record.ops.lock().expect("no client panicked"))
     }
 }
 

@@ -12,7 +12,6 @@
 //! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
 //! | `load` `clerk` `staff` | clients of mailboxes, operators of the registry, staff at the HTTP APIs |
 //! | `history` `keys` `linear` | the judges of what they saw: as a whole, and key by key |
-//! | `machine` | what the machine under all of it took away |
 
 mod ballast;
 mod clerk;
@@ -30,7 +29,6 @@ mod kill;
 mod linear;
 mod load;
 mod lost;
-mod machine;
 mod members;
 mod mixed;
 mod network;

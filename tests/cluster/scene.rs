@@ -5,7 +5,6 @@ use super::{
     history::{Moment, Op, Outcome, judge, longest_silence},
     keys,
     load::Load,
-    machine::Stretch,
 };
 use std::{
     sync::{Mutex, MutexGuard},
@@ -69,8 +68,7 @@ impl Scene {
     pub fn end_but(self, excused: impl Fn(&Op) -> bool) -> Ending {
         self.demo.wait_ready();
         self.load.more(20);
-        let (ops, stood) = self.load.finish(&self.demo.sockets());
-        let (excused, ops) = ops.into_iter().partition::<Vec<Op>, _>(excused);
+        let (excused, ops) = self.load.finish(&self.demo.sockets()).into_iter().partition::<Vec<Op>, _>(excused);
         let (name, mut wrong) = (self.name, judge(&ops));
         wrong.extend(keys::judge(&ops));
         let edits = ops.iter().filter(|op| op.outcome == Outcome::Written).count();
@@ -84,7 +82,7 @@ impl Scene {
         );
         self.demo.replicas_are_equal();
         self.demo.audit_is_whole();
-        Ending { name, ops, excused, stood }
+        Ending { name, ops, excused }
     }
 }
 
@@ -93,7 +91,6 @@ pub struct Ending {
     name: &'static str,
     ops: Vec<Op>,
     excused: Vec<Op>,
-    stood: Vec<Stretch>,
 }
 
 impl Ending {
@@ -111,17 +108,12 @@ impl Ending {
         self.silent_within("", (fault, Moment::MAX), limit);
     }
 
-    /// No more than `limit` microseconds without a write began in a stretch of the scenario, but for what the machine took.
-    pub fn silent_within(&self, what: &str, stretch: Stretch, limit: Moment) {
-        let (name, (silence, lost)) = (self.name, longest_silence(&self.ops, stretch, &self.stood));
-        let [felt, stood, allowed] = [silence, lost, limit].map(|moment| moment as f64 / 1e3);
-        println!(
-            "{name}{what}: writes back after {felt:.0} ms, {stood:.0} of them the machine's (limit {allowed:.0} ms)"
-        );
-        assert!(
-            silence - lost <= limit,
-            "{name}{what}: no write succeeded for {silence} µs, {lost} of them the machine's"
-        );
+    /// No more than `limit` microseconds without a write began in a stretch of the scenario.
+    pub fn silent_within(&self, what: &str, (from, until): (Moment, Moment), limit: Moment) {
+        let (name, silence) = (self.name, longest_silence(&self.ops, from, until));
+        let (felt, allowed) = (silence as f64 / 1e3, limit as f64 / 1e3);
+        println!("{name}{what}: writes back after {felt:.0} ms (limit {allowed:.0} ms)");
+        assert!(silence <= limit, "{name}{what}: no write succeeded for {silence} µs");
     }
 
     /// How many operations were asked for in a stretch of the scenario and answered after it.

@@ -305,7 +305,17 @@ impl Group {
     /// Seals a snapshot of this node's state, in the background; the log is cut below it later. A failure, as on a full
     /// disk, costs nothing: the snapshots before stay, and the log is kept.
     pub async fn trigger_snapshot(&self) -> Result<(), ConsensusError> {
-        super::snapshot::seal(&self.inner.partition, true, &self.inner.fatal)
+        self.seal_for(true).await
+    }
+
+    /// As [`Group::trigger_snapshot`], in the place of one that was lost: until it is there this node has a copy less, so it
+    /// does not stand back behind clients (P7).
+    pub async fn reseal(&self) -> Result<(), ConsensusError> {
+        self.seal_for(false).await
+    }
+
+    async fn seal_for(&self, gently: bool) -> Result<(), ConsensusError> {
+        super::snapshot::seal(&self.inner.partition, gently, &self.inner.fatal)
             .await
             .map_err(|e| ConsensusError::Storage(e.to_string()))?;
         self.inner.progress.sealed.store(true, Ordering::Relaxed);

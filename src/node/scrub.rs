@@ -109,7 +109,7 @@ async fn walk(node: &Node, rooms: &Rooms, pace: &Pace, found: &mut Found) {
         }
         lost += partition.verify_layers(pace).await;
         // A new one takes the place of what was lost.
-        let sealed = lost > 0 && group.trigger_snapshot().await.is_ok();
+        let sealed = lost > 0 && group.reseal().await.is_ok();
         let line = || format!("{lost} snapshots of partition {number} are lost, and no new one could be sealed");
         found.note("snapshot", lost, if sealed { lost } else { 0 }, line);
         // The store tells the node, which starts again and so rebuilds them.

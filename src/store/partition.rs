@@ -19,7 +19,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{self, AtomicU64},
+        atomic::{self, AtomicU64, AtomicUsize},
     },
     time::Duration,
 };
@@ -52,6 +52,17 @@ pub struct Partition {
     /// Up to which entry files may hold rows that are in no list: their names told it at the start, or they were in a list
     /// until they could not be read.
     named_until: AtomicU64,
+    /// Who waits for a flush or a snapshot now, be it one that is under way in the background: then that does not rest.
+    hurried: AtomicUsize,
+}
+
+/// Somebody waits, until this is dropped.
+pub(super) struct Hurry<'a>(&'a AtomicUsize);
+
+impl Drop for Hurry<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, atomic::Ordering::Relaxed);
+    }
 }
 
 struct Memory {
@@ -120,6 +131,7 @@ impl Partition {
             sealed: RwLock::new(sealed),
             layers: RwLock::new(layers),
             named_until: AtomicU64::new(named_until),
+            hurried: AtomicUsize::new(0),
         };
         partition.write().replay_until(partition.sealed_until());
         partition
@@ -286,6 +298,7 @@ impl Partition {
 
     /// Merges everything applied so far into the blocks, and returns how far that reaches.
     pub async fn flush(self: &Arc<Self>) -> Result<Applied, StoreError> {
+        let _hurry = self.hurry();
         let _turn = self.turn.lock().await;
         self.flush_in_turn(false).await
     }
@@ -348,10 +361,19 @@ impl Partition {
     /// what comes in meanwhile: a flush that begins half full is spread over the time in which a quarter more comes.
     /// All replicas flush and seal at about the same time; done in one go it would be felt.
     pub(super) async fn rest(&self, took: Duration) {
+        if self.hurried.load(atomic::Ordering::Relaxed) > 0 {
+            return;
+        }
         let most = self.shared.options.memory_bytes;
         let spare = (most / 4 * 3).saturating_sub(self.shared.pool.bytes());
         let share = (spare as f64 / (most / 4).max(1) as f64).min(1.0);
         tokio::time::sleep(took.mul_f64(share * REST)).await;
+    }
+
+    /// Somebody waits for what is done in turns.
+    pub(super) fn hurry(&self) -> Hurry<'_> {
+        self.hurried.fetch_add(1, atomic::Ordering::Relaxed);
+        Hurry(&self.hurried)
     }
 
     /// Reads and verifies every block at rest, a few at a time at `pace`, and returns their number. Damage is noted as

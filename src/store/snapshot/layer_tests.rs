@@ -3,7 +3,7 @@
 use super::file::{Kind, Reader};
 use crate::seam::fs::Fs;
 use crate::store::testing::*;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Numbers that look random and are the same each time.
 struct Dice(u64);
@@ -57,6 +57,24 @@ async fn die(run: &mut Run, dice: &mut Dice) {
     assert!(applied >= floor, "entries up to {floor} may be gone from the log, the rows are as of {applied}");
     run.replay();
     run.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn background_work_does_not_rest_while_somebody_waits() {
+    let run = Run::new().await;
+    let partition = run.partition();
+    let rested = async || {
+        let began = tokio::time::Instant::now();
+        partition.rest(Duration::from_secs(1)).await;
+        began.elapsed()
+    };
+    assert!(rested().await > Duration::from_secs(1), "memory has room");
+    let (one, other) = (partition.hurry(), partition.hurry());
+    assert_eq!(rested().await, Duration::ZERO);
+    drop(one);
+    assert_eq!(rested().await, Duration::ZERO);
+    drop(other);
+    assert!(rested().await > Duration::from_secs(1));
 }
 
 #[test]

@@ -111,6 +111,7 @@ impl Partition {
     /// Flushes, which seals a layer, and makes a snapshot where the layers are as long as the last or the chain does not
     /// reach the rows. Returns the newest state.
     pub async fn seal(self: &Arc<Self>, gently: bool) -> Result<SnapshotInfo, StoreError> {
+        let _hurry = (!gently).then(|| self.hurry());
         let durable = if gently { self.flush_gently().await? } else { self.flush().await? };
         let chain = self.chain();
         let newest = match self.newest() {

@@ -24,7 +24,6 @@ fn an_export_that_was_cut_at_an_earlier_head_or_lacks_a_partition_is_found() {
     node.run(&["party", "add", "X27", "--name", "Lab"]).ok();
     let whole = made("whole");
     let ca = node.dir.join("tls/ca.pem");
-    let ca = if ca.exists() { ca } else { node.dir.with_file_name("common").join("tls/ca.pem") };
     let verify = |name: &str, lines: &[Value]| {
         let file = dir.path().join(name);
         fs::write(&file, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();

@@ -2,6 +2,7 @@
 
 pub mod carried;
 pub mod directory;
+pub mod eps;
 pub mod identity;
 pub mod mesh;
 pub mod pds;

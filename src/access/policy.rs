@@ -22,6 +22,18 @@ const PLAIN: Function = Function { name: "", any_of: &[], with: &[], status: "S"
 pub const TRACE_PEOPLE: &[&str] = &["B0264", "B0254", "B0825", "B0820"];
 /// Changing people and making new ones.
 pub const AMEND_PEOPLE: &[&str] = &["B0825"];
+/// Signing prescriptions.
+pub const SIGN: &[&str] = &["B0420", "B0440", "B0058"];
+/// Preparing them to be signed; whoever signs has to.
+pub const PREPARE: &[&str] = &["B0278", "B0420", "B0440", "B0058"];
+/// Taking prescriptions back; whoever signs may anyway.
+pub const CANCEL: &[&str] = &["B0468", "B0420", "B0440", "B0058"];
+/// Dispensing; B0572 includes B0570 (I).
+pub const DISPENSE: &[&str] = &["B0570", "B0572"];
+/// Claiming for what was dispensed.
+pub const CLAIM: &[&str] = &["B0572"];
+/// Any of the messages that one path takes; which of them is the service's to look at.
+pub const MESSAGES: &[&str] = &["B0420", "B0440", "B0058", "B0468", "B0570", "B0572"];
 /// Those to whom §9.3 delivers alerts.
 pub const RECEIVE_ALERTS: &[&str] = &["B0015", "B0016", "B0017", "B0018"];
 /// Those who may read the audit trail: privacy officers, and who views system logs and reports (B0011).
@@ -54,13 +66,14 @@ pub const FUNCTIONS: &[Function] = &[
     // Opens nothing here: what is published of PDS shows a restricted record without what says where the person is to every
     // member of staff, whatever their activities, and lets none of them change it (spec/pds.md §6); §7 step 5 leaves it to that.
     Function { name: "pds.sensitive_record", any_of: &["B1611"], status: "I", ..PLAIN },
-    Function { name: "eps.sign", any_of: &["B0420", "B0440", "B0058"], ..PLAIN },
-    Function { name: "eps.prepare", any_of: &["B0278"], ..PLAIN },
-    Function { name: "eps.cancel", any_of: &["B0468"], ..PLAIN },
+    Function { name: "eps.sign", any_of: SIGN, ..PLAIN },
+    Function { name: "eps.prepare", any_of: PREPARE, held_by: "eps.prepare", ..PLAIN },
+    Function { name: "eps.cancel", any_of: CANCEL, ..PLAIN },
+    // One path for orders, cancellations and dispense notifications: the service asks for the row of each.
+    Function { name: "eps.message", any_of: MESSAGES, status: "I", held_by: "eps.process_message", ..PLAIN },
     Function { name: "eps.nominate", any_of: &["B0424"], ..PLAIN },
-    // B0572 includes B0570 (I).
-    Function { name: "eps.dispense", any_of: &["B0570", "B0572"], ..PLAIN },
-    Function { name: "eps.claim", any_of: &["B0572"], ..PLAIN },
+    Function { name: "eps.dispense", any_of: DISPENSE, held_by: "eps.release, eps.task", ..PLAIN },
+    Function { name: "eps.claim", any_of: CLAIM, held_by: "eps.claim", ..PLAIN },
     Function { name: "cpis.view", any_of: &["B0107", "B0170"], ..PLAIN },
     Function { name: "alerts.receive", any_of: RECEIVE_ALERTS, held_by: "alerts.*", ..PLAIN },
     Function { name: "audit.read", any_of: READ_AUDIT, status: "I", held_by: "audit.search, audit.read", ..PLAIN },

@@ -2,7 +2,7 @@
 
 use super::conditions::{Organisation, Purpose, Relationship};
 use super::gate::{Admits, Rule};
-use super::policy::{AMEND_PEOPLE, READ_AUDIT, RECEIVE_ALERTS, TRACE_PEOPLE};
+use super::policy::{AMEND_PEOPLE, CLAIM, DISPENSE, MESSAGES, PREPARE, READ_AUDIT, RECEIVE_ALERTS, TRACE_PEOPLE};
 
 const fn any(interaction: &'static str, spec: &'static str) -> Rule {
     Rule::new(interaction, Admits::AnyCertificate, spec)
@@ -64,6 +64,7 @@ pub const ALL: &[(&str, &[Rule])] = &[
     ("api", DIRECTORY),
     ("api", AUDIT),
     ("api", RELATIONSHIPS),
+    ("api", EPS),
     ("ldap", LDAP),
 ];
 
@@ -249,6 +250,48 @@ pub const RELATIONSHIPS: &[Rule] = &[
     alerted("alerts.read"),
     alerted("alerts.acknowledge"),
     alerted("alerts.close").with(Purpose::Note),
+];
+
+/// Whoever has a product of EPS for messages. Which of them a message needs, and whether a person has to be there, is said
+/// when the message has been read (spec/eps.md §3.2, §3.3), by the service's own table.
+const EPS_MESSAGES: &[&str] = &[
+    "urn:nhsd:apim:user-nhs-id:aal3:electronic-prescription-service-api:prescribing",
+    "urn:nhsd:apim:user-nhs-id:aal3:electronic-prescription-service-api:dispensing",
+    "urn:nhsd:apim:user-nhs-id:aal3:fhir-prescribing",
+    "urn:nhsd:apim:user-nhs-id:aal3:fhir-dispensing",
+    "urn:nhsd:apim:app:level3:electronic-prescription-service-api:prescribing",
+    "urn:nhsd:apim:app:level3:electronic-prescription-service-api:dispensing",
+];
+const EPS_TRACKER: &[&str] = &[
+    "urn:nhsd:apim:user-nhs-id:aal3:electronic-prescription-service-api:tracker",
+    "urn:nhsd:apim:app:level3:electronic-prescription-service-api:tracker",
+];
+const EPS_CLINICAL_TRACKER: &[&str] = &[
+    "urn:nhsd:apim:user-nhs-id:aal3:electronic-prescription-service-api:tracker",
+    "urn:nhsd:apim:user-nhs-id:aal3:clinical-prescription-tracker",
+];
+
+const fn message(interaction: &'static str, activities: &'static [&'static str], spec: &'static str) -> Rule {
+    Rule::new(interaction, Admits::Holders { scopes: EPS_MESSAGES, activities }, spec).of(Organisation::Active)
+}
+
+/// EPS (spec/eps.md §2).
+pub const EPS: &[Rule] = &[
+    open("eps.ping", "eps.md §2"),
+    open("eps.status", "eps.md §2"),
+    open("eps.not_found", "eps.md §2"),
+    holders("eps.metadata", &[], "eps.md §2"),
+    message("eps.prepare", PREPARE, "eps.md §6"),
+    message("eps.process_message", MESSAGES, "eps.md §7"),
+    message("eps.release", DISPENSE, "eps.md §9"),
+    message("eps.task", DISPENSE, "eps.md §11"),
+    message("eps.claim", CLAIM, "eps.md §13"),
+    message("eps.validate", &[], "eps.md §3.6"),
+    holders("eps.tasks", EPS_TRACKER, "eps.md §14.1").of(Organisation::Active),
+    holders("eps.tracker_search", EPS_CLINICAL_TRACKER, "eps.md §14.2").of(Organisation::Active),
+    holders("eps.tracker", EPS_CLINICAL_TRACKER, "eps.md §14.2").of(Organisation::Active),
+    holders("eps.status_update", &["urn:nhsd:apim:app:level3:prescription-status-update"], "eps.md §15")
+        .of(Organisation::Active),
 ];
 
 /// Spine Mini Services (spec/pds.md §17): old clients, by the certificate of their registered system.

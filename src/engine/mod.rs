@@ -62,6 +62,7 @@ pub mod services {
     /// Refusals of the gate, AuditEvents read and filed.
     pub const TRAIL: ServiceId = ServiceId(7);
     pub const RELATIONSHIPS: ServiceId = ServiceId(8);
+    pub const EPS: ServiceId = ServiceId(9);
 }
 
 /// Which partition holds a key. The number of buckets is for ever; which partition a bucket lives in may change later.

@@ -1,0 +1,109 @@
+//! Who may do what (spec/eps.md §3.2; activities: spec/identity.md §6.5), read off the proven caller once the message is known.
+
+use crate::access::{caller::Caller, policy};
+
+/// What a scope opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    Prescribing,
+    Dispensing,
+    Tracker,
+}
+
+/// Whether a system may do it without a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    UserOnly,
+    UserOrApplication,
+}
+
+/// A refusal's words; its issue is `forbidden`, severity `fatal`.
+pub type Denied = String;
+
+impl Duty {
+    fn word(self) -> &'static str {
+        match self {
+            Duty::Prescribing => "prescribing",
+            Duty::Dispensing => "dispensing",
+            Duty::Tracker => "tracker",
+        }
+    }
+    fn is_user(self, scope: &str) -> bool {
+        let Some(product) = scope.strip_prefix("urn:nhsd:apim:user-nhs-id:aal3:") else { return false };
+        match self {
+            Duty::Tracker => product == "electronic-prescription-service-api:tracker",
+            _ => {
+                product.strip_prefix("electronic-prescription-service-api:") == Some(self.word())
+                    || product.strip_prefix("fhir-") == Some(self.word())
+            }
+        }
+    }
+    fn is_application(self, scope: &str) -> bool {
+        let product = scope.strip_prefix("urn:nhsd:apim:app:level3:electronic-prescription-service-api:");
+        product == Some(self.word())
+    }
+}
+
+/// The scopes' rule of §3.2.
+pub fn scope(caller: &Caller, duty: Duty, who: Who) -> Result<(), Denied> {
+    if caller.scopes.iter().any(|scope| duty.is_user(scope)) {
+        return Ok(());
+    }
+    if !caller.scopes.iter().any(|scope| duty.is_application(scope)) {
+        return Err(format!("Your app does not have permission to access {} functionality.", duty.word()));
+    }
+    match who {
+        Who::UserOrApplication => Ok(()),
+        Who::UserOnly => {
+            let word = match duty {
+                Duty::Prescribing => "Prescribing",
+                Duty::Dispensing => "Dispensing",
+                Duty::Tracker => "Tracker",
+            };
+            Err(format!("{word} functionality can only be accessed using the user-restricted access mode."))
+        }
+    }
+}
+
+/// One of the function's activities, of a person; systems without one have none (spec/identity.md §6.5).
+pub fn activity(caller: &Caller, any_of: &[&str]) -> Result<(), Denied> {
+    if caller.user.is_empty() || any_of.iter().any(|wanted| caller.activities.iter().any(|has| has == wanted)) {
+        return Ok(());
+    }
+    Err(format!("Your role needs one of these activities: {}.", any_of.join(", ")))
+}
+
+/// Activities for each kind of message on the shared path.
+pub const ORDER: &[&str] = policy::SIGN;
+pub const CANCEL: &[&str] = policy::CANCEL;
+pub const DISPENSE: &[&str] = policy::DISPENSE;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(scopes: &[&str]) -> Caller {
+        Caller { scopes: scopes.iter().map(|s| (*s).to_owned()).collect(), ..Default::default() }
+    }
+
+    #[test]
+    fn scopes_open_what_they_name_and_say_what_is_missing() {
+        let user = with(&["urn:nhsd:apim:user-nhs-id:aal3:fhir-prescribing"]);
+        assert_eq!(scope(&user, Duty::Prescribing, Who::UserOnly), Ok(()));
+        let told = "Your app does not have permission to access dispensing functionality.";
+        assert_eq!(scope(&user, Duty::Dispensing, Who::UserOnly), Err(told.into()));
+        let system = with(&["urn:nhsd:apim:app:level3:electronic-prescription-service-api:dispensing"]);
+        assert_eq!(scope(&system, Duty::Dispensing, Who::UserOrApplication), Ok(()));
+        let told = "Dispensing functionality can only be accessed using the user-restricted access mode.";
+        assert_eq!(scope(&system, Duty::Dispensing, Who::UserOnly), Err(told.into()));
+        let tracker = with(&["urn:nhsd:apim:user-nhs-id:aal3:fhir-tracker"]);
+        assert!(scope(&tracker, Duty::Tracker, Who::UserOrApplication).is_err(), "there is no such product");
+    }
+
+    #[test]
+    fn a_person_needs_an_activity_and_a_system_none() {
+        let nurse = Caller { user: "1".into(), activities: vec!["B0278".into()], ..Default::default() };
+        assert!(activity(&nurse, ORDER).is_err());
+        assert_eq!(activity(&Caller::default(), DISPENSE), Ok(()));
+    }
+}

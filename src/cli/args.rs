@@ -5,7 +5,7 @@ use super::{
     failure::{self, Failure},
     generate, identity, import_people, init, join, mailbox, node, outbox,
     output::{Format, Output},
-    party, pds, registration, relationship, role, serve, trace, user, workflow,
+    party, pds, registration, relationship, role, serve, testdata, trace, user, workflow,
 };
 use crate::config::{Running, Settings, Sources};
 use crate::ops::{admin_client::AdminClient, codes};
@@ -151,6 +151,8 @@ pub enum Command {
     Relationship(relationship::Args),
     /// Follow a message or request by its id
     Trace(trace::Args),
+    /// Move the calendar of a test site's prescriptions
+    Testdata(testdata::Args),
     /// Measure a running site
     #[command(
         after_help = "Examples:\n  spine bench mesh --demo target/demo\n  spine bench mesh --demo d --phase send --rate 2000"

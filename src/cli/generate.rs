@@ -23,8 +23,8 @@ pub struct Man {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  spine generate people --count 1000 --seed 7\n  spine generate all target/package")]
 pub struct Args {
-    /// What to write: people, config or errors (to stdout), or all (into DIR)
-    #[arg(value_parser = ["people", "config", "errors", "all"])]
+    /// What to write: people, config, errors or eps-states (to stdout), or all (into DIR)
+    #[arg(value_parser = ["people", "config", "errors", "eps-states", "all"])]
     what: String,
     /// Folder for `all`
     dir: Option<PathBuf>,
@@ -48,6 +48,10 @@ pub fn run(args: Args) -> Done {
         }
         ("errors", _) => {
             output::line(codes::document().trim_end());
+            Ok(())
+        }
+        ("eps-states", _) => {
+            output::line(crate::services::eps::states::markdown().trim_end());
             Ok(())
         }
         (_, Some(dir)) => all(&dir),

@@ -36,6 +36,7 @@ pub mod relationship;
 pub mod role;
 pub mod serve;
 pub mod status;
+pub mod testdata;
 pub mod trace;
 pub mod user;
 pub mod workflow;
@@ -135,6 +136,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Registration(args) => registration::run(&globals, args.verb).await,
             Command::Relationship(args) => relationship::run(&globals, args.verb).await,
             Command::Trace(args) => trace::run(&globals, args).await,
+            Command::Testdata(args) => testdata::run(&globals, args.verb).await,
             Command::Config(args) => config::run(&globals, args.verb).await,
             Command::Doctor(args) => doctor::run(&globals, args).await,
             _ => Ok(()),

@@ -90,6 +90,13 @@ pub const KEYS: &[Key] = &[
     key("pds.number_ranges", Text, "", Restart, "Where new NHS numbers are taken from, in this order: FIRST-LAST of their first nine digits, parted by commas; empty means 999000000-999999999, the numbers kept for tests, and none where site.environment is live."),
     key("pds.check_organisations", Bool, "true", Restart, "Whether practices and pharmacies that an update names must be organisations of the registry; as long as none there has a role, because no reference data were imported, all pass."),
 
+    key("eps.signatures", Choice(&["verify", "sample"]), "verify", Restart, "verify: prescriptions are taken and given out only with a signature that holds; sample: also with signatures of the published examples, for demo and test sites; refused where site.environment is live."),
+    key("eps.trust", Path, "", Restart, "Certificates of the authorities whose prescribers' certificates are trusted, PEM; empty trusts nobody."),
+    key("eps.revocations", Path, "", Restart, "Revocation lists of those authorities and of the one above them, PEM; empty means none."),
+    key("eps.prescribing", Bool, "true", Restart, "Whether prescriptions are taken and cancelled."),
+    key("eps.dispensing", Bool, "true", Restart, "Whether prescriptions are given out and dispensed."),
+    key("eps.holder_only", Choice(&["none", "notify", "all"]), "notify", Restart, "What only the dispenser who holds a prescription may do: nothing, notify and claim, or also return and withdraw."),
+
     key("log.segment", Size, "64MiB", Restart, "Size of one log segment; one more is always kept allocated ahead."),
     key("log.snapshot_after", Size, "64MiB", Restart, "Log bytes after which a partition seals its rows in files, so that the log can be cut."),
     key("log.keep", Size, "64MiB", Restart, "Log bytes kept behind the newest snapshot for nodes that lag."),

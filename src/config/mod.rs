@@ -6,6 +6,7 @@
 
 pub mod keys;
 pub mod layers;
+pub mod eps;
 pub mod pds;
 pub mod running;
 pub mod sample;

@@ -19,6 +19,7 @@ pub struct Settings {
     pub mesh: Mesh,
     pub trace: Trace,
     pub pds: super::pds::Pds,
+    pub eps: super::eps::Eps,
     pub storage: Storage,
     pub raft: Raft,
     /// Where all this came from, for whoever asks the running node.
@@ -150,6 +151,7 @@ impl Settings {
             mesh: from.mesh(),
             trace: Trace { rows: from.number("trace.rows"), rate: from.number("trace.rate") },
             pds: from.pds()?,
+            eps: from.eps()?,
             storage: from.storage(),
             raft: from.raft(),
             told: Running::of(layers),
@@ -217,6 +219,9 @@ impl Values<'_> {
     fn text(&self, name: &str) -> String {
         if let Some(Value::Text(text)) = self.value(name) { text } else { String::new() }
     }
+    fn optional_path(&self, name: &str) -> Option<PathBuf> {
+        Some(self.path(name)).filter(|path| !path.as_os_str().is_empty())
+    }
     fn path(&self, name: &str) -> PathBuf {
         if let Some(Value::Path(path)) = self.value(name) { path } else { PathBuf::new() }
     }
@@ -259,7 +264,7 @@ impl Values<'_> {
             ca: self.path("supplier.ca"),
             cert: self.path("supplier.cert"),
             key: self.path("supplier.key"),
-            crl: Some(self.path("supplier.crl")).filter(|path| !path.as_os_str().is_empty()),
+            crl: self.optional_path("supplier.crl"),
             crl_grace: self.duration("supplier.crl_grace"),
             connections: self.number("supplier.connections") as usize,
             rate: u32::try_from(self.number("supplier.rate")).unwrap_or(u32::MAX),
@@ -365,6 +370,27 @@ impl Values<'_> {
         let live = self.environment() == Environment::Live;
         let number_ranges = super::pds::ranges(&self.text("pds.number_ranges"), live).map_err(refused)?;
         Ok(super::pds::Pds { number_ranges, check_organisations: self.bool("pds.check_organisations") })
+    }
+
+    fn eps(&self) -> Result<super::eps::Eps, ConfigError> {
+        use super::eps::{Eps, HolderOnly};
+        let sample = self.text("eps.signatures") == "sample";
+        if sample && self.environment() == Environment::Live {
+            let why = "eps.signatures: sample signatures are for demo and test sites".to_owned();
+            return Err(ConfigError::new(self.place("eps.signatures"), why, "write \"verify\""));
+        }
+        Ok(Eps {
+            sample_signatures: sample,
+            trust: self.optional_path("eps.trust"),
+            revocations: self.optional_path("eps.revocations"),
+            prescribing: self.bool("eps.prescribing"),
+            dispensing: self.bool("eps.dispensing"),
+            holder_only: match self.text("eps.holder_only").as_str() {
+                "none" => HolderOnly::None,
+                "all" => HolderOnly::All,
+                _ => HolderOnly::Notify,
+            },
+        })
     }
 
     fn storage(&self) -> Storage {

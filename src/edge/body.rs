@@ -4,7 +4,7 @@
 //! is not held against it.
 
 use super::backend::{Backend, Stored, Upload};
-use super::options::{INLINE_BODY, MAX_BODY, Options};
+use super::options::{DOCUMENT_BODY, INLINE_BODY, MAX_BODY, Options};
 use super::problem::Refusal;
 use super::protocol::{Body, BodyRule};
 use crate::ops::codes;
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
 
 /// Reads a body as its interaction wants it. [`Body::TooLarge`] leaves the rest unread.
 pub async fn read(reader: &mut Reader<'_>, rule: BodyRule, backend: &dyn Backend) -> Result<Body, Refusal> {
-    let limit = if rule == BodyRule::Payload { MAX_BODY } else { INLINE_BODY as u64 };
+    let limit = if rule == BodyRule::Payload { MAX_BODY } else { in_memory(rule) as u64 };
     if reader.announced().is_some_and(|n| n > limit) {
         return Ok(Body::TooLarge);
     }
@@ -110,7 +110,7 @@ pub async fn read(reader: &mut Reader<'_>, rule: BodyRule, backend: &dyn Backend
     let mut gathered = BytesMut::with_capacity(first.len() + second.len());
     gathered.extend_from_slice(&first);
     gathered.extend_from_slice(&second);
-    while gathered.len() <= INLINE_BODY {
+    while gathered.len() <= in_memory(rule) {
         match reader.next().await? {
             Some(more) => gathered.extend_from_slice(&more),
             None => return whole(gathered.freeze(), rule, backend).await,
@@ -122,12 +122,17 @@ pub async fn read(reader: &mut Reader<'_>, rule: BodyRule, backend: &dyn Backend
     store(reader, gathered, backend).await
 }
 
+/// Bytes of a body that are kept in memory.
+fn in_memory(rule: BodyRule) -> usize {
+    if rule == BodyRule::Document { DOCUMENT_BODY } else { INLINE_BODY }
+}
+
 /// A body that came to its end while it was gathered.
 async fn whole(body: Bytes, rule: BodyRule, backend: &dyn Backend) -> Result<Body, Refusal> {
     match rule {
         BodyRule::Ignored => Ok(Body::None),
-        _ if body.len() <= INLINE_BODY => Ok(Body::Inline(body)),
-        BodyRule::Inline => Ok(Body::TooLarge),
+        _ if body.len() <= in_memory(rule) => Ok(Body::Inline(body)),
+        BodyRule::Inline | BodyRule::Document => Ok(Body::TooLarge),
         BodyRule::Payload => {
             let mut upload = backend.upload().await?;
             upload.piece(body).await?;

@@ -236,7 +236,7 @@ async fn receive(
     let edge = &conn.edge;
     let mut reader = Reader::new(body, &edge.options);
     // A short body costs less than the question whether it is worth reading.
-    let large = exchange.body_rule() == BodyRule::Payload
+    let large = matches!(exchange.body_rule(), BodyRule::Payload | BodyRule::Document)
         && reader.announced().is_none_or(|n| n > super::options::INLINE_BODY as u64);
     let mut upload = None;
     if large {

@@ -45,6 +45,7 @@ pub mod meter;
 pub mod options;
 pub mod pace;
 pub mod payload;
+pub mod eps;
 pub mod pds;
 pub mod peer;
 pub mod problem;

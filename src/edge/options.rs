@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const MAX_BODY: u64 = 104_857_600;
 /// Bodies up to this many bytes travel in the log; larger ones as blobs (design §3).
 pub const INLINE_BODY: usize = 64 << 10;
+/// A document that is kept in memory until it has been read: the longest published prescription messages have 54 KB, one with
+/// several packs of each item some hundred. What travels in the log of it is compressed.
+pub const DOCUMENT_BODY: usize = 512 << 10;
 /// What is kept for emergency care beyond what the others may have: one in so many, of requests let in and of turns. One in
 /// eight more of either harms nobody, also when all of it is taken.
 pub const KEPT: usize = 8;

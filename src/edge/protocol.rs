@@ -17,6 +17,8 @@ pub enum BodyRule {
     Ignored,
     /// Kept in memory, up to the inline bound.
     Inline,
+    /// Kept in memory, up to the bound of documents. Above the inline bound it counts as an upload.
+    Document,
     /// In memory up to the inline bound, above it to the blob store.
     Payload,
 }

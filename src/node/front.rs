@@ -10,6 +10,7 @@ use crate::{
         api::Api,
         directory::DirectoryProtocol,
         engine::EngineBackend,
+        eps::EpsProtocol,
         identity::IdentityProtocol,
         ldap, listener,
         mesh::MeshProtocol,
@@ -227,6 +228,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
         let protocols: Vec<Arc<dyn Protocol>> = vec![
             Arc::new(IdentityProtocol::new(rooms.tokens.clone())),
             Arc::new(PdsProtocol(rooms.pds.clone())),
+            Arc::new(EpsProtocol(rooms.eps.clone())),
             Arc::new(DirectoryProtocol { clock: clock.clone() }),
             Arc::new(TrailProtocol),
             Arc::new(RelationshipsProtocol),
@@ -238,7 +240,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
             files: api_files(settings),
             options: Options { label: "api", application_rate: Some(settings.api.rate), ..options(settings) },
             protocol: Arc::new(Api(protocols)),
-            rules: Api::rules(&[rules::IDENTITY, rules::PDS, rules::DIRECTORY, rules::AUDIT, rules::RELATIONSHIPS]),
+            rules: Api::rules(&[rules::IDENTITY, rules::PDS, rules::EPS, rules::DIRECTORY, rules::AUDIT, rules::RELATIONSHIPS]),
         });
     }
     plans

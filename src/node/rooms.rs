@@ -20,6 +20,7 @@ use crate::{
         directory::Directory,
         identity::{Identity as TokenService, IdentityOptions},
         mesh::Mesh,
+        eps::{Eps, EpsOptions},
         pds::{Pds, PdsOptions},
         relationships::Relationships,
         trail::Trail,
@@ -42,6 +43,7 @@ pub struct Rooms {
     pub mesh: Arc<Mesh>,
     pub tokens: Arc<TokenService>,
     pub pds: Arc<Pds>,
+    pub eps: Arc<Eps>,
     pub ca: Ca,
     pub log: Log,
     pub store: Store,
@@ -106,7 +108,7 @@ impl Rooms {
         let address = settings.peer.listen;
         door::bar(&engine_parts.1, &peers);
         peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
-        let (groups, engine, bulk, mesh, tokens, pds) = engine_parts;
+        let (groups, engine, bulk, Services { mesh, tokens, pds, eps }) = engine_parts;
         let Base { mut identity, data: Data { log, store, consensus, mended }, router } = base;
         if !identity.settled || identity.founder {
             (identity.settled, identity.founder) = (true, false);
@@ -126,6 +128,7 @@ impl Rooms {
             mesh,
             tokens,
             pds,
+            eps,
             ca,
             log,
             store,
@@ -203,7 +206,15 @@ async fn open_base(
     Ok(opened.map(|data| Base { identity, data, router: router.clone() }))
 }
 
-type EngineParts = (Vec<Group>, Engine, Bulk, Arc<Mesh>, Arc<TokenService>, Arc<Pds>);
+type EngineParts = (Vec<Group>, Engine, Bulk, Services);
+
+/// Those that the listeners ask too.
+struct Services {
+    mesh: Arc<Mesh>,
+    tokens: Arc<TokenService>,
+    pds: Arc<Pds>,
+    eps: Arc<Eps>,
+}
 
 /// Groups over the log, the engine over the groups, the services in the engine.
 async fn engine(
@@ -239,6 +250,7 @@ async fn engine(
             check_organisations: settings.pds.check_organisations,
         },
     });
+    let eps = Arc::new(Eps::new(eps_options(settings)?));
     let issuer_path = settings.api.issuer_path.clone();
     let version = crate::ops::recorder::VERSION.into();
     let tokens = Arc::new(TokenService::new(IdentityOptions { url, issuer_path, version }));
@@ -250,14 +262,22 @@ async fn engine(
         groups.iter().map(|g| Arc::new(g.clone()) as Arc<dyn Agreement>).collect(),
         transport.clone(),
         &base.router,
-        vec![Arc::new(Directory), mesh.clone(), tokens.clone(), pds.clone(), Arc::new(Trail), Arc::new(Relationships)],
+        vec![
+            Arc::new(Directory),
+            mesh.clone(),
+            tokens.clone(),
+            pds.clone(),
+            Arc::new(Trail),
+            Arc::new(Relationships),
+            eps.clone(),
+        ],
         Some(Arc::new(signer)),
     );
     let blobs =
         Blobs::open(node.world.clone(), settings.node.data.join("blobs"), settings.storage.disk_reserve, fatal()).await;
     let blobs = blobs.map_err(|e| failed("blobs")(e.to_string()))?;
     let bulk = bulk(node, &groups[0], blobs, transport, &base.router);
-    Ok((groups, engine, bulk, mesh, tokens, pds))
+    Ok((groups, engine, bulk, Services { mesh, tokens, pds, eps }))
 }
 
 /// Bodies above the inline limit. Uploads count the voters of the site group: every node stores bodies.
@@ -284,6 +304,27 @@ fn store_options(settings: &Settings) -> StoreOptions {
         boot: boot.trim().to_owned(),
         ..Default::default()
     }
+}
+
+fn eps_options(settings: &Settings) -> Result<EpsOptions, NodeError> {
+    use crate::services::eps::sign::{Mode, Trust};
+    let read = |key: &'static str, path: &Option<std::path::PathBuf>| match path {
+        None => Ok(vec![]),
+        Some(path) => std::fs::read(path)
+            .map_err(|e| NodeError::Room { room: key, why: format!("{}: {e}", path.display()) }),
+    };
+    let authorities = read("eps.trust", &settings.eps.trust)?;
+    let revocations = read("eps.revocations", &settings.eps.revocations)?;
+    let trust = Trust::parse(&authorities, &revocations)
+        .map_err(|e| NodeError::Room { room: "eps.trust", why: e.to_string() })?;
+    Ok(EpsOptions {
+        signatures: if settings.eps.sample_signatures { Mode::Sample } else { Mode::Verify },
+        trust,
+        prescribing: settings.eps.prescribing,
+        dispensing: settings.eps.dispensing,
+        holder_only: settings.eps.holder_only,
+        live: settings.environment == crate::model::Environment::Live,
+    })
 }
 
 fn mesh_options(settings: &Settings) -> Result<crate::services::mesh::MeshOptions, NodeError> {

@@ -190,6 +190,22 @@ tables! {
     /// in organisation, 5 and 6 ODS code, 7 workgroup, 8 ODS code and workgroup; the word; user id for 1 to 3, user id and ODS code for 4
     /// and 5, role profile for 6 to 8) → nothing; finds people who work here.
     138 StaffLookups,
+    /// eps: prescription key (short id without its check character) → prescription.
+    150 Prescriptions,
+    /// eps: (prescription key, message id, 16 bytes) → the message's document, minified JSON, zstd.
+    151 PrescriptionDocuments,
+    /// eps: (day of the next activity, prescription key) → nothing.
+    152 PrescriptionsDue,
+    /// eps: (day) → nothing; the work of that day is planned.
+    153 PrescriptionDays,
+    /// eps: (ODS code of the nominated dispenser, since when it may be released ms, prescription key) → nothing.
+    154 NominatedPrescriptions,
+    /// eps: (NHS number, prescription time ms, prescription key) → nothing.
+    155 PrescriptionsOfPeople,
+    /// eps: (prescription key, id of an update, 16 bytes) → status update by a pharmacy (spec/eps.md §15).
+    156 PrescriptionUpdates,
+    /// eps, site partition: nothing → days by which a test site's calendar is ahead.
+    157 PrescriptionClock,
 }
 
 impl Table {

@@ -7,6 +7,8 @@ pub mod jwt;
 pub mod ldap;
 pub mod ldif;
 pub mod mesh;
+pub mod packed;
+mod packed_words;
 pub mod post;
 pub mod record;
 pub mod tree;

@@ -16,6 +16,7 @@ mod registration;
 mod relationships;
 mod signing_keys;
 mod status;
+mod testdata;
 mod traces;
 mod users;
 
@@ -93,6 +94,8 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::GET, "/v1/baselines", baselines::list);
     add(r, node, Method::PUT, "/v1/baselines/{job}", baselines::put);
     add(r, node, Method::GET, "/v1/traces", traces::list);
+    add(r, node, Method::GET, "/v1/testdata/clock", testdata::clock);
+    add(r, node, Method::POST, "/v1/testdata/clock", testdata::advance);
     add(r, node, Method::POST, "/v1/people/export", people_out::export);
     add(r, node, Method::GET, "/v1/people/{nhs}", people_out::show);
     router

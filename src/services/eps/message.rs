@@ -102,7 +102,7 @@ record! {
         4 => response: String,
         /// Found by nomination: then it must be 0001 and nominated to `by`.
         5 => nominated: bool,
-        /// The `owner` Organization and the `agent` PractitionerRole, packed (`pds::codec`).
+        /// The `owner` Organization and the `agent` PractitionerRole, packed (`wire::packed`).
         6 => owner: Bytes,
         7 => agent: Bytes,
     }

@@ -23,7 +23,7 @@
 //! | `coverage` | the EHIC card |
 //! | `import`, `export` | a line of a file ⇄ a person |
 //! | `past` | what changed in a record, who did it and when |
-//! | `rows`, `codec`, `words`, `fhir` | what is stored, how, and the names of the FHIR shapes |
+//! | `rows`, `fhir` | what is stored, and the names of the FHIR shapes; how JSON is packed: `wire::packed` |
 //! | `trace` | batch trace over MESH (§16) |
 //! | `smsp` | Spine Mini Services, the five questions over SOAP (§17) |
 //! | `refusal` | every error of the specification, once |
@@ -38,7 +38,6 @@ pub mod access;
 mod answer;
 mod ask;
 mod birth;
-pub mod codec;
 pub mod command;
 mod countries;
 mod coverage;
@@ -67,9 +66,9 @@ pub mod smsp;
 #[cfg(test)]
 mod tests;
 pub mod trace;
-mod words;
 
 pub use super::carried::{BodyIn, Call, Response, Step};
+pub use crate::wire::packed as codec;
 pub use answer::refuse;
 pub use ask::Asked;
 pub use routes::{INTERACTIONS, Route, is_ours, route};

@@ -1,5 +1,5 @@
-//! JSON in few bytes: what is stored of a person. Lossless, the order of members included, so a version renders to the same
-//! bytes for ever; words of the FHIR shapes cost one byte (`words`), dates three, object ids four, digits half a byte each.
+//! JSON in few bytes: what is stored of FHIR resources. Lossless, the order of members included, so a version renders to the same
+//! bytes for ever; words of the FHIR shapes cost one byte (`packed_words`), dates three, object ids four, digits half a byte each.
 //!
 //! | first byte | value |
 //! |---|---|
@@ -16,8 +16,8 @@
 //! | 96–111, 112–127 | array, object of 0 to 15 |
 //! | 128–254, 255 | a word of the list by its number; 255: varint of the number less 127 |
 
-use super::words::{number_of, word};
-use crate::wire::record::{Malformed, get_varint, put_varint};
+use super::packed_words::{number_of, word};
+use super::record::{Malformed, get_varint, put_varint};
 use bytes::{Buf, Bytes};
 use serde_json::{Map, Number, Value};
 

@@ -1,4 +1,4 @@
-//! The words that `codec` writes as one or two bytes. A word's number is its place: for ever, so words are appended and never
+//! The words that `packed` writes as one or two bytes. A word's number is its place: for ever, so words are appended and never
 //! moved or changed; the first 127 take one byte.
 
 use std::{collections::HashMap, sync::LazyLock};

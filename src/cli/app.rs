@@ -266,7 +266,8 @@ fn fields(said: &Said) -> Result<Fields, Failure> {
 
 /// `API:LEVEL,LEVEL` as the scopes that it stands for (spec/identity.md §1).
 pub fn product(text: &str) -> Result<(String, Value), Failure> {
-    let (api, levels) = text.split_once(':').ok_or_else(|| wrong(text))?;
+    // Some products have a part of their own behind a colon: `electronic-prescription-service-api:prescribing`.
+    let (api, levels) = text.rsplit_once(':').ok_or_else(|| wrong(text))?;
     let mut scopes = vec![];
     for level in levels.split(',').map(str::trim) {
         // A level of staff has a scope under each of the provider's names.
@@ -301,5 +302,8 @@ mod tests {
         ];
         assert_eq!(scopes, json!(scopes_told));
         assert!(product("x").is_err() && product("x:level9").is_err());
+        let (name, scopes) = product("electronic-prescription-service-api:tracker:level3").unwrap();
+        assert_eq!(name, "electronic-prescription-service-api:tracker");
+        assert_eq!(scopes, json!(["urn:nhsd:apim:app:level3:electronic-prescription-service-api:tracker"]));
     }
 }

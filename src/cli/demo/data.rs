@@ -83,20 +83,40 @@ pub struct Application {
     pub access: &'static [&'static str],
 }
 
-pub const APPLICATIONS: &[Application] = &[Application {
-    name: "demo-app",
-    client_id: "spine-demo-app",
-    ods: "X26",
-    products: &[
-        "personal-demographics-service:level0,level3,aal1,aal2,aal3,P0,P5,P9",
-        "spine-directory:level0,level3",
-        "organisation-data-service:level0,level3",
-        "healthcare-worker:level3,aal2,aal3",
-        "legitimate-relationships:level3,aal2,aal3",
-        "patient-audit:level3,aal3,P9",
-    ],
-    access: &["level0", "level3"],
-}];
+pub const APPLICATIONS: &[Application] = &[
+    Application {
+        name: "demo-app",
+        client_id: "spine-demo-app",
+        ods: "X26",
+        products: &[
+            "personal-demographics-service:level0,level3,aal1,aal2,aal3,P0,P5,P9",
+            "spine-directory:level0,level3",
+            "organisation-data-service:level0,level3",
+            "healthcare-worker:level3,aal2,aal3",
+            "legitimate-relationships:level3,aal2,aal3",
+            "patient-audit:level3,aal3,P9",
+            "electronic-prescription-service-api:prescribing:level3,aal3",
+            "electronic-prescription-service-api:dispensing:level3,aal3",
+            "electronic-prescription-service-api:tracker:level3,aal3",
+        ],
+        access: &["level0", "level3"],
+    },
+    Application {
+        name: "demo-pharmacy",
+        client_id: "spine-demo-pharmacy",
+        ods: "FA565",
+        products: &[
+            "electronic-prescription-service-api:dispensing:level3,aal3",
+            "electronic-prescription-service-api:tracker:level3,aal3",
+            "prescription-status-update:level3",
+        ],
+        access: &["level3"],
+    },
+];
+
+/// Organisations without a client certificate: a practice that prescribes, and pharmacies.
+pub const ORGANISATIONS: &[(&str, &str)] =
+    &[("A83008", "Demo Surgery"), ("FA565", "Demo Pharmacy"), ("VNCEL", "Other Pharmacy")];
 
 /// The demo application's secret and the address that a browser is sent back to: nothing needs to listen there.
 pub const CLIENT_SECRET: &str = "demo-app-secret-0001";
@@ -114,6 +134,14 @@ pub struct User {
 }
 
 const CLINICAL: &[&str] = &["B0820=View Patient Demographics", "B0825=Amend Patient Demographics"];
+const PRESCRIBING: &[&str] = &[
+    "B0820=View Patient Demographics",
+    "B0825=Amend Patient Demographics",
+    "B0278=Perform Prescription Preparation",
+    "B0420=Independent Prescribing",
+    "B0468=Cancel/Discontinue Medication",
+];
+const DISPENSING: &[&str] = &["B0570=Perform Pharmacy Activities", "B0572=Manage Pharmacy Activities"];
 
 pub const USERS: &[User] = &[
     User {
@@ -131,9 +159,17 @@ pub const USERS: &[User] = &[
         password: "demo-doctor-password",
         totp_secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
         roles: &[
-            ("656014452107", "X26", "S8000:G8000:R8000", CLINICAL),
+            ("656014452107", "X26", "S8000:G8000:R8000", PRESCRIBING),
             ("656014452108", "X27", "S8000:G8000:R8000", CLINICAL),
         ],
+    },
+    User {
+        id: "656005750105",
+        given: "Philip",
+        family: "Pharmacist",
+        password: "demo-pharmacist-password",
+        totp_secret: "NBSWY3DPO5XXE3DENBSWY3DPO5XXE3DE",
+        roles: &[("656014452105", "FA565", "S8000:G8000:R8003", DISPENSING)],
     },
     // At the desk, with a role that opens nothing of PDS: what a refusal looks like.
     User {
@@ -155,6 +191,9 @@ pub async fn register(client: &AdminClient, layout: &super::layout::Layout) -> R
             "certificate": told.fingerprint, "common_name": told.common_name,
         });
         PARTIES.put(client, c.ods, Mode::Put, &fields, false).await?;
+    }
+    for (ods, name) in ORGANISATIONS {
+        PARTIES.put(client, ods, Mode::Put, &json!({ "name": name }), false).await?;
     }
     for (id, name, ods) in MAILBOXES_OF_DEMO {
         let org = CLIENTS.iter().find(|c| c.ods == *ods).map_or("", |c| c.organisation);

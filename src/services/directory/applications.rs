@@ -307,7 +307,8 @@ pub const LEVELS: &[&str] = &[
 fn is_scope(scope: &str) -> bool {
     let Some(rest) = scope.strip_prefix("urn:nhsd:apim:") else { return false };
     let api = LEVELS.iter().find_map(|level| rest.strip_prefix(level)?.strip_prefix(':'));
-    api.is_some_and(|api| !api.is_empty() && api.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)))
+    let word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    api.is_some_and(|api| api.split(':').count() <= 2 && api.split(':').all(word))
 }
 
 fn is_text(text: &str) -> bool {

@@ -185,6 +185,7 @@ impl Layout {
              ca_key = {ca_key}\n\n\
              [ops]\nlisten = \"{ops}\"\n\n[admin]\nsocket = {socket}\n\n\
              [mesh]\nshared_key_file = {shared_key}\n\n\
+             [eps]\nsignatures = \"sample\"\n\n\
              [log]\nsegment = \"16MiB\"\n\n[disk]\nreserve = \"256MiB\"\n",
             data = quoted(&self.data(n)),
             supplier = self.supplier(n),

@@ -88,7 +88,7 @@ record! {
     pub struct Reply v1 {
         /// 0: done; else the number of the refusal ([`number`]).
         1 => refused: u8,
-        /// Of [`Refused::Failure`]: its reason.
+        /// Of [`Refused::Failure`]: its reason; of a cancellation that fails: why.
         2 => reason: String,
         /// When it was decided, milliseconds; on a test site by its calendar.
         3 => at: u64,
@@ -106,10 +106,19 @@ record! {
         9 => known: Vec<String>,
         /// Status updates, of a prescription that is shown.
         10 => updates: Vec<StatusUpdate>,
-        /// Cancel: who had it, place in the record.
-        11 => dispenser: u32,
+        /// Cancel: who had it, packed as in the record.
+        11 => owner: Bytes,
+        12 => agent: Bytes,
+        /// Cancel: when it was decided the first time.
+        13 => decided: u64,
+        /// Release: what the answer's Bundle is called.
+        14 => response: String,
+        /// Release: status of each item before, a byte each.
+        15 => items_before: Bytes,
+        /// Release: when the issue before was dispensed.
+        16 => last_dispensed: u64,
         /// Sweep: more is to be done.
-        12 => more: bool,
+        17 => more: bool,
     }
 }
 

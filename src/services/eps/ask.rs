@@ -1,0 +1,377 @@
+//! From a request to the calls that decide it. All checks that need no rows are made here, in the order of spec/eps.md §3.3; a
+//! refusal becomes a call too, which leaves its audit note.
+
+use super::{
+    BodyIn, Call, Eps, Response, Step,
+    access::{self, Duty, Who},
+    command::{EpsCommand, Noted, Reply},
+    message,
+    packed,
+    read::{self, Event, Issue, Problems},
+    record::key,
+    refuse,
+    reads::Read,
+    routes::Route,
+    rows,
+    show::{Document, refusals},
+    sign::{self, Algorithm, Checked, Digits},
+};
+use crate::{
+    access::caller::Caller,
+    engine::draft::Fault,
+    model::EpochMillis,
+    store::Reader,
+};
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::Value;
+use std::sync::Arc;
+
+const DAY_MS: u64 = 86_400_000;
+/// Prescriptions of one nominated release (§9.2).
+pub const MOST_RELEASED: usize = 25;
+
+/// A request that ends here, with the word for its audit note.
+pub struct Refusal {
+    pub response: Response,
+    pub code: &'static str,
+}
+
+/// What the answer is made of when the calls have come back.
+pub enum Goal {
+    /// Success says nothing but that.
+    Done,
+    /// The answer is there already; the call leaves its note.
+    Ready(Response),
+    Cancel(Box<Document>),
+    /// By its id.
+    Release(Box<message::Release>),
+    /// Nominated: first what to take, then the prescriptions.
+    Nominated { template: Box<message::Release>, picked: bool },
+    Read(Read),
+}
+
+/// One request on its way.
+pub struct Asked {
+    pub(super) eps: Arc<Eps>,
+    pub(super) route: Route,
+    pub(super) path: String,
+    /// As the caller named it.
+    pub(super) host: String,
+    /// `X-Request-ID`, lower case.
+    pub(super) request: String,
+    /// Of the message that was read; null before.
+    pub(super) root: Value,
+    /// Now, by the calendar of the site.
+    pub(super) now: EpochMillis,
+    pub(super) goal: Goal,
+    pub(super) replies: Vec<Reply>,
+    pub(super) next: Vec<Call>,
+    /// Nominated releases whose signature does not hold: given back by Spine itself (§9.4).
+    pub(super) bad: Vec<bool>,
+}
+
+impl Asked {
+    pub fn new(eps: Arc<Eps>, route: Route, path: &str, now: EpochMillis) -> Asked {
+        Asked {
+            eps,
+            route,
+            path: path.to_owned(),
+            host: String::new(),
+            request: String::new(),
+            root: Value::Null,
+            now,
+            goal: Goal::Done,
+            replies: vec![],
+            next: vec![],
+            bad: vec![],
+        }
+    }
+
+    /// The host as the caller named it, for the links in answers.
+    pub fn name_host(&mut self, host: Option<&str>) {
+        self.host = host.unwrap_or_default().to_owned();
+    }
+
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// Our address up to and with `FHIR/R4`.
+    pub(super) fn base(&self) -> String {
+        let below = self.path.split("/FHIR/R4").next().unwrap_or_default();
+        format!("https://{}{below}/FHIR/R4", self.host)
+    }
+
+    /// New ids for an answer, the same for the same request and prescription: a repeat gets the same answer (§3.7).
+    pub(super) fn ids(&self, of: &str) -> impl FnMut() -> String + use<> {
+        let seed = format!("{} {of}", self.request);
+        let mut count = 0u32;
+        move || {
+            count += 1;
+            uuid_of(&format!("{seed} {count}"))
+        }
+    }
+
+    /// Reads the request. `site` is the registry.
+    pub fn ask(&mut self, caller: &Caller, headers: &HeaderMap, body: BodyIn, site: &dyn Reader) -> Step {
+        if self.host.is_empty() {
+            self.name_host(Some(header(headers, "host")));
+        }
+        self.now += u64::from(rows::days_ahead(site).unwrap_or_default()) * DAY_MS;
+        match self.plan(caller, headers, body) {
+            Ok(step) => step,
+            Err(refusal) => self.refused(refusal),
+        }
+    }
+
+    fn refused(&mut self, refusal: Refusal) -> Step {
+        let call = self.noted(refusal.code, vec![], "");
+        self.goal = Goal::Ready(refusal.response);
+        Step::Submit(vec![call])
+    }
+
+    /// A note in the partition of the prescription, or where the request's id falls.
+    pub(super) fn noted(&self, outcome: &str, subjects: Vec<u64>, object: &str) -> Call {
+        let note = Noted {
+            interaction: self.route.name().into(),
+            outcome: outcome.into(),
+            subjects,
+            object: object.into(),
+            ..Default::default()
+        };
+        let key = match (object, self.request.as_str()) {
+            ("", "") => "eps",
+            ("", request) => request,
+            (object, _) => key(object),
+        };
+        call(key, note.into(), String::new())
+    }
+
+    fn plan(&mut self, caller: &Caller, headers: &HeaderMap, body: BodyIn) -> Result<Step, Refusal> {
+        if matches!(self.route, Route::Groups(_) | Route::Group(..) | Route::Tasks(_)) {
+            self.request = header(headers, "x-request-id").to_ascii_lowercase();
+            return self.read(caller, headers);
+        }
+        if self.route == Route::StatusUpdates {
+            self.request = header(headers, "x-request-id").to_ascii_lowercase();
+            return self.status_updates(body);
+        }
+        match &self.route {
+            Route::Metadata => return Ok(Step::Answer(self.metadata())),
+            Route::Nothing(_) => return Err(Refusal::of(refuse::incorrect(404, "There is no such path.".into()), "not_found")),
+            _ => {}
+        }
+        self.request = request_id(headers)?;
+        let text = body_text(body)?;
+        let root = read::parse(&text).map_err(|p| self.wrong(p))?;
+        self.root = root;
+        match self.route {
+            Route::Prepare => self.prepare(caller, &text),
+            Route::Process => self.process(caller, &text),
+            Route::Release => self.release(caller),
+            Route::Task => self.task(caller, &text),
+            Route::Claim => self.claim(caller, &text),
+            Route::Validate => self.validate(),
+            _ => Err(Refusal::of(refuse::incorrect(404, "There is no such path.".into()), "not_found")),
+        }
+    }
+
+    /// Checks that failed, as an answer (§3.4, §3.5).
+    pub(super) fn wrong(&self, problems: Problems) -> Refusal {
+        let response = refuse::respond(problems.status(), &problems.outcome(&self.root, self.now));
+        Refusal::of(response, "invalid")
+    }
+
+    fn prepare(&mut self, caller: &Caller, text: &[u8]) -> Result<Step, Refusal> {
+        let event = read::event(&self.root).map_err(|p| self.wrong(p))?;
+        self.may(caller, Duty::Prescribing, Who::UserOnly, None)?;
+        read::order::prepare(&self.root, event).map_err(|p| self.wrong(p))?;
+        let digits = Digits::of(std::str::from_utf8(text).unwrap_or_default());
+        let told = sign::prepare(&self.root, &digits, self.now, Algorithm::Rs256);
+        self.goal = Goal::Ready(refuse::respond(200, &told));
+        Ok(Step::Submit(vec![self.noted("ok", vec![], "")]))
+    }
+
+    fn validate(&mut self) -> Result<Step, Refusal> {
+        if self.eps.options.live {
+            return Err(Refusal::of(refuse::incorrect(404, "There is no such path.".into()), "not_found"));
+        }
+        read::structure::validate(&self.root).map_err(|p| self.wrong(p))?;
+        self.goal = Goal::Done;
+        Ok(Step::Submit(vec![self.noted("ok", vec![], "")]))
+    }
+
+    fn process(&mut self, caller: &Caller, text: &[u8]) -> Result<Step, Refusal> {
+        match read::event(&self.root).map_err(|p| self.wrong(p))? {
+            Event::Order => {
+                self.may(caller, Duty::Prescribing, Who::UserOnly, Some(access::ORDER))?;
+                self.order(text)
+            }
+            Event::Cancel => {
+                self.may(caller, Duty::Prescribing, Who::UserOnly, Some(access::CANCEL))?;
+                let mut cancel = read::cancel::cancel(&self.root).map_err(|p| self.wrong(p))?;
+                cancel.document = packed(text)?;
+                self.goal = Goal::Cancel(Box::new(Document::of(self.root.clone())));
+                Ok(submit(&cancel.id.clone(), cancel.into()))
+            }
+            Event::DispenseNotification => {
+                self.may(caller, Duty::Dispensing, Who::UserOnly, Some(access::DISPENSE))?;
+                let mut dispense = read::dispense::dispense(&self.root).map_err(|p| self.wrong(p))?;
+                dispense.document = packed(text)?;
+                Ok(submit(&dispense.id.clone(), dispense.into()))
+            }
+        }
+    }
+
+    fn order(&mut self, text: &[u8]) -> Result<Step, Refusal> {
+        read::order::check(&self.root).map_err(|p| self.wrong(p))?;
+        let signed_at = self.signature(text)?;
+        let mut order = read::order::store(&self.root, self.now, signed_at).map_err(|p| self.wrong(p))?;
+        order.document = packed(text)?;
+        Ok(submit(&order.id.clone(), order.into()))
+    }
+
+    /// Step 9: when it was signed, if the signature holds; none where there is none.
+    fn signature(&self, text: &[u8]) -> Result<Option<EpochMillis>, Refusal> {
+        let options = &self.eps.options;
+        let issues = match sign::check(text, options.signatures, &options.trust) {
+            Checked::Missing => return Ok(None),
+            Checked::NotJson => vec![],
+            Checked::Bad(bad) => vec![Issue::converted(bad.code(), &bad.to_string(), bad.expression())],
+            Checked::Signed(at, failures) if failures.is_empty() => return Ok(Some(at)),
+            Checked::Signed(_, failures) => {
+                failures.iter().map(|f| Issue::check("invalid", f.to_string(), "Provenance.signature.data")).collect()
+            }
+        };
+        Err(self.wrong(Problems { issues }))
+    }
+
+    fn release(&mut self, caller: &Caller) -> Result<Step, Refusal> {
+        read::resource(&self.root, "Parameters").map_err(|p| self.wrong(p))?;
+        let by_id = read::release::by_id(&self.root);
+        let who = if by_id { Who::UserOnly } else { Who::UserOrApplication };
+        if !self.eps.options.dispensing {
+            return Err(Refusal::of(refuse::respond(400, &refusals::disabled(self.now)), "SERVICE_DISABLED"));
+        }
+        self.may(caller, Duty::Dispensing, who, None)?;
+        let response = uuid_of(&format!("{} response {}", self.request, caller.application));
+        let release = read::release::release(&self.root, &self.request, &response).map_err(|p| self.wrong(p))?;
+        if by_id {
+            self.goal = Goal::Release(Box::new(release.clone()));
+            return Ok(submit(&release.id.clone(), release.into()));
+        }
+        self.goal = Goal::Nominated { template: Box::new(release), picked: false };
+        Ok(Step::Look)
+    }
+
+    fn task(&mut self, caller: &Caller, text: &[u8]) -> Result<Step, Refusal> {
+        read::resource(&self.root, "Task").map_err(|p| self.wrong(p))?;
+        self.may(caller, Duty::Dispensing, Who::UserOnly, None)?;
+        match read::task::task(&self.root).map_err(|p| self.wrong(p))? {
+            read::task::Task::Return(mut told) => {
+                told.document = packed(text)?;
+                Ok(submit(&told.id.clone(), told.into()))
+            }
+            read::task::Task::Withdraw(mut told) => {
+                told.document = packed(text)?;
+                Ok(submit(&told.id.clone(), told.into()))
+            }
+        }
+    }
+
+    fn claim(&mut self, caller: &Caller, text: &[u8]) -> Result<Step, Refusal> {
+        read::resource(&self.root, "Claim").map_err(|p| self.wrong(p))?;
+        read::claim::before_scope(&self.root).map_err(|p| self.wrong(p))?;
+        self.may(caller, Duty::Dispensing, Who::UserOnly, None)?;
+        let mut claim = read::claim::claim(&self.root).map_err(|p| self.wrong(p))?;
+        claim.document = packed(text)?;
+        Ok(submit(&claim.id.clone(), claim.into()))
+    }
+
+    /// Scope, activity and whether the feature is on (§3.2).
+    fn may(&self, caller: &Caller, duty: Duty, who: Who, activities: Option<&[&str]>) -> Result<(), Refusal> {
+        let told = access::scope(caller, duty, who);
+        let told = told.and_then(|()| activities.map_or(Ok(()), |any_of| access::activity(caller, any_of)));
+        told.map_err(|words| Refusal::of(refuse::forbidden(&words), "forbidden"))?;
+        let (on, word) = match duty {
+            Duty::Prescribing => (self.eps.options.prescribing, "Prescribing"),
+            Duty::Dispensing => (self.eps.options.dispensing, "Dispensing"),
+            Duty::Tracker => (true, ""),
+        };
+        match on {
+            true => Ok(()),
+            false => Err(Refusal::of(refuse::disabled(&format!("{word} functionality is disabled.")), "disabled")),
+        }
+    }
+
+    /// The rows of all partitions: what is nominated to a dispenser, or a person's prescriptions.
+    pub fn looked(&mut self, views: &[&dyn Reader]) -> Result<Step, Fault> {
+        match &self.goal {
+            Goal::Nominated { template, .. } => {
+                let mut found = vec![];
+                for view in views {
+                    found.extend(rows::nominated(*view, &template.by.ods, MOST_RELEASED)?);
+                }
+                found.sort();
+                let keys = found.into_iter().take(MOST_RELEASED).map(|(_, key)| key).collect();
+                let pick = super::command::Pick { ods: template.by.ods.clone(), keys, ..Default::default() };
+                let id = format!("{} {} {}", self.route.name(), template.by.ods, self.request);
+                Ok(Step::Submit(vec![call(&self.request, pick.into(), id)]))
+            }
+            Goal::Read(_) => self.looked_at(views),
+            _ => Err(Fault::Other("a request looked for nothing".into())),
+        }
+    }
+}
+
+impl Refusal {
+    pub fn of(response: Response, code: &'static str) -> Refusal {
+        Refusal { response, code }
+    }
+}
+
+pub(super) fn call(key: &str, command: EpsCommand, request_id: String) -> Call {
+    Call { key: Bytes::copy_from_slice(key.as_bytes()), payload: command.encode(), request_id }
+}
+
+/// One message to its prescription. Repeats are known by the message's id in the record (§3.7), not by the request's.
+fn submit(id: &str, command: EpsCommand) -> Step {
+    Step::Submit(vec![call(key(id), command, String::new())])
+}
+
+/// A header's text; empty where it is not there or no text.
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
+}
+
+/// A UUID (version 8) made of a text.
+pub(super) fn uuid_of(text: &str) -> String {
+    let mut id = [0; 16];
+    id.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref().first_chunk::<16>().unwrap_or(&[0; 16]));
+    uuid::Builder::from_custom_bytes(id).into_uuid().to_string()
+}
+
+/// The mandatory X-Request-ID: a UUID (§3.1).
+fn request_id(headers: &HeaderMap) -> Result<String, Refusal> {
+    let given = header(headers, "x-request-id");
+    let words = match given {
+        "" => "Invalid request with error - X-Request-ID header must be supplied to access this resource".to_owned(),
+        _ => "Invalid value in header 'X-Request-ID': a UUID is wanted".to_owned(),
+    };
+    super::ids::uuid(given).ok_or_else(|| Refusal::of(refuse::incorrect(400, words), "invalid"))
+}
+
+fn body_text(body: BodyIn) -> Result<Bytes, Refusal> {
+    match body {
+        BodyIn::Bytes(bytes) => Ok(bytes),
+        BodyIn::None => Ok(Bytes::new()),
+        BodyIn::TooLarge => Err(Refusal::of(refuse::incorrect(413, "The message is too large.".into()), "too_large")),
+    }
+}
+
+/// The message as it is stored.
+fn packed(text: &[u8]) -> Result<Bytes, Refusal> {
+    packed::pack(text).ok_or_else(|| Refusal::of(refuse::fault(), "fault"))
+}

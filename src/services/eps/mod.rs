@@ -8,5 +8,9 @@
 //! | `record`, `states`, `steps`, `clock` | the stored prescription, its published states, one step each, what time does |
 //! | `show` | records and documents → FHIR answers |
 
+pub mod clock;
 pub mod message;
+pub mod record;
 pub mod refused;
+pub mod states;
+pub mod steps;

@@ -13,14 +13,29 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum IndexKey {
     /// The current issue is 0001 and nominated: oldest first is by `since`, when it became so.
-    Nominated { ods: String, since: EpochMillis },
+    Nominated {
+        ods: String,
+        since: EpochMillis,
+    },
     /// Prescription time (a placeholder: when it came).
-    Patient { nhs: u64, at: EpochMillis },
-    Prescriber { ods: String, at: EpochMillis },
+    Patient {
+        nhs: u64,
+        at: EpochMillis,
+    },
+    Prescriber {
+        ods: String,
+        at: EpochMillis,
+    },
     /// Each dispenser that has or had an issue.
-    Dispenser { ods: String, at: EpochMillis },
+    Dispenser {
+        ods: String,
+        at: EpochMillis,
+    },
     /// The one next activity, and its day.
-    Activity { day: u32, activity: Activity },
+    Activity {
+        day: u32,
+        activity: Activity,
+    },
 }
 
 /// Every key of a prescription, sorted, none twice.

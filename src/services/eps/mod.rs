@@ -10,3 +10,4 @@
 
 pub mod message;
 pub mod refused;
+pub mod sign;

@@ -83,8 +83,8 @@ fn escape_attribute(text: &str, out: &mut String) {
     }
 }
 
-/// A document that came in, as if it had been signed on its own: the namespace stands on the outermost element. Blanks between
-/// elements are layout and fall away (signatures come pretty-printed; what is signed has none).
+/// A document that came in, as if it had been signed on its own: the namespace stands on the outermost element. Text that
+/// is all blanks is layout and falls away (signatures come pretty-printed; what is signed has none).
 pub fn canonical(element: &Element) -> String {
     let mut writer = Writer::new();
     put(element, "", &mut writer);
@@ -98,7 +98,7 @@ fn put(element: &Element, outer: &str, writer: &mut Writer) {
         attributes.push(("xmlns", &element.namespace));
     }
     writer.element(&element.name, &attributes, |w| {
-        if element.children.is_empty() || !element.text.trim().is_empty() {
+        if !element.text.trim().is_empty() {
             w.text(&element.text);
         }
         element.children.iter().for_each(|child| put(child, &element.namespace, w));
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn what_came_in_is_written_the_same_however_it_was_laid_out() {
         let plain = "<s xmlns=\"urn:s\"><m b=\"1\" c=\"2\"></m><v>a b</v></s>";
-        for text in [plain, "<s xmlns='urn:s'>\r\n  <m c='2' b='1'/><!-- x -->\n<v>a b</v>\n</s>"] {
+        for text in [plain, "<s xmlns='urn:s'>\r\n  <m c='2' b='1'>\n</m><!-- x -->\n<v>a b</v>\n</s>"] {
             assert_eq!(canonical(&parse(text).unwrap()), plain);
         }
         let inner = "<a><b xmlns=\"urn:b\"><c></c></b></a>";

@@ -116,7 +116,9 @@ fn line_item(w: &mut Writer, order: &Order<'_>, (entry, item): (usize, &Value), 
                 w.empty("value", &[("code", found), ("codeSystem", "2.16.840.1.113883.2.1.3.2.4.16.32")]);
             });
         }
-        annotation(w, "pertinentInformation2", ("pertinentDosageInstructions", "DI"), |w| w.leaf("value", &dosage(item)));
+        annotation(w, "pertinentInformation2", ("pertinentDosageInstructions", "DI"), |w| {
+            w.leaf("value", &dosage(item))
+        });
     });
 }
 

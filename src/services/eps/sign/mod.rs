@@ -35,7 +35,7 @@ pub use make::{CannotSign, Signing, sign};
 pub use prepare::prepare;
 pub use signature::{BadSignature, Signature};
 pub use trust::{BadTrust, Trust};
-pub use verify::{Checked, Failure, Mode, check, verify};
+pub use verify::{Checked, Failure, Mode, ON_RELEASE, check, verify};
 
 /// How a prescription is hashed and signed (§6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,7 +53,9 @@ fn job_role(role: &Value) -> &str {
 }
 
 fn professional_code(person: &Value) -> &str {
-    let of = |system: &&'static str| Some((*system, identifier(&person["identifier"], system))).filter(|(_, c)| !c.is_empty());
+    let of = |system: &&'static str| {
+        Some((*system, identifier(&person["identifier"], system))).filter(|(_, c)| !c.is_empty())
+    };
     match PROFESSIONAL.iter().find_map(of) {
         Some((GMC, code)) => code.strip_prefix('C').unwrap_or(code),
         Some((_, code)) => code,

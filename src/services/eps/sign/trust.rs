@@ -23,8 +23,8 @@ const ALWAYS: [u8; 3] = [1, 2, 10];
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     authorities: Vec<Certificate>,
-    /// By issuer's name and serial number.
-    revoked: HashMap<(Vec<u8>, Vec<u8>), Revoked>,
+    /// By issuer's name, then by serial number.
+    revoked: HashMap<Vec<u8>, HashMap<Vec<u8>, Revoked>>,
     next_update: Option<EpochMillis>,
 }
 
@@ -66,7 +66,7 @@ impl Trust {
         Ok(trust)
     }
 
-    /// A file of sub-authorities (or of the authority above them, for its list).
+    /// A file of sub-authorities (or of the authority above them, for its list). After an error the value is half filled: throw it away.
     pub fn add_authorities(&mut self, file: &[u8]) -> Result<(), BadTrust> {
         let found = certificates(file)?;
         for (n, der) in found.iter().enumerate() {
@@ -96,20 +96,21 @@ impl Trust {
         let issuer = list.issuer().as_raw();
         let mut named = self.authorities.iter().filter(|authority| authority.subject == issuer).peekable();
         if named.peek().is_some() {
-            let (algorithm, signature) = (list.signature_algorithm.algorithm.to_id_string(), &list.signature_value.data);
+            let (algorithm, signature) =
+                (list.signature_algorithm.algorithm.to_id_string(), &list.signature_value.data);
             if !named.any(|one| one.key.signed(&algorithm, list.tbs_cert_list.as_ref(), signature)) {
                 return Err(BadTrust::ListNotSigned(n));
             }
         } else if !self.authorities.iter().any(|authority| authority.issuer == issuer) {
             return Err(BadTrust::UnknownAuthority(n));
         }
+        let mut room = MAX_REVOKED.saturating_sub(self.counts().1);
+        let revoked = self.revoked.entry(issuer.to_vec()).or_default();
         for one in list.iter_revoked_certificates() {
-            if self.revoked.len() == MAX_REVOKED {
-                return Err(BadTrust::TooManyRevoked);
-            }
+            room = room.checked_sub(1).ok_or(BadTrust::TooManyRevoked)?;
             let reason = one.reason_code().map_or(0, |(_, reason)| reason.0);
             let entry = Revoked { at: millis(one.revocation_date), reason };
-            self.revoked.insert((issuer.to_vec(), serial(one.raw_serial())), entry);
+            revoked.insert(serial(one.raw_serial()), entry);
         }
         let next = list.next_update().map(millis);
         self.next_update = self.next_update.into_iter().chain(next).min();
@@ -123,7 +124,7 @@ impl Trust {
 
     /// How many authorities are trusted, how many certificates revoked.
     pub fn counts(&self) -> (usize, usize) {
-        (self.authorities.len(), self.revoked.len())
+        (self.authorities.len(), self.revoked.values().map(HashMap::len).sum())
     }
 
     /// The authority that issued a certificate.
@@ -133,8 +134,8 @@ impl Trust {
 
     /// Whether a certificate was revoked so that a signature of that moment does not count (§6.5 no. 6, 7).
     pub(super) fn is_revoked(&self, certificate: &Certificate, signed_at: EpochMillis) -> bool {
-        let key = (certificate.issuer.clone(), certificate.serial.clone());
-        self.revoked.get(&key).is_some_and(|one| ALWAYS.contains(&one.reason) || signed_at >= one.at)
+        let found = self.revoked.get(&certificate.issuer).and_then(|list| list.get(&certificate.serial));
+        found.is_some_and(|one| ALWAYS.contains(&one.reason) || signed_at >= one.at)
     }
 }
 

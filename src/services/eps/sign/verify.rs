@@ -26,8 +26,10 @@ pub enum Mode {
     Sample,
 }
 
-/// What is wrong with a signature. The text is that of `diagnostics` when the order is refused, and `SIGNATURE_INVALID` on release
-/// (§9.4).
+/// How every failure is told on release (§9.4): display of `INVALID_VALUE`, at this expression.
+pub const ON_RELEASE: (&str, &str) = ("Signature is invalid.", "Provenance.signature.data");
+
+/// What is wrong with a signature. The text is that of `diagnostics` when an order is refused: one issue error/invalid for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     #[error("Invalid signature format")]
@@ -98,9 +100,8 @@ pub(super) fn all_nine(signature: &Signature, anew: impl FnOnce() -> String, tru
     let Some(certificate) = base64::decode(certificate).as_deref().and_then(Certificate::read) else {
         return vec![Failure::Certificate];
     };
-    let made = base64::decode(value).is_some_and(|value| {
-        certificate.key.signed_order(signature.algorithm(), signed.as_bytes(), &value)
-    });
+    let made = base64::decode(value)
+        .is_some_and(|value| certificate.key.signed_order(signature.algorithm(), signed.as_bytes(), &value));
     let authority = trust.issuer(&certificate);
     let valid = certificate.not_before..=certificate.not_after;
     let checks = [

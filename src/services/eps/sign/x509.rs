@@ -4,8 +4,8 @@ use super::Algorithm;
 use crate::model::EpochMillis;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
-    RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
-    UnparsedPublicKey, VerificationAlgorithm,
+    RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
 };
 use x509_parser::{
     prelude::{FromDer, X509Certificate},
@@ -76,11 +76,11 @@ impl Key {
         self.kind == RSA && UnparsedPublicKey::new(scheme, &self.bytes).verify(message, signature).is_ok()
     }
 
-    /// An authority's signature on a certificate or a list, by the object identifier of its algorithm.
+    /// An authority's signature on a certificate or a list, by the object identifier of its algorithm. Not SHA-1 and not 1,024 bits:
+    /// who can make two certificates with one hash has one for whomever he likes.
     pub fn signed(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let scheme: &'static dyn VerificationAlgorithm = match algorithm {
-            "1.2.840.113549.1.1.5" => &RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
-            "1.2.840.113549.1.1.11" => &RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+            "1.2.840.113549.1.1.11" => &RSA_PKCS1_2048_8192_SHA256,
             "1.2.840.113549.1.1.12" => &RSA_PKCS1_2048_8192_SHA384,
             "1.2.840.113549.1.1.13" => &RSA_PKCS1_2048_8192_SHA512,
             "1.2.840.10045.4.3.2" => &ECDSA_P256_SHA256_ASN1,

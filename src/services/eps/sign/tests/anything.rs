@@ -2,7 +2,8 @@
 
 use super::{example, json};
 use crate::services::eps::sign::{
-    Algorithm, Checked, Digits, Mode, Signature, Signing, Trust, base64, check, fragments::fragments, prepare, sign, verify,
+    Algorithm, Checked, Digits, Mode, Signature, Signing, Trust, base64, check, fragments::fragments, prepare, sign,
+    verify,
 };
 use proptest::prelude::*;
 use serde_json::Value;

@@ -312,7 +312,12 @@ fn all_that_applies_is_told_in_order() {
         ]
     );
     let first = [Failure::Format, Failure::SeveralCertificates, Failure::Certificate, Failure::NotTrusted];
-    let texts = ["Invalid signature format", "Multiple certificates detected", "Invalid certificate", "Certificate not trusted"];
+    let texts = [
+        "Invalid signature format",
+        "Multiple certificates detected",
+        "Invalid certificate",
+        "Certificate not trusted",
+    ];
     assert_eq!(first.map(|one| one.to_string()), texts);
 }
 
@@ -361,7 +366,8 @@ fn published_orders_pass_in_sample_mode_alone() {
         let Checked::Signed(told) = check(text.as_bytes(), Mode::Verify, &Trust::default()) else { panic!() };
         assert!(told == [Failure::Format] || told.ends_with(&[Failure::NotTrusted]), "{told:?}");
         for part in ["SignedInfo", "DigestValue", "SignatureValue", "X509Certificate"] {
-            let change = |xml: String| xml.replace(&format!("{part}>"), "Other>").replace(&format!("{part} "), "Other ");
+            let change =
+                |xml: String| xml.replace(&format!("{part}>"), "Other>").replace(&format!("{part} "), "Other ");
             let without = with_xml(json(text), change);
             let told = check(without.to_string().as_bytes(), Mode::Sample, &Trust::default());
             assert_eq!(told, Checked::Signed(vec![Failure::Format]), "{part}");
@@ -403,7 +409,8 @@ fn signing_leaves_an_order_alone_that_it_cannot_sign() {
     let before = order.clone();
     assert!(sign(&mut order, &Digits::default(), &with, |_| None).is_err());
     assert_eq!(order, before);
-    for mut other in [value!({}), value!([]), value!({"entry": [{"resource": {"resourceType": "MedicationRequest"}}]})] {
+    for mut other in [value!({}), value!([]), value!({"entry": [{"resource": {"resourceType": "MedicationRequest"}}]})]
+    {
         assert!(sign(&mut other, &Digits::default(), &with, |b| Some(b.to_vec())).is_err());
     }
 }

@@ -3,10 +3,7 @@
 
 use super::{example, find, vectors::fragments_of_hl7, xml};
 use crate::services::eps::sign::{
-    Failure, Signature, Trust,
-    c14n::canonical,
-    prepare::signed_info_of,
-    verify::all_nine,
+    Failure, Signature, Trust, c14n::canonical, prepare::signed_info_of, verify::all_nine,
 };
 
 fn failures(document: &str) -> Vec<Failure> {
@@ -25,9 +22,9 @@ fn the_published_signatures_hold_and_one_is_of_another_prescription() {
     let wrapped = example!("14-signature/hl7v3-SignatureAlgorithmSha256.xml");
     assert_eq!(failures(wrapped), [Failure::Mismatch, Failure::NotTrusted]);
     let indent = format!("\n{}", " ".repeat(24));
-    let as_signed = ["sugar free", "the practice"].into_iter().fold(wrapped.to_owned(), |text, words| {
-        text.replace(&words.replace(' ', &indent), words)
-    });
+    let as_signed = ["sugar free", "the practice"]
+        .into_iter()
+        .fold(wrapped.to_owned(), |text, words| text.replace(&words.replace(' ', &indent), words));
     assert_eq!(failures(&as_signed), [Failure::NotTrusted]);
     let other = example!("14-signature/hl7v3-SignatureDoesNotMatchPrescription.xml");
     assert_eq!(failures(other), [Failure::Invalid, Failure::Mismatch, Failure::NotTrusted]);

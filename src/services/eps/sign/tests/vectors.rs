@@ -54,8 +54,7 @@ fn of(text: &str, at: u64) -> String {
 fn the_published_vector_comes_out_byte_for_byte() {
     let request = example!("14-signature/prepare-request-of-fixture.json");
     // Fragment 1 of the vector was made for another id (spec/eps.md §6.3).
-    let request =
-        request.replace("5f3b444b-9378-4597-ab49-194ebfd05439", "f5012e83-bd9e-4866-b453-86f75aee2bd6");
+    let request = request.replace("5f3b444b-9378-4597-ab49-194ebfd05439", "f5012e83-bd9e-4866-b453-86f75aee2bd6");
     let at = parse_compact("20201218123434").unwrap();
     assert_eq!(of(&request, at), example!("14-signature/fragments-canonical.txt").trim_end());
     assert_eq!(canonical(&xml(example!("14-signature/fragments.xml"))), of(&request, at));
@@ -64,7 +63,10 @@ fn the_published_vector_comes_out_byte_for_byte() {
 #[test]
 fn orders_agree_with_their_published_hl7_v3_form() {
     for (order, hl7) in [
-        (example!("01-order-acute-nominated/order-request.json"), example!("01-order-acute-nominated/order-as-hl7v3.xml")),
+        (
+            example!("01-order-acute-nominated/order-request.json"),
+            example!("01-order-acute-nominated/order-as-hl7v3.xml"),
+        ),
         (
             example!("02-order-acute-no-nomination/order-request.json"),
             example!("02-order-acute-no-nomination/order-as-hl7v3.xml"),
@@ -73,7 +75,10 @@ fn orders_agree_with_their_published_hl7_v3_form() {
             example!("05-order-secondary-care-four-items/order-request.json"),
             example!("05-order-secondary-care-four-items/order-as-hl7v3.xml"),
         ),
-        (example!("06-order-controlled-drug/order-request.json"), example!("06-order-controlled-drug/order-as-hl7v3.xml")),
+        (
+            example!("06-order-controlled-drug/order-request.json"),
+            example!("06-order-controlled-drug/order-as-hl7v3.xml"),
+        ),
     ] {
         let (expected, at) = fragments_of_hl7(hl7);
         assert_eq!(of(order, at), expected);
@@ -184,7 +189,11 @@ fn quantities_are_signed_with_their_digits() {
 #[test]
 fn a_unit_of_a_trust_signs_with_its_own_name_and_the_trusts_licence() {
     let text = changed(|order| {
-        let role = order["entry"].as_array_mut().unwrap().iter_mut().find(|e| e["resource"]["resourceType"] == "PractitionerRole");
+        let role = order["entry"]
+            .as_array_mut()
+            .unwrap()
+            .iter_mut()
+            .find(|e| e["resource"]["resourceType"] == "PractitionerRole");
         role.unwrap()["resource"]["healthcareService"] = value!([{"reference": "urn:uuid:s"}]);
         let ods = "https://fhir.nhs.uk/Id/ods-organization-code";
         let more = [
@@ -207,6 +216,96 @@ fn a_unit_of_a_trust_signs_with_its_own_name_and_the_trusts_licence() {
         ),
         "{text}"
     );
+}
+
+fn resource<'a>(order: &'a mut Value, kind: &str) -> &'a mut Value {
+    let entries = order["entry"].as_array_mut().unwrap();
+    &mut entries.iter_mut().find(|e| e["resource"]["resourceType"] == kind).unwrap()["resource"]
+}
+
+#[test]
+fn what_the_published_orders_do_not_have_is_written_as_the_tables_say() {
+    let more = |order: &mut Value, entry: Value| order["entry"].as_array_mut().unwrap().push(entry);
+    let cases: &[(&dyn Fn(&mut Value), &str)] = &[
+        (&|o| resource(o, "Practitioner")["identifier"][1]["value"] = value!("C6095104"), "<id extension=\"6095104\""),
+        (
+            &|o| {
+                resource(o, "Practitioner")["identifier"] =
+                    value!([{"system": "https://fhir.hl7.org.uk/Id/nmc-number", "value": "C12"}])
+            },
+            "<id extension=\"C12\"",
+        ),
+        (
+            &|o| {
+                resource(o, "PractitionerRole")["telecom"] = Value::Null;
+                resource(o, "Practitioner")["telecom"] = value!([{"use": "mobile", "value": "tel:07 700"}]);
+            },
+            "<telecom use=\"MC\" value=\"tel:07700\">",
+        ),
+        (
+            &|o| resource(o, "PractitionerRole")["code"] = value!([{"coding": [{"system": "https://fhir.hl7.org.uk/CodeSystem/UKCore-SDSJobRoleName", "code": "R1"}]}]),
+            "<code code=\"R1\" codeSystem=\"1.2.826.0.1285.0.2.1.104\">",
+        ),
+        (
+            &|o| resource(o, "Practitioner")["name"] = value!([{"use": "maiden", "text": "A & B"}]),
+            "<name use=\"PREVIOUS-MAIDEN\">A &amp; B</name>",
+        ),
+        (
+            &|o| resource(o, "Patient")["name"] = value!([{"use": "old", "text": "x", "family": "F", "suffix": ["S"]}]),
+            "<name use=\"PREVIOUS\"><family>F</family><suffix>S</suffix></name>",
+        ),
+        (
+            &|o| {
+                resource(o, "Patient")["telecom"] =
+                    value!([{"use": "home", "value": "1"}, {"use": "temp", "value": "2"}])
+            },
+            "</addr><telecom use=\"HP\" value=\"tel:1\"></telecom><telecom use=\"HV\" value=\"tel:2\"></telecom><patientPerson",
+        ),
+        (&|o| resource(o, "Patient")["generalPractitioner"] = Value::Null, "<id extension=\"V81999\""),
+        (&|o| resource(o, "Patient")["gender"] = value!("unknown"), "<administrativeGenderCode code=\"0\""),
+        (
+            &|o| {
+                resource(o, "Patient")["address"] =
+                    value!([{"use": "billing", "line": ["1"], "state": "S", "district": "D"}])
+            },
+            "<addr use=\"PST\"><streetAddressLine>1</streetAddressLine><streetAddressLine>D</streetAddressLine>\
+             <streetAddressLine>S</streetAddressLine></addr>",
+        ),
+        (
+            &|o| {
+                resource(o, "Organization")["partOf"] = value!({"reference": "urn:uuid:p"});
+                let ods = "https://fhir.nhs.uk/Id/ods-organization-code";
+                let above = value!({"name": "Above", "identifier": [{"system": ods, "value": "ABV"}]});
+                more(o, value!({"fullUrl": "urn:uuid:p", "resource": above}));
+            },
+            "<Organization classCode=\"ORG\" determinerCode=\"INSTANCE\"><id extension=\"ABV\" root=\"1.2.826.0.1285.0.1.10\">\
+             </id><code code=\"999\" codeSystem=\"2.16.840.1.113883.2.1.3.2.4.17.94\"></code><name>Above</name>",
+        ),
+        (
+            &|o| resource(o, "Organization")["partOf"] = Value::Null,
+            "<Organization classCode=\"ORG\" determinerCode=\"INSTANCE\"><id extension=\"A83008\"",
+        ),
+        (
+            &|o| {
+                item(o, 1)["medicationCodeableConcept"] = Value::Null;
+                item(o, 1)["medicationReference"] = value!({"reference": "urn:uuid:m"});
+                let coding =
+                    value!([{"system": "x"}, {"system": "https://snomed.info/sct", "code": "77", "display": "M"}]);
+                more(
+                    o,
+                    value!({"fullUrl": "urn:uuid:m", "resource": {"resourceType": "Medication", "code": {"coding": coding}}}),
+                );
+            },
+            "<code code=\"77\" codeSystem=\"2.16.840.1.113883.2.1.3.2.4.15\" displayName=\"M\">",
+        ),
+    ];
+    for (change, expected) in cases {
+        let text = changed(|order| {
+            assert!(!fragments(order, &Digits::default(), 0).contains(expected), "there before: {expected}");
+            change(order);
+        });
+        assert!(text.contains(expected), "{expected} not in {text}");
+    }
 }
 
 #[test]

@@ -14,3 +14,4 @@ pub mod record;
 pub mod refused;
 pub mod states;
 pub mod steps;
+pub mod sign;

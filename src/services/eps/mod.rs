@@ -7,6 +7,9 @@
 //! | `sign` | what is signed, `$prepare`, and whether a signature holds |
 //! | `record`, `states`, `steps`, `clock` | the stored prescription, its published states, one step each, what time does |
 //! | `show` | records and documents → FHIR answers |
+//! | `status` | what pharmacies tell of an item's way to the patient (§15), kept beside the prescription |
 
 pub mod message;
 pub mod refused;
+pub mod show;
+pub mod status;

@@ -9,7 +9,11 @@
 //! | `show` | records and documents → FHIR answers |
 //! | `status` | what pharmacies tell of an item's way to the patient (§15), kept beside the prescription |
 
+pub mod clock;
 pub mod message;
+pub mod record;
 pub mod refused;
 pub mod show;
+pub mod states;
 pub mod status;
+pub mod steps;

@@ -7,11 +7,14 @@
 //! | `sign` | what is signed, `$prepare`, and whether a signature holds |
 //! | `record`, `states`, `steps`, `clock` | the stored prescription, its published states, one step each, what time does |
 //! | `show` | records and documents → FHIR answers |
+//! | `status` | what pharmacies tell of an item's way to the patient (§15), kept beside the prescription |
 
 pub mod clock;
 pub mod message;
 pub mod record;
 pub mod refused;
+pub mod show;
 pub mod states;
+pub mod status;
 pub mod steps;
 pub mod sign;

@@ -1,0 +1,183 @@
+//! Records and documents → FHIR answers (spec/eps.md §8.4, §9, §14, §19). Pure: time, ids and addresses come in as arguments.
+//!
+//! | file | duty |
+//! |---|---|
+//! | `refusals` | what the store refuses → OperationOutcome (§19.2, §19.3) |
+//! | `document`, `exact` | a stored message, and its numbers with the digits they came with |
+//! | `people` | resources copied from a message into an answer, under new ids |
+//! | `release` | a release's answer (§9.4) |
+//! | `cancel` | a cancellation's answer, and the later one (§8.4, §8.5) |
+//! | `short_id` | form and check character of a short id |
+//! | `task`, `task_query` | `GET /Task` (§14.1) |
+//! | `tracker`, `tracker_query` | `RequestGroup` (§14.2) |
+//! | `metadata` | CapabilityStatement, `_ping`, `_status` |
+//!
+//! Invariant: an answer shows what the record says; nothing here decides.
+
+pub mod cancel;
+pub mod document;
+pub mod exact;
+pub mod metadata;
+pub(crate) mod people;
+pub mod refusals;
+pub mod release;
+pub mod short_id;
+pub mod task_query;
+pub mod tracker_query;
+
+#[cfg(test)]
+mod tests;
+
+use crate::model::{EpochMillis, time};
+use serde_json::{Value, json};
+
+/// Where new ids come from: lower-case UUIDs, each once.
+pub type Ids<'a> = &'a mut dyn FnMut() -> String;
+
+pub const FHIR_JSON: &str = "application/fhir+json; fhirVersion=4.0";
+
+pub const UUIDS: &str = "https://tools.ietf.org/html/rfc4122";
+pub const SHORT_ID: &str = "https://fhir.nhs.uk/Id/prescription-order-number";
+pub const LONG_ID: &str = "https://fhir.nhs.uk/Id/prescription";
+pub const ITEM: &str = "https://fhir.nhs.uk/Id/prescription-order-item-number";
+pub const NHS_NUMBER: &str = "https://fhir.nhs.uk/Id/nhs-number";
+pub const ODS: &str = "https://fhir.nhs.uk/Id/ods-organization-code";
+pub const ROLE_PROFILE: &str = "https://fhir.nhs.uk/Id/sds-role-profile-id";
+pub const SNOMED: &str = "http://snomed.info/sct";
+pub const EVENTS: &str = "https://fhir.nhs.uk/CodeSystem/message-event";
+pub const BUSINESS_STATUS: &str = "https://fhir.nhs.uk/CodeSystem/EPS-task-business-status";
+pub const ITEM_STATUS: &str = "https://fhir.nhs.uk/CodeSystem/medicationdispense-type";
+pub const CANCEL_REASON: &str = "https://fhir.nhs.uk/CodeSystem/medicationrequest-status-reason";
+pub const HTTP_ERRORS: &str = "https://fhir.nhs.uk/CodeSystem/http-error-codes";
+pub const SITE_TYPE: &str = "https://fhir.nhs.uk/CodeSystem/dispensing-site-preference";
+pub const PRESCRIPTION_TYPE: &str = "https://fhir.nhs.uk/CodeSystem/prescription-type";
+/// Before the names of extensions.
+pub const EXTENSION: &str = "https://fhir.nhs.uk/StructureDefinition/";
+pub const UK_CORE_REPEAT: &str =
+    "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-MedicationRepeatInformation";
+
+/// `2022-10-21T13:47:00+00:00`, as every time of an EPS answer.
+pub fn zoned(at: EpochMillis) -> String {
+    let iso = time::iso(at);
+    format!("{}+00:00", iso.get(..19).unwrap_or(&iso))
+}
+
+/// URL of an extension of ours.
+pub(crate) fn url(name: &str) -> String {
+    format!("{EXTENSION}{name}")
+}
+
+pub(crate) fn identifier(system: &str, value: &str) -> Value {
+    json!({"system": system, "value": value})
+}
+
+pub(crate) fn coding(system: &str, code: &str, display: &str) -> Value {
+    json!({"system": system, "code": code, "display": display})
+}
+
+pub(crate) fn reference(id: &str) -> Value {
+    json!({"reference": urn(id)})
+}
+
+pub(crate) fn urn(id: &str) -> String {
+    format!("urn:uuid:{id}")
+}
+
+/// A resource in a Bundle.
+pub(crate) fn entry(id: &str, resource: Value) -> Value {
+    json!({"fullUrl": urn(id), "resource": resource})
+}
+
+/// Display of an issue's status (§17.1).
+pub fn issue_display(status: u16) -> &'static str {
+    match status {
+        0 => "Awaiting Release Ready",
+        1 => "To Be Dispensed",
+        2 => "With Dispenser",
+        3 => "With Dispenser - Active",
+        4 => "Expired",
+        5 => "Cancelled",
+        6 => "Dispensed",
+        7 => "Not Dispensed",
+        8 => "Claimed",
+        9 => "No-Claimed",
+        9000 => "Repeat Dispense future instance",
+        9001 => "Prescription future instance",
+        9005 => "Cancelled future instance",
+        _ => "Unknown",
+    }
+}
+
+/// Display of an item's status (§17.2).
+pub fn item_display(status: u16) -> &'static str {
+    match status {
+        1 => "Item fully dispensed",
+        2 => "Item not dispensed",
+        3 => "Item dispensed - partial",
+        4 => "Item not dispensed owing",
+        5 => "Item Cancelled",
+        6 => "Expired",
+        7 => "To Be Dispensed",
+        8 => "Item with dispenser",
+        _ => "Unknown",
+    }
+}
+
+/// `MedicationRequest.status` of an item's status (§9.4).
+pub(crate) fn request_status(item: u16) -> &'static str {
+    match item {
+        1 => "completed",
+        2 | 6 => "stopped",
+        5 => "cancelled",
+        _ => "active",
+    }
+}
+
+/// Coding of an issue's status.
+pub(crate) fn business_status(status: u16) -> Value {
+    coding(BUSINESS_STATUS, &four(status), issue_display(status))
+}
+
+/// A status as its four digits.
+pub fn four(status: u16) -> String {
+    format!("{status:04}")
+}
+
+/// Display of a cancellation reason (§20.5); none for an unknown one.
+pub fn cancel_reason(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "0001" => "Prescribing Error",
+        "0002" => "Clinical contra-indication",
+        "0003" => "Change to medication treatment regime",
+        "0004" => "Clinical grounds",
+        "0005" => "At the Patient's request",
+        "0006" => "At the Pharmacist's request",
+        "0007" => "Notification of Death",
+        "0008" => "Patient deducted - other reason",
+        "0009" => "Patient deducted - registered with new practice",
+        _ => return None,
+    })
+}
+
+/// Coding of the treatment type (§5.3).
+pub(crate) fn course_of_therapy(treatment: u8) -> Value {
+    use super::message::treatment;
+    const HL7: &str = "http://terminology.hl7.org/CodeSystem/medicationrequest-course-of-therapy";
+    match treatment {
+        treatment::DISPENSING => coding(
+            "https://fhir.nhs.uk/CodeSystem/medicationrequest-course-of-therapy",
+            "continuous-repeat-dispensing",
+            "Continuous long term (repeat dispensing)",
+        ),
+        treatment::REPEAT => coding(HL7, "continuous", "Continuous long term therapy"),
+        _ => coding(HL7, "acute", "Short course (acute) therapy"),
+    }
+}
+
+/// `Extension-EPS-RepeatInformation`; who counts from zero and who from one, §5.5 says.
+pub(crate) fn repeat_information(allowed: u32, issued: u32) -> Value {
+    json!({"url": url("Extension-EPS-RepeatInformation"), "extension": [
+        {"url": "numberOfRepeatsAllowed", "valueInteger": allowed},
+        {"url": "numberOfRepeatsIssued", "valueInteger": issued},
+    ]})
+}

@@ -6,6 +6,7 @@ use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Pro
 use crate::access::gate::Permit;
 use crate::engine::{ServiceId, services};
 use crate::ops::codes::{self, Kind};
+use crate::seam::clock::Clock;
 use crate::services::eps::{self, Asked, Eps, refuse};
 use crate::store::Reader;
 use bytes::Bytes;
@@ -13,7 +14,10 @@ use http::HeaderMap;
 use std::sync::Arc;
 
 /// The protocol; one for all listeners.
-pub struct EpsProtocol(pub Arc<Eps>);
+pub struct EpsProtocol {
+    pub eps: Arc<Eps>,
+    pub clock: Arc<dyn Clock>,
+}
 
 impl Protocol for EpsProtocol {
     fn name(&self) -> &'static str {
@@ -28,7 +32,7 @@ impl Protocol for EpsProtocol {
     fn begin(&self, head: &http::request::Parts) -> Box<dyn Exchange> {
         let uri = &head.uri;
         let route = eps::route(head.method.as_str(), uri.path(), uri.query().unwrap_or_default());
-        let mut asked = Asked::new(self.0.clone(), route, uri.path());
+        let mut asked = Asked::new(self.eps.clone(), route, uri.path(), self.clock.now().0);
         // HTTP/2 names the host in the request's line.
         asked.name_host(uri.authority().map(|a| a.as_str()));
         Box::new(Request { asked, look: Look::default() })

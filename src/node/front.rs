@@ -228,7 +228,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
         let protocols: Vec<Arc<dyn Protocol>> = vec![
             Arc::new(IdentityProtocol::new(rooms.tokens.clone())),
             Arc::new(PdsProtocol(rooms.pds.clone())),
-            Arc::new(EpsProtocol(rooms.eps.clone())),
+            Arc::new(EpsProtocol { eps: rooms.eps.clone(), clock: clock.clone() }),
             Arc::new(DirectoryProtocol { clock: clock.clone() }),
             Arc::new(TrailProtocol),
             Arc::new(RelationshipsProtocol),

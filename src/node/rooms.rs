@@ -250,7 +250,7 @@ async fn engine(
             check_organisations: settings.pds.check_organisations,
         },
     });
-    let eps = Arc::new(Eps::new(eps_options(settings)?));
+    let eps = Arc::new(Eps { options: eps_options(settings)? });
     let issuer_path = settings.api.issuer_path.clone();
     let version = crate::ops::recorder::VERSION.into();
     let tokens = Arc::new(TokenService::new(IdentityOptions { url, issuer_path, version }));
@@ -307,22 +307,31 @@ fn store_options(settings: &Settings) -> StoreOptions {
 }
 
 fn eps_options(settings: &Settings) -> Result<EpsOptions, NodeError> {
+    use crate::config::eps::HolderOnly;
     use crate::services::eps::sign::{Mode, Trust};
     let read = |key: &'static str, path: &Option<std::path::PathBuf>| match path {
-        None => Ok(vec![]),
+        None => Ok(None),
         Some(path) => std::fs::read(path)
+            .map(Some)
             .map_err(|e| NodeError::Room { room: key, why: format!("{}: {e}", path.display()) }),
     };
-    let authorities = read("eps.trust", &settings.eps.trust)?;
-    let revocations = read("eps.revocations", &settings.eps.revocations)?;
-    let trust = Trust::parse(&authorities, &revocations)
-        .map_err(|e| NodeError::Room { room: "eps.trust", why: e.to_string() })?;
+    let told = |key: &'static str| move |e: crate::services::eps::sign::BadTrust| NodeError::Room { room: key, why: e.to_string() };
+    let mut trust = Trust::default();
+    if let Some(file) = read("eps.trust", &settings.eps.trust)? {
+        trust.add_authorities(&file).map_err(told("eps.trust"))?;
+    }
+    if let Some(file) = read("eps.revocations", &settings.eps.revocations)? {
+        trust.add_lists(&file).map_err(told("eps.revocations"))?;
+    }
     Ok(EpsOptions {
         signatures: if settings.eps.sample_signatures { Mode::Sample } else { Mode::Verify },
         trust,
         prescribing: settings.eps.prescribing,
         dispensing: settings.eps.dispensing,
-        holder_only: settings.eps.holder_only,
+        rules: crate::services::eps::steps::Rules {
+            holder_only: settings.eps.holder_only != HolderOnly::None,
+            holder_only_returns: settings.eps.holder_only == HolderOnly::All,
+        },
         live: settings.environment == crate::model::Environment::Live,
     })
 }

@@ -202,7 +202,7 @@ tables! {
     154 NominatedPrescriptions,
     /// eps: (NHS number, prescription time ms, prescription key) → nothing.
     155 PrescriptionsOfPeople,
-    /// eps: (prescription key, id of an update, 16 bytes) → status update by a pharmacy (spec/eps.md §15).
+    /// eps: (prescription key, id of an update) → status update by a pharmacy (spec/eps.md §15).
     156 PrescriptionUpdates,
     /// eps, site partition: nothing → days by which a test site's calendar is ahead.
     157 PrescriptionClock,

@@ -8,7 +8,7 @@ use crate::{
     node::Node,
     ops::admin::{AdminError, AdminRequest},
     services::eps::{
-        clock::Moment,
+        clock::uk_day,
         command::{Advance, EpsCommand, Reply, Sweep},
         rows,
     },
@@ -49,7 +49,7 @@ pub async fn advance(node: Arc<Node>, r: AdminRequest) -> Told {
 
 fn told(node: &Node, ahead: u32) -> Told {
     let now = node.world.clock.now().0;
-    let today = Moment::of(now, ahead).today;
+    let today = uk_day(now + u64::from(ahead) * 86_400_000);
     Ok(json!({"days_ahead": ahead, "today": day::text(today)}))
 }
 

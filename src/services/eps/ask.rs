@@ -4,7 +4,7 @@
 use super::{
     BodyIn, Call, Eps, Response, Step,
     access::{self, Duty, Who},
-    command::{EpsCommand, Noted, Reply},
+    command::{EpsCommand, Noted, Pick, Reply},
     message,
     packed,
     read::{self, Event, Issue, Problems},
@@ -13,8 +13,8 @@ use super::{
     reads::Read,
     routes::Route,
     rows,
-    show::{Document, refusals},
-    sign::{self, Algorithm, Checked, Digits},
+    show::{document::Document, refusals},
+    sign::{self, Algorithm, BadSignature, Checked, Digits, Signature},
 };
 use crate::{
     access::caller::Caller,
@@ -68,8 +68,8 @@ pub struct Asked {
     pub(super) goal: Goal,
     pub(super) replies: Vec<Reply>,
     pub(super) next: Vec<Call>,
-    /// Nominated releases whose signature does not hold: given back by Spine itself (§9.4).
-    pub(super) bad: Vec<bool>,
+    /// Prescriptions given out to this request.
+    pub(super) out: Vec<super::answer::Out>,
 }
 
 impl Asked {
@@ -85,7 +85,7 @@ impl Asked {
             goal: Goal::Done,
             replies: vec![],
             next: vec![],
-            bad: vec![],
+            out: vec![],
         }
     }
 
@@ -160,7 +160,7 @@ impl Asked {
         }
         match &self.route {
             Route::Metadata => return Ok(Step::Answer(self.metadata())),
-            Route::Nothing(_) => return Err(Refusal::of(refuse::incorrect(404, "There is no such path.".into()), "not_found")),
+            Route::Nothing(_) => return Err(Refusal::of(refuse::incorrect(404, "There is no such path."), "not_found")),
             _ => {}
         }
         self.request = request_id(headers)?;
@@ -174,7 +174,7 @@ impl Asked {
             Route::Task => self.task(caller, &text),
             Route::Claim => self.claim(caller, &text),
             Route::Validate => self.validate(),
-            _ => Err(Refusal::of(refuse::incorrect(404, "There is no such path.".into()), "not_found")),
+            _ => Err(Refusal::of(refuse::incorrect(404, "There is no such path."), "not_found")),
         }
     }
 
@@ -196,7 +196,7 @@ impl Asked {
 
     fn validate(&mut self) -> Result<Step, Refusal> {
         if self.eps.options.live {
-            return Err(Refusal::of(refuse::incorrect(404, "There is no such path.".into()), "not_found"));
+            return Err(Refusal::of(refuse::incorrect(404, "There is no such path."), "not_found"));
         }
         read::structure::validate(&self.root).map_err(|p| self.wrong(p))?;
         self.goal = Goal::Done;
@@ -239,9 +239,12 @@ impl Asked {
         let issues = match sign::check(text, options.signatures, &options.trust) {
             Checked::Missing => return Ok(None),
             Checked::NotJson => vec![],
-            Checked::Bad(bad) => vec![Issue::converted(bad.code(), &bad.to_string(), bad.expression())],
-            Checked::Signed(at, failures) if failures.is_empty() => return Ok(Some(at)),
-            Checked::Signed(_, failures) => {
+            Checked::Bad(bad @ BadSignature::TooMany(_)) => vec![Issue::too_many(&bad.to_string(), bad.expression())],
+            Checked::Bad(bad) => vec![Issue::invalid(&bad.to_string(), bad.expression())],
+            Checked::Signed(failures) if failures.is_empty() => {
+                return Ok(Signature::of(&self.root).ok().flatten().map(|signature| signature.at));
+            }
+            Checked::Signed(failures) => {
                 failures.iter().map(|f| Issue::check("invalid", f.to_string(), "Provenance.signature.data")).collect()
             }
         };
@@ -316,7 +319,7 @@ impl Asked {
                 }
                 found.sort();
                 let keys = found.into_iter().take(MOST_RELEASED).map(|(_, key)| key).collect();
-                let pick = super::command::Pick { ods: template.by.ods.clone(), keys, ..Default::default() };
+                let pick = Pick { ods: template.by.ods.clone(), keys, ..Default::default() };
                 let id = format!("{} {} {}", self.route.name(), template.by.ods, self.request);
                 Ok(Step::Submit(vec![call(&self.request, pick.into(), id)]))
             }
@@ -357,17 +360,17 @@ pub(super) fn uuid_of(text: &str) -> String {
 fn request_id(headers: &HeaderMap) -> Result<String, Refusal> {
     let given = header(headers, "x-request-id");
     let words = match given {
-        "" => "Invalid request with error - X-Request-ID header must be supplied to access this resource".to_owned(),
-        _ => "Invalid value in header 'X-Request-ID': a UUID is wanted".to_owned(),
+        "" => "Invalid request with error - X-Request-ID header must be supplied to access this resource",
+        _ => "Invalid value in header 'X-Request-ID': a UUID is wanted",
     };
     super::ids::uuid(given).ok_or_else(|| Refusal::of(refuse::incorrect(400, words), "invalid"))
 }
 
-fn body_text(body: BodyIn) -> Result<Bytes, Refusal> {
+pub(super) fn body_text(body: BodyIn) -> Result<Bytes, Refusal> {
     match body {
         BodyIn::Bytes(bytes) => Ok(bytes),
         BodyIn::None => Ok(Bytes::new()),
-        BodyIn::TooLarge => Err(Refusal::of(refuse::incorrect(413, "The message is too large.".into()), "too_large")),
+        BodyIn::TooLarge => Err(Refusal::of(refuse::incorrect(413, "The message is too large."), "too_large")),
     }
 }
 

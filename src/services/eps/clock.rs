@@ -68,6 +68,14 @@ pub fn uk_day(at: EpochMillis) -> u32 {
     }
 }
 
+/// When a day of the United Kingdom begins; 0 for what is no day.
+pub fn midnight(day: u32) -> EpochMillis {
+    let date = Date::new((day / 10_000) as i16, (day / 100 % 100) as i8, (day % 100) as i8);
+    let zone = TimeZone::get("Europe/London").unwrap_or(TimeZone::UTC);
+    let begins = date.ok().and_then(|date| date.to_zoned(zone).ok());
+    begins.and_then(|at| u64::try_from(at.timestamp().as_millisecond()).ok()).unwrap_or_default()
+}
+
 fn number(date: Date) -> u32 {
     u32::try_from(date.year()).unwrap_or_default() * 10_000 + date.month() as u32 * 100 + date.day() as u32
 }

@@ -1,15 +1,14 @@
 //! One command to rows, audit notes and a reply: the order that holds for all.
 
 use super::{
-    Eps,
+    Eps, clock,
     command::{Advance, EpsCommand, Noted, Pick, Reply, Show, Updates},
-    message::{Cancel, Claim, Dispense, Release, Return, Withdraw},
-    packed,
+    message::{Cancel, Release},
     record::{Id, Prescription, key},
     refused::Refused,
     rows,
     show::refusals::{self, Vocabulary},
-    steps::{self, Moment, Outcome, Then},
+    steps::{self, Moment, Outcome},
 };
 use crate::{
     engine::{
@@ -18,6 +17,7 @@ use crate::{
         services,
     },
     model::NhsNumber,
+    store::Reader,
     wire::record::Record,
 };
 use bytes::Bytes;
@@ -116,10 +116,10 @@ impl Eps {
     }
 }
 
-struct Work<'d, 'a> {
-    draft: &'d mut Draft<'a>,
+pub(super) struct Work<'d, 'a> {
+    pub(super) draft: &'d mut Draft<'a>,
     stamp: &'d Stamp,
-    at: Moment,
+    pub(super) at: Moment,
 }
 
 impl Work<'_, '_> {
@@ -143,7 +143,7 @@ impl Work<'_, '_> {
         }
         let now = record.or(old);
         for follows in then {
-            self.follow(now.as_ref(), follows)?;
+            self.follow(key, now.as_ref(), follows)?;
         }
         let (reply, outcome) = match result {
             Ok(done) => {
@@ -152,7 +152,7 @@ impl Work<'_, '_> {
                 (reply, "ok")
             }
             Err(refused) => {
-                let code = refusals::code(about.vocabulary, &refused);
+                let code = refusals::row_of(&refused, about.vocabulary).code;
                 (Reply::refused_by(self.at.now, &refused), code)
             }
         };
@@ -181,7 +181,7 @@ impl Work<'_, '_> {
         }
         self.draft.put(rows::day_key(day), Bytes::from_static(b"\x01"));
         let ahead = self.at.now - self.stamp.now;
-        let due = (steps::midnight(day) + BEGIN_MS).saturating_sub(ahead).max(self.stamp.now + 1);
+        let due = (clock::midnight(day) + BEGIN_MS).saturating_sub(ahead).max(self.stamp.now + 1);
         self.draft.timer(due, services::EPS, Bytes::copy_from_slice(&day.to_be_bytes()));
         Ok(())
     }
@@ -236,12 +236,11 @@ impl Work<'_, '_> {
 
     fn show(&mut self, c: &Show) -> Result<Reply, Fault> {
         let found = rows::prescription(self.draft, key(&c.id))?;
-        let about = About::of("eps.tasks", &c.id, 0, "");
         let outcome = if found.is_some() { "ok" } else { "not_found" };
         self.draft.audit(AuditNote {
             interaction: c.interaction.clone(),
             outcome: outcome.into(),
-            object: about.id.into(),
+            object: c.id.clone(),
             subject: digits(found.as_ref().map_or(0, |p| p.nhs)),
             ..Default::default()
         });
@@ -275,10 +274,10 @@ impl Work<'_, '_> {
         let mut reply = Reply::default();
         let mut subject = 0;
         for update in &c.updates {
-            let row = rows::update_key(key, Id::or_none(&update.id));
+            let row = rows::update_key(key, &update.task);
             subject = update.nhs;
             if self.draft.get(&row.clone().build())?.is_some() {
-                reply.known.push(update.id.clone());
+                reply.known.push(update.task.clone());
             } else if there + c.updates.len() <= rows::MOST_UPDATES {
                 self.draft.put(row, update.encode());
             } else {
@@ -310,7 +309,7 @@ impl Work<'_, '_> {
                 self.draft.delete_raw(row);
                 continue;
             };
-            match steps::due(&old, &self.at) {
+            match clock::due(&old, &self.at) {
                 Some(due) => self.done(&old, due)?,
                 // A row that says what the record does not: nothing is due, and nobody looks again for it.
                 None => self.draft.delete_raw(row),
@@ -319,14 +318,15 @@ impl Work<'_, '_> {
         Ok(more)
     }
 
-    fn done(&mut self, old: &Prescription, due: steps::Due) -> Result<(), Fault> {
+    fn done(&mut self, old: &Prescription, due: Outcome<()>) -> Result<(), Fault> {
         self.note(&About::of("eps.clock", &old.id, old.nhs, ""), old.nhs, "ok");
         match &due.record {
             None => rows::remove(self.draft, old)?,
             Some(new) => self.write(Some(old), new)?,
         }
+        let now = due.record.as_ref().unwrap_or(old);
         for follows in due.then {
-            self.follow(due.record.as_ref(), follows)?;
+            self.follow(old.key(), Some(now), follows)?;
         }
         Ok(())
     }

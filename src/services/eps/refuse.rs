@@ -22,11 +22,8 @@ pub fn written(status: u16, body: String) -> Response {
 
 fn outcome(severity: &str, code: &str, coding: Option<(&str, &str)>, words: &str) -> Value {
     let mut issue = json!({"severity": severity, "code": code});
-    match coding {
-        Some((code, display)) => {
-            issue["details"] = json!({"coding": [{"system": HTTP, "code": code, "display": display}]});
-        }
-        None => {}
+    if let Some((code, display)) = coding {
+        issue["details"] = json!({"coding": [{"system": HTTP, "code": code, "display": display}]});
     }
     if !words.is_empty() {
         issue["diagnostics"] = json!(words);
@@ -44,23 +41,23 @@ pub fn disabled(words: &str) -> Response {
     respond(400, &outcome("fatal", "not-supported", None, words))
 }
 
-pub fn unauthenticated(words: String) -> Response {
-    respond(401, &outcome("error", "forbidden", Some(("ACCESS_DENIED", "401: Access Denied - Unauthorised")), &words))
+pub fn unauthenticated(words: &str) -> Response {
+    respond(401, &outcome("error", "forbidden", Some(("ACCESS_DENIED", "401: Access Denied - Unauthorised")), words))
 }
 
 /// A request whose head or body is not as it must be.
-pub fn incorrect(status: u16, words: String) -> Response {
-    respond(status, &outcome("error", if status == 404 { "not-found" } else { "invalid" }, None, &words))
+pub fn incorrect(status: u16, words: &str) -> Response {
+    respond(status, &outcome("error", if status == 404 { "not-found" } else { "invalid" }, None, words))
 }
 
-pub fn too_many(words: String) -> Response {
-    respond(429, &outcome("error", "throttled", Some(("TOO_MANY_REQUESTS", "429: Too many requests")), &words))
+pub fn too_many(words: &str) -> Response {
+    respond(429, &outcome("error", "throttled", Some(("TOO_MANY_REQUESTS", "429: Too many requests")), words))
 }
 
 /// Nothing was done, or it is not known; a repeat with the same message is safe (§3.7).
-pub fn unavailable(words: String) -> Response {
+pub fn unavailable(words: &str) -> Response {
     let coding = ("SERVICE_UNAVAILABLE", "503: The service is unavailable");
-    let mut response = respond(503, &outcome("error", "transient", Some(coding), &words));
+    let mut response = respond(503, &outcome("error", "transient", Some(coding), words));
     response.headers.push(("retry-after", Bytes::from_static(COME_AGAIN)));
     response
 }

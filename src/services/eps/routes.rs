@@ -57,6 +57,19 @@ impl Route {
             Route::Nothing(_) => "eps.not_found",
         }
     }
+    /// What is told to who has no product for it (§3.2).
+    pub fn no_scope(&self) -> &'static str {
+        match self {
+            Route::Release | Route::Task | Route::Claim => {
+                "Your app does not have permission to access dispensing functionality."
+            }
+            Route::Tasks(_) | Route::Groups(_) | Route::Group(..) => {
+                "Your app does not have permission to access tracker functionality."
+            }
+            Route::StatusUpdates => "Your app does not have permission to send prescription status updates.",
+            _ => "Your app does not have permission to access prescribing functionality.",
+        }
+    }
     /// Whether a body is read.
     pub fn has_body(&self) -> bool {
         matches!(

@@ -33,8 +33,8 @@ pub fn document_key(key: &str, message: Id) -> Key {
 pub fn day_key(day: u32) -> Key {
     Table::PrescriptionDays.key().number(day.into())
 }
-pub fn update_key(key: &str, id: Id) -> Key {
-    Table::PrescriptionUpdates.key().text(key).fixed(&id.0)
+pub fn update_key(key: &str, task: &str) -> Key {
+    Table::PrescriptionUpdates.key().text(key).text(task.to_ascii_lowercase())
 }
 
 fn row<R: Record>(rows: &dyn Reader, table: Table, key: Key) -> Result<Option<R>, Fault> {

@@ -1,0 +1,271 @@
+//! From the replies to the response.
+
+use super::{
+    Call, Response,
+    ask::{Asked, Goal, call},
+    command::Reply,
+    message, packed,
+    record::Prescription,
+    refuse,
+    refused::Refused,
+    show::{
+        cancel::{self, Outcome},
+        document::Document,
+        exact,
+        metadata::{self, Base},
+        refusals::{self, Vocabulary},
+        release::{Answer, Given, GivenItem},
+    },
+    sign::{self, Checked},
+    steps::Code,
+};
+use crate::{engine::draft::Fault, model::EpochMillis, wire::packed as json, wire::record::Record};
+use bytes::Bytes;
+use serde_json::Value;
+
+/// Spine itself, where it gives a prescription back (§9.4).
+const SPINE: &str = "X2601";
+/// Return reason "Invalid digital signature" (§20.7).
+const BAD_SIGNATURE: &str = "0005";
+
+/// A prescription that was given out, as its answer needs it.
+pub(super) struct Out {
+    reply: Reply,
+    prescription: Prescription,
+    order: Document,
+    /// Its signature holds.
+    good: bool,
+}
+
+impl Asked {
+    /// The replies of the last calls. What follows is in [`Asked::onward`].
+    pub fn replied(&mut self, replies: &[Bytes]) -> Result<(), Fault> {
+        let replies = replies.iter().map(Reply::of).collect::<Result<Vec<_>, _>>()?;
+        match &mut self.goal {
+            Goal::Nominated { template, picked } if !*picked => {
+                *picked = true;
+                let keys = replies.into_iter().next().map(|reply| reply.keys).unwrap_or_default();
+                self.next = keys.into_iter().map(|key| taking(template, key)).collect();
+            }
+            Goal::Nominated { .. } | Goal::Release(_) if self.out.is_empty() => {
+                self.replies.clone_from(&replies);
+                for reply in replies {
+                    self.given_out(reply)?;
+                }
+                self.next = self.out.iter().filter(|out| !out.good).map(|out| self.given_back(out)).collect();
+            }
+            // Spine's own returns: the answer is what was given out, good and bad.
+            Goal::Nominated { .. } | Goal::Release(_) => {}
+            _ => self.replies = replies,
+        }
+        Ok(())
+    }
+
+    pub fn onward(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.next)
+    }
+
+    /// Keeps a prescription that was given out; one that somebody else got in between is left out.
+    fn given_out(&mut self, reply: Reply) -> Result<(), Fault> {
+        if reply.refused != 0 || reply.prescription.is_empty() {
+            return Ok(());
+        }
+        let prescription = decoded(&reply.prescription)?;
+        let text = packed::unpack(&reply.order).ok_or_else(|| Fault::Other("an order without its document".into()))?;
+        let options = &self.eps.options;
+        let checked = sign::check(&text, options.signatures, &options.trust);
+        let good = matches!(checked, Checked::Signed(failures) if failures.is_empty());
+        let order = Document::read(&text).ok_or_else(|| Fault::Other("an order that is no JSON".into()))?;
+        self.out.push(Out { reply, prescription, order, good });
+        Ok(())
+    }
+
+    /// Spine gives a prescription back whose signature does not hold: it becomes 0001 again, without nomination (§9.4).
+    fn given_back(&self, out: &Out) -> Call {
+        let p = &out.prescription;
+        let told = message::Return {
+            message: super::ask::uuid_of(&format!("{} back {}", self.request, p.id)),
+            id: p.id.clone(),
+            nhs: p.nhs,
+            issue: out.reply.issue,
+            reason: BAD_SIGNATURE.into(),
+            response: out.reply.response.clone(),
+            by: message::Sender { ods: SPINE.into(), name: "NHS Spine".into(), ..Default::default() },
+            ..Default::default()
+        };
+        call(p.key(), told.into(), String::new())
+    }
+
+    pub fn answer(&mut self) -> Result<Response, Fault> {
+        match std::mem::replace(&mut self.goal, Goal::Done) {
+            Goal::Ready(response) => Ok(response),
+            Goal::Done => self.done(),
+            Goal::Cancel(request) => self.cancelled(&request),
+            Goal::Release(_) if self.out.is_empty() => self.not_released(),
+            Goal::Release(release) => self.released(&release),
+            Goal::Nominated { .. } if self.out.is_empty() => {
+                Ok(refuse::respond(200, &refusals::no_more_prescriptions(self.now)))
+            }
+            Goal::Nominated { template, .. } => self.released(&template),
+            Goal::Read(read) => self.shown(read),
+        }
+    }
+
+    fn first(&self) -> Result<&Reply, Fault> {
+        self.replies.first().ok_or_else(|| Fault::Other("an answer before its reply".into()))
+    }
+
+    /// Success, or the store's refusal in the prescribing vocabulary.
+    fn done(&self) -> Result<Response, Fault> {
+        let reply = self.first()?;
+        Ok(match reply.refusal() {
+            None => refuse::respond(200, &super::read::problem::success(&self.last_updated(reply.at))),
+            Some(refused) => refuse::respond(400, &refusals::refusal(&refused, Vocabulary::Prescribing, reply.at)),
+        })
+    }
+
+    fn last_updated(&self, at: EpochMillis) -> String {
+        super::read::problem::last_updated(&self.root, at)
+    }
+
+    fn cancelled(&self, request: &Document) -> Result<Response, Fault> {
+        let reply = self.first()?;
+        if let Some(refused) = reply.refusal() {
+            return Ok(refuse::respond(400, &refusals::refusal(&refused, Vocabulary::Prescribing, reply.at)));
+        }
+        let code = Code::of(reply.code).ok_or_else(|| Fault::Other("a cancellation without its code".into()))?;
+        let order = packed::unpack(&reply.order).and_then(|text| Document::read(&text));
+        let holder = match reply.owner.is_empty() {
+            true => None,
+            false => Some((unpacked(&reply.owner)?, unpacked(&reply.agent)?)),
+        };
+        let answer = cancel::Answer {
+            outcome: outcome(code, &reply.reason),
+            request,
+            order: order.as_ref(),
+            holder: holder.as_ref().map(|(owner, agent)| (owner, agent)),
+            at: reply.decided,
+            base: &self.base(),
+        };
+        let (status, body) = answer.show(&mut self.ids(&request.message()));
+        Ok(refuse::written(status, exact::write(&body)))
+    }
+
+    /// A release by id that the store refused, in the dispensing vocabulary.
+    fn not_released(&self) -> Result<Response, Fault> {
+        let reply = self.first()?;
+        let refused = reply.refusal().ok_or_else(|| Fault::Other("a release without a prescription".into()))?;
+        let body = match refused {
+            Refused::WithAnotherDispenser => {
+                let p = decoded(&reply.prescription)?;
+                let holder = p.current_issue().and_then(|issue| p.holder(issue)).map(|d| d.owner.clone());
+                let owner = holder.filter(|owner| !owner.is_empty()).map(|owner| unpacked(&owner)).transpose()?;
+                refusals::with_another_dispenser(owner.as_ref(), reply.at, &mut self.ids("holder"))
+            }
+            refused => refusals::refusal(&refused, Vocabulary::Dispensing, reply.at),
+        };
+        Ok(refuse::respond(400, &body))
+    }
+
+    fn released(&self, release: &message::Release) -> Result<Response, Fault> {
+        let (good, bad): (Vec<&Out>, Vec<&Out>) = self.out.iter().partition(|out| out.good);
+        let passed: Vec<Given<'_>> = good.into_iter().map(Out::given).collect();
+        let failed: Vec<Given<'_>> = bad.into_iter().map(Out::given).collect();
+        let at = self.out.iter().map(Out::released_at).max().unwrap_or(self.now);
+        let answer = Answer {
+            response: &release.response,
+            request: &release.request,
+            passed: &passed,
+            failed: &failed,
+            at,
+            base: &self.base(),
+        };
+        let body = answer.show(&mut self.ids(&release.response));
+        Ok(refuse::written(200, exact::write(&body)))
+    }
+
+    /// §2 no. 13.
+    pub(super) fn metadata(&self) -> Response {
+        let base = match self.path.split('/').nth(1).unwrap_or_default() {
+            "fhir-prescribing" => Base::Prescribing,
+            "fhir-dispensing" => Base::Dispensing,
+            "prescription-status-update" => Base::Status,
+            "clinical-prescription-tracker" => Base::Tracker,
+            _ => Base::Both,
+        };
+        refuse::respond(200, &metadata::capability(base, &super::show::zoned(self.now), env!("CARGO_PKG_VERSION")))
+    }
+
+    /// An answer that needs neither caller nor engine.
+    pub fn at_once(&self) -> Option<Response> {
+        use super::Route;
+        let body = match self.route {
+            Route::Ping => metadata::ping(env!("CARGO_PKG_VERSION")),
+            Route::Status => metadata::status(env!("CARGO_PKG_VERSION"), env!("CARGO_PKG_VERSION"), true),
+            _ => return None,
+        };
+        let headers = vec![("content-type", Bytes::from_static(b"application/json"))];
+        Some(Response { status: 200, headers, body: body.to_string().into() })
+    }
+}
+
+impl Out {
+    fn given(&self) -> Given<'_> {
+        let p = &self.prescription;
+        let before = |at: usize| self.reply.items_before.get(at).map_or(0, |status| u16::from(*status));
+        let items = p.items.iter().enumerate().map(|(at, item)| GivenItem {
+            id: item.id.to_string(),
+            status: before(at),
+            issues: item.issues,
+        });
+        Given {
+            order: &self.order,
+            treatment: p.treatment,
+            prescribed_at: p.prescribed_at,
+            issue: self.reply.issue,
+            items: items.collect(),
+            nominated: &p.nomination.ods,
+            nominated_type: &p.nomination.kind,
+            last_dispensed: Some(self.reply.last_dispensed).filter(|at| *at != 0),
+        }
+    }
+
+    fn released_at(&self) -> EpochMillis {
+        self.prescription.issue(self.reply.issue).map_or(0, |issue| issue.released_at)
+    }
+}
+
+/// The release of one of those that a nominated release found.
+fn taking(template: &message::Release, key: String) -> Call {
+    let release = message::Release { id: key.clone(), ..template.clone() };
+    call(&key, release.into(), String::new())
+}
+
+pub(super) fn decoded(bytes: &Bytes) -> Result<Prescription, Fault> {
+    Prescription::decode(bytes).map_err(|e| Fault::Other(format!("a prescription in a reply: {e}")))
+}
+
+fn unpacked(bytes: &Bytes) -> Result<Value, Fault> {
+    json::unpack(bytes).map_err(|e| Fault::Other(format!("a resource in a reply: {e}")))
+}
+
+/// What a cancellation's answer shows of its code.
+fn outcome(code: Code, why: &str) -> Outcome {
+    match code {
+        Code::R0001 => Outcome::Cancelled,
+        Code::R0002 => Outcome::WithDispenser,
+        Code::R0003 => Outcome::WithDispenserActive,
+        Code::R0004 => Outcome::Dispensed,
+        Code::R0005 => Outcome::Expired,
+        Code::R0006 => Outcome::AlreadyCancelled,
+        Code::R0007 => Outcome::AnotherPrescriber,
+        Code::R0008 => Outcome::NotFound,
+        Code::R0009 => Outcome::Disabled,
+        Code::R0010 => Outcome::NotDispensed,
+        Code::R5000 if why.starts_with("too many") || why.ends_with("too often") => {
+            Outcome::Failed("Unable to process message. The prescription was changed or cancelled too often")
+        }
+        Code::R5000 => Outcome::Failed(cancel::OTHER_PATIENT),
+        Code::R5888 => Outcome::Invalid,
+    }
+}

@@ -372,7 +372,7 @@ async fn passkey(globals: &Globals, uid: &str, write: &Write) -> Done {
     Ok(())
 }
 
-fn smartcard(certificate: &std::path::Path) -> Result<Fields, Failure> {
+pub(super) fn smartcard(certificate: &std::path::Path) -> Result<Fields, Failure> {
     let told = super::party::described(certificate)?;
     let fields = Fields::default().text("smartcard", Some(&told.fingerprint));
     let mut fields = fields.text("smartcard_name", Some(&told.common_name));

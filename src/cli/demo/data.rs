@@ -7,7 +7,7 @@ use crate::{
         mailbox::MAILBOXES,
         party::{self, PARTIES},
         registry::Mode,
-        user::USERS as USERS_REGISTER,
+        user::{USERS as USERS_REGISTER, smartcard},
         workflow::WORKFLOWS,
     },
     node::pki::hex,
@@ -129,6 +129,8 @@ pub struct User {
     pub family: &'static str,
     pub password: &'static str,
     pub totp_secret: &'static str,
+    /// Has a smartcard too, and so proves level 3: what prescriptions ask for.
+    pub smartcard: bool,
     /// (role profile, organisation, job role, activities)
     pub roles: &'static [(&'static str, &'static str, &'static str, &'static [&'static str])],
 }
@@ -150,6 +152,7 @@ pub const USERS: &[User] = &[
         family: "Nurse",
         password: "demo-nurse-password",
         totp_secret: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP",
+        smartcard: false,
         roles: &[("656014452109", "X26", "S8000:G8000:R8001", CLINICAL)],
     },
     User {
@@ -158,6 +161,7 @@ pub const USERS: &[User] = &[
         family: "Doctor",
         password: "demo-doctor-password",
         totp_secret: "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        smartcard: true,
         roles: &[
             ("656014452107", "X26", "S8000:G8000:R8000", PRESCRIBING),
             ("656014452108", "X27", "S8000:G8000:R8000", CLINICAL),
@@ -169,6 +173,7 @@ pub const USERS: &[User] = &[
         family: "Pharmacist",
         password: "demo-pharmacist-password",
         totp_secret: "NBSWY3DPO5XXE3DENBSWY3DPO5XXE3DE",
+        smartcard: true,
         roles: &[("656014452105", "FA565", "S8000:G8000:R8003", DISPENSING)],
     },
     // At the desk, with a role that opens nothing of PDS: what a refusal looks like.
@@ -178,6 +183,7 @@ pub const USERS: &[User] = &[
         family: "Reception",
         password: "demo-desk-password",
         totp_secret: "MFRGGZDFMZTWQ2LKMFRGGZDFMZTWQ2LK",
+        smartcard: false,
         roles: &[("656014452106", "X26", "S8000:G8000:R8009", &[])],
     },
 ];
@@ -215,13 +221,13 @@ pub async fn register(client: &AdminClient, layout: &super::layout::Layout) -> R
         register_application(client, layout, a).await?;
     }
     for user in USERS {
-        register_user(client, user).await?;
+        register_user(client, layout, user).await?;
     }
     Ok(())
 }
 
 /// Step by step, as an operator would; one who is there already stays as they are, suspended ones too.
-async fn register_user(client: &AdminClient, user: &User) -> Result<(), Failure> {
+async fn register_user(client: &AdminClient, layout: &super::layout::Layout, user: &User) -> Result<(), Failure> {
     if let Ok(told) = client.get(&format!("/v1/users/{}", user.id)).await
         && told["state"] != "applied"
     {
@@ -236,6 +242,10 @@ async fn register_user(client: &AdminClient, user: &User) -> Result<(), Failure>
     }
     let proofs = json!({"password": user.password, "totp_secret": user.totp_secret});
     USERS_REGISTER.put(client, user.id, Mode::Set, &proofs, false).await?;
+    if user.smartcard {
+        let card = serde_json::Value::Object(smartcard(&layout.smartcard(user.id).0)?.0);
+        USERS_REGISTER.put(client, user.id, Mode::Set, &card, false).await?;
+    }
     let verified = json!({"identity_level": 3, "state": "identity-verified"});
     USERS_REGISTER.put(client, user.id, Mode::Set, &verified, false).await?;
     USERS_REGISTER.put(client, user.id, Mode::Set, &json!({"state": "active"}), false).await?;

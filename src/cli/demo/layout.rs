@@ -107,6 +107,10 @@ impl Layout {
     pub fn client(&self, name: &str) -> (PathBuf, PathBuf) {
         (self.dir.join(format!("clients/{name}.pem")), self.dir.join(format!("clients/{name}-key.pem")))
     }
+    /// A person's smartcard: certificate and key.
+    pub fn smartcard(&self, user: &str) -> (PathBuf, PathBuf) {
+        self.client(&format!("smartcard-{user}"))
+    }
     fn shared_key(&self) -> PathBuf {
         self.dir.join("tls/mesh-shared-key")
     }
@@ -164,6 +168,17 @@ impl Layout {
                 days: pki::LEAF_DAYS,
             };
             let (cert, key) = self.client(client.name);
+            pair(&cert, &key, wanted)?;
+        }
+        for user in super::data::USERS.iter().filter(|user| user.smartcard) {
+            let wanted = Wanted {
+                common_name: format!("{} {}", user.given, user.family),
+                organisation: "Spine demo".into(),
+                names: vec![],
+                purpose: Purpose::Client,
+                days: pki::LEAF_DAYS,
+            };
+            let (cert, key) = self.smartcard(user.id);
             pair(&cert, &key, wanted)?;
         }
         write_private(&self.shared_key(), shared_key)

@@ -1,5 +1,5 @@
-//! A person's access token by the real flow, as a browser goes through it: authorization, log-in page with password and one-time code,
-//! callback, code → token. The browser's cookies are kept in the demo's folder, so that a second token within five
+//! A person's access token by the real flow, as a browser goes through it: authorization, log-in page with smartcard, or with password and
+//! one-time code, callback, code → token. The browser's cookies are kept in the demo's folder, so that a second token within five
 //! minutes needs no new code: each code is good once.
 
 use super::{
@@ -75,7 +75,7 @@ impl Browser<'_> {
             encoded(&application.client_secret),
             encoded(redirect)
         );
-        let response = request(self.record, &self.node, "/oauth2/token", "", Some(form)).await?;
+        let response = request(self.record, &self.node, "/oauth2/token", "", Some(form), None).await?;
         let told: serde_json::Value =
             serde_json::from_slice(response.body()).map_err(|_| "the answer is not JSON".to_owned())?;
         told["access_token"].as_str().map(str::to_owned).ok_or_else(|| told["error_description"].to_string())
@@ -84,9 +84,10 @@ impl Browser<'_> {
     /// Follows redirects and fills in pages until it is sent to `end`.
     async fn walk(&mut self, start: String, user: &User, end: &str) -> Result<String, String> {
         let (mut path, mut form, mut tries) = (start, None, 0);
+        let card = user.smartcard.as_deref().zip(user.smartcard_key.as_deref());
         for _ in 0..MOST_STEPS {
             let cookies: Vec<String> = self.cookies.iter().map(|(n, v)| format!("{n}={v}")).collect();
-            let response = request(self.record, &self.node, &path, &cookies.join("; "), form.take()).await?;
+            let response = request(self.record, &self.node, &path, &cookies.join("; "), form.take(), card).await?;
             self.keep(response.headers());
             if let Some(to) = response.headers().get("location").and_then(|to| to.to_str().ok()) {
                 if to.starts_with(end) {
@@ -97,6 +98,10 @@ impl Browser<'_> {
             }
             let text = String::from_utf8_lossy(response.body()).into_owned();
             let ticket = between(&text, "name=\"ticket\" value=\"", "\"").ok_or_else(|| short(&text))?;
+            if let Some(action) = smartcard_button(&text).filter(|_| card.is_some()) {
+                (path, form) = (action, Some(format!("ticket={ticket}")));
+                continue;
+            }
             path = between(&text, "action=\"", "\"").ok_or_else(|| short(&text))?;
             form = Some(match between(&text, "name=\"role\" value=\"", "\"") {
                 Some(role) => format!("ticket={ticket}&role={role}"),
@@ -125,6 +130,11 @@ impl Browser<'_> {
             }
         }
     }
+}
+
+/// Where a page sends somebody who presses the button "use my smartcard"; it has one for whose certificate it knows.
+fn smartcard_button(text: &str) -> Option<String> {
+    text.split("action=\"").skip(1).filter_map(|rest| rest.split('"').next()).find(|to| to.ends_with("smartcard")).map(str::to_owned)
 }
 
 fn between(text: &str, from: &str, to: &str) -> Option<String> {

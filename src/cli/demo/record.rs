@@ -51,6 +51,11 @@ pub struct User {
     pub password: String,
     /// Base32, for one-time codes (RFC 6238).
     pub totp_secret: String,
+    /// Certificate and key of their smartcard, PEM; none for those who have none.
+    #[serde(default)]
+    pub smartcard: Option<PathBuf>,
+    #[serde(default)]
+    pub smartcard_key: Option<PathBuf>,
     pub roles: Vec<Role>,
 }
 
@@ -170,6 +175,8 @@ impl Record {
             name: format!("{} {}", u.given, u.family),
             password: u.password.into(),
             totp_secret: u.totp_secret.into(),
+            smartcard: u.smartcard.then(|| layout.smartcard(u.id).0),
+            smartcard_key: u.smartcard.then(|| layout.smartcard(u.id).1),
             roles: u.roles.iter().map(role).collect(),
         };
         Record {

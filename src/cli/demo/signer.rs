@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// How long a signed JWT is good for; five minutes is the most that is taken.
 const LIFE_S: i64 = 240;
@@ -80,17 +80,21 @@ pub async fn token(record: &Record, application: &Application) -> Result<String,
 async fn ask(record: &Record, node: &str, jwt: &str) -> Result<Value, String> {
     let kind = "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer";
     let body = format!("grant_type=client_credentials&client_assertion_type={kind}&client_assertion={jwt}");
-    let response = request(record, node, "/oauth2/token", "", Some(body)).await?;
+    let response = request(record, node, "/oauth2/token", "", Some(body), None).await?;
     serde_json::from_slice(response.body()).map_err(|_| "the answer is not JSON".into())
 }
 
-/// One request, over TLS that trusts the demo's own authority: GET, or POST of a form.
+/// A smartcard: files of its certificate and key.
+pub type Card<'a> = (&'a Path, &'a Path);
+
+/// One request, over TLS that trusts the demo's own authority, with a smartcard where there is one: GET, or POST of a form.
 pub async fn request(
     record: &Record,
     node: &str,
     path: &str,
     cookies: &str,
     form: Option<String>,
+    card: Option<Card<'_>>,
 ) -> Result<http::Response<Bytes>, String> {
     let told = |e: &dyn std::fmt::Display| e.to_string();
     let address = node.trim_start_matches("https://");
@@ -102,8 +106,16 @@ pub async fn request(
     let config = rustls::ClientConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()
         .map_err(|e| told(&e))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match card {
+        None => config.with_no_client_auth(),
+        Some((cert, key)) => {
+            let chain = CertificateDer::pem_file_iter(cert).map_err(|e| told(&e))?;
+            let chain = chain.collect::<Result<Vec<_>, _>>().map_err(|e| told(&e))?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|e| told(&e))?;
+            config.with_client_auth_cert(chain, key).map_err(|e| told(&e))?
+        }
+    };
     // The static program resolves no names.
     let tcp = tokio::net::TcpStream::connect(address.replace("localhost", "127.0.0.1")).await.map_err(|e| told(&e))?;
     let name = ServerName::try_from("localhost").map_err(|e| told(&e))?;

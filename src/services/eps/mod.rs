@@ -8,5 +8,7 @@
 //! | `record`, `states`, `steps`, `clock` | the stored prescription, its published states, one step each, what time does |
 //! | `show` | records and documents → FHIR answers |
 
+pub mod ids;
 pub mod message;
+pub mod read;
 pub mod refused;

@@ -68,6 +68,9 @@ pub fn resource(root: &Value, expected: &str) -> Result<(), Problems> {
 /// Steps 2, 3 and 4: what a Bundle wants.
 pub fn event(root: &Value) -> Result<Event, Problems> {
     resource(root, "Bundle")?;
+    if bundle::text(root, "/identifier/value").is_none() {
+        return Err(Issue::missing("Bundle", "identifier", "Bundle.identifier").into());
+    }
     let bundle = Bundle::of(root);
     count(&bundle, "MessageHeader", 1, 1)?;
     let code = bundle.all("MessageHeader").next().and_then(|header| bundle::text(header, "/eventCoding/code"));

@@ -155,6 +155,24 @@ impl Issue {
         Self::store("processing", HISTORY, "R-5000", &unable(reason))
     }
 
+    /// Step 5: the token has no scope for it; `what` is `prescribing`, `dispensing` or `tracker` (§3.2).
+    pub fn no_scope(what: &str) -> Self {
+        let text = format!("Your app does not have permission to access {what} functionality.");
+        Self::fatal("forbidden", text, "")
+    }
+
+    /// Step 5: an application asks where a user is needed.
+    pub fn user_needed(what: &str) -> Self {
+        let what = capital(what);
+        let text = format!("{what} functionality can only be accessed using the user-restricted access mode.");
+        Self::fatal("forbidden", text, "")
+    }
+
+    /// Step 5: the operator switched it off.
+    pub fn disabled(what: &str) -> Self {
+        Self::fatal("not-supported", format!("{} functionality is disabled.", capital(what)), "")
+    }
+
     fn json(&self) -> Value {
         let mut issue = Map::new();
         issue.insert("severity".into(), self.severity.text().into());
@@ -174,6 +192,12 @@ impl Issue {
         }
         Value::Object(issue)
     }
+}
+
+/// The word as it begins a sentence.
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn unable(reason: &str) -> String {

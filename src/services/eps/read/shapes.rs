@@ -66,7 +66,7 @@ const ADDRESS: &[Element] = &[
 const CONTACT: &[Element] = &[("system", "string", May), ("value", "string", May), ("use", "string", May)];
 
 const BUNDLE: &[Element] = &[
-    ("identifier", "Identifier", Must),
+    ("identifier", "Identifier", May),
     ("type", "string", Must),
     ("entry", "Bundle.entry", Several),
     ("meta", "Meta", May),

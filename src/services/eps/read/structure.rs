@@ -9,6 +9,7 @@ use super::{
     shapes::{self, Count},
 };
 use serde_json::Value;
+use std::fmt::Write;
 
 /// Issues after which nothing more is looked for.
 const MOST: usize = 50;
@@ -17,83 +18,90 @@ const ITEMS: usize = 1_000;
 
 /// Checks a resource of whatever type it says it is; types that EPS does not read are let pass.
 pub fn validate(root: &Value) -> Result<(), Problems> {
-    let mut walk = Walk { issues: Vec::new() };
-    match root.as_object() {
-        None => walk.issues.push(Issue::shape("The content must be one JSON object with a 'resourceType'", "")),
-        Some(_) => walk.resource(root, None),
+    let kind = root.get("resourceType").and_then(Value::as_str).unwrap_or_default();
+    let mut walk = Walk { issues: Vec::new(), path: kind.to_owned() };
+    if root.is_object() {
+        walk.resource(root);
+    } else {
+        walk.issues.push(Issue::shape("The content must be one JSON object with a 'resourceType'", ""));
     }
     Problems::none(walk.issues)
 }
 
+/// A walk through a message: what was found, and where it is.
 struct Walk {
     issues: Vec<Issue>,
+    path: String,
 }
-
-/// Kind, owner and path of what is looked at.
-type Place<'p> = (&'p str, &'p str);
 
 impl Walk {
     fn full(&self) -> bool {
         self.issues.len() >= MOST
     }
 
-    fn resource(&mut self, value: &Value, path: Option<&str>) {
-        let kind = value.get("resourceType").and_then(Value::as_str).unwrap_or_default();
-        if kind.is_empty() && path.is_some() {
-            let path = path.unwrap_or_default();
-            self.issues.push(Issue::missing("Resource", "resourceType", format!("{path}.resourceType")));
-            return;
-        }
-        let Some(elements) = shapes::resource(kind) else { return };
-        self.elements(value, elements, (kind, path.unwrap_or(kind)));
+    /// Goes one step down, as far as `step` reaches, and back.
+    fn down(&mut self, step: std::fmt::Arguments, look: impl FnOnce(&mut Self)) {
+        let length = self.path.len();
+        // Writing to a String cannot fail.
+        let _ = self.path.write_fmt(step);
+        look(self);
+        self.path.truncate(length);
     }
 
-    fn elements(&mut self, value: &Value, elements: &'static [shapes::Element], (kind, path): Place) {
+    fn wrong(&mut self, rule: std::fmt::Arguments) {
+        self.issues.push(Issue::shape(&format!("{} must {rule}", self.path), self.path.clone()));
+    }
+
+    fn resource(&mut self, value: &Value) {
+        let kind = value.get("resourceType").and_then(Value::as_str).unwrap_or_default();
+        if let Some(elements) = shapes::resource(kind) {
+            self.elements(value, elements, kind);
+        } else if kind.is_empty() && !self.path.is_empty() {
+            self.issues.push(Issue::missing("Resource", "resourceType", format!("{}.resourceType", self.path)));
+        }
+    }
+
+    fn elements(&mut self, value: &Value, elements: &'static [shapes::Element], kind: &str) {
         for (name, of, count) in elements {
             if self.full() {
                 return;
             }
-            let at = format!("{path}.{name}");
             let member = value.get(name).filter(|member| !member.is_null());
             let empty = member.and_then(Value::as_array).is_some_and(Vec::is_empty);
-            match (member, count) {
-                (None, Count::Must | Count::Some) => self.issues.push(Issue::missing(kind, name, at)),
-                (Some(_), Count::Some) if empty => self.issues.push(Issue::missing(kind, name, at)),
+            self.down(format_args!(".{name}"), |walk| match (member, count) {
+                (None, Count::Must | Count::Some) => walk.issues.push(Issue::missing(kind, name, walk.path.clone())),
+                (Some(_), Count::Some) if empty => walk.issues.push(Issue::missing(kind, name, walk.path.clone())),
                 (None, _) => {}
-                (Some(member), Count::Must | Count::May) => self.one(member, of, &at),
-                (Some(member), Count::Some | Count::Many) => self.many(member, of, &at),
-            }
+                (Some(member), Count::Must | Count::May) => walk.one(member, of),
+                (Some(member), Count::Some | Count::Many) => walk.many(member, of),
+            });
         }
     }
 
-    fn many(&mut self, member: &Value, of: &str, at: &str) {
-        let Some(items) = member.as_array() else {
-            self.issues.push(Issue::shape(&format!("{at} must be an array of {of}"), at));
-            return;
-        };
+    fn many(&mut self, member: &Value, of: &str) {
+        let Some(items) = member.as_array() else { return self.wrong(format_args!("be an array of {of}")) };
         if items.len() > ITEMS {
-            self.issues.push(Issue::shape(&format!("{at} must have at most {ITEMS} items"), at));
-            return;
+            return self.wrong(format_args!("have at most {ITEMS} items"));
         }
         for (index, item) in items.iter().enumerate() {
             if self.full() {
                 return;
             }
-            self.one(item, of, &format!("{at}[{index}]"));
+            self.down(format_args!("[{index}]"), |walk| walk.one(item, of));
         }
     }
 
-    fn one(&mut self, value: &Value, of: &str, at: &str) {
+    fn one(&mut self, value: &Value, of: &str) {
         if of.starts_with(|first: char| first.is_ascii_lowercase()) {
             if let Some(rule) = primitive(value, of) {
-                self.issues.push(Issue::shape(&format!("{at} must be {rule}"), at));
+                self.wrong(format_args!("be {rule}"));
             }
         } else if !value.is_object() {
-            self.issues.push(Issue::shape(&format!("{at} must be one {of}, as a JSON object"), at));
+            self.wrong(format_args!("be one {of}, as a JSON object"));
         } else if of == "Resource" {
-            self.resource(value, Some(at));
+            self.resource(value);
         } else if let Some(elements) = shapes::elements(of) {
-            self.elements(value, elements, (of, at));
+            self.elements(value, elements, of);
         }
     }
 }

@@ -90,6 +90,8 @@ fn shapes_are_refused_with_path_and_rule() {
         changed(ERD, |b| first(b, "MedicationRequest")["dispenseRequest"]["numberOfRepeatsAllowed"] = json!("six"));
     assert_only(event(&wrong), ("error", "structure", "INVALID_VALUE"), &format!("{at} must be a whole number"));
     assert!(event(&json!(7)).is_err());
+    let nameless = event(&changed(ACUTE, |b| drop_member(b, "identifier"))).expect_err("refused");
+    assert_eq!(only(nameless).3, "ResourceType Bundle must contain 'identifier' field");
     let many = changed(ACUTE, |b| b["entry"] = json!(vec![json!({"resource": {"resourceType": "X"}}); 1_001]));
     assert_only(event(&many), ("error", "structure", "INVALID_VALUE"), "Bundle.entry must have at most 1000 items");
     // However much is wrong, the answer stays short.

@@ -235,6 +235,23 @@ fn no_28_to_30_claims() {
 }
 
 #[test]
+fn no_3_scopes_are_told_in_the_published_words() {
+    let told = |issue: problem::Issue| {
+        let problems = Problems::from(issue);
+        (problems.status(), only(problems))
+    };
+    let (status, found) = told(problem::Issue::no_scope("tracker"));
+    assert_eq!((status, found.0.as_str(), found.1.as_str()), (403, "fatal", "forbidden"));
+    assert_eq!(found.3, "Your app does not have permission to access tracker functionality.");
+    let (status, found) = told(problem::Issue::user_needed("prescribing"));
+    assert_eq!((status, found.1.as_str()), (403, "forbidden"));
+    assert_eq!(found.3, "Prescribing functionality can only be accessed using the user-restricted access mode.");
+    let (status, found) = told(problem::Issue::disabled("dispensing"));
+    assert_eq!((status, found.1.as_str()), (400, "not-supported"));
+    assert_eq!(found.3, "Dispensing functionality is disabled.");
+}
+
+#[test]
 fn the_status_follows_the_issues() {
     let issue = |code: &'static str| problem::Issue::check(code, "x", "");
     let status = |codes: &[&'static str]| Problems { issues: codes.iter().map(|c| issue(c)).collect() }.status();

@@ -168,7 +168,7 @@ record! {
         4 => who: u32,
         /// 0 for the whole prescription.
         5 => issue: u32,
-        /// Status of that issue.
+        /// Status of that issue; 0 for an order of something new.
         6 => before: u16,
         7 => after: u16,
         /// Cancel: `steps::cancel::Code` as a number; 0 for plain success.

@@ -13,7 +13,7 @@ pub(super) mod items;
 pub(super) mod next_issue;
 mod order;
 mod patient;
-mod pending;
+pub(super) mod pending;
 mod release;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,13 @@
 //! Carrying out what is due (spec/eps.md §18.2). Each job moves statuses through the published table, writes the change log, and
 //! can be run again without harm.
 
-use super::{Activity, next_of};
+use super::{Activity, activity, next_of};
 use crate::services::eps::{
     message::Sender,
     record::{Event, Issue, Prescription},
     refused::Refused,
     states::{Trigger, issue},
-    steps::{Draft, Moment, Outcome, Reimbursement, Then, items, next_issue},
+    steps::{Draft, Moment, Outcome, Reimbursement, Then, items, next_issue, pending},
 };
 
 /// More jobs than one record can have due at once: each takes an issue further, and none goes back.
@@ -15,26 +15,33 @@ const MOST_JOBS: usize = 400;
 
 /// Everything that is due. `None`: nothing is.
 pub fn due(p: &Prescription, at: &Moment) -> Option<Outcome<()>> {
-    carry_out(p, at, |_| true).map(|d| {
+    carry_out(p, at, next_of).map(|d| {
         let gone = d.then.contains(&Then::Remove);
         let (record, then) = d.finish();
         Outcome { record: (!gone).then_some(record), then, result: Ok(()) }
     })
 }
 
-/// What a release or an administrative change carries out first: an expiry or a readiness that is overdue (§18.2).
+/// What a release or an administrative change carries out first: readiness or expiry of the current issue, if overdue (§18.2).
 pub fn overdue(p: &Prescription, at: &Moment) -> Option<(Prescription, Vec<Then>)> {
-    carry_out(p, at, |a| matches!(a, Activity::Ready | Activity::Expire)).map(Draft::finish)
+    let pick = |p: &Prescription| {
+        let i = p.current_issue().filter(|_| !p.is_shell())?;
+        activity(p, i)
+            .map(|(a, day)| (a, day, i.number))
+            .filter(|(a, ..)| matches!(a, Activity::Ready | Activity::Expire))
+    };
+    carry_out(p, at, pick).map(Draft::finish)
 }
 
-fn carry_out(p: &Prescription, at: &Moment, of: impl Fn(Activity) -> bool) -> Option<Draft> {
+fn carry_out(
+    p: &Prescription,
+    at: &Moment,
+    pick: impl Fn(&Prescription) -> Option<(Activity, u32, u32)>,
+) -> Option<Draft> {
     let mut draft: Option<Draft> = None;
     for _ in 0..MOST_JOBS {
         let now = draft.as_ref().map_or(p, |d| &d.p);
-        let Some((activity, day, number)) = next_of(now) else { break };
-        if day > at.today || !of(activity) {
-            break;
-        }
+        let Some((activity, _, number)) = pick(now).filter(|(_, day, _)| *day <= at.today) else { break };
         let mut d = draft.take().unwrap_or_else(|| Draft::of(p, at));
         let kept = d.p.clone();
         if job(&mut d, activity, number).is_err() {
@@ -95,6 +102,7 @@ fn expire(d: &mut Draft, number: u32) -> Result<(), Refused> {
     }
     if number >= current {
         d.p.current = d.p.issues;
+        pending::drop_all(d, "prescription expired");
     }
     log(d, Trigger::Expire, number, before)
 }
@@ -109,6 +117,9 @@ fn no_claim(d: &mut Draft, number: u32) -> Result<(), Refused> {
     let dispenser = d.p.issue(number).and_then(|i| d.p.holder(i)).map(|h| h.ods.clone()).unwrap_or_default();
     let (claim, replaces) = Default::default();
     d.then.push(Then::Reimburse(Reimbursement { issue: number, claim, replaces, payer: String::new(), dispenser }));
+    if number == d.p.current {
+        pending::drop_all(d, "prescription was closed without a claim");
+    }
     next_issue::make_available(d, number)?;
     log(d, Trigger::NoClaim, number, before)
 }

@@ -3,7 +3,6 @@
 use super::{
     ITEM_TRANSITIONS, ITEMS_UNDER, TRANSITIONS, Trigger, allowed, code, issue, issue_display, item, item_display,
 };
-use std::fmt::Write;
 
 /// docs/eps-states.md.
 pub fn markdown() -> String {
@@ -36,7 +35,7 @@ fn matrix(out: &mut String) {
     let triggers = Trigger::ALL.iter().filter(|t| TRANSITIONS.iter().any(|row| row.trigger == **t));
     let triggers: Vec<Trigger> = triggers.copied().collect();
     out.push_str("\n## Every status, every trigger\n\nEmpty: refused.\n\n| |");
-    triggers.iter().for_each(|t| drop(write!(out, " {} |", t.words())));
+    triggers.iter().for_each(|t| out.push_str(&format!(" {} |", t.words())));
     out.push_str("\n|---|");
     out.push_str(&"---|".repeat(triggers.len()));
     out.push('\n');
@@ -56,6 +55,6 @@ fn codes(statuses: &[u16]) -> String {
 
 fn row(out: &mut String, cells: &[String]) {
     out.push('|');
-    cells.iter().for_each(|cell| drop(write!(out, " {cell} |")));
+    cells.iter().for_each(|cell| out.push_str(&format!(" {cell} |")));
     out.push('\n');
 }

@@ -143,7 +143,7 @@ fn notify(
     if undone {
         pending::apply(d, number, trigger, number)?;
     } else if m.status == issue::DISPENSED && number == d.p.current {
-        pending::drop_all(d);
+        pending::drop_all(d, "prescription was dispensed");
     }
     if complete {
         next_issue::make_available(d, number)?;

@@ -47,9 +47,9 @@ pub fn apply(d: &mut Draft, from: u32, trigger: Trigger, keep: u32) -> Result<()
     Ok(())
 }
 
-/// The prescription was dispensed: what was pending comes to nothing.
-pub fn drop_all(d: &mut Draft) {
-    places(d).into_iter().for_each(|at| fail(d, at, "prescription was dispensed"));
+/// The prescription was dispensed or expired: what was pending comes to nothing.
+pub fn drop_all(d: &mut Draft, why: &str) {
+    places(d).into_iter().for_each(|at| fail(d, at, why));
 }
 
 fn places(d: &Draft) -> Vec<usize> {

@@ -10,7 +10,9 @@
 //! | `status` | what pharmacies tell of an item's way to the patient (§15), kept beside the prescription |
 
 pub mod clock;
+pub mod ids;
 pub mod message;
+pub mod read;
 pub mod record;
 pub mod refused;
 pub mod show;

@@ -1,13 +1,18 @@
 //! What a cancellation is answered (spec/eps.md §8.4), and the message that follows when a kept one takes effect (§8.5).
 
 use super::{
-    EVENTS, ITEM, Ids, ODS, ROLE_PROFILE, SHORT_ID, SNOMED, UUIDS, coding,
+    EVENTS, ITEM, Ids, ODS, ROLE_PROFILE, SHORT_ID, SNOMED, UUIDS, coding, dispenser,
     document::{Document, identified, item_id, text},
     entry, identifier,
     people::{Copies, Origin},
-    reference, url, zoned,
+    reference,
+    refusals::FAILURE,
+    url, zoned,
 };
-use crate::model::EpochMillis;
+use crate::{
+    model::EpochMillis,
+    services::eps::steps::{Cancelled, Code},
+};
 use serde_json::{Value, json};
 
 const HISTORY: &str = "https://fhir.nhs.uk/CodeSystem/medicationrequest-status-history";
@@ -15,79 +20,21 @@ const HISTORY: &str = "https://fhir.nhs.uk/CodeSystem/medicationrequest-status-h
 pub(crate) const SPINE_ODS: &str = "X2601";
 pub(crate) const SPINE_NAME: &str = "NHS Digital Spine";
 
-/// What became of a cancellation (§8.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Cancelled,
-    WithDispenser,
-    WithDispenserActive,
-    Dispensed,
-    Expired,
-    AlreadyCancelled,
-    AnotherPrescriber,
-    NotFound,
-    Disabled,
-    NotDispensed,
-    /// With the text that is shown.
-    Failed(&'static str),
-    Invalid,
-}
+/// The published words for a cancellation whose NHS number is not the prescription's.
+const OTHER_PATIENT: &str = "Mismatch between prescription and cancellation NHSNumber";
 
-/// The text of a cancellation whose NHS number is not the prescription's, after the published example.
-pub const OTHER_PATIENT: &str = "Unable to process message. Information missing or invalid - \
-                                 Mismatch between prescription and cancellation NHSNumber";
-
-impl Outcome {
-    pub fn code(self) -> &'static str {
-        match self {
-            Outcome::Cancelled => "R-0001",
-            Outcome::WithDispenser => "R-0002",
-            Outcome::WithDispenserActive => "R-0003",
-            Outcome::Dispensed => "R-0004",
-            Outcome::Expired => "R-0005",
-            Outcome::AlreadyCancelled => "R-0006",
-            Outcome::AnotherPrescriber => "R-0007",
-            Outcome::NotFound => "R-0008",
-            Outcome::Disabled => "R-0009",
-            Outcome::NotDispensed => "R-0010",
-            Outcome::Failed(_) => "R-5000",
-            Outcome::Invalid => "R-5888",
-        }
-    }
-    pub fn display(self) -> &'static str {
-        match self {
-            Outcome::Cancelled => "Prescription/item was cancelled",
-            Outcome::WithDispenser => "Prescription/item was not cancelled. With dispenser. Marked for cancellation",
-            Outcome::WithDispenserActive => {
-                "Prescription/item was not cancelled. With dispenser active. Marked for cancellation"
-            }
-            Outcome::Dispensed => "Prescription/item was not cancelled. Prescription has been dispensed.",
-            Outcome::Expired => "Prescription/item has expired",
-            Outcome::AlreadyCancelled => "Prescription/item had already been cancelled",
-            Outcome::AnotherPrescriber => "Prescription/item cancellation requested by another prescriber",
-            Outcome::NotFound => "Prescription/item not found",
-            Outcome::Disabled => "Cancellation functionality disabled in SPINE",
-            Outcome::NotDispensed => "Prescription/item was not cancelled. Prescription has been not dispensed.",
-            Outcome::Failed(text) => text,
-            Outcome::Invalid => "Invalid Message.",
-        }
-    }
-    /// `MedicationRequest.status`, or the issue code of an answer that is no Bundle.
-    fn shape(self) -> Result<&'static str, &'static str> {
-        Ok(match self {
-            Outcome::Cancelled | Outcome::AlreadyCancelled => "cancelled",
-            Outcome::WithDispenser | Outcome::WithDispenserActive => "active",
-            Outcome::Dispensed => dispensed_status(),
-            Outcome::Expired | Outcome::NotDispensed => "stopped",
-            Outcome::AnotherPrescriber => "unknown",
-            Outcome::NotFound => return Err("not-found"),
-            Outcome::Disabled => return Err("not-supported"),
-            Outcome::Failed(_) => return Err("processing"),
-            Outcome::Invalid => return Err("invalid"),
-        })
-    }
-    pub fn status(self) -> u16 {
-        if self == Outcome::Cancelled { 200 } else { 400 }
+/// `MedicationRequest.status`, or the issue code of an answer that is no Bundle (§8.4).
+fn shape(code: Code) -> Result<&'static str, &'static str> {
+    match code {
+        Code::R0001 | Code::R0006 => Ok("cancelled"),
+        Code::R0002 | Code::R0003 => Ok("active"),
+        Code::R0004 => Ok(dispensed_status()),
+        Code::R0005 | Code::R0010 => Ok("stopped"),
+        Code::R0007 => Ok("unknown"),
+        Code::R0008 => Err("not-found"),
+        Code::R0009 => Err("not-supported"),
+        Code::R5000 => Err("processing"),
+        Code::R5888 => Err("invalid"),
     }
 }
 
@@ -98,14 +45,11 @@ fn dispensed_status() -> &'static str {
 
 /// What an answer is made of.
 pub struct Answer<'a> {
-    pub outcome: Outcome,
+    pub decided: &'a Cancelled,
     /// The cancel request.
     pub request: &'a Document,
     /// The prescription; none where there is none.
     pub order: Option<&'a Document>,
-    /// `owner` and `agent` of the release, where a dispenser has or had the prescription (§8.4).
-    pub holder: Option<(&'a Value, &'a Value)>,
-    pub at: EpochMillis,
     /// Our address up to and with `FHIR/R4`.
     pub base: &'a str,
 }
@@ -113,21 +57,31 @@ pub struct Answer<'a> {
 impl Answer<'_> {
     /// HTTP status and body.
     pub fn show(&self, ids: Ids<'_>) -> (u16, Value) {
-        let body = match self.outcome.shape() {
+        let body = match shape(self.decided.code) {
             Ok(status) => self.bundle(status, ids),
             Err(issue) => self.refusal(issue),
         };
-        (self.outcome.status(), body)
+        (if self.decided.code == Code::R0001 { 200 } else { 400 }, body)
+    }
+
+    fn code(&self) -> Value {
+        let display = match (self.decided.code, self.decided.why) {
+            (Code::R5000, "") => FAILURE.trim_end_matches(" - ").to_owned(),
+            (Code::R5000, why) if why.starts_with("NHS number") => format!("{FAILURE}{OTHER_PATIENT}"),
+            (Code::R5000, why) => format!("{FAILURE}{why}"),
+            (code, _) => code.display().to_owned(),
+        };
+        coding(HISTORY, &self.decided.code.word(), &display)
     }
 
     fn refusal(&self, issue: &str) -> Value {
         json!({
             "resourceType": "OperationOutcome",
-            "meta": {"lastUpdated": zoned(self.at)},
+            "meta": {"lastUpdated": zoned(self.decided.at)},
             "issue": [{
                 "severity": "error",
                 "code": issue,
-                "details": {"coding": [coding(HISTORY, self.outcome.code(), self.outcome.display())]},
+                "details": {"coding": [self.code()]},
             }],
         })
     }
@@ -143,7 +97,11 @@ impl Answer<'_> {
         let role = self.request.requester();
         let canceller = role.map(|(url, r)| copies.role(Origin::Request, self.request, url, r));
         let author = self.author(&mut copies).or_else(|| canceller.clone());
-        let dispenser = self.holder.map(|(owner, agent)| (owner, copies.dispenser(owner, agent)));
+        let dispenser = self.decided.dispenser.as_ref().map(|of| {
+            let (owner, agent) = dispenser(of);
+            let role = copies.dispenser(&owner, &agent);
+            (owner, role)
+        });
 
         let mut shown = json!({
             "resourceType": "MedicationRequest",
@@ -165,7 +123,7 @@ impl Answer<'_> {
             }
         }
         if let Some((owner, role)) = dispenser {
-            shown["dispenseRequest"] = json!({"performer": performer(owner, &role)});
+            shown["dispenseRequest"] = json!({"performer": performer(&owner, &role)});
         }
         let focus: Vec<Value> = patient.iter().chain([&item]).map(|id| reference(id)).collect();
         let organization = role.and_then(|(_, r)| self.request.organization_of(r));
@@ -178,7 +136,7 @@ impl Answer<'_> {
             "resourceType": "Bundle",
             "id": bundle,
             "identifier": identifier(UUIDS, &bundle),
-            "timestamp": zoned(self.at),
+            "timestamp": zoned(self.decided.at),
             "type": "message",
             "entry": entries,
         })
@@ -186,8 +144,8 @@ impl Answer<'_> {
 
     fn history(&self) -> Value {
         json!({"url": url("Extension-DM-PrescriptionStatusHistory"), "extension": [
-            {"url": "status", "valueCoding": coding(HISTORY, self.outcome.code(), self.outcome.display())},
-            {"url": "statusDate", "valueDateTime": zoned(self.at)},
+            {"url": "status", "valueCoding": self.code()},
+            {"url": "statusDate", "valueDateTime": zoned(self.decided.at)},
         ]})
     }
 
@@ -265,5 +223,6 @@ impl Header<'_> {
 /// The message to a prescriber's mailbox when a kept cancellation takes effect (§8.5); workflow
 /// `HL7FHIR_R4_PRESCRIPTION_ORDER_RESPONSE`. `request` is the cancel request that was kept.
 pub fn later(request: &Document, order: Option<&Document>, at: EpochMillis, base: &str, ids: Ids<'_>) -> Value {
-    Answer { outcome: Outcome::Cancelled, request, order, holder: None, at, base }.show(ids).1
+    let decided = Cancelled { code: Code::R0001, at, dispenser: None, why: "" };
+    Answer { decided: &decided, request, order, base }.show(ids).1
 }

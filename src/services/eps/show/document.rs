@@ -1,8 +1,8 @@
 //! A stored message: its resources by kind and by reference. What was checked where it came in (`read`) is not checked again; what
 //! is missing is simply not shown.
 
-use super::exact;
-use serde_json::Value;
+use super::{SNOMED, coding, exact};
+use serde_json::{Value, json};
 
 /// A Bundle as it came.
 #[derive(Clone, Debug)]
@@ -42,6 +42,16 @@ impl Document {
     pub fn item(&self, id: &str) -> Option<&Value> {
         self.of_kind("MedicationRequest").map(|(_, r)| r).find(|r| item_id(r).eq_ignore_ascii_case(id))
     }
+    /// Code and display of an item's drug, from the item or from the Medication that it refers to.
+    pub(crate) fn medication(&self, item: &Value) -> Value {
+        let concept = match item.get("medicationReference") {
+            Some(reference) => self.resolve(reference).map(|(_, m)| &m["code"]),
+            None => item.get("medicationCodeableConcept"),
+        };
+        let codings = concept.map(|c| list(c, "coding")).unwrap_or_default();
+        let code = codings.iter().find(|c| text(c, "system").ends_with("snomed.info/sct")).or(codings.first());
+        code.map(|c| coding(SNOMED, text(c, "code"), text(c, "display"))).unwrap_or_default()
+    }
     /// PractitionerRole of who asks.
     pub fn requester(&self) -> Option<(&str, &Value)> {
         let (_, first) = self.of_kind("MedicationRequest").next()?;
@@ -79,4 +89,32 @@ pub(crate) fn identified<'a>(resource: &'a Value, system: &str) -> &'a str {
 /// The extension with a URL.
 pub(crate) fn extension<'a>(element: &'a Value, url: &str) -> Option<&'a Value> {
     list(element, "extension").iter().find(|e| text(e, "url") == url)
+}
+
+/// A number that may have come as a string (§3.8).
+pub(crate) fn number(sent: &Value) -> Value {
+    match sent {
+        Value::String(s) if serde_json::from_str::<serde_json::Number>(s).is_ok() => {
+            json!(format!("{}{s}", exact::MARK))
+        }
+        other => other.clone(),
+    }
+}
+
+/// The text of all instructions: groups of one sequence joined with ", and ", groups with ", then " (§6.3).
+pub(crate) fn dosage(instructions: &[Value]) -> String {
+    let [_, _, ..] = instructions else {
+        return instructions.first().map_or("", |i| text(i, "text")).to_owned();
+    };
+    let mut all: Vec<(i64, &str)> = instructions.iter().map(|i| (sequence(&i["sequence"]), text(i, "text"))).collect();
+    all.sort_by_key(|(sequence, _)| *sequence);
+    let groups: Vec<String> = all
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|group| group.iter().map(|(_, text)| *text).collect::<Vec<_>>().join(", and "))
+        .collect();
+    groups.join(", then ")
+}
+
+fn sequence(value: &Value) -> i64 {
+    value.as_i64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
 }

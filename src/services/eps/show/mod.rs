@@ -9,7 +9,8 @@
 //! | `cancel` | a cancellation's answer, and the later one (§8.4, §8.5) |
 //! | `short_id` | form and check character of a short id |
 //! | `task`, `task_query` | `GET /Task` (§14.1) |
-//! | `tracker`, `tracker_query` | `RequestGroup` (§14.2) |
+//! | `tracker`, `tracker_detail`, `tracker_query` | `RequestGroup` (§14.2) |
+//! | `words` | displays of codes |
 //! | `metadata` | CapabilityStatement, `_ping`, `_status` |
 //!
 //! Invariant: an answer shows what the record says; nothing here decides.
@@ -22,13 +23,21 @@ pub(crate) mod people;
 pub mod refusals;
 pub mod release;
 pub mod short_id;
+pub mod task;
 pub mod task_query;
+pub mod tracker;
+mod tracker_detail;
 pub mod tracker_query;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
-use crate::model::{EpochMillis, time};
+use super::{record::Dispenser, states};
+use crate::{
+    model::{EpochMillis, time},
+    services::pds::codec,
+};
 use serde_json::{Value, json};
 
 /// Where new ids come from: lower-case UUIDs, each once.
@@ -88,41 +97,6 @@ pub(crate) fn entry(id: &str, resource: Value) -> Value {
     json!({"fullUrl": urn(id), "resource": resource})
 }
 
-/// Display of an issue's status (§17.1).
-pub fn issue_display(status: u16) -> &'static str {
-    match status {
-        0 => "Awaiting Release Ready",
-        1 => "To Be Dispensed",
-        2 => "With Dispenser",
-        3 => "With Dispenser - Active",
-        4 => "Expired",
-        5 => "Cancelled",
-        6 => "Dispensed",
-        7 => "Not Dispensed",
-        8 => "Claimed",
-        9 => "No-Claimed",
-        9000 => "Repeat Dispense future instance",
-        9001 => "Prescription future instance",
-        9005 => "Cancelled future instance",
-        _ => "Unknown",
-    }
-}
-
-/// Display of an item's status (§17.2).
-pub fn item_display(status: u16) -> &'static str {
-    match status {
-        1 => "Item fully dispensed",
-        2 => "Item not dispensed",
-        3 => "Item dispensed - partial",
-        4 => "Item not dispensed owing",
-        5 => "Item Cancelled",
-        6 => "Expired",
-        7 => "To Be Dispensed",
-        8 => "Item with dispenser",
-        _ => "Unknown",
-    }
-}
-
 /// `MedicationRequest.status` of an item's status (§9.4).
 pub(crate) fn request_status(item: u16) -> &'static str {
     match item {
@@ -134,29 +108,23 @@ pub(crate) fn request_status(item: u16) -> &'static str {
 }
 
 /// Coding of an issue's status.
-pub(crate) fn business_status(status: u16) -> Value {
-    coding(BUSINESS_STATUS, &four(status), issue_display(status))
+pub(crate) fn business_status(status: u16, display: &str) -> Value {
+    coding(BUSINESS_STATUS, &states::code(status), display)
 }
 
-/// A status as its four digits.
-pub fn four(status: u16) -> String {
-    format!("{status:04}")
-}
-
-/// Display of a cancellation reason (§20.5); none for an unknown one.
-pub fn cancel_reason(code: &str) -> Option<&'static str> {
-    Some(match code {
-        "0001" => "Prescribing Error",
-        "0002" => "Clinical contra-indication",
-        "0003" => "Change to medication treatment regime",
-        "0004" => "Clinical grounds",
-        "0005" => "At the Patient's request",
-        "0006" => "At the Pharmacist's request",
-        "0007" => "Notification of Death",
-        "0008" => "Patient deducted - other reason",
-        "0009" => "Patient deducted - registered with new practice",
-        _ => return None,
-    })
+/// What a dispenser said of itself at its release: `owner` Organization and `agent` PractitionerRole. One that took a prescription
+/// over said nothing: then its code and name.
+pub(crate) fn dispenser(of: &Dispenser) -> (Value, Value) {
+    let owner = codec::unpack(&of.owner).unwrap_or_default();
+    let agent = codec::unpack(&of.agent).unwrap_or_default();
+    if owner.is_object() {
+        return (owner, agent);
+    }
+    let mut owner = json!({"resourceType": "Organization", "identifier": [identifier(ODS, &of.ods)]});
+    if !of.name.is_empty() {
+        owner["name"] = json!(of.name);
+    }
+    (owner, agent)
 }
 
 /// Coding of the treatment type (§5.3).

@@ -1,14 +1,17 @@
 //! What the store refuses, in the two vocabularies (spec/eps.md §19.2, §19.3), and the other OperationOutcomes of the store.
 
-use super::{Ids, ODS, coding, document::identified, url, zoned};
-use crate::{model::EpochMillis, services::eps::refused::Refused};
+use super::{Ids, ODS, coding, dispenser, document::identified, url, zoned};
+use crate::{
+    model::EpochMillis,
+    services::eps::{record::Dispenser, refused::Refused},
+};
 use serde_json::{Value, json};
 
 const ISSUES: &str = "https://fhir.nhs.uk/CodeSystem/EPS-IssueCode";
 const SPINE: &str = "https://fhir.nhs.uk/CodeSystem/Spine-ErrorOrWarningCode";
 
 /// What stands in front of the reason of a message that the store cannot take (§7.2).
-const FAILURE: &str = "Unable to process message. Information missing or invalid - ";
+pub(crate) const FAILURE: &str = "Unable to process message. Information missing or invalid - ";
 
 /// Who is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,10 +108,11 @@ pub fn refusal(refused: &Refused, vocabulary: Vocabulary, at: EpochMillis) -> Va
 }
 
 /// A release's refusal of a prescription that a dispenser has: who, from the `owner` of its release (§9.3).
-pub fn with_another_dispenser(holder: Option<&Value>, at: EpochMillis, ids: Ids<'_>) -> Value {
+pub fn with_another_dispenser(holder: Option<&Dispenser>, at: EpochMillis, ids: Ids<'_>) -> Value {
     let id = ids();
+    let owner = holder.map(|h| dispenser(h).0);
     let mut all = refusal(&Refused::WithAnotherDispenser, Vocabulary::Dispensing, at);
-    all["contained"] = json!([organization(holder, &id)]);
+    all["contained"] = json!([organization(owner.as_ref(), &id)]);
     all["extension"] = json!([{
         "url": url("Extension-Spine-supportingInfo"),
         "valueReference": {"reference": format!("#{id}")},

@@ -8,12 +8,12 @@ use super::{
     ITEM, Ids, LONG_ID, ODS, PRESCRIPTION_TYPE, SHORT_ID, SITE_TYPE, SNOMED, UK_CORE_REPEAT, UUIDS,
     cancel::{Event, Header},
     coding, course_of_therapy,
-    document::{Document, extension, item_id, list, text},
-    entry, exact, identifier, reference, repeat_information, request_status, url, zoned,
+    document::{Document, dosage, extension, item_id, list, number, text},
+    entry, identifier, reference, repeat_information, request_status, url, zoned,
 };
 use crate::{
     model::{EpochMillis, day, time},
-    services::eps::message::treatment,
+    services::eps::{message::treatment, record::Prescription, steps::Released},
 };
 use serde_json::{Value, json};
 
@@ -57,7 +57,7 @@ pub struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// The Parameters; [`exact::write`] makes text of it.
+    /// The Parameters; `exact::write` makes text of it.
     pub fn show(&self, ids: Ids<'_>) -> Value {
         let passed =
             self.passed.iter().map(|given| given.show(self, ids)).map(|(id, bundle)| entry(&id, bundle)).collect();
@@ -130,7 +130,24 @@ fn uuid(full_url: &str) -> &str {
     full_url.strip_prefix("urn:uuid:").unwrap_or(full_url)
 }
 
-impl Given<'_> {
+impl<'a> Given<'a> {
+    /// What a release decided of a record.
+    pub fn of(record: &'a Prescription, released: &Released, order: &'a Document) -> Given<'a> {
+        let before = |at: usize| released.items_before.get(at).copied().unwrap_or(0);
+        let items = record.items.iter().enumerate();
+        let items = items.map(|(at, i)| GivenItem { id: i.id.to_string(), status: before(at), issues: i.issues });
+        Given {
+            order,
+            treatment: record.treatment,
+            prescribed_at: record.prescribed_at,
+            issue: released.issue,
+            items: items.collect(),
+            nominated: &record.nomination.ods,
+            nominated_type: &record.nomination.kind,
+            last_dispensed: (released.last_dispensed != 0).then_some(released.last_dispensed),
+        }
+    }
+
     /// The prescription Bundle's id, and the Bundle.
     fn show(&self, answer: &Answer<'_>, ids: Ids<'_>) -> (String, Value) {
         let (id, header) = (ids(), ids());
@@ -221,7 +238,7 @@ impl Given<'_> {
             "identifier": [identifier(ITEM, &id)],
             "status": request_status(of.map_or(7, |i| i.status)),
             "intent": if self.treatment == treatment::DISPENSING { "reflex-order" } else { "order" },
-            "medicationCodeableConcept": {"coding": [self.medication(sent)]},
+            "medicationCodeableConcept": {"coding": [self.order.medication(sent)]},
             "subject": sent["subject"],
             "category": [{"coding": [coding(
                 "http://terminology.hl7.org/CodeSystem/medicationrequest-category", "outpatient", "Outpatient",
@@ -285,17 +302,6 @@ impl Given<'_> {
         all
     }
 
-    /// Code and display, from the item or from the Medication that it refers to.
-    fn medication(&self, sent: &Value) -> Value {
-        let concept = match sent.get("medicationReference") {
-            Some(reference) => self.order.resolve(reference).map(|(_, m)| &m["code"]),
-            None => sent.get("medicationCodeableConcept"),
-        };
-        let codings = concept.map(|c| list(c, "coding")).unwrap_or_default();
-        let code = codings.iter().find(|c| text(c, "system").ends_with("snomed.info/sct")).or(codings.first());
-        code.map(|c| coding(SNOMED, text(c, "code"), text(c, "display"))).unwrap_or_default()
-    }
-
     fn dispense_request(&self, sent: &Value, issues: u32) -> Value {
         let repeats = if self.treatment == treatment::DISPENSING { issues - 1 } else { 0 };
         let quantity = &sent["quantity"];
@@ -337,32 +343,4 @@ impl Given<'_> {
             (kind, _) => kind.to_owned(),
         }
     }
-}
-
-/// A number that may have come as a string (§3.8).
-fn number(sent: &Value) -> Value {
-    match sent {
-        Value::String(s) if serde_json::from_str::<serde_json::Number>(s).is_ok() => {
-            json!(format!("{}{s}", exact::MARK))
-        }
-        other => other.clone(),
-    }
-}
-
-/// The text of all instructions: groups of one sequence joined with ", and ", groups with ", then " (§6.3).
-fn dosage(instructions: &[Value]) -> String {
-    let [_, _, ..] = instructions else {
-        return instructions.first().map_or("", |i| text(i, "text")).to_owned();
-    };
-    let mut all: Vec<(i64, &str)> = instructions.iter().map(|i| (sequence(&i["sequence"]), text(i, "text"))).collect();
-    all.sort_by_key(|(sequence, _)| *sequence);
-    let groups: Vec<String> = all
-        .chunk_by(|a, b| a.0 == b.0)
-        .map(|group| group.iter().map(|(_, text)| *text).collect::<Vec<_>>().join(", and "))
-        .collect();
-    groups.join(", then ")
-}
-
-fn sequence(value: &Value) -> i64 {
-    value.as_i64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
 }

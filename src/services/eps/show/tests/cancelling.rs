@@ -3,9 +3,16 @@
 use super::{differences, document, example, ids, json, numbered};
 use crate::{
     model::time,
-    services::eps::show::{
-        cancel::{self, Answer, OTHER_PATIENT, Outcome},
-        document::Document,
+    services::{
+        eps::{
+            record::Dispenser,
+            show::{
+                cancel::{self, Answer},
+                document::Document,
+            },
+            steps::{Cancelled, Code},
+        },
+        pds::codec,
     },
 };
 use serde_json::{Value, json};
@@ -24,8 +31,12 @@ fn request_of(published: &Value) -> Document {
     Document::of(bundle)
 }
 
-/// `owner` and `agent` of the release that a published answer shows.
-fn holder_of(published: &Value) -> (Value, Value) {
+fn decided(code: Code, at: u64) -> Cancelled {
+    Cancelled { code, at, dispenser: None, why: "" }
+}
+
+/// Who holds the prescription of a published answer, as it said at its release.
+fn holder_of(published: &Value) -> Dispenser {
     let of = |id: &str| {
         let entries = published["entry"].as_array().unwrap();
         let found = entries.iter().find(|e| e["fullUrl"].as_str().unwrap().contains(id)).unwrap();
@@ -36,28 +47,22 @@ fn holder_of(published: &Value) -> (Value, Value) {
     agent["practitioner"] =
         json!({"identifier": practitioner["identifier"][0], "display": practitioner["name"][0]["text"]});
     agent.as_object_mut().unwrap().remove("organization");
-    (of("cda5cbef"), agent)
+    Dispenser { owner: codec::pack(&of("cda5cbef")), agent: codec::pack(&agent), ..Default::default() }
 }
 
 #[test]
 fn answers_of_the_live_service_are_as_published() {
     let cases = [
-        (Outcome::WithDispenser, example!("07-cancel/response-R-0002.json"), None),
-        (Outcome::Dispensed, example!("07-cancel/response-R-0004.json"), Some("\"completed\" / \"active\"")),
-        (Outcome::AnotherPrescriber, example!("07-cancel/response-R-0007.json"), Some("\"unknown\" / \"active\"")),
+        (Code::R0002, example!("07-cancel/response-R-0002.json"), None),
+        (Code::R0004, example!("07-cancel/response-R-0004.json"), Some("\"completed\" / \"active\"")),
+        (Code::R0007, example!("07-cancel/response-R-0007.json"), Some("\"unknown\" / \"active\"")),
     ];
-    for (outcome, text, known) in cases {
+    for (code, text, known) in cases {
         let published = json(text);
         let request = request_of(&published);
-        let (owner, agent) = holder_of(&published);
-        let answer = Answer {
-            outcome,
-            request: &request,
-            order: Some(&request),
-            holder: Some((&owner, &agent)),
-            at: at("2025-09-11T14:41:57Z"),
-            base: "undefined",
-        };
+        let dispenser = Some(holder_of(&published));
+        let decided = Cancelled { dispenser, ..decided(code, at("2025-09-11T14:41:57Z")) };
+        let answer = Answer { decided: &decided, request: &request, order: Some(&request), base: "undefined" };
         let (status, mut ours) = answer.show(&mut ids());
         assert_eq!(status, 400);
         // Published without; an answer of ours has one.
@@ -66,7 +71,7 @@ fn answers_of_the_live_service_are_as_published() {
         assert_eq!(ours["entry"][0]["resource"]["response"]["identifier"], published["identifier"]["value"]);
         ours["entry"][0]["resource"]["response"]["identifier"] = ours["identifier"]["value"].clone();
         let expected: Vec<String> = known.map(|k| format!(".entry[1].resource.status: {k}")).into_iter().collect();
-        assert_eq!(differences(&numbered(&ours), &numbered(&published)), expected, "{outcome:?}");
+        assert_eq!(differences(&numbered(&ours), &numbered(&published)), expected, "{code:?}");
     }
 }
 
@@ -76,7 +81,8 @@ fn the_item_and_its_prescription_are_named() {
     let order = document(example!("07-cancel/acute-order-request.json"));
     let at = at("2022-10-21T13:48:00Z");
     let base = "https://x/FHIR/R4";
-    let answer = Answer { outcome: Outcome::Cancelled, request: &request, order: Some(&order), holder: None, at, base };
+    let decided = decided(Code::R0001, at);
+    let answer = Answer { decided: &decided, request: &request, order: Some(&order), base };
     let (status, ours) = answer.show(&mut ids());
     assert_eq!(status, 200);
     let published = json(example!("07-cancel/acute-cancel-2-response-R-0001.json"));
@@ -104,8 +110,8 @@ fn another_author_is_shown_beside_the_canceller() {
     let request = document(example!("07-cancel/acute-cancel-2-request.json"));
     let text = example!("07-cancel/acute-order-request.json").replace("200102238987", "200102238988");
     let order = document(&text);
-    let answer =
-        Answer { outcome: Outcome::Cancelled, request: &request, order: Some(&order), holder: None, at: 0, base: "" };
+    let decided = decided(Code::R0001, 0);
+    let answer = Answer { decided: &decided, request: &request, order: Some(&order), base: "" };
     let (_, ours) = answer.show(&mut ids());
     let entries = ours["entry"].as_array().unwrap();
     let kinds: Vec<_> = entries.iter().map(|e| e["resource"]["resourceType"].as_str().unwrap()).collect();
@@ -127,13 +133,19 @@ fn another_author_is_shown_beside_the_canceller() {
 fn refusals_without_a_bundle_are_as_published() {
     let request = document(example!("07-cancel/acute-cancel-2-request.json"));
     let cases = [
-        (Outcome::NotFound, Some(example!("07-cancel/response-R-0008.json")), "not-found"),
-        (Outcome::Failed(OTHER_PATIENT), Some(example!("07-cancel/response-R-5000.json")), "processing"),
-        (Outcome::Disabled, None, "not-supported"),
-        (Outcome::Invalid, None, "invalid"),
+        (Code::R0008, "", Some(example!("07-cancel/response-R-0008.json")), "not-found"),
+        (
+            Code::R5000,
+            "NHS number differs from the prescription's",
+            Some(example!("07-cancel/response-R-5000.json")),
+            "processing",
+        ),
+        (Code::R0009, "", None, "not-supported"),
+        (Code::R5888, "", None, "invalid"),
     ];
-    for (outcome, published, issue) in cases {
-        let answer = Answer { outcome, request: &request, order: None, holder: None, at: 0, base: "" };
+    for (code, why, published, issue) in cases {
+        let decided = Cancelled { why, ..decided(code, 0) };
+        let answer = Answer { decided: &decided, request: &request, order: None, base: "" };
         let (status, mut ours) = answer.show(&mut ids());
         assert_eq!((status, &ours["issue"][0]["code"]), (400, &json!(issue)));
         if let Some(published) = published {
@@ -146,14 +158,15 @@ fn refusals_without_a_bundle_are_as_published() {
 #[test]
 fn every_code_has_its_display() {
     let all = [
-        (Outcome::WithDispenserActive, "R-0003", "With dispenser active. Marked for cancellation", "active"),
-        (Outcome::Expired, "R-0005", "has expired", "stopped"),
-        (Outcome::AlreadyCancelled, "R-0006", "had already been cancelled", "cancelled"),
-        (Outcome::NotDispensed, "R-0010", "Prescription has been not dispensed.", "stopped"),
+        (Code::R0003, "R-0003", "With dispenser active. Marked for cancellation", "active"),
+        (Code::R0005, "R-0005", "has expired", "stopped"),
+        (Code::R0006, "R-0006", "had already been cancelled", "cancelled"),
+        (Code::R0010, "R-0010", "Prescription has been not dispensed.", "stopped"),
     ];
     let request = document(example!("07-cancel/erd-cancel-request.json"));
-    for (outcome, code, display, status) in all {
-        let answer = Answer { outcome, request: &request, order: None, holder: None, at: 0, base: "" };
+    for (number, code, display, status) in all {
+        let decided = decided(number, 0);
+        let answer = Answer { decided: &decided, request: &request, order: None, base: "" };
         let item = answer.show(&mut ids()).1["entry"][1]["resource"].clone();
         let coding = &item["extension"][0]["extension"][0]["valueCoding"];
         assert_eq!(coding["code"], code);
@@ -162,7 +175,31 @@ fn every_code_has_its_display() {
     }
     for bundle in [json!(null), json!({"entry": [{"resource": {"resourceType": "MedicationRequest"}}]})] {
         let request = Document::of(bundle);
-        Answer { outcome: Outcome::Cancelled, request: &request, order: Some(&request), holder: None, at: 0, base: "" }
-            .show(&mut ids());
+        let decided = Cancelled { dispenser: Some(Dispenser::default()), ..decided(Code::R0001, 0) };
+        Answer { decided: &decided, request: &request, order: Some(&request), base: "" }.show(&mut ids());
     }
+}
+
+/// The step's own words for another patient are those that are shown as published.
+#[test]
+fn another_patient_is_told_as_published() {
+    use crate::services::eps::{
+        message::Cancel,
+        record::{Id, Issue, Prescription},
+        steps::{Moment, cancel},
+    };
+    let id = "5cb17f5a-11ac-4e18-825f-6470467238b3";
+    let record = Prescription {
+        order: Id::or_none("46183abc-9fad-4673-85db-ce2cb6614732"),
+        instances: vec![Issue { number: 1, status: 1, ..Default::default() }],
+        nhs: 1,
+        current: 1,
+        ..Default::default()
+    };
+    let m = Cancel { message: id.into(), item: id.into(), nhs: 2, ..Default::default() };
+    let decided = cancel(Some(&record), &m, &Moment::of(0)).result.unwrap();
+    let request = document(example!("07-cancel/acute-cancel-2-request.json"));
+    let answer = Answer { decided: &decided, request: &request, order: None, base: "" };
+    let published = json(example!("07-cancel/response-R-5000.json"));
+    assert_eq!(answer.show(&mut ids()).1["issue"], published["issue"]);
 }

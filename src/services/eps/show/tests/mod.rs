@@ -3,6 +3,8 @@
 mod cancelling;
 mod refusing;
 mod releasing;
+mod tasks;
+mod tracking;
 
 use super::document::Document;
 use serde_json::{Map, Value};

@@ -3,9 +3,13 @@
 use super::{example, ids, json, numbered};
 use crate::{
     model::time,
-    services::eps::{
-        refused::Refused,
-        show::refusals::{self, Vocabulary::*},
+    services::{
+        eps::{
+            record::Dispenser,
+            refused::Refused,
+            show::refusals::{self, Vocabulary::*},
+        },
+        pds::codec,
     },
 };
 
@@ -25,12 +29,17 @@ fn a_release_of_nothing_is_as_published() {
 fn with_another_dispenser_is_as_published() {
     let published = json(example!("08-release/response-with-another-dispenser.json"));
     let at = at("2025-02-14T11:30:29Z");
-    let ours = refusals::with_another_dispenser(Some(&published["contained"][0]), at, &mut ids());
+    let holder = Dispenser { owner: codec::pack(&published["contained"][0]), ..Default::default() };
+    let ours = refusals::with_another_dispenser(Some(&holder), at, &mut ids());
     assert_eq!(numbered(&ours), numbered(&published));
     let nobody = refusals::with_another_dispenser(None, at, &mut ids());
     assert_eq!(nobody["contained"][0]["name"], "UNKNOWN");
     assert_eq!(nobody["contained"][0]["identifier"][0]["value"], "UNKNOWN");
     assert_eq!(nobody["contained"][0].get("telecom"), None);
+    // One that took the prescription over said nothing at a release.
+    let over = Dispenser { ods: "FA565".into(), name: "A".into(), ..Default::default() };
+    let shown = refusals::with_another_dispenser(Some(&over), at, &mut ids());
+    assert_eq!(shown["contained"][0]["identifier"][0]["value"], "FA565");
 }
 
 #[test]

@@ -262,3 +262,26 @@ fn given_nothing(order: &Document) -> Given<'_> {
         last_dispensed: None,
     }
 }
+
+/// What a release decided of a record is what is shown of it.
+#[test]
+fn a_record_is_shown_as_it_was_released() {
+    use crate::services::eps::{
+        record::{Id, Prescription},
+        steps::Released,
+    };
+    let order = document(example!("04-order-erd/order-request.json"));
+    let mut record: Prescription = super::tasks::record();
+    for (at, (_, request)) in order.of_kind("MedicationRequest").enumerate() {
+        let id = Id::read(request["identifier"][0]["value"].as_str().unwrap()).unwrap();
+        record.items.truncate(at);
+        record.items.push(crate::services::eps::record::LineItem { id, issues: 6, ..Default::default() });
+    }
+    let items_before = vec![7; record.items.len()];
+    let released = Released { issue: 3, response: Id::NONE, items_before, last_dispensed: at("2021-07-06T10:11:12Z") };
+    let given = Given::of(&record, &released, &order);
+    assert_eq!((given.issue, given.nominated, given.nominated_type, given.treatment), (3, "FA565", "P1", 3));
+    let shown = items(&show(&[given], &[]));
+    assert_eq!(shown.last().unwrap()["basedOn"][0]["extension"][0]["extension"][1]["valueInteger"], 2);
+    assert_eq!(shown.last().unwrap()["status"], "active");
+}

@@ -5,11 +5,11 @@ use super::{
     ask::{Asked, Goal, call},
     command::Reply,
     message, packed,
-    record::Prescription,
+    record::{Dispenser, Prescription},
     refuse,
     refused::Refused,
     show::{
-        cancel::{self, Outcome},
+        cancel,
         document::Document,
         exact,
         metadata::{self, Base},
@@ -17,11 +17,10 @@ use super::{
         release::{Answer, Given, GivenItem},
     },
     sign::{self, Checked},
-    steps::Code,
+    steps::{Cancelled, Code, cancel::WHYS},
 };
-use crate::{engine::draft::Fault, model::EpochMillis, wire::packed as json, wire::record::Record};
+use crate::{engine::draft::Fault, model::EpochMillis, wire::record::Record};
 use bytes::Bytes;
-use serde_json::Value;
 
 /// Spine itself, where it gives a prescription back (§9.4).
 const SPINE: &str = "X2601";
@@ -135,18 +134,14 @@ impl Asked {
         }
         let code = Code::of(reply.code).ok_or_else(|| Fault::Other("a cancellation without its code".into()))?;
         let order = packed::unpack(&reply.order).and_then(|text| Document::read(&text));
-        let holder = match reply.owner.is_empty() {
-            true => None,
-            false => Some((unpacked(&reply.owner)?, unpacked(&reply.agent)?)),
-        };
-        let answer = cancel::Answer {
-            outcome: outcome(code, &reply.reason),
-            request,
-            order: order.as_ref(),
-            holder: holder.as_ref().map(|(owner, agent)| (owner, agent)),
-            at: reply.decided,
-            base: &self.base(),
-        };
+        let dispenser = (!reply.owner.is_empty()).then(|| Dispenser {
+            owner: reply.owner.clone(),
+            agent: reply.agent.clone(),
+            ..Default::default()
+        });
+        let why = WHYS.into_iter().find(|why| *why == reply.reason).unwrap_or_default();
+        let decided = Cancelled { code, at: reply.decided, dispenser, why };
+        let answer = cancel::Answer { decided: &decided, request, order: order.as_ref(), base: &self.base() };
         let (status, body) = answer.show(&mut self.ids(&request.message()));
         Ok(refuse::written(status, exact::write(&body)))
     }
@@ -158,9 +153,8 @@ impl Asked {
         let body = match refused {
             Refused::WithAnotherDispenser => {
                 let p = decoded(&reply.prescription)?;
-                let holder = p.current_issue().and_then(|issue| p.holder(issue)).map(|d| d.owner.clone());
-                let owner = holder.filter(|owner| !owner.is_empty()).map(|owner| unpacked(&owner)).transpose()?;
-                refusals::with_another_dispenser(owner.as_ref(), reply.at, &mut self.ids("holder"))
+                let holder = p.current_issue().and_then(|issue| p.holder(issue));
+                refusals::with_another_dispenser(holder, reply.at, &mut self.ids("holder"))
             }
             refused => refusals::refusal(&refused, Vocabulary::Dispensing, reply.at),
         };
@@ -243,29 +237,4 @@ fn taking(template: &message::Release, key: String) -> Call {
 
 pub(super) fn decoded(bytes: &Bytes) -> Result<Prescription, Fault> {
     Prescription::decode(bytes).map_err(|e| Fault::Other(format!("a prescription in a reply: {e}")))
-}
-
-fn unpacked(bytes: &Bytes) -> Result<Value, Fault> {
-    json::unpack(bytes).map_err(|e| Fault::Other(format!("a resource in a reply: {e}")))
-}
-
-/// What a cancellation's answer shows of its code.
-fn outcome(code: Code, why: &str) -> Outcome {
-    match code {
-        Code::R0001 => Outcome::Cancelled,
-        Code::R0002 => Outcome::WithDispenser,
-        Code::R0003 => Outcome::WithDispenserActive,
-        Code::R0004 => Outcome::Dispensed,
-        Code::R0005 => Outcome::Expired,
-        Code::R0006 => Outcome::AlreadyCancelled,
-        Code::R0007 => Outcome::AnotherPrescriber,
-        Code::R0008 => Outcome::NotFound,
-        Code::R0009 => Outcome::Disabled,
-        Code::R0010 => Outcome::NotDispensed,
-        Code::R5000 if why.starts_with("too many") || why.ends_with("too often") => {
-            Outcome::Failed("Unable to process message. The prescription was changed or cancelled too often")
-        }
-        Code::R5000 => Outcome::Failed(cancel::OTHER_PATIENT),
-        Code::R5888 => Outcome::Invalid,
-    }
 }

@@ -151,7 +151,6 @@ impl Asked {
 
     fn plan(&mut self, caller: &Caller, headers: &HeaderMap, body: BodyIn) -> Result<Step, Refusal> {
         if matches!(self.route, Route::Groups(_) | Route::Group(..) | Route::Tasks(_)) {
-            self.request = header(headers, "x-request-id").to_ascii_lowercase();
             return self.read(caller, headers);
         }
         if self.route == Route::StatusUpdates {
@@ -357,7 +356,7 @@ pub(super) fn uuid_of(text: &str) -> String {
 }
 
 /// The mandatory X-Request-ID: a UUID (§3.1).
-fn request_id(headers: &HeaderMap) -> Result<String, Refusal> {
+pub(super) fn request_id(headers: &HeaderMap) -> Result<String, Refusal> {
     let given = header(headers, "x-request-id");
     let words = match given {
         "" => "Invalid request with error - X-Request-ID header must be supplied to access this resource",

@@ -60,6 +60,9 @@ record! {
         /// Short id.
         1 => id: String,
         2 => interaction: String,
+        /// With the dispense notifications of an issue; 0 for the current one.
+        3 => notifications: bool,
+        4 => issue: u32,
     }
 }
 
@@ -119,6 +122,9 @@ record! {
         16 => last_dispensed: u64,
         /// Sweep: more is to be done.
         17 => more: bool,
+        /// Show: dispense notifications, ids and packed documents.
+        18 => notifications: Vec<String>,
+        19 => documents: Vec<Bytes>,
     }
 }
 

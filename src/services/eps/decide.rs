@@ -4,10 +4,11 @@ use super::{
     Eps, clock,
     command::{Advance, EpsCommand, Noted, Pick, Reply, Show, Updates},
     message::{Cancel, Release},
-    record::{Id, Prescription, key},
+    record::{Event, Id, Prescription, key},
     refused::Refused,
     rows,
     show::refusals::{self, Vocabulary},
+    states::Trigger,
     steps::{self, Moment, Outcome},
 };
 use crate::{
@@ -22,6 +23,8 @@ use crate::{
 };
 use bytes::Bytes;
 
+/// Dispense notifications that a tracker shows of an issue.
+const NOTIFICATIONS: usize = 16;
 /// Prescriptions whose due work one decision does; more of one day follow in the next.
 const SWEEP: usize = 100;
 /// Between two pieces of a day's work.
@@ -246,7 +249,26 @@ impl Work<'_, '_> {
         });
         let Some(p) = found else { return Ok(Reply::default()) };
         let updates = rows::updates(self.draft, p.key())?;
-        self.with_order(&c.id, Reply { prescription: p.encode(), updates, ..Default::default() })
+        let mut reply = Reply { prescription: p.encode(), updates, ..Default::default() };
+        if c.notifications {
+            self.notifications(&p, c.issue, &mut reply)?;
+        }
+        self.with_order(&c.id, reply)
+    }
+
+    /// The newest dispense notifications of an issue, oldest first.
+    fn notifications(&self, p: &Prescription, issue: u32, reply: &mut Reply) -> Result<(), Fault> {
+        let issue = if issue == 0 { p.current } else { issue };
+        let told = |e: &&Event| e.issue == issue && matches!(e.trigger(), Some(Trigger::Dispense | Trigger::Amend));
+        let mut ids: Vec<Id> = p.log.iter().rev().filter(told).map(|e| e.message).take(NOTIFICATIONS).collect();
+        ids.reverse();
+        for id in ids {
+            if let Some(document) = rows::document(self.draft, p.key(), id)? {
+                reply.notifications.push(id.to_string());
+                reply.documents.push(document);
+            }
+        }
+        Ok(())
     }
 
     /// One note for each person shown; one without a person where nobody was.

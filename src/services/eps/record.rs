@@ -20,7 +20,7 @@ record! {
         /// ODS code.
         1 => ods: String,
         2 => name: String,
-        /// The release's `owner` Organization and `agent` PractitionerRole, packed (`pds::codec`); empty if it took the prescription over.
+        /// The release's `owner` Organization and `agent` PractitionerRole, packed (`wire::packed`); empty if it took the prescription over.
         3 => owner: Bytes,
         4 => agent: Bytes,
     }

@@ -6,9 +6,9 @@ use super::{
     codes, order_checks as checks, people,
     problem::{Issue, SPINE},
 };
-use crate::services::{
-    eps::{ids, message},
-    pds::codec,
+use crate::{
+    services::eps::{ids, message},
+    wire::packed,
 };
 use serde_json::Value;
 
@@ -67,8 +67,8 @@ pub fn release(root: &Value, request: &str, response: &str) -> Result<message::R
         request: request.to_ascii_lowercase(),
         response: response.to_ascii_lowercase(),
         nominated,
-        owner: codec::pack(owner),
-        agent: codec::pack(agent),
+        owner: packed::pack(owner),
+        agent: packed::pack(agent),
         ..Default::default()
     })
 }

@@ -36,7 +36,7 @@ mod tests;
 use super::{record::Dispenser, states};
 use crate::{
     model::{EpochMillis, time},
-    services::pds::codec,
+    wire::packed,
 };
 use serde_json::{Value, json};
 
@@ -115,8 +115,8 @@ pub(crate) fn business_status(status: u16, display: &str) -> Value {
 /// What a dispenser said of itself at its release: `owner` Organization and `agent` PractitionerRole. One that took a prescription
 /// over said nothing: then its code and name.
 pub(crate) fn dispenser(of: &Dispenser) -> (Value, Value) {
-    let owner = codec::unpack(&of.owner).unwrap_or_default();
-    let agent = codec::unpack(&of.agent).unwrap_or_default();
+    let owner = packed::unpack(&of.owner).unwrap_or_default();
+    let agent = packed::unpack(&of.agent).unwrap_or_default();
     if owner.is_object() {
         return (owner, agent);
     }

@@ -82,6 +82,12 @@ pub struct Cancelled {
     pub why: &'static str,
 }
 
+/// Every reason of an R-5000.
+pub const WHYS: [&str; 3] = [OTHER_PATIENT, CHANGED_TOO_OFTEN, TOO_MANY_WAIT];
+const OTHER_PATIENT: &str = "NHS number differs from the prescription's";
+const CHANGED_TOO_OFTEN: &str = "prescription was changed too often";
+const TOO_MANY_WAIT: &str = "too many cancellations wait for the order";
+
 /// Never refused by the store: `result` is `Err` only where a message id was used before by another kind of message.
 pub fn cancel(old: Option<&Prescription>, m: &Cancel, at: &Moment) -> Outcome<Cancelled> {
     let empty = Prescription::default();
@@ -131,7 +137,7 @@ fn decide(d: &mut Draft, m: &Cancel, message: Id, item: Id) -> Result<Step<Cance
         return Ok(Step::Same(answer(d, Code::R0008, None)));
     }
     if d.p.nhs != m.nhs {
-        return failed(d, "NHS number differs from the prescription's");
+        return failed(d, OTHER_PATIENT);
     }
     let number = d.p.current;
     let status = d.issue(number)?.status;
@@ -144,7 +150,7 @@ fn decide(d: &mut Draft, m: &Cancel, message: Id, item: Id) -> Result<Step<Cance
         }
     };
     if d.p.scn >= SCN_LIMIT && matches!(code, Code::R0001 | Code::R0002 | Code::R0003 | Code::R0008) {
-        return failed(d, "prescription was changed too often");
+        return failed(d, CHANGED_TOO_OFTEN);
     }
     match code {
         Code::R0001 => {
@@ -186,7 +192,7 @@ fn mark(d: &mut Draft, m: &Cancel, message: Id, item: Id, code: Code, status: u1
             keep(d, m, message, item, cancellation::UNSUCCESSFUL, "a cancellation of the same item was pending");
             wrote(d, m, message, item, code, status)
         }
-        None if d.p.pending().count() >= MAX_CANCELLATIONS => failed(d, "too many cancellations wait for the order"),
+        None if d.p.pending().count() >= MAX_CANCELLATIONS => failed(d, TOO_MANY_WAIT),
         None => {
             keep(d, m, message, item, cancellation::PENDING, "");
             wrote(d, m, message, item, code, status)

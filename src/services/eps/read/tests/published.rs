@@ -150,9 +150,9 @@ fn releases_say_who_asks_and_for_what() {
         ..Sender::default()
     };
     assert_eq!(one.by, who);
-    let owner = crate::services::pds::codec::unpack(&one.owner).expect("packed");
+    let owner = crate::wire::packed::unpack(&one.owner).expect("packed");
     assert_eq!(owner["telecom"][0]["value"], "0113 3180277");
-    let agent = crate::services::pds::codec::unpack(&one.agent).expect("packed");
+    let agent = crate::wire::packed::unpack(&one.agent).expect("packed");
     assert_eq!(agent["resourceType"], "PractitionerRole");
     let all = read("08-release/nominated-request");
     assert_eq!((all.id.as_str(), all.nominated), ("", true));

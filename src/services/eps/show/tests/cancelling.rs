@@ -12,9 +12,9 @@ use crate::{
             },
             steps::{Cancelled, Code},
         },
-        pds::codec,
     },
 };
+use crate::wire::packed;
 use serde_json::{Value, json};
 
 fn at(text: &str) -> u64 {
@@ -47,7 +47,7 @@ fn holder_of(published: &Value) -> Dispenser {
     agent["practitioner"] =
         json!({"identifier": practitioner["identifier"][0], "display": practitioner["name"][0]["text"]});
     agent.as_object_mut().unwrap().remove("organization");
-    Dispenser { owner: codec::pack(&of("cda5cbef")), agent: codec::pack(&agent), ..Default::default() }
+    Dispenser { owner: packed::pack(&of("cda5cbef")), agent: packed::pack(&agent), ..Default::default() }
 }
 
 #[test]

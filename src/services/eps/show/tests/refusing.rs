@@ -9,7 +9,6 @@ use crate::{
             refused::Refused,
             show::refusals::{self, Vocabulary::*},
         },
-        pds::codec,
     },
 };
 
@@ -29,7 +28,7 @@ fn a_release_of_nothing_is_as_published() {
 fn with_another_dispenser_is_as_published() {
     let published = json(example!("08-release/response-with-another-dispenser.json"));
     let at = at("2025-02-14T11:30:29Z");
-    let holder = Dispenser { owner: codec::pack(&published["contained"][0]), ..Default::default() };
+    let holder = Dispenser { owner: packed::pack(&published["contained"][0]), ..Default::default() };
     let ours = refusals::with_another_dispenser(Some(&holder), at, &mut ids());
     assert_eq!(numbered(&ours), numbered(&published));
     let nobody = refusals::with_another_dispenser(None, at, &mut ids());

@@ -77,6 +77,7 @@ impl Moment {
 }
 
 /// What follows outside the record.
+#[allow(clippy::large_enum_variant, reason = "few are made, and each is acted on at once")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Then {
     /// A pending cancellation took effect: tell who asked for it (§8.5).

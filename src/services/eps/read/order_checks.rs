@@ -4,7 +4,7 @@
 use super::{
     bundle::{Bundle, extension, integer, list, repeats, text},
     codes, people,
-    problem::Issue,
+    problem::{Issue, MOST},
     same::{Same, as_is, differing, of_type},
 };
 use crate::services::eps::ids;
@@ -159,6 +159,9 @@ fn telecoms(bundle: &Bundle) -> Vec<Issue> {
         let kind = text(resource, "/resourceType").unwrap_or_default();
         for (index, telecom) in list(resource, "/telecom").iter().enumerate() {
             for (part, pointer) in [("value", "/value"), ("use", "/use")] {
+                if issues.len() >= MOST {
+                    return issues;
+                }
                 if text(telecom, pointer).is_none() {
                     let path = of_type(kind, &format!("telecom[{index}]"));
                     let text = format!("Required field {path}.{part} is missing.");
@@ -209,8 +212,8 @@ fn references(bundle: &Bundle, requests: &[&Value]) -> Vec<Issue> {
             check(bundle.resolve(Some(medicine), "Medication").is_some(), "MedicationRequest.medicationReference");
         }
         if let Some(named) = extension(request, RESPONSIBLE) {
-            let path = "MedicationRequest.extension(\"https://fhir.nhs.uk/StructureDefinition/Extension-DM-ResponsiblePractitioner\")";
-            check(bundle.resolve(named.get("valueReference"), "PractitionerRole").is_some(), path);
+            let found = bundle.resolve(named.get("valueReference"), "PractitionerRole").is_some();
+            check(found, "MedicationRequest.extension(\"responsiblePractitioner\")");
         }
     }
     let (author, answers) = (requester(bundle, requests), responsible(bundle, requests));
@@ -229,7 +232,8 @@ fn references(bundle: &Bundle, requests: &[&Value]) -> Vec<Issue> {
     if let Some(role) = answers.filter(|r| author.is_none_or(|a| !std::ptr::eq(a, *r))) {
         let reference = people::practitioner(bundle, role).is_some();
         if reference == text(role, "/practitioner/identifier/value").is_some() {
-            let text = "Responsible practitioner must be either a reference to a Practitioner resource or an identifier reference.";
+            let text = "Responsible practitioner must be either a reference to a Practitioner resource or an identifier \
+                        reference.";
             issues.push(Issue::check("invalid", text, "Bundle.entry(\"PractitionerRole\").practitioner"));
         }
     }

@@ -62,7 +62,7 @@ fn come_back(d: &mut Draft, number: u32, m: &Return, message: Id) -> Result<Step
     i.released_at = 0;
     (i.release_request, i.release_response) = (Id::NONE, Id::NONE);
     i.before_release = Default::default();
-    i.status_before_release = 0;
+    (i.status_before_release, i.previous_told) = (0, 0);
     if to == issue::TO_BE_DISPENSED {
         i.available_at = now;
     } else {

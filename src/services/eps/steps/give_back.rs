@@ -1,4 +1,5 @@
-//! A dispenser gives a prescription back before it dispensed anything (spec/eps.md §11); Spine does it itself on a bad signature.
+//! A dispenser gives a prescription back before it dispensed anything (spec/eps.md §11); Spine does it itself on a bad signature
+//! (then in the holder's name, so that no warning is written).
 
 use super::{Draft, Moment, Outcome, Step, Then, dispense::same_patient, id_of, items, pending, run};
 use crate::services::eps::{

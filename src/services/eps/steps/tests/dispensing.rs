@@ -106,6 +106,7 @@ fn a_withdrawal_takes_back_the_last() {
     assert_eq!((case.send_withdraw(&m), case.p()), (Ok(()), &stored), "a repeat");
     case.withdraw(&first).unwrap();
     assert_eq!((case.status(), case.items_of(1)), (2, vec![8, 8]));
+    assert!(case.p().current_issue().unwrap().history.is_empty());
     assert_eq!(Case::of(&[1]).withdraw(&first), Err(Refused::NotFound));
     case.dispense(6, &[1, 1]).unwrap();
     case.claim(0, "").unwrap();

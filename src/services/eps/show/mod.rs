@@ -7,7 +7,6 @@
 //! | `people` | resources copied from a message into an answer, under new ids |
 //! | `release` | a release's answer (§9.4) |
 //! | `cancel` | a cancellation's answer, and the later one (§8.4, §8.5) |
-//! | `short_id` | form and check character of a short id |
 //! | `task`, `task_query` | `GET /Task` (§14.1) |
 //! | `tracker`, `tracker_detail`, `tracker_query` | `RequestGroup` (§14.2) |
 //! | `words` | displays of codes |
@@ -22,7 +21,6 @@ pub mod metadata;
 pub(crate) mod people;
 pub mod refusals;
 pub mod release;
-pub mod short_id;
 pub mod task;
 pub mod task_query;
 pub mod tracker;

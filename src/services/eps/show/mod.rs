@@ -114,7 +114,7 @@ pub(crate) fn business_status(status: u16, display: &str) -> Value {
 /// over said nothing: then its code and name.
 pub(crate) fn dispenser(of: &Dispenser) -> (Value, Value) {
     let owner = codec::unpack(&of.owner).unwrap_or_default();
-    let agent = codec::unpack(&of.agent).unwrap_or_default();
+    let agent = codec::unpack(&of.agent).ok().filter(Value::is_object).unwrap_or_default();
     if owner.is_object() {
         return (owner, agent);
     }

@@ -36,14 +36,14 @@ fn ordered(order: &Value) -> Prescription {
 const CANCELLED: &str = "5cb17f5a-11ac-4e18-825f-6470467238b3";
 
 /// The published cancellation, of an item of the order. Published messages share one id; this one has its own.
-fn cancellation(item: &str) -> Document {
+pub fn cancellation(item: &str) -> Document {
     let mut bundle = json(&example!("07-cancel/acute-cancel-2-request.json").replace(CANCELLED, item));
     bundle["identifier"]["value"] = format!("d03e713b{}", item.get(8..).unwrap()).into();
     Document::of(bundle)
 }
 
 /// The order, of which the fourth item was taken back, then given out.
-fn released() -> (Document, Prescription, steps::Released) {
+pub fn released() -> (Document, Prescription, steps::Released) {
     // The patient and the pharmacy of the other messages.
     let order = example!("01-order-acute-nominated/order-request.json");
     let order = order.replace("5839945242", "9449304130").replace("FA565", "VNE51");
@@ -78,7 +78,8 @@ fn a_release_shows_the_published_prescription() {
     }
     for nth in 0..4 {
         let (ours, theirs) = (find(ours, "MedicationRequest", nth), find(published, "MedicationRequest", nth));
-        for member in ["identifier", "status", "intent", "groupIdentifier", "courseOfTherapyType", "dosageInstruction"] {
+        for member in ["identifier", "status", "intent", "groupIdentifier", "courseOfTherapyType", "dosageInstruction"]
+        {
             assert_eq!(ours[member], theirs[member], "{nth} {member}");
         }
         for member in ["quantity", "performer", "extension"] {
@@ -137,6 +138,9 @@ fn the_trackers_follow_it() {
     assert_eq!(dispensed.len(), 4);
     assert!(dispensed.iter().all(|d| d["status"] == "in-progress" && d.get("authorizingPrescription").is_some()));
     let requests = kinds("MedicationRequest");
-    assert_eq!((&requests[3]["status"], &requests[3]["statusReason"]["coding"][0]["code"]), (&"cancelled".into(), &"0002".into()));
+    assert_eq!(
+        (&requests[3]["status"], &requests[3]["statusReason"]["coding"][0]["code"]),
+        (&"cancelled".into(), &"0002".into())
+    );
     assert_eq!(requests[0]["medicationCodeableConcept"]["text"], "Amoxicillin 250mg capsules");
 }

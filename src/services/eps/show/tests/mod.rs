@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod chain;
+mod mutated;
 mod refusing;
 mod releasing;
 mod tasks;

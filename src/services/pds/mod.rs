@@ -63,8 +63,8 @@ mod rules_lists;
 mod search;
 pub mod shapes;
 mod show;
-mod tell;
 pub mod smsp;
+mod tell;
 #[cfg(test)]
 mod tests;
 pub mod trace;

@@ -118,7 +118,7 @@ fn the_trackers_follow_it() {
     let days: Vec<u32> = record.instances.iter().map(|i| day::of_millis(i.released_at)).collect();
     assert_eq!(days, [20221121]);
     let notifications = [(Id::or_none(&m.message), notification)];
-    let of = Detailed { record: &record, order: Some(&order), notifications: &notifications };
+    let of = Detailed { record: &record, order: Some(&order), notifications: &notifications, updates: &[], now: 0 };
     let shown = tracker::detail(&of, Some(1), &mut ids()).unwrap();
     let group = shown["entry"].as_array().unwrap().last().unwrap()["resource"].clone();
     let titles: Vec<_> =

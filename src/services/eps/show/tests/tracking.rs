@@ -26,7 +26,7 @@ fn resources<'a>(published: &'a Value, kind: &'a str) -> impl Iterator<Item = &'
     entries.map(|e| &e["resource"]).filter(move |r| r["resourceType"] == kind)
 }
 
-fn text<'a>(value: &'a Value) -> &'a str {
+fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

@@ -331,7 +331,7 @@ impl Work<'_, '_> {
             let nothing = Bytes::new();
             if c.died {
                 let about = About::of("eps.death", &key, c.nhs, "");
-                self.step(about, &nothing, |old, at| steps::died(old, at), |_, ()| {})?;
+                self.step(about, &nothing, steps::died, |_, ()| {})?;
             }
             for now in &c.nominations {
                 let to = Nominate { kind: now.kind.clone(), to: now.ods.clone(), ..Default::default() };

@@ -58,3 +58,12 @@ fn row(out: &mut String, cells: &[String]) {
     cells.iter().for_each(|cell| out.push_str(&format!(" {cell} |")));
     out.push('\n');
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_page_in_the_docs_is_what_the_tables_say() {
+        let page = include_str!("../../../../docs/eps-states.md");
+        assert_eq!(page.trim_end(), super::markdown().trim_end(), "spine generate eps-states > docs/eps-states.md");
+    }
+}

@@ -317,6 +317,10 @@ fn of_log_in(visit: &mut impl Visit) {
     visit.record::<services::directory::issuers::CitizenIssuer>("services::directory::issuers::CitizenIssuer");
     visit.record::<services::directory::issuers::SetIssuer>("services::directory::issuers::SetIssuer");
     visit.record::<services::identity::rows::Citizen>("services::identity::rows::Citizen");
+    visit.record::<services::directory::registration::rules::Rules>("services::directory::registration::rules::Rules");
+    visit.record::<services::directory::registration::rules::SetRules>(
+        "services::directory::registration::rules::SetRules",
+    );
 }
 
 #[cfg(test)]

@@ -190,6 +190,8 @@ tables! {
     /// in organisation, 5 and 6 ODS code, 7 workgroup, 8 ODS code and workgroup; the word; user id for 1 to 3, user id and ODS code for 4
     /// and 5, role profile for 6 to 8) → nothing; finds people who work here.
     138 StaffLookups,
+    /// directory, site partition: nothing → how strictly the site registers people.
+    139 RegistrationRules,
 }
 
 impl Table {

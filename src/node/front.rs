@@ -14,6 +14,7 @@ use crate::{
         ldap, listener,
         mesh::MeshProtocol,
         options::Options,
+        pages::PagesProtocol,
         pds::PdsProtocol,
         protocol::Protocol,
         relationships::RelationshipsProtocol,
@@ -230,6 +231,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
             Arc::new(DirectoryProtocol { clock: clock.clone() }),
             Arc::new(TrailProtocol),
             Arc::new(RelationshipsProtocol),
+            Arc::new(PagesProtocol),
         ];
         plans.push(Plan {
             key: "api.listen",
@@ -238,7 +240,14 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
             files: api_files(settings),
             options: Options { label: "api", application_rate: Some(settings.api.rate), ..options(settings) },
             protocol: Arc::new(Api(protocols)),
-            rules: Api::rules(&[rules::IDENTITY, rules::PDS, rules::DIRECTORY, rules::AUDIT, rules::RELATIONSHIPS]),
+            rules: Api::rules(&[
+                rules::IDENTITY,
+                rules::PDS,
+                rules::DIRECTORY,
+                rules::AUDIT,
+                rules::RELATIONSHIPS,
+                rules::PAGES,
+            ]),
         });
     }
     plans

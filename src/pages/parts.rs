@@ -165,7 +165,6 @@ impl Input<'_> {
         add("aria-describedby", &described.join(" "));
         add("inputmode", if self.code { "numeric" } else { "" });
         add("autocomplete", self.autocomplete);
-        add("autocapitalize", if self.secret { "none" } else { "" });
         add("maxlength", &if self.longest > 0 { self.longest.to_string() } else { String::new() });
         let kind = if self.secret { "password" } else { "text" };
         format!(

@@ -26,9 +26,11 @@ class Looked:
     def __init__(self, browser):
         self.browser, self.titles, self.axe = browser, {}, AXE.read_text(encoding="utf-8")
 
-    def at(self, state, heading):
-        title = f"document.querySelector('h1') && document.querySelector('h1').innerText === {json.dumps(heading)}"
-        self.browser.wait(heading, lambda: self.browser.run(f"document.readyState === 'complete' && {title}"))
+    def at(self, state, heading, words=""):
+        """Once the page is there as a whole; `words` tell it from the one before."""
+        there = f"document.querySelector('h1') && document.querySelector('h1').innerText === {json.dumps(heading)}"
+        there += f" && document.readyState === 'complete' && document.body.innerText.includes({json.dumps(words)})"
+        self.browser.wait(heading, lambda: self.browser.run(there))
         # The protocol's own door: the page's policy lets no script in.
         self.browser.ask("Runtime.evaluate", expression=self.axe)
         found = self.browser.run(
@@ -63,69 +65,73 @@ def typed(browser, selector):
 @pytest.mark.skipif(not binary() or not AXE.exists(), reason=LACKING)
 def test_every_page_is_for_everybody(app, site, number):  # noqa: F811
     doctor = user(site, 1)
-    person = Person(site, doctor)
-    with Chromium([app.url(n, "") for n in range(3)]) as browser:
-        looked = Looked(browser)
-        browser.authenticator()
-        scope = "openid nationalrbacaccess selectedrole"
-        browser.open(provider_url(app, site, scope=scope, acr_values="AAL2_ANY"))
-        looked.at("log in", "Log in")
-        # The first thing that the keyboard reaches leads past the header.
-        key = {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
-        browser.ask("Input.dispatchKeyEvent", type="keyDown", **key)
-        assert browser.run("document.activeElement.getAttribute('href')") == "#maincontent"
-        typed(browser, "#user")("6560 0575")
-        browser.click("form button[type=submit]")
-        looked.at("log in, with mistakes", "Log in")
-        assert browser.run("document.querySelector('#user').value") == "6560 0575"
-        words = browser.run("document.querySelector('.nhsuk-error-summary').innerText")
-        for wanted in ("Your user ID must be 12 digits", "Enter your password", "Enter your one-time code"):
-            assert wanted in words
-        del looked.titles["log in, with mistakes"]
-        browser.fill("#user", doctor["id"])
-        browser.fill("#password", "not this one")
-        browser.fill("#code", person.code())
-        browser.click("form button[type=submit]")
-        browser.wait("the refusal", lambda: "could not be logged in" in (browser.text() or ""))
-        looked.at("log in, refused", "Log in")
-        assert browser.run("document.querySelector('#password').value") == ""
-        assert browser.run("document.querySelector('#user').value") == doctor["id"]
-        browser.fill("#password", doctor["password"])
-        browser.fill("#code", person.code())
-        browser.click("form button[type=submit]")
-        looked.at("role", "Choose your role")
-        browser.click("form button[type=submit]")
-        arrived(browser, app)
+    try:
+        with Chromium([app.url(n, "") for n in range(3)]) as browser:
+            walk(Looked(browser), browser, app, site, Person(site, doctor))
+    finally:
+        for device in json.loads(spine(site, "user", "show", doctor["id"], "--output", "json"))["devices"]:
+            spine(site, "user", "passkey", doctor["id"], "--remove", device["serial"])
 
-        browser.open(app.url(0, provider(site) + "/connect/endSession"))
-        looked.at("log out", "Do you want to log out?")
-        browser.click("form button[type=submit]")
-        looked.at("logged out", "Logged out")
 
-        told = json.loads(spine(site, "user", "passkey", doctor["id"], "--output", "json"))
-        browser.open(told["link"])
-        looked.at("enrol", "Enrol a passkey")
-        browser.open(app.url(0, provider(site) + "/passkey?") + urlencode({"user": doctor["id"], "code": "WRONG"}))
-        browser.click("form button[type=submit]")
-        browser.wait("the refusal", lambda: "There is a problem" in (browser.text() or ""))
-        looked.at("enrol, refused", "Enrol a passkey")
-        browser.open(told["link"])
-        browser.click("form button[type=submit]")
-        browser.fill("#password", doctor["password"])
-        browser.fill("#totp", person.code())
-        browser.click("form button[type=submit]")
-        looked.at("make", "Make a passkey")
-        browser.click("#go")
-        looked.at("made", "Your passkey is ready")
+def walk(looked, browser, app, site, person):
+    """Through every page, and every state of it."""
+    doctor = person.user
+    browser.authenticator()
+    scope = "openid nationalrbacaccess selectedrole"
+    browser.open(provider_url(app, site, scope=scope, acr_values="AAL2_ANY"))
+    looked.at("log in", "Log in")
+    # The first thing that the keyboard reaches leads past the header.
+    key = {"key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9}
+    browser.ask("Input.dispatchKeyEvent", type="keyDown", **key)
+    assert browser.run("document.activeElement.getAttribute('href')") == "#maincontent"
+    typed(browser, "#user")("6560 0575")
+    browser.click("form button[type=submit]")
+    looked.at("log in, with mistakes", "Log in", "Enter your password")
+    assert browser.run("document.querySelector('#user').value") == "6560 0575"
+    words = browser.run("document.querySelector('.nhsuk-error-summary').innerText")
+    for wanted in ("Your user ID must be 12 digits", "Enter your password", "Enter your one-time code"):
+        assert wanted in words
+    del looked.titles["log in, with mistakes"]
+    browser.fill("#user", doctor["id"])
+    browser.fill("#password", "not this one")
+    browser.fill("#code", person.code())
+    browser.click("form button[type=submit]")
+    looked.at("log in, refused", "Log in", "could not be logged in")
+    assert browser.run("document.querySelector('#password').value") == ""
+    assert browser.run("document.querySelector('#user').value") == doctor["id"]
+    browser.fill("#password", doctor["password"])
+    browser.fill("#code", person.code())
+    browser.click("form button[type=submit]")
+    looked.at("role", "Choose your role")
+    browser.click("form button[type=submit]")
+    arrived(browser, app)
 
-        browser.ask("Network.clearBrowserCookies")
-        browser.open(provider_url(app, site))
-        browser.click('form[action$="/authorize/passkey"] button')
-        looked.at("passkey", "Log in with a passkey")
-        browser.open(app.url(0, provider(site) + "/authorize?") + urlencode({"client_id": "nobody"}))
-        looked.at("wrong", "You cannot go on from here")
-    for device in json.loads(spine(site, "user", "show", doctor["id"], "--output", "json"))["devices"]:
-        spine(site, "user", "passkey", doctor["id"], "--remove", device["serial"])
+    browser.open(app.url(0, provider(site) + "/connect/endSession"))
+    looked.at("log out", "Do you want to log out?")
+    browser.click("form button[type=submit]")
+    looked.at("logged out", "Logged out")
+
+    told = json.loads(spine(site, "user", "passkey", doctor["id"], "--output", "json"))
+    browser.open(told["link"])
+    looked.at("enrol", "Enrol a passkey")
+    browser.fill("#code", "not this one")
+    browser.click("form button[type=submit]")
+    looked.at("enrol, refused", "Enrol a passkey", "There is a problem")
+    browser.fill("#code", told["code"])
+    browser.click("form button[type=submit]")
+    browser.fill("#password", doctor["password"])
+    browser.fill("#totp", person.code())
+    browser.click("form button[type=submit]")
+    looked.at("make", "Make a passkey")
+    browser.click("#go")
+    looked.at("made", "Your passkey is ready")
+
+    browser.ask("Network.clearBrowserCookies")
+    browser.open(provider_url(app, site))
+    browser.click('form[action$="/authorize/passkey"] button')
+    looked.at("passkey", "Log in with a passkey")
+    browser.open(app.url(0, provider(site) + "/authorize?") + urlencode({"client_id": "nobody"}))
+    looked.at("wrong", "You cannot go on from here")
 
 
 def test_a_page_is_light_and_fetches_nothing_from_elsewhere(app, site):  # noqa: F811

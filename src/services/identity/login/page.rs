@@ -85,8 +85,7 @@ impl Page {
     }
     /// Something is wrong that the browser must not be sent anywhere with.
     pub fn wrong(status: u16, words: &str) -> Page {
-        let sheet = Sheet { failed: true, ..plain("You cannot go on from here", words) };
-        Page { status, body: Content::Html(sheet), ..Default::default() }
+        Page { status, body: Content::Html(plain("You cannot go on from here", words)), ..Default::default() }
     }
 }
 

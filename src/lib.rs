@@ -17,6 +17,7 @@ pub mod log;
 pub mod model;
 pub mod node;
 pub mod ops;
+pub mod pages;
 pub mod peer;
 pub mod seam;
 pub mod services;

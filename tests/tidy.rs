@@ -31,6 +31,7 @@ const ROOMS: &[(&str, u8)] = &[
     ("store", 4),
     ("config", 3),
     ("seam", 2),
+    ("pages", 1),
     ("wire", 1),
     ("model", 0),
 ];
@@ -50,7 +51,7 @@ const DOORS: &[(&[&str], &str, &str)] = &[
 const MAY_SEE_CONFIG: &[&str] = &["main", "cli", "node", "edge", "ops"];
 
 /// Rooms without async, clock, randomness, socket, file: time, ids and actor come in a Stamp.
-const PURE: &[&str] = &["services", "access", "wire", "model"];
+const PURE: &[&str] = &["services", "access", "pages", "wire", "model"];
 
 /// What a pure room may not name.
 const IMPURE: &[&str] = &[

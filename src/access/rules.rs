@@ -54,6 +54,9 @@ pub const IDENTITY: &[Rule] = &[
     open("identity.provider.log_out", "identity.md §2.5"),
 ];
 
+/// Style and pictures of web pages: they hold nobody's data.
+pub const PAGES: &[Rule] = &[open("pages.asset", "operations.md §11")];
+
 /// Every table, under the listener that it is for: what `spine role matrix` prints and the tests go through.
 pub const ALL: &[(&str, &[Rule])] = &[
     ("suppliers", MESH),
@@ -65,6 +68,7 @@ pub const ALL: &[(&str, &[Rule])] = &[
     ("api", AUDIT),
     ("api", RELATIONSHIPS),
     ("api", EPS),
+    ("api", PAGES),
     ("ldap", LDAP),
 ];
 

@@ -187,6 +187,10 @@ pub enum Verb {
         #[command(flatten)]
         write: Write,
     },
+    /// Show the site's rules of registration, or change them
+    #[command(after_help = "Examples:\n  spine registration rules\n  \
+                      spine registration rules --open-for 2h --reason \"first registration managers\"")]
+    Rules(Loosen),
     /// Register many: one JSON object a line, with the steps that were done
     #[command(after_help = "Examples:\n  spine registration import staff.jsonl --dry-run --rejects no.jsonl\n  \
                       spine registration import staff.jsonl --rejects no.jsonl")]
@@ -199,6 +203,29 @@ pub enum Verb {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// What is not named stays as it is.
+#[derive(clap::Args, Debug)]
+pub struct Loosen {
+    /// An activity of sponsors; may be repeated, the whole list
+    #[arg(long = "sponsor", value_name = "CODE")]
+    pub sponsors: Vec<String>,
+    /// An activity of identity checkers; may be repeated, the whole list
+    #[arg(long = "checker", value_name = "CODE")]
+    pub checkers: Vec<String>,
+    /// Whether one operator account may enter the steps of both people
+    #[arg(long, value_name = "on|off", value_parser = ["on", "off"])]
+    pub one_operator: Option<String>,
+    /// Let people in without steps (`spine user`) for this long; at most 24h in a live site
+    #[arg(long, value_name = "DURATION", conflicts_with = "close")]
+    pub open_for: Option<String>,
+    /// Let it no more
+    #[arg(long)]
+    pub close: bool,
+    /// Why, where a rule is loosened
+    #[arg(long)]
+    pub reason: Option<String>,
 }
 
 /// Who does it, and why.
@@ -253,8 +280,39 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
             let fields = fields.flag("leaving", leaving.then_some(true));
             post(globals, &format!("/{}/end", encoded(&uid)), fields, &write).await
         }
+        Verb::Rules(loosen) => rules(globals, &loosen).await,
         Verb::Import { file, rejects, dry_run } => import(globals, &file, rejects.as_deref(), dry_run).await,
     }
+}
+
+async fn rules(globals: &Globals, loosen: &Loosen) -> Done {
+    const PATH: &str = "/v1/registration-rules";
+    let mut fields = Fields::default().list("sponsors", &loosen.sponsors).list("checkers", &loosen.checkers);
+    fields = fields.flag("one_operator", loosen.one_operator.as_ref().map(|word| word == "on"));
+    fields = fields.flag("close", loosen.close.then_some(true)).text("reason", loosen.reason.as_deref());
+    if let Some(text) = &loosen.open_for {
+        let wrong = || {
+            let why = format!("{text} is no length of time");
+            failure(&codes::CLI_USAGE, "the command was not understood", why, "write a time such as 2h")
+        };
+        let span = crate::config::units::parse_duration(text).ok_or_else(wrong)?;
+        fields.0.insert("open_for".into(), json!(span.as_secs()));
+    }
+    let client = client(globals)?;
+    let told = match fields.0.is_empty() {
+        true => client.get(PATH).await?,
+        false => client.call(http::Method::PUT, PATH, &Value::Object(fields.0)).await?,
+    };
+    globals.out().one("RegistrationRules", &told, "open", || {
+        let text = |name: &str| output::text(&told, name);
+        output::facts(&[
+            ("sponsors", text("sponsors")),
+            ("identity checkers", text("checkers")),
+            ("one operator", text("one_operator")),
+            ("open until", text("open_until")),
+        ])
+    });
+    Ok(())
 }
 
 async fn post(globals: &Globals, below: &str, fields: Fields, write: &Write) -> Done {

@@ -7,7 +7,8 @@ use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Pro
 use crate::access::gate::Permit;
 use crate::engine::draft::Fault;
 use crate::engine::{ServiceId, services};
-use crate::services::identity::login::page::{Content, POLICY, Page, SCRIPTED_POLICY};
+use crate::pages::{Sheet, transport_security};
+use crate::services::identity::login::page::{Content, Page};
 use crate::services::identity::login::visit::{Asked as LoginAsked, Step, Thought, Visit};
 use crate::services::identity::{self, Ask, Identity, Response, Route, command::IdentityReply, routes};
 use crate::store::Reader;
@@ -134,7 +135,7 @@ impl Asked {
 
     fn finish(&self, page: Page, site: &dyn Reader) -> Result<Reply, Fault> {
         let page = self.identity.finish(page, site, &mut |claims| self.id_tokens.sign(site, claims))?;
-        Ok(render(page))
+        Ok(render(page, &self.identity))
     }
 
     /// The registry of this node cannot be read now: nothing is guessed, and another node knows.
@@ -284,12 +285,12 @@ fn reply(response: Response) -> Reply {
     reply
 }
 
-/// A page of a log-in: in no frame, with no script but the passkeys', kept nowhere, and without telling where one comes from.
-fn render(page: Page) -> Reply {
+/// A page of a log-in: in no frame, with no script but the passkeys', kept nowhere, over TLS from now on, and without telling where one
+/// comes from.
+fn render(page: Page, identity: &Identity) -> Reply {
     let mut reply = match page.body {
         Content::Json(body) => api::json(page.status, &body),
-        Content::Html(text) => html(page.status, text, &POLICY),
-        Content::Scripted(text) => html(page.status, text, &SCRIPTED_POLICY),
+        Content::Html(sheet) => html(page.status, &sheet, identity),
         Content::Script(text) => {
             let headers = vec![("content-type", Bytes::from_static(b"text/javascript; charset=utf-8"))];
             Reply { status: page.status, headers, body: ReplyBody::Bytes(text.into()) }
@@ -312,13 +313,16 @@ fn render(page: Page) -> Reply {
     reply
 }
 
-fn html(status: u16, text: String, policy: &str) -> Reply {
-    let headers = vec![
+fn html(status: u16, sheet: &Sheet, identity: &Identity) -> Reply {
+    let mut headers = vec![
         ("content-type", Bytes::from_static(b"text/html; charset=utf-8")),
-        ("content-security-policy", Bytes::from(policy.as_bytes().to_vec())),
+        ("content-security-policy", Bytes::from_static(sheet.policy().as_bytes())),
         ("x-frame-options", Bytes::from_static(b"DENY")),
     ];
-    Reply { status, headers, body: ReplyBody::Bytes(text.into()) }
+    if let Some(told) = transport_security(identity.url()) {
+        headers.push(("strict-transport-security", Bytes::from_static(told.as_bytes())));
+    }
+    Reply { status, headers, body: ReplyBody::Bytes(sheet.html(identity.site_name()).into()) }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@
 //! | `credentials` | API keys and access tokens of the API listener's requests |
 //! | `api` | the API listener: protocols by path, refused credentials as specified |
 //! | `mesh` `identity` `pds` `trail` `relationships` `engine` | the product's protocols and backend |
+//! | `pages` | style and pictures of web pages |
 //! | `id_tokens` | signs ID tokens with the site's key |
 //! | `problem` | refusals: kinds, public and private words |
 //! | `options` | every bound |
@@ -45,6 +46,7 @@ pub mod mesh;
 pub mod meter;
 pub mod options;
 pub mod pace;
+pub mod pages;
 pub mod payload;
 pub mod pds;
 pub mod peer;

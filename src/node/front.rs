@@ -15,6 +15,7 @@ use crate::{
         ldap, listener,
         mesh::MeshProtocol,
         options::Options,
+        pages::PagesProtocol,
         pds::PdsProtocol,
         protocol::Protocol,
         relationships::RelationshipsProtocol,
@@ -232,6 +233,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
             Arc::new(DirectoryProtocol { clock: clock.clone() }),
             Arc::new(TrailProtocol),
             Arc::new(RelationshipsProtocol),
+            Arc::new(PagesProtocol),
         ];
         plans.push(Plan {
             key: "api.listen",
@@ -247,6 +249,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
                 rules::DIRECTORY,
                 rules::AUDIT,
                 rules::RELATIONSHIPS,
+                rules::PAGES,
             ]),
         });
     }

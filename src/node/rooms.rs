@@ -253,7 +253,8 @@ async fn engine(
     let eps = Arc::new(Eps { options: eps_options(settings)? });
     let issuer_path = settings.api.issuer_path.clone();
     let version = crate::ops::recorder::VERSION.into();
-    let tokens = Arc::new(TokenService::new(IdentityOptions { url, issuer_path, version }));
+    let tokens =
+        Arc::new(TokenService::new(IdentityOptions { url, issuer_path, version, site: settings.site_name.clone() }));
     let signer = NodeSigner::new(&tls.cert_pem, &tls.key_pem)?;
     let engine = Engine::start(
         node.world.clone(),

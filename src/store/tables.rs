@@ -206,6 +206,8 @@ tables! {
     156 PrescriptionUpdates,
     /// eps, site partition: nothing → days by which a test site's calendar is ahead.
     157 PrescriptionClock,
+    /// directory, site partition: nothing → how strictly the site registers people.
+    139 RegistrationRules,
 }
 
 impl Table {

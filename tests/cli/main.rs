@@ -6,6 +6,7 @@ mod help;
 mod local;
 mod mistakes;
 mod node;
+mod registration;
 mod site;
 mod support;
 mod trail;

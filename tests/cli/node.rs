@@ -10,8 +10,8 @@ use std::{
 };
 
 /// A serving node; killed when the test ends.
-struct Served {
-    dir: tempfile::TempDir,
+pub struct Served {
+    pub dir: tempfile::TempDir,
     child: Child,
 }
 
@@ -23,7 +23,7 @@ impl Drop for Served {
 }
 
 impl Served {
-    fn start() -> Served {
+    pub fn start() -> Served {
         let dir = tempfile::tempdir().unwrap();
         configure(dir.path());
         spine(dir.path(), &["cert", "ca", "--out", "supplier-ca"]).ok();
@@ -43,7 +43,7 @@ impl Served {
         served
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub fn run(&self, args: &[&str]) -> Ran {
         spine(self.dir.path(), args)
     }
 }

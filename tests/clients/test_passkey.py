@@ -97,14 +97,14 @@ def test_a_paramedic_enrols_a_passkey_and_gets_in_with_it(app, site, number):  #
         # The code was good once.
         browser.open(told["link"])
         browser.click("form button[type=submit]")
-        browser.see("#failed")
+        browser.see(".nhsuk-error-summary:not([hidden])")
         # Taken away it opens nothing, and what it opened ends on every node.
         spine(site, "user", "passkey", doctor["id"], "--remove", device["serial"])
         for node in range(3):
             wait_for("the token's end", lambda n=node: read(app, token, number, n, **role).status_code == 401)
         browser.ask("Network.clearBrowserCookies")
         use(browser, provider_url(app, site))
-        browser.see("#failed")
+        browser.see(".nhsuk-error-summary:not([hidden])")
         assert "not accepted" in browser.text() and devices(site, doctor["id"]) == []
 
 

@@ -77,8 +77,11 @@ class Person:
         assert "<script" not in answer.text
         assert answer.headers["cache-control"] == "no-store"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-        for field in re.findall(r'<input id="([^"]+)"', answer.text):
-            assert f'<label for="{field}"' in answer.text
+        shown = [field for field in re.findall(r"<input [^>]+>", answer.text) if 'type="hidden"' not in field]
+        for field in shown:
+            named = re.search(r' id="([^"]+)"', field)[1]
+            assert f'for="{named}"' in answer.text, field
+        assert ("//localhost" in answer.url) != ("strict-transport-security" in answer.headers)
 
 
 def spine(site, *args, stdin=None):

@@ -83,6 +83,8 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::GET, "/v1/relationships/{nhs}", relationships::list);
     add(r, node, Method::GET, "/v1/relationships/{nhs}/{id}", relationships::show_one);
     add(r, node, Method::POST, "/v1/relationships/{nhs}/{id}/close", relationships::close);
+    add(r, node, Method::GET, "/v1/registration-rules", registration::show_rules);
+    add(r, node, Method::PUT, "/v1/registration-rules", registration::put_rules);
     add(r, node, Method::GET, "/v1/registrations", registration::list);
     add(r, node, Method::POST, "/v1/registrations", registration::apply);
     add(r, node, Method::GET, "/v1/registrations/{id}", registration::show_one);

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     engine::SITE,
-    model::day,
+    model::{Environment, day},
     node::{Node, report},
     ops::{
         admin::{AdminError, AdminRequest},
@@ -22,6 +22,7 @@ use crate::{
             command::{Apply, End, Grant, Issue, Pause, Sponsor, Verify},
             evidence::Evidence,
             registration,
+            rules::{Rules, SetRules},
         },
         users::{self, command::SetRole},
     },
@@ -31,6 +32,10 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 const NOUN: &str = "registration";
+/// Longest time for which the register of a live site is opened at once, in milliseconds: nobody forgets to close it.
+const LONGEST_OPEN_MS: u64 = 24 * 3_600_000;
+/// The same for a site that is not live, where it may stay open.
+const LONGEST_OPEN_ELSEWHERE_MS: u64 = 100 * 366 * 24 * 3_600_000;
 
 pub async fn list(node: Arc<Node>, r: AdminRequest) -> Told {
     let site = fresh(&node).await?;
@@ -49,28 +54,92 @@ pub async fn show_one(node: Arc<Node>, r: AdminRequest) -> Told {
     found(NOUN, uid, show(&fresh(&node).await?, uid)?)
 }
 
+pub async fn show_rules(node: Arc<Node>, _: AdminRequest) -> Told {
+    let site = fresh(&node).await?;
+    rules_json(&node, &site)
+}
+
+/// `{"sponsors": ["B9001"], "checkers": ["B9002"], "one_operator": false, "open_for": 3600, "close": false, "reason": "…"}`; what is not
+/// there stays as it is.
+pub async fn put_rules(node: Arc<Node>, r: AdminRequest) -> Told {
+    let wish = Wish::of(&r)?;
+    let now = node.world.clock.now().0;
+    let span = wish.fields.get("open_for").map(|seconds| {
+        let span = seconds.as_u64().and_then(|s| s.checked_mul(1_000)).filter(|span| *span > 0);
+        span.ok_or_else(|| AdminError::bad_input("open_for is a number of seconds"))
+    });
+    let live = node.settings.environment == Environment::Live;
+    let most = if live { LONGEST_OPEN_MS } else { LONGEST_OPEN_ELSEWHERE_MS };
+    let (open, until) = match (span.transpose()?, wish.on_off("close")) {
+        (Some(_), 1) => return Err(AdminError::bad_input("the register is opened or closed, not both")),
+        (Some(span), _) if span > most => {
+            let hours = most / 3_600_000;
+            return Err(AdminError::bad_input(format!(
+                "the register of this site is opened for at most {hours} hours"
+            )));
+        }
+        (Some(span), _) => (1, now + span),
+        (None, 1) => (2, 0),
+        (None, _) => (0, 0),
+    };
+    let command = SetRules {
+        sponsors: wish.list("sponsors"),
+        checkers: wish.list("checkers"),
+        one_operator: wish.on_off("one_operator"),
+        open,
+        until,
+        reason: wish.text("reason"),
+        ..Default::default()
+    };
+    let rooms = rooms(&node)?;
+    let reply = report::submit(rooms, r.caller.operator.clone(), command.into()).await;
+    let reply = reply.map_err(|why| AdminError::of(&codes::CLI_UNAVAILABLE, codes::CLI_UNAVAILABLE.words, why))?;
+    refusal("registration", "rules", &reply)?;
+    rules_json(&node, rooms.engine.local(SITE).as_ref())
+}
+
+fn rules_json(node: &Node, site: &dyn Reader) -> Told {
+    let rules = Rules::of(site).map_err(fault)?;
+    let open = rules.is_open(node.world.clock.now().0);
+    Ok(json!({
+        "sponsors": rules.sponsors(), "checkers": rules.checkers(), "one_operator": rules.one_operator, "open": open,
+        "open_until": if open { json!(super::moment(rules.open_until)) } else { json!(null) },
+    }))
+}
+
 /// A new person, under a drawn id. `verify`, `sponsor` and `grant` in the body are the steps that follow at once, each an
-/// object as its own request has it: what an import says of a line.
+/// object as its own request has it: what an import says of a line. A line that names a person by `uid` and says nothing else of them
+/// has steps alone: the grants, for which another operator account is needed.
 pub async fn apply(node: Arc<Node>, r: AdminRequest) -> Told {
     let mut wish = Wish::of(&r)?;
     let given = wish.text("uid");
+    let known = !given.is_empty() && !["given", "family", "born"].iter().any(|name| wish.fields.contains_key(*name));
     let uid = if given.is_empty() { drawn(&node) } else { given };
     wish.fields.remove("uid");
-    let apply = Apply {
-        person: person(&uid, &wish, true)?,
-        ni: wish.text("ni"),
-        by: wish.text("by"),
-        others: wish.list("others"),
-        ..Default::default()
-    };
-    let mut commands: Vec<DirectoryCommand> = vec![apply.into()];
+    let mut commands: Vec<DirectoryCommand> = vec![];
+    if !known {
+        commands.push(application(&uid, &wish)?.into());
+    }
     for step in ["verify", "sponsor", "grant"] {
         if let Some(Value::Object(fields)) = wish.fields.get(step) {
             let (command, _) = command(&node, &uid, step, &Wish::with(fields.clone())).await?;
             commands.push(command);
         }
     }
+    if commands.is_empty() {
+        return Err(AdminError::bad_input("a line has a person who applies, or a step of one who did"));
+    }
     carry_out(&node, &r, &uid, commands, Map::new()).await
+}
+
+fn application(uid: &str, wish: &Wish) -> Result<Apply, AdminError> {
+    Ok(Apply {
+        person: person(uid, wish, true)?,
+        ni: wish.text("ni"),
+        by: wish.text("by"),
+        others: wish.list("others"),
+        ..Default::default()
+    })
 }
 
 pub async fn step(node: Arc<Node>, r: AdminRequest) -> Told {
@@ -197,7 +266,7 @@ fn show(site: &dyn Reader, uid: &str) -> Result<Option<Value>, AdminError> {
     let step = |step: &Step| {
         json!({
             "step": What::word(step.what), "by": step.by, "by_user": step.uid, "at": super::moment(step.at),
-            "remark": step.remark,
+            "remark": step.remark, "operator": step.operator, "one_operator": step.alone,
         })
     };
     let evidence = |e: &Evidence| json!(format!("{}={}", e.kind, day::text(e.on)));
@@ -209,6 +278,6 @@ fn show(site: &dyn Reader, uid: &str) -> Result<Option<Value>, AdminError> {
         "uid": uid, "name": user.shown(), "state": user.state().word(), "complete": row.is_complete(),
         "steps": row.steps.iter().map(step).collect::<Vec<_>>(),
         "evidence": row.evidence.iter().map(evidence).collect::<Vec<_>>(),
-        "sponsored": wanted, "roles": roles,
+        "sponsored": wanted, "roles": roles, "taken_over": row.taken_over,
     })))
 }

@@ -2,7 +2,10 @@
 
 use super::applications::SetApplication;
 use super::issuers::SetIssuer;
-use super::registration::command::{Apply, End, Grant, Issue, Pause, Sponsor, Verify};
+use super::registration::{
+    command::{Apply, End, Grant, Issue, Pause, Sponsor, Verify},
+    rules::SetRules,
+};
 use super::rows::{Endpoint, Invitation, Member, Organisation, Secret, System};
 use super::signing::AddSigningKey;
 use super::users::baseline::SetBaseline;
@@ -51,6 +54,7 @@ commands! {
         44 Issue(Issue),
         45 Pause(Pause),
         46 End(End),
+        47 SetRules(SetRules),
         50 InvitePasskey(InvitePasskey),
         56 SetBaseline(SetBaseline),
         57 SetIssuer(SetIssuer),

@@ -104,11 +104,12 @@ fn decide_one(
 ) -> Result<DirectoryReply, Fault> {
     let (name, object) = name_and_object(&wanted);
     let whom = registration::decide::people(draft, &wanted)?.unwrap_or_else(|| whom(&wanted));
+    let remark = registration::decide::remark(draft, &wanted, &command.caller.operator)?;
     let by_token = matches!(wanted, DirectoryCommand::UseInvitation(_));
     let done = if command.caller.operator.is_empty() && !by_token {
         Err(No::Refused("forbidden", "only an operator changes the registry".into()))
     } else {
-        carry_out(draft, stamp, wanted)
+        carry_out(draft, stamp, &command.caller.operator, wanted)
     };
     let reply = match done {
         Ok((changed, node)) => DirectoryReply { changed, node, ..Default::default() },
@@ -118,7 +119,11 @@ fn decide_one(
         }
         Err(No::Fault(fault)) => return Err(fault),
     };
-    draft.audit(AuditNote { other: whom, ..note(name, object, &reply) });
+    let mut note = AuditNote { other: whom, ..note(name, object, &reply) };
+    if let (Some((purpose, detail)), true) = (remark, reply.changed) {
+        (note.purpose, note.detail) = (purpose, detail);
+    }
+    draft.audit(note);
     Ok(reply)
 }
 
@@ -174,13 +179,14 @@ fn name_and_object(command: &DirectoryCommand) -> (&'static str, String) {
         C::Pause(c) if c.resume => ("registration.resume", c.uid.clone()),
         C::Pause(c) => ("registration.suspend", c.uid.clone()),
         C::End(c) => ("registration.end", c.uid.clone()),
+        C::SetRules(c) => ("registration.rules", registration::rules::told(c)),
         C::SetIssuer(c) => ("directory.issuer.set", c.issuer.clone()),
         C::SetBaseline(c) => ("directory.baseline.set", format!("{} {}", c.job, c.area)),
         C::InvitePasskey(c) => ("directory.passkey.invite", c.uid.clone()),
     }
 }
 
-fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, command: DirectoryCommand) -> Done {
+fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, command: DirectoryCommand) -> Done {
     use DirectoryCommand as C;
     match command {
         C::SetOrganisation(c) => set_organisation(draft, stamp, &c),
@@ -198,20 +204,21 @@ fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, command: DirectoryCommand) ->
         C::PutEndpoint(c) => systems::put_endpoint(draft, &c.id, c.endpoint),
         C::SetUser(c) => users::decide::set(draft, stamp, c),
         C::StandUser(c) => users::decide::stand(draft, stamp, &c),
-        C::SetRole(c) => users::decide::set_role(draft, stamp, c),
+        C::SetRole(c) => users::decide::enter_role(draft, stamp, c),
         C::EndRole(c) => users::decide::end_role(draft, stamp, &c),
         C::SetAuthenticator(c) => users::decide::set_authenticator(draft, stamp, c),
         C::AddSigningKey(c) => signing::add(draft, stamp, c),
         C::SetIssuer(c) => issuers::set(draft, c),
         C::SetBaseline(c) => users::baseline::set(draft, c),
         C::DropAuthenticator(c) => users::decide::drop_authenticator(draft, &c),
-        C::Apply(c) => registration::decide::apply(draft, stamp, c),
-        C::Verify(c) => registration::decide::verify(draft, stamp, c),
-        C::Sponsor(c) => registration::decide::sponsor(draft, stamp, c),
-        C::Grant(c) => registration::decide::grant(draft, stamp, &c),
-        C::Issue(c) => registration::decide::issue(draft, stamp, c),
-        C::Pause(c) => registration::decide::pause(draft, stamp, &c),
-        C::End(c) => registration::decide::end(draft, stamp, &c),
+        C::Apply(c) => registration::decide::apply(draft, stamp, operator, c),
+        C::Verify(c) => registration::decide::verify(draft, stamp, operator, c),
+        C::Sponsor(c) => registration::decide::sponsor(draft, stamp, operator, c),
+        C::Grant(c) => registration::decide::grant(draft, stamp, operator, &c),
+        C::Issue(c) => registration::decide::issue(draft, stamp, operator, c),
+        C::Pause(c) => registration::decide::pause(draft, stamp, operator, &c),
+        C::End(c) => registration::decide::end(draft, stamp, operator, &c),
+        C::SetRules(c) => registration::rules::set(draft, stamp, c),
         C::InvitePasskey(c) => users::decide::invite_passkey(draft, stamp, &c),
         C::Batch(_) => Err(invalid("a batch in a batch")),
     }

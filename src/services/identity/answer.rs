@@ -90,7 +90,7 @@ impl Identity {
         json!({"version": version, "revision": version, "releaseId": version, "commitId": version})
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub fn url(&self) -> &str {
         self.options.url.trim_end_matches('/')
     }
 }

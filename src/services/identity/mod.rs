@@ -55,6 +55,8 @@ pub struct IdentityOptions {
     pub issuer_path: String,
     /// Of the program, for `_ping` and `_status`.
     pub version: String,
+    /// The site's name, as its pages show it.
+    pub site: String,
 }
 
 /// The service: its options and the addresses made from them.
@@ -73,6 +75,11 @@ impl Identity {
     /// The address that the `aud` of a signed JWT must be.
     pub fn token_url(&self) -> &str {
         &self.token_url
+    }
+
+    /// The site's name on pages.
+    pub fn site_name(&self) -> &str {
+        if self.options.site.is_empty() { "Spine" } else { &self.options.site }
     }
 
     /// The provider's path.

@@ -1,9 +1,11 @@
 //! One step → rows (spec/identity.md §6.2).
 
 use super::{
-    AUTHORITY, IDENTITY_CHECKER, MOST_STEPS, Registration, SPONSOR, Step, What,
+    AUTHORITY, MOST_STEPS, Registration, Step, What,
     command::{Apply, End, Grant, Issue, Pause, Sponsor, Verify},
-    evidence, key, lookup_key, namesakes, ni_word, registration, words,
+    evidence, key, lookup_key, namesakes, ni_word, registration,
+    rules::{Rules, reason},
+    words,
 };
 use crate::{
     engine::draft::{Draft, Stamp},
@@ -13,7 +15,7 @@ use crate::{
         decide::{Done, No, invalid},
         rows::{NOTHING, organisation},
         users::{
-            self, RoleProfile, State, User,
+            self, RoleProfile, State, User, baseline,
             command::{EndRole, SetAuthenticator, SetRole, SetUser, StandUser},
             decide as register,
         },
@@ -21,8 +23,8 @@ use crate::{
     wire::record::Record,
 };
 
-/// Longest reason, in characters.
-const MAX_REASON: usize = 200;
+/// In the audit note of what was entered while the register was open.
+const WITHOUT_STEPS: &str = "without a registration";
 
 fn conflict(text: impl Into<String>) -> No {
     No::Refused("conflict", text.into())
@@ -31,14 +33,18 @@ fn forbidden(text: impl Into<String>) -> No {
     No::Refused("forbidden", text.into())
 }
 
-/// Who does a step: an active person in an open role profile of an organisation that is not switched off.
-struct Actor {
+/// Who does a step: an active person in an open role profile of an organisation that is not switched off; and the operator account that
+/// enters it, as the kernel told it.
+struct Actor<'a> {
     urp: String,
     role: RoleProfile,
+    /// Of the job role, and added to it.
+    activities: Vec<String>,
+    operator: &'a str,
 }
 
-impl Actor {
-    fn of(draft: &Draft<'_>, stamp: &Stamp, urp: &str) -> Result<Actor, No> {
+impl<'a> Actor<'a> {
+    fn of(draft: &Draft<'_>, stamp: &Stamp, operator: &'a str, urp: &str) -> Result<Actor<'a>, No> {
         let urp = urp.trim();
         let role = if users::is_id(urp) { users::role(draft, urp)? } else { None };
         let role = role.filter(|role| role.is_open(stamp.now));
@@ -46,7 +52,10 @@ impl Actor {
         let active = users::user(draft, &role.uid)?.is_some_and(|user| user.is_active());
         let known = organisation(draft, &role.ods)?.is_some_and(|o| !o.disabled);
         match active && known {
-            true => Ok(Actor { urp: urp.to_owned(), role }),
+            true => {
+                let activities = baseline::effective(draft, &role)?;
+                Ok(Actor { urp: urp.to_owned(), role, activities, operator })
+            }
             false => Err(forbidden("who does the step is not active")),
         }
     }
@@ -55,8 +64,8 @@ impl Actor {
         let job = self.role.role_code.rsplit(':').next().unwrap_or_default();
         AUTHORITY.contains(&job)
     }
-    fn has(&self, activity: &str) -> bool {
-        self.role.activities.iter().any(|a| a.code == activity)
+    fn has(&self, any_of: &[&str]) -> bool {
+        any_of.iter().any(|code| self.activities.iter().any(|mine| mine == code))
     }
     /// Nobody does a step for himself.
     fn not(&self, uid: &str) -> Result<(), No> {
@@ -76,16 +85,23 @@ impl Actor {
             uid: self.role.uid.clone(),
             at: stamp.now,
             remark: remark.to_owned(),
+            operator: self.operator.to_owned(),
             ..Default::default()
         }
     }
 }
 
-/// The person and how far the registration has come.
+/// The person and how far the registration has come. Who was in without one goes on from there: the next position has its steps.
 fn known(draft: &Draft<'_>, uid: &str) -> Result<(User, Registration), No> {
     let missing = || No::Refused("not-found", "there is no such registration".into());
     let user = users::user(draft, uid)?.ok_or_else(missing)?;
-    let row = registration(draft, uid)?.ok_or_else(missing)?;
+    let row = match registration(draft, uid)? {
+        Some(row) => row,
+        None if [State::Active, State::Suspended].contains(&user.state()) => {
+            Registration { taken_over: true, ..Default::default() }
+        }
+        None => return Err(missing()),
+    };
     match user.state() {
         State::Closed => Err(conflict("the user is closed, for ever")),
         _ => Ok((user, row)),
@@ -105,12 +121,6 @@ fn put(draft: &mut Draft<'_>, uid: &str, mut row: Registration, step: Step) -> D
     Ok((true, 0))
 }
 
-fn reason(text: &str) -> Result<&str, No> {
-    let text = text.trim();
-    let good = !text.is_empty() && text.chars().count() <= MAX_REASON && !text.contains(char::is_control);
-    if good { Ok(text) } else { Err(invalid(format!("a reason is needed, of at most {MAX_REASON} characters"))) }
-}
-
 /// Two letters, six digits, a letter from A to D.
 fn is_ni(text: &str) -> bool {
     let b = text.as_bytes();
@@ -120,10 +130,10 @@ fn is_ni(text: &str) -> bool {
         && (b'A'..=b'D').contains(&b[8])
 }
 
-pub fn apply(draft: &mut Draft<'_>, stamp: &Stamp, c: Apply) -> Done {
+pub fn apply(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, c: Apply) -> Done {
     let step = match c.by.is_empty() {
-        true => Step { what: What::Applied as u8, at: stamp.now, ..Default::default() },
-        false => Actor::of(draft, stamp, &c.by)?.step(What::Applied, stamp, ""),
+        true => Step { what: What::Applied as u8, at: stamp.now, operator: operator.to_owned(), ..Default::default() },
+        false => Actor::of(draft, stamp, operator, &c.by)?.step(What::Applied, stamp, ""),
     };
     let person = SetUser { fresh: true, identity_level: 0, ..c.person };
     if person.born == 0 {
@@ -156,12 +166,16 @@ pub fn apply(draft: &mut Draft<'_>, stamp: &Stamp, c: Apply) -> Done {
     put(draft, &uid, Registration { ni, ..Default::default() }, step)
 }
 
-pub fn verify(draft: &mut Draft<'_>, stamp: &Stamp, c: Verify) -> Done {
+pub fn verify(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, c: Verify) -> Done {
     let (user, mut row) = known(draft, &c.uid)?;
-    let by = Actor::of(draft, stamp, &c.by)?;
+    let by = Actor::of(draft, stamp, operator, &c.by)?;
     by.not(&c.uid)?;
-    if !by.is_authority() && !by.has(IDENTITY_CHECKER) {
-        return Err(forbidden("only the registration authority and identity checkers do this"));
+    let rules = Rules::of(draft)?;
+    if !by.is_authority() && !by.has(&rules.checkers()) {
+        let which = rules.checkers().join(", ");
+        return Err(forbidden(format!(
+            "only the registration authority (R5080, R5090) and identity checkers (activity {which}) do this"
+        )));
     }
     if user.state() != State::Applied {
         return Err(conflict(format!("the user is {}", user.state().word())));
@@ -178,15 +192,17 @@ pub fn verify(draft: &mut Draft<'_>, stamp: &Stamp, c: Verify) -> Done {
 }
 
 fn stand(draft: &mut Draft<'_>, stamp: &Stamp, uid: &str, state: State) -> Done {
-    register::stand(draft, stamp, &StandUser { uid: uid.to_owned(), state: state as u8, ..Default::default() })
+    register::move_to(draft, stamp, &StandUser { uid: uid.to_owned(), state: state as u8, ..Default::default() })
 }
 
-pub fn sponsor(draft: &mut Draft<'_>, stamp: &Stamp, c: Sponsor) -> Done {
+pub fn sponsor(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, c: Sponsor) -> Done {
     let (_, mut row) = known(draft, &c.uid)?;
-    let by = Actor::of(draft, stamp, &c.by)?;
+    let by = Actor::of(draft, stamp, operator, &c.by)?;
     by.not(&c.uid)?;
-    if !by.has(SPONSOR) {
-        return Err(forbidden(format!("only a sponsor does this (activity {SPONSOR})")));
+    let rules = Rules::of(draft)?;
+    if !by.has(&rules.sponsors()) {
+        let which = rules.sponsors().join(", ");
+        return Err(forbidden(format!("only a sponsor does this (activity {which})")));
     }
     let ods = c.position.ods.trim().to_ascii_uppercase();
     if by.role.ods != ods {
@@ -198,34 +214,50 @@ pub fn sponsor(draft: &mut Draft<'_>, stamp: &Stamp, c: Sponsor) -> Done {
     let remark = format!("{} in {ods}", c.position.role_code);
     row.wanted = Some(SetRole { uid: c.uid.clone(), ods, ..c.position });
     (row.sponsor, row.sponsored_by) = (by.role.uid.clone(), by.urp.clone());
+    row.sponsor_operator = operator.to_owned();
     put(draft, &c.uid, row, by.step(What::Sponsored, stamp, &remark))
 }
 
-pub fn grant(draft: &mut Draft<'_>, stamp: &Stamp, c: &Grant) -> Done {
+/// Whether an operator account has entered a step that the granter must not have done: whose identity check lets the person in, and
+/// who sponsored what is to be granted.
+fn is_alone(row: &Registration, operator: &str) -> bool {
+    row.sponsor_operator == operator || row.last(What::Verified).is_some_and(|step| step.operator == operator)
+}
+
+pub fn grant(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, c: &Grant) -> Done {
     let (user, mut row) = known(draft, &c.uid)?;
-    let by = Actor::of(draft, stamp, &c.by)?;
+    let by = Actor::of(draft, stamp, operator, &c.by)?;
     by.must_be_authority(&c.uid)?;
     if user.state() == State::Applied {
         return Err(conflict("the identity is not verified yet"));
     }
     let Some(wanted) = row.wanted.take() else { return Err(conflict("no position is sponsored")) };
-    let (sponsor, _) = (std::mem::take(&mut row.sponsor), std::mem::take(&mut row.sponsored_by));
-    if sponsor.is_empty() {
+    if row.sponsor.is_empty() || row.sponsor_operator.is_empty() {
         return Err(forbidden("it is not known who sponsored this position; it must be sponsored again"));
     }
-    if sponsor == by.role.uid {
+    if row.sponsor == by.role.uid {
         return Err(forbidden("who sponsored does not grant"));
+    }
+    let alone = is_alone(&row, operator);
+    if alone && !Rules::of(draft)?.one_operator {
+        return Err(forbidden(format!(
+            "two operator accounts are needed: {operator} entered the identity check or the sponsor's step and does not enter the \
+             grant; see `spine registration rules`"
+        )));
+    }
+    for text in [&mut row.sponsor, &mut row.sponsored_by, &mut row.sponsor_operator] {
+        text.clear();
     }
     let role = SetRole { urp: c.urp.clone(), person_org: c.person_org.clone(), fresh: true, ..wanted };
     register::set_role(draft, stamp, role)?;
-    put(draft, &c.uid, row, by.step(What::Granted, stamp, &c.urp))
+    put(draft, &c.uid, row, Step { alone, ..by.step(What::Granted, stamp, &c.urp) })
 }
 
-pub fn issue(draft: &mut Draft<'_>, stamp: &Stamp, c: Issue) -> Done {
+pub fn issue(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, c: Issue) -> Done {
     let (user, row) = known(draft, &c.uid)?;
-    let by = Actor::of(draft, stamp, &c.by)?;
+    let by = Actor::of(draft, stamp, operator, &c.by)?;
     by.must_be_authority(&c.uid)?;
-    if row.last(What::Granted).is_none() {
+    if row.last(What::Granted).is_none() && !row.taken_over {
         return Err(conflict("no position is granted yet"));
     }
     if !c.terms {
@@ -247,9 +279,9 @@ pub fn issue(draft: &mut Draft<'_>, stamp: &Stamp, c: Issue) -> Done {
     Ok((true, 0))
 }
 
-pub fn pause(draft: &mut Draft<'_>, stamp: &Stamp, c: &Pause) -> Done {
+pub fn pause(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, c: &Pause) -> Done {
     let (_, row) = known(draft, &c.uid)?;
-    let by = Actor::of(draft, stamp, &c.by)?;
+    let by = Actor::of(draft, stamp, operator, &c.by)?;
     by.must_be_authority(&c.uid)?;
     let why = reason(&c.reason)?;
     let (to, what) = if c.resume { (State::Active, What::Resumed) } else { (State::Suspended, What::Suspended) };
@@ -257,9 +289,9 @@ pub fn pause(draft: &mut Draft<'_>, stamp: &Stamp, c: &Pause) -> Done {
     if changed { put(draft, &c.uid, row, by.step(what, stamp, why)) } else { Ok((false, 0)) }
 }
 
-pub fn end(draft: &mut Draft<'_>, stamp: &Stamp, c: &End) -> Done {
+pub fn end(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, c: &End) -> Done {
     let (_, row) = known(draft, &c.uid)?;
-    let by = Actor::of(draft, stamp, &c.by)?;
+    let by = Actor::of(draft, stamp, operator, &c.by)?;
     by.must_be_authority(&c.uid)?;
     let why = reason(&c.reason)?;
     if c.leaving && (!c.urp.is_empty() || c.at != 0) {
@@ -281,8 +313,8 @@ pub fn end(draft: &mut Draft<'_>, stamp: &Stamp, c: &End) -> Done {
     put(draft, &c.uid, row, by.step(What::Ended, stamp, why))
 }
 
-/// For the audit note: the role profiles of both people, who does the step and, at a grant, who sponsored; words of one line,
-/// so that each is found.
+/// For the audit note: the role profiles of both people, who does the step and, at a grant, who sponsored, and the operator account that
+/// entered that; words of one line, so that each is found.
 pub fn people(draft: &Draft<'_>, command: &DirectoryCommand) -> Result<Option<String>, crate::engine::draft::Fault> {
     use DirectoryCommand as C;
     let (uid, by) = match command {
@@ -297,9 +329,42 @@ pub fn people(draft: &Draft<'_>, command: &DirectoryCommand) -> Result<Option<St
     };
     let mut all: String = by.chars().take(12).collect();
     if let C::Grant(c) = command {
-        let sponsor = registration(draft, uid)?.map(|row| row.sponsored_by);
+        let row = registration(draft, uid)?.unwrap_or_default();
         let granted: String = c.urp.chars().take(12).collect();
-        all = format!("{all} {} {granted}", sponsor.unwrap_or_default());
+        all = format!("{all} {} {granted} {}", row.sponsored_by, row.sponsor_operator).trim_end().to_owned();
     }
     Ok(Some(all))
+}
+
+/// For the audit note of what is done past a rule, as the site's rules allow it: purpose, and in which way.
+pub fn remark(
+    draft: &Draft<'_>,
+    command: &DirectoryCommand,
+    operator: &str,
+) -> Result<Option<(String, String)>, crate::engine::draft::Fault> {
+    use DirectoryCommand as C;
+    Ok(match command {
+        C::SetRules(c) => Some((c.reason.trim().chars().take(200).collect(), String::new())),
+        C::Grant(c) => {
+            let row = registration(draft, &c.uid)?.unwrap_or_default();
+            is_alone(&row, operator).then(|| (String::new(), "one operator".to_owned()))
+        }
+        C::SetRole(_) => Some((String::new(), WITHOUT_STEPS.to_owned())),
+        C::StandUser(c) if [State::IdentityVerified as u8, State::Active as u8].contains(&c.state) => {
+            let steps = registration(draft, &c.uid)?.is_some();
+            (!steps).then(|| (String::new(), WITHOUT_STEPS.to_owned()))
+        }
+        _ => None,
+    })
+}
+
+/// Refuses what lets somebody in, or gives a role, without the steps, unless the register is open.
+pub(in crate::services::directory) fn must_be_open(draft: &Draft<'_>, stamp: &Stamp) -> Result<(), No> {
+    match Rules::of(draft)?.is_open(stamp.now) {
+        true => Ok(()),
+        false => Err(forbidden(
+            "nobody is let in and no role profile is opened without a registration: use `spine registration`; `spine registration rules \
+             --open-for` opens the register for the first people of a site or those of an older register",
+        )),
+    }
 }

@@ -6,18 +6,21 @@
 //! | `command` | the steps as commands (tags 40–49 of the directory's) |
 //! | `decide` | one step → rows: who may, whether it is its turn |
 //! | `evidence` | documents that prove an identity |
+//! | `rules` | what a site has decided about all this: activities, operators, whether the register is open |
 //!
 //! Invariants: one user id for one person (a second application for the same name and birth date, e-mail or National
 //! Insurance number is refused unless it says that it is of another); who grants is not who sponsored, and nobody does a step
-//! for himself; somebody who is registered by steps becomes active by the last of them only, so that no half-registered
-//! person can enter (P5); of documents only kind and date are kept.
+//! for himself; the operator account that enters a grant entered neither the identity check nor the sponsor's step, unless the
+//! site has said that it has one account only; nobody becomes active or gets a role profile but by the steps, unless the register
+//! is open, so that no half-registered person can enter (P5); of documents only kind and date are kept.
 //!
-//! `spine user` writes the same register without these steps: for the first registration manager of a site, and for what an
-//! older register has decided.
+//! `spine user` writes the same register without these steps while it is open (`spine registration rules`): for the first
+//! registration managers of a site, and for what an older register has decided.
 
 pub mod command;
 pub(super) mod decide;
 pub mod evidence;
+pub mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -37,9 +40,6 @@ use evidence::Evidence;
 
 /// Job roles of the registration authority: manager and agent (spec/identity.md §6.2).
 pub const AUTHORITY: [&str; 2] = ["R5080", "R5090"];
-/// (D) The specification says that sponsors and identity checkers are activities and does not say which: these codes are ours.
-pub const SPONSOR: &str = "B9001";
-pub const IDENTITY_CHECKER: &str = "B9002";
 /// Steps kept of a person; older ones are in the audit trail.
 pub const MOST_STEPS: usize = 100;
 /// People of one name and birth date that are looked at.
@@ -98,6 +98,10 @@ record! {
         4 => at: u64,
         /// Why, or what was granted.
         5 => remark: String,
+        /// The operator account that entered it; empty in a row of an older release.
+        6 => operator: String,
+        /// The account had entered the other person's step too, as the site's rules allow.
+        7 => alone: bool,
     }
 }
 
@@ -115,6 +119,10 @@ record! {
         5 => sponsor: String,
         /// The role profile in which he did.
         6 => sponsored_by: String,
+        /// The operator account that entered it.
+        7 => sponsor_operator: String,
+        /// The person was in before there were steps: as an older register decided, or while the register was open.
+        8 => taken_over: bool,
     }
 }
 
@@ -125,9 +133,8 @@ impl Registration {
     }
     /// Whether every step that lets a person in was done.
     pub fn is_complete(&self) -> bool {
-        [What::Applied, What::Verified, What::Sponsored, What::Granted, What::Issued]
-            .into_iter()
-            .all(|what| self.last(what).is_some())
+        let steps = [What::Applied, What::Verified, What::Sponsored, What::Granted, What::Issued];
+        self.taken_over || steps.into_iter().all(|what| self.last(what).is_some())
     }
 }
 

@@ -2,8 +2,10 @@
 //! before the last step.
 
 use super::{
+    super::users::baseline::SetBaseline,
     command::{Apply, End, Grant, Issue, Pause, Sponsor, Verify},
     evidence::{KINDS, REMOTE, lacking},
+    rules::{IDENTITY_CHECKER, Rules, SPONSOR, SetRules},
     *,
 };
 use crate::wire::record::Record as _;
@@ -37,16 +39,23 @@ const NURSE: (&str, &str) = ("656014452105", "656005750205");
 /// A manager who is a sponsor too.
 const BOTH: (&str, &str) = ("656014452106", "656005750206");
 
+/// Operator accounts: who enters checks and sponsors, and who enters the rest.
+const FRONT: &str = "uid:1001";
+const BACK: &str = "uid:1002";
+
 struct Registry {
     rows: MapStore,
     now: u64,
+    /// Enters every step, where it is not empty.
+    operator: &'static str,
     notes: Vec<AuditNote>,
 }
 
 impl Registry {
     /// A hospital with those who do the steps, as the first ones of a site are registered.
     fn new() -> Registry {
-        let mut registry = Registry { rows: MapStore::default(), now: NOW, notes: vec![] };
+        let mut registry = Registry { rows: MapStore::default(), now: NOW, operator: "", notes: vec![] };
+        registry.done(open());
         for ods in ["X26", "A83001"] {
             registry.done(SetOrganisation { ods: ods.into(), name: "A hospital".into(), ..Default::default() });
         }
@@ -61,6 +70,7 @@ impl Registry {
         ] {
             registry.member(urp, uid, &format!("{staff}:{job}"), &activities);
         }
+        registry.done(SetRules { open: 2, ..Default::default() });
         registry.notes.clear();
         registry
     }
@@ -96,8 +106,14 @@ impl Registry {
         let copy = MapStore(self.rows.0.clone());
         let mut draft = Draft::new(&copy, &overlay, &copy);
         let stamp = Stamp { now: self.now, partition: SITE, partitions: 1, sequence: self.now, entropy: [0; 16] };
-        let caller = Caller { operator: "uid:0".into(), ..Default::default() };
-        let command = Command { payload: command.into().encode(), caller, ..Default::default() };
+        let command: DirectoryCommand = command.into();
+        let operator = match (&command, self.operator) {
+            (DirectoryCommand::Grant(_) | DirectoryCommand::Issue(_), "") => BACK,
+            (_, "") => FRONT,
+            (_, one) => one,
+        };
+        let caller = Caller { operator: operator.into(), ..Default::default() };
+        let command = Command { payload: command.encode(), caller, ..Default::default() };
         let reply = Directory.decide(&mut draft, &stamp, &command).unwrap();
         let decided = draft.finish();
         assert_eq!(decided.audit.len(), 1, "each step, refused ones too, leaves one note");
@@ -138,6 +154,10 @@ impl Registry {
             self.done(command);
         }
     }
+}
+
+fn open() -> SetRules {
+    SetRules { open: 1, until: u64::MAX, reason: "the first ones".into(), ..Default::default() }
 }
 
 fn password() -> Authenticator {
@@ -232,7 +252,10 @@ fn the_steps_in_their_order_let_a_person_in_and_each_names_who_did_it() {
     assert_eq!((role.uid.as_str(), role.ods.as_str(), role.activities[0].code.as_str()), (SAM, "X26", "B0820"));
     let note = r.notes.iter().find(|n| n.interaction == "registration.grant").unwrap();
     assert_eq!((note.object.as_str(), note.outcome.as_str()), (SAM, "ok"));
-    assert_eq!(note.other, format!("{} {} 656014452199", MANAGER.0, SPONSORS.0), "both people are in the trail");
+    let both = format!("{} {} 656014452199 {FRONT}", MANAGER.0, SPONSORS.0);
+    assert_eq!(note.other, both, "both people are in the trail, and the other operator");
+    let typed: Vec<&str> = steps.iter().map(|s| s.operator.as_str()).collect();
+    assert_eq!(typed, [FRONT, FRONT, FRONT, BACK, BACK]);
 }
 
 #[test]
@@ -242,7 +265,10 @@ fn no_half_registered_person_can_enter() {
         r.upto(last);
         // Nor by writing the register past the steps: a role, an authenticator, the state itself.
         r.ask(SetUser { uid: SAM.into(), identity_level: 4, ..Default::default() });
+        let before = r.state();
         r.ask(StandUser { uid: SAM.into(), state: State::IdentityVerified as u8, ..Default::default() });
+        assert_eq!(r.state(), before, "the check is a step, with its documents");
+        r.done(open());
         let role = SetRole { urp: "656014452198".into(), person_org: "656008045198".into(), ..sponsor("").position };
         r.done(SetRole { uid: SAM.into(), fresh: true, ..role });
         r.done(SetAuthenticator { uid: SAM.into(), authenticator: password(), ..Default::default() });
@@ -332,6 +358,88 @@ fn who_sponsors_does_not_grant_and_nobody_acts_for_himself() {
         "forbidden",
         "of another organisation"
     );
+}
+
+#[test]
+fn one_operator_account_is_not_two_people() {
+    for alone in [FRONT, BACK] {
+        let mut r = Registry::new();
+        r.upto(What::Applied);
+        // The same account for all: after the check, after the sponsor's step, and after both.
+        r.done(verify(CHECKER.0));
+        r.operator = alone;
+        r.done(sponsor(SPONSORS.0));
+        r.operator = FRONT;
+        let refused = r.ask(grant(MANAGER.0));
+        assert_eq!(refused.refusal, "forbidden");
+        assert!(refused.text.contains("two operator accounts") && refused.text.contains(FRONT), "{}", refused.text);
+        assert!(users::roles_of(&r.rows, SAM).unwrap().is_empty() && r.row().wanted.is_some(), "and nothing happened");
+        r.operator = BACK;
+        assert_eq!(r.refused(grant(MANAGER.0)), if alone == BACK { "forbidden" } else { "" });
+        r.operator = "uid:1003";
+        r.ask(grant(MANAGER.0));
+        let last = r.row().last(What::Granted).cloned().unwrap();
+        assert!(!last.alone && last.operator != FRONT, "{last:?}");
+        r.done(issue(AGENT.0));
+        assert_eq!(r.state(), State::Active);
+    }
+}
+
+#[test]
+fn a_site_with_one_operator_says_so_and_each_such_grant_shows_it() {
+    let mut r = Registry::new();
+    r.operator = FRONT;
+    r.upto(What::Sponsored);
+    let one = SetRules { one_operator: 1, ..Default::default() };
+    assert_eq!(r.refused(one.clone()), "invalid", "a reason is needed");
+    r.done(SetRules { reason: "a practice of three".into(), ..one });
+    let note = r.notes.last().unwrap();
+    let told = (note.interaction.as_str(), note.object.as_str(), note.purpose.as_str());
+    assert_eq!(told, ("registration.rules", "one-operator=on", "a practice of three"));
+    r.done(grant(MANAGER.0));
+    assert_eq!(r.notes.last().unwrap().detail, "one operator");
+    assert!(r.row().last(What::Granted).unwrap().alone, "and the registration keeps it");
+    // Still two people.
+    r.done(sponsor(BOTH.0));
+    assert_eq!(r.refused(Grant { urp: "656014452200".into(), ..grant(BOTH.0) }), "forbidden");
+    r.done(SetRules { one_operator: 2, ..Default::default() });
+    assert_eq!(r.refused(Grant { urp: "656014452200".into(), ..grant(MANAGER.0) }), "forbidden");
+}
+
+#[test]
+fn a_site_chooses_the_activities_of_sponsors_and_checkers() {
+    let mut r = Registry::new();
+    r.upto(What::Applied);
+    let own = SetRules { sponsors: vec!["b1700".into()], checkers: vec!["B0062".into()], ..Default::default() };
+    r.done(own);
+    assert_eq!(Rules::of(&r.rows).unwrap().sponsors(), ["B1700"]);
+    assert_eq!(r.refused(verify(CHECKER.0)), "forbidden", "our own code holds no more");
+    assert_eq!(r.refused(verify(NURSE.0)), "forbidden");
+    // What a job role has by itself counts as what was added to it.
+    let baseline =
+        |activity: &str| SetBaseline { job: "R8001".into(), activities: vec![activity.into()], ..Default::default() };
+    r.done(baseline("B0062"));
+    r.done(verify(NURSE.0));
+    assert_eq!(r.refused(sponsor(NURSE.0)), "forbidden");
+    r.done(baseline("B1700"));
+    r.done(sponsor(NURSE.0));
+    assert_eq!(r.refused(SetRules { sponsors: vec!["R8001".into()], ..Default::default() }), "invalid");
+}
+
+#[test]
+fn who_was_in_before_gets_the_next_position_by_steps() {
+    let mut r = Registry::new();
+    let of = |uid: &str| Sponsor { uid: uid.into(), ..sponsor(SPONSORS.0) };
+    r.done(of(NURSE.1));
+    r.done(Grant { uid: NURSE.1.into(), ..grant(MANAGER.0) });
+    assert_eq!(users::roles_of(&r.rows, NURSE.1).unwrap().len(), 2);
+    // A suspension ends as before.
+    for resume in [false, true] {
+        r.done(Pause { uid: NURSE.1.into(), ..pause(MANAGER.0, resume) });
+    }
+    assert!(users::user(&r.rows, NURSE.1).unwrap().unwrap().is_active());
+    r.done(SetUser { uid: SAM.into(), given: "S".into(), family: "C".into(), fresh: true, ..Default::default() });
+    assert_eq!(r.refused(of(SAM)), "not-found", "who was never in applies first");
 }
 
 #[test]
@@ -448,7 +556,7 @@ fn steps_that_pile_up_hide_nobody_who_sponsored_and_end_no_registration() {
     assert_eq!(r.refused(granted.clone()), "forbidden", "the row knows who sponsored");
     r.done(Grant { by: MANAGER.0.into(), ..granted.clone() });
     let note = r.notes.last().unwrap();
-    assert_eq!(note.other, format!("{} {} 656014452200", MANAGER.0, BOTH.0), "and so does the trail");
+    assert_eq!(note.other, format!("{} {} 656014452200 {FRONT}", MANAGER.0, BOTH.0), "and so does the trail");
     r.done(sponsor(SPONSORS.0));
     let row = Registration { sponsor: String::new(), sponsored_by: String::new(), ..r.row() };
     r.rows.0.insert(key(SAM).build(), row.encode());

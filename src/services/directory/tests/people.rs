@@ -11,6 +11,7 @@ use crate::{
         applications::Attribute,
         command::SetOrganisation,
         ldap::{compare, search},
+        registration::rules::SetRules,
         users::{
             self, Coded, Kind as Proof, State,
             command::{EndRole, SetAuthenticator, SetRole, SetUser, StandUser},
@@ -32,6 +33,11 @@ const PEOPLE: &str = "ou=People,o=nhs";
 fn done(site: &mut MapStore, command: impl Into<DirectoryCommand>) {
     let reply = set(site, command);
     assert!(reply.is_done(), "{}: {}", reply.refusal, reply.text);
+}
+
+/// A site whose operators enter people without steps.
+fn opened(site: &mut MapStore) {
+    done(site, SetRules { open: 1, until: u64::MAX, reason: "a test".into(), ..Default::default() });
 }
 
 fn coded(code: &str, name: &str) -> Coded {
@@ -80,6 +86,7 @@ pub fn staff() -> MapStore {
             },
         );
     }
+    opened(&mut site);
     let ward = || vec![coded(WARD, "WARD 7")];
     done(&mut site, role("656014452101", NINA, "X26", "656008045101", ward()));
     done(&mut site, role("656014452102", NINA, "X26", "656008045101", vec![]));
@@ -268,6 +275,7 @@ fn rows_of_before_there_were_look_ups_get_them_at_their_next_change() {
 fn crowd(count: usize) -> MapStore {
     let mut site = MapStore::default();
     done(&mut site, SetOrganisation { ods: "X26".into(), name: "H".into(), ..Default::default() });
+    opened(&mut site);
     for n in 0..count {
         let uid = format!("{:012}", 600_000_000_000 + n);
         let family = format!("Family{n}");

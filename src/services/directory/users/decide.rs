@@ -111,7 +111,32 @@ fn may_go(from: State, to: State) -> bool {
     )
 }
 
+/// An operator's wish. Who is registered by steps is verified and let in by them, and by nothing else; others while the register is
+/// open, or where they were in before.
 pub fn stand(draft: &mut Draft<'_>, stamp: &Stamp, command: &StandUser) -> Done {
+    let uid = id(&command.uid, "a user id")?;
+    let from = user(draft, &uid)?.ok_or_else(|| missing("user"))?.state();
+    let to = State::of(command.state);
+    let steps = registration::registration(draft, &uid)?;
+    let enters = (from, to) == (State::Applied, State::IdentityVerified)
+        || (from, to) == (State::IdentityVerified, State::Active);
+    match steps {
+        Some(row) if enters && !row.is_complete() => {
+            Err(conflict("the user's registration is not complete; see `spine registration show`"))
+        }
+        Some(_) => move_to(draft, stamp, command),
+        None if enters => {
+            // What is lacking is told first: the register is opened for nothing otherwise.
+            let done = move_to(draft, stamp, command)?;
+            registration::decide::must_be_open(draft, stamp)?;
+            Ok(done)
+        }
+        None => move_to(draft, stamp, command),
+    }
+}
+
+/// Moves a person to another state, where everything is there that it needs.
+pub fn move_to(draft: &mut Draft<'_>, stamp: &Stamp, command: &StandUser) -> Done {
     let uid = id(&command.uid, "a user id")?;
     let mut row = user(draft, &uid)?.ok_or_else(|| missing("user"))?;
     let to = State::ALL.into_iter().find(|s| *s as u8 == command.state).ok_or_else(|| invalid("no such state"))?;
@@ -154,6 +179,15 @@ pub fn stand(draft: &mut Draft<'_>, stamp: &Stamp, command: &StandUser) -> Done 
     (row.state, row.since) = (to as u8, stamp.now);
     draft.put(user_key(&uid), row.encode());
     Ok((true, 0))
+}
+
+/// An operator's wish: without steps, so that the register must be open.
+pub fn enter_role(draft: &mut Draft<'_>, stamp: &Stamp, command: SetRole) -> Done {
+    let done = set_role(draft, stamp, command)?;
+    if done.0 {
+        registration::decide::must_be_open(draft, stamp)?;
+    }
+    Ok(done)
 }
 
 pub fn set_role(draft: &mut Draft<'_>, stamp: &Stamp, command: SetRole) -> Done {

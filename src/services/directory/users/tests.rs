@@ -1,6 +1,7 @@
 //! People on values: nobody enters half-registered, ids are for ever, secrets stay where they are, codes are those of the RFC.
 
 use super::*;
+use crate::services::directory::registration::rules::SetRules;
 use crate::{
     access::caller::Caller,
     engine::{
@@ -23,6 +24,7 @@ impl Registry {
     fn new() -> Registry {
         let mut registry = Registry(MapStore::default(), 1_000);
         registry.done(SetOrganisation { ods: "X26".into(), name: "A hospital".into(), ..Default::default() });
+        registry.done(open(u64::MAX));
         registry
     }
 
@@ -88,6 +90,61 @@ impl Registry {
     fn verified(&mut self) {
         self.done(SetUser { uid: UID.into(), identity_level: 4, ..Default::default() });
         assert_eq!(self.stand(State::IdentityVerified), "");
+    }
+}
+
+/// The register takes people without steps until then; not any more for 0.
+fn open(until: u64) -> SetRules {
+    SetRules { open: if until == 0 { 2 } else { 1 }, until, reason: "the first ones".into(), ..Default::default() }
+}
+
+#[test]
+fn where_the_register_is_closed_nobody_is_let_in_and_no_role_is_opened_by_an_operator_alone() {
+    let mut r = Registry::new();
+    r.person();
+    r.role();
+    r.password();
+    r.done(open(0));
+    let role =
+        |urp: &str| SetRole { urp: urp.into(), fresh: urp != URP, ..as_stored(&role(&r.0, URP).unwrap().unwrap()) };
+    let (second, wider) = (role("656014452102"), SetRole { activities: vec![], ..role(URP) });
+    let same = role(URP);
+    for refused in [second.clone(), wider] {
+        assert_eq!(r.ask(refused).refusal, "forbidden");
+    }
+    r.done(same);
+    r.done(SetUser { uid: UID.into(), identity_level: 4, ..Default::default() });
+    let verified = || StandUser { uid: UID.into(), state: State::IdentityVerified as u8, ..Default::default() };
+    let enter = || StandUser { uid: UID.into(), state: State::Active as u8, ..Default::default() };
+    let leave = || StandUser { uid: UID.into(), state: State::Suspended as u8, ..Default::default() };
+    assert_eq!(r.ask(verified()).refusal, "forbidden");
+    r.done(open(r.1 + 4));
+    r.done(verified());
+    r.1 += 10;
+    let refused = r.ask(enter());
+    assert_eq!(refused.refusal, "forbidden", "the time is over");
+    assert!(refused.text.contains("spine registration"), "{}", refused.text);
+    r.done(open(u64::MAX));
+    r.done(enter());
+    r.done(open(0));
+    // Who was in comes back after a suspension.
+    r.done(leave());
+    r.done(enter());
+    // To open it needs a reason, and a moment to come.
+    assert_eq!(r.ask(SetRules { reason: String::new(), ..open(u64::MAX) }).refusal, "invalid");
+    assert_eq!(r.ask(open(1)).refusal, "invalid");
+}
+
+fn as_stored(row: &RoleProfile) -> SetRole {
+    let row = row.clone();
+    SetRole {
+        uid: row.uid,
+        ods: row.ods,
+        person_org: row.person_org,
+        role_code: row.role_code,
+        role_name: row.role_name,
+        activities: row.activities,
+        ..Default::default()
     }
 }
 

@@ -213,8 +213,10 @@ impl Visit {
                 }
                 options["challenge"] = json!(to_base64url(&reply.challenge));
                 let at = |path: &str| format!("{}{path}", identity.issuer_path());
-                let text = passkey_page::create(&reply.secret.0, &at(paths::ENROL_DONE), &at(paths::SCRIPT), &options);
-                let page = Page { status: 200, body: Content::Scripted(text), ..Default::default() };
+                let (action, script) = (&*at(paths::ENROL_DONE), &*at(paths::SCRIPT));
+                let filled = passkey_page::Filled { ticket: &reply.secret.0, action, script, options: &options };
+                let body = Content::Html(passkey_page::create(&filled));
+                let page = Page { status: 200, body, ..Default::default() };
                 Step::Done(match reply.other.0.as_str() {
                     "" => page,
                     browser => page.with_cookie(BROWSER, browser, 24 * 3_600),

@@ -1,10 +1,11 @@
-//! Pages and other answers of log-ins. Pages are plain HTML with their style inside, need no script but for a passkey, may not be framed or kept,
-//! and show nothing of a client but the name under which an operator registered it.
+//! Pages and other answers of log-ins. Pages are of the NHS design system (`crate::pages`), need no script but for a passkey, may not be
+//! framed or kept, and show nothing of a client but the name under which an operator registered it.
 
-use crate::wire::jwt::to_base64url;
-use aws_lc_rs::digest::{SHA256, digest};
+use crate::pages::{
+    Sheet,
+    parts::{self, Choice, Input, Mistake},
+};
 use serde_json::{Value, json};
-use std::sync::LazyLock;
 
 /// An answer.
 #[derive(Clone, Debug, Default)]
@@ -24,9 +25,8 @@ pub enum Content {
     #[default]
     Nothing,
     Json(Value),
-    Html(String),
-    /// A page with the passkeys' script.
-    Scripted(String),
+    /// A page; with a script where it is one of passkeys.
+    Html(Sheet),
     /// The script itself.
     Script(&'static str),
     /// A choice among role profiles, whose names are in the registry.
@@ -85,14 +85,13 @@ impl Page {
     }
     /// Something is wrong that the browser must not be sent anywhere with.
     pub fn wrong(status: u16, words: &str) -> Page {
-        let inner = format!("<h1>This does not work</h1><p>{}</p>", escaped(words));
-        Page { status, body: Content::Html(html("This does not work", &inner)), ..Default::default() }
+        Page { status, body: Content::Html(plain("You cannot go on from here", words)), ..Default::default() }
     }
 }
 
 /// A page of a few words.
-pub fn plain(title: &str, words: &str) -> String {
-    html(title, &format!("<h1>{}</h1><p>{}</p>", escaped(title), escaped(words)))
+pub fn plain(title: &str, words: &str) -> Sheet {
+    Sheet::new(title, parts::heading(title) + &parts::paragraph(words))
 }
 
 /// The cookies of a browser: that it is the same one, and its session.
@@ -108,136 +107,115 @@ pub struct LogIn<'a> {
     pub passkey: Option<String>,
     pub smartcard: Option<String>,
     /// It is shown again.
-    pub failed: bool,
+    pub again: Again<'a>,
+}
+
+/// Why a page is shown again: it keeps what was typed, but for what is secret.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Again<'a> {
+    /// In the field of the user ID.
+    pub typed: &'a str,
+    /// What was not accepted as a whole; empty for nothing.
+    pub about: &'a str,
+    pub mistakes: &'a [Mistake],
+}
+
+impl Again<'_> {
+    fn is_failed(&self) -> bool {
+        !self.about.is_empty() || !self.mistakes.is_empty()
+    }
 }
 
 /// The log-in page.
-pub fn log_in(offers: &LogIn<'_>) -> String {
-    let alert = match offers.failed {
-        true => {
-            "<p role=\"alert\" id=\"failed\" class=\"alert\">You could not be logged in. Check user ID, password and \
-             one-time code. A code works once; after several failures you have to wait.</p>"
-        }
-        false => "",
+pub fn log_in(offers: &LogIn<'_>) -> Sheet {
+    let again = &offers.again;
+    let hidden = [("ticket", offers.ticket)];
+    let password = offers.password.as_deref().map(|action| {
+        let fields = user_field(again)
+            + &password_field(again)
+            + &if offers.code { code_field("code", again) } else { String::new() };
+        parts::form(action, &hidden, &(fields + &parts::button("Log in")))
+    });
+    let other = |action: &Option<String>, words: &str| {
+        let action = action.as_deref();
+        action.map(|action| parts::form(action, &hidden, &parts::second_button(words))).unwrap_or_default()
     };
-    let password = offers.password.as_deref().map(|action| password(offers, action));
-    let button = |action: &Option<String>, words: &str| match action {
-        Some(action) => format!(
-            "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"ticket\" value=\"{}\"><button \
-             class=\"second\" type=\"submit\">{words}</button></form>",
-            escaped(action),
-            escaped(offers.ticket)
-        ),
-        None => String::new(),
+    let passkey = other(&offers.passkey, "Log in with a passkey");
+    let smartcard = other(&offers.smartcard, "Log in with your smartcard");
+    let nothing = offers.password.is_none() && offers.passkey.is_none() && offers.smartcard.is_none();
+    let (about, more) = match nothing {
+        true => (NO_WAY, parts::paragraph("Put your smartcard into its reader, close the browser, and begin again.")),
+        false => (again.about, String::new()),
     };
-    let passkey = button(&offers.passkey, "Sign in with a passkey");
-    let smartcard = button(&offers.smartcard, "Sign in with your smartcard");
-    let nothing = match offers.password.is_none() && offers.passkey.is_none() && offers.smartcard.is_none() {
-        true => {
-            "<p role=\"alert\" class=\"alert\">The application asks for a smartcard, and none that is known here came with \
-             this connection. Put it into its reader, close the browser, and begin again.</p>"
-        }
-        false => "",
-    };
-    let password = password.unwrap_or_default();
-    html("Log in", &format!("<h1>Log in</h1>{alert}{password}{passkey}{smartcard}{nothing}"))
+    let summary = parts::error_summary(about, again.mistakes);
+    let main = summary + &parts::heading("Log in") + &password.unwrap_or_default() + &passkey + &smartcard + &more;
+    Sheet { failed: nothing || again.is_failed(), ..Sheet::new("Log in", main) }
 }
 
-fn password(offers: &LogIn<'_>, action: &str) -> String {
-    let code = match offers.code {
-        true => {
-            "<label for=\"code\">One-time code</label><p class=\"hint\" id=\"code-hint\">Six digits, from your \
-             authenticator app</p><input id=\"code\" name=\"code\" inputmode=\"numeric\" autocomplete=\"one-time-code\" \
-             maxlength=\"7\" required aria-describedby=\"code-hint\">"
-        }
-        false => "",
-    };
-    format!(
-        "<form method=\"post\" action=\"{action}\"><input type=\"hidden\" name=\"ticket\" value=\"{ticket}\"><label \
-         for=\"user\">User ID</label><p class=\"hint\" id=\"user-hint\">Twelve digits</p><input id=\"user\" name=\"user\" \
-         inputmode=\"numeric\" autocomplete=\"username\" maxlength=\"12\" required autofocus \
-         aria-describedby=\"user-hint\"><label for=\"password\">Password</label><input id=\"password\" name=\"password\" \
-         type=\"password\" autocomplete=\"current-password\" maxlength=\"200\" required>{code}<button type=\"submit\">Log \
-         in</button></form>",
-        action = escaped(action),
-        ticket = escaped(offers.ticket),
-    )
+const NO_WAY: &str = "The application asks for a smartcard, and none that is known here came with this connection.";
+
+/// The field of the user ID: shared with the page on which a passkey is enrolled.
+pub(super) fn user_field(again: &Again<'_>) -> String {
+    Input {
+        id: "user",
+        label: "User ID",
+        hint: "12 digits",
+        error: Mistake::of(again.mistakes, "user"),
+        value: again.typed,
+        code: true,
+        width: 20,
+        autocomplete: "username",
+        longest: 20,
+        ..Default::default()
+    }
+    .html()
+}
+
+pub(super) fn password_field(again: &Again<'_>) -> String {
+    Input {
+        id: "password",
+        label: "Password",
+        error: Mistake::of(again.mistakes, "password"),
+        secret: true,
+        width: 20,
+        autocomplete: "current-password",
+        longest: 200,
+        ..Default::default()
+    }
+    .html()
+}
+
+pub(super) fn code_field(id: &str, again: &Again<'_>) -> String {
+    Input {
+        id,
+        label: "One-time code",
+        hint: "6 digits, from your authenticator app",
+        error: Mistake::of(again.mistakes, id),
+        code: true,
+        width: 10,
+        autocomplete: "one-time-code",
+        longest: 10,
+        ..Default::default()
+    }
+    .html()
 }
 
 /// The role page: (role profile, job role, organisation).
-pub fn roles(ticket: &str, action: &str, roles: &[(String, String, String)]) -> String {
-    let mut choices = String::new();
+pub fn roles(ticket: &str, action: &str, roles: &[(String, String, String)]) -> Sheet {
+    const TITLE: &str = "Choose your role";
+    let mut choices = vec![];
     for (at, (urp, role, organisation)) in roles.iter().enumerate() {
-        let checked = if at == 0 { " checked" } else { "" };
-        choices.push_str(&format!(
-            "<div class=\"choice\"><input type=\"radio\" id=\"role-{urp}\" name=\"role\" value=\"{urp}\"{checked}>\
-             <label for=\"role-{urp}\"><strong>{}</strong><br>{}</label></div>",
-            escaped(role),
-            escaped(organisation),
-            urp = escaped(urp),
-        ));
+        choices.push(Choice { value: urp, words: role, hint: organisation, chosen: at == 0 });
     }
-    let inner = format!(
-        "<h1>Choose your role</h1><form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"ticket\" value=\"{}\">\
-         <fieldset><legend>In which role do you work now?</legend>{choices}</fieldset>\
-         <button type=\"submit\">Go on</button></form>",
-        escaped(action),
-        escaped(ticket)
-    );
-    html("Choose your role", &inner)
+    let inner = parts::radios("role", "role", TITLE, &choices) + &parts::button("Continue");
+    Sheet::new(TITLE, parts::form(action, &[("ticket", ticket)], &inner))
 }
 
 /// The page that asks whether to log out.
-pub fn log_out(ticket: &str, action: &str) -> String {
-    let inner = format!(
-        "<h1>Log out</h1><p>Do you want to log out? Every application that you entered with this log-in loses its access.</p>\
-         <form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"ticket\" value=\"{}\">\
-         <button type=\"submit\">Log out</button></form><p>To stay logged in, close this page.</p>",
-        escaped(action),
-        escaped(ticket)
-    );
-    html("Log out", &inner)
-}
-
-const STYLE: &str = "body{font-family:Arial,Helvetica,sans-serif;font-size:1.125rem;line-height:1.5;color:#212b32;background:#f0f4f5;\
-margin:0}header{background:#005eb8;color:#fff;padding:1rem 1.5rem;font-weight:bold}main{max-width:32rem;margin:2rem auto;\
-padding:1.5rem;background:#fff;border:1px solid #d8dde0}h1{margin-top:0}label,legend{display:block;font-weight:bold;\
-margin-top:1rem}.hint{margin:0;color:#4c6272}input:not([type=radio]){box-sizing:border-box;width:100%;font:inherit;padding:.5rem;\
-border:2px solid #4c6272}input:focus,button:focus{outline:4px solid #ffeb3b;outline-offset:0;box-shadow:inset 0 0 0 4px #212b32}\
-button{margin-top:1.5rem;font:inherit;font-weight:bold;color:#fff;background:#007f3b;border:0;border-bottom:4px solid #00401e;\
-padding:.75rem 1.5rem}button.second{background:#fff;color:#005eb8;border:2px solid #005eb8}[hidden]{display:none}.alert{border-left:8px solid #d5281b;padding:.5rem 1rem;background:#fbe9e8}fieldset{border:0;padding:0;\
-margin:0}.choice{display:flex;gap:.75rem;margin-top:1rem}.choice label{margin:0;font-weight:normal}";
-
-/// `content-security-policy` of every page: this one style, nothing else, in no frame.
-pub static POLICY: LazyLock<String> = LazyLock::new(|| {
-    // Base64 proper: 32 bytes make 43 digits and one sign that fills up.
-    let hash = to_base64url(digest(&SHA256, STYLE.as_bytes()).as_ref()).replace('-', "+").replace('_', "/");
-    format!("default-src 'none'; style-src 'sha256-{hash}='; frame-ancestors 'none'; base-uri 'none'")
-});
-
-/// `content-security-policy` of a page with the passkeys' script: that too, from this site alone, which serves no other.
-pub static SCRIPTED_POLICY: LazyLock<String> = LazyLock::new(|| format!("{}; script-src 'self'", *POLICY));
-
-pub(super) fn html(title: &str, inner: &str) -> String {
-    format!(
-        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
-         content=\"width=device-width, initial-scale=1\"><title>{title} - Spine</title><style>{STYLE}</style></head><body>\
-         <header>Spine</header><main>{inner}</main></body></html>"
-    )
-}
-
-/// Text in HTML, in or out of an attribute.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
+pub fn log_out(ticket: &str, action: &str) -> Sheet {
+    let words = "Every application that you entered with this log-in loses its access.";
+    let form = parts::form(action, &[("ticket", ticket)], &parts::button("Log out"));
+    let stay = parts::paragraph("To stay logged in, close this page.");
+    let title = "Do you want to log out?";
+    Sheet::new(title, parts::heading(title) + &parts::paragraph(words) + &form + &stay)
 }

@@ -5,11 +5,13 @@
   const form = document.getElementById("passkey");
   const go = document.getElementById("go");
   const trouble = document.getElementById("trouble");
+  const summary = document.getElementById("trouble-summary");
   if (!form || !go) return;
 
   const tell = (words) => {
     trouble.textContent = words;
-    trouble.hidden = false;
+    summary.hidden = false;
+    summary.focus();
     go.disabled = false;
   };
   if (!window.PublicKeyCredential) {
@@ -45,7 +47,7 @@
   go.hidden = false;
   go.addEventListener("click", async () => {
     go.disabled = true;
-    trouble.hidden = true;
+    summary.hidden = true;
     try {
       const options = JSON.parse(form.dataset.options);
       options.challenge = bytes(options.challenge);

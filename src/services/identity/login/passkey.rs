@@ -4,7 +4,7 @@
 use super::{
     command::{CardSignIn, LoginReply, PasskeySignIn, Take},
     means::Wanted,
-    page::{self, Content, LogIn, Page},
+    page::{self, Again, Content, LogIn, Page},
     passkey_page,
     provider::{TICKET_MS, over},
     routes as paths,
@@ -142,7 +142,7 @@ impl Identity {
     }
 
     /// The log-in page for a request.
-    pub(super) fn log_in_page(&self, request: &LoginRequest, ticket: &str, card: bool, failed: bool) -> Content {
+    pub(super) fn log_in_page(&self, request: &LoginRequest, ticket: &str, card: bool, again: Again<'_>) -> Content {
         let wanted = Wanted::of(&request.acr);
         let at = |path: &str| format!("{}{path}", self.issuer_path());
         let offers = LogIn {
@@ -151,7 +151,7 @@ impl Identity {
             code: wanted.password_level() > 1,
             passkey: (wanted.passkey() && self.takes_passkeys()).then(|| at(paths::PASSKEY)),
             smartcard: (wanted.smartcard() && card).then(|| at(paths::SMARTCARD)),
-            failed,
+            again,
         };
         Content::Html(page::log_in(&offers))
     }
@@ -164,8 +164,9 @@ impl Identity {
         });
         let wanted = Wanted::of(&request.acr);
         let others = wanted.password() || wanted.smartcard();
-        let text = passkey_page::log_in(ticket, &at(paths::PASSKEY), &at(paths::SCRIPT), &options, others, alert);
-        Content::Scripted(text)
+        let (action, script) = (&*at(paths::PASSKEY), &*at(paths::SCRIPT));
+        let filled = passkey_page::Filled { ticket, action, script, options: &options };
+        Content::Html(passkey_page::log_in(&filled, others, alert))
     }
 }
 
@@ -184,7 +185,7 @@ impl Visit {
                 let wanted = Wanted::of(&request.acr);
                 let Some(answer) = answer else {
                     let body = match other || !wanted.passkey() {
-                        true => identity.log_in_page(&request, &ticket, self.card, false),
+                        true => identity.log_in_page(&request, &ticket, self.card, Again::default()),
                         false => identity.passkey_page(&request, &ticket, &reply.challenge, None),
                     };
                     return Step::Done(Page { status: 200, body, ..Default::default() });

@@ -1,54 +1,65 @@
 //! Pages of passkeys. Those on which the browser speaks to an authenticator need a script, which is a file of its own; all
 //! others, and every other way to log in, need none.
 
-use super::page::{escaped, html};
+use super::page::{self, Again};
+use crate::pages::{
+    Sheet,
+    parts::{self, Input, Mistake},
+};
 use serde_json::Value;
 
 /// The script of both pages, as it is served.
 pub const SCRIPT: &str = include_str!("passkey.js");
 
-const NO_SCRIPT: &str = "<noscript><p class=\"alert\">This step needs JavaScript, because only a script can ask the browser \
-                         for a passkey.</p></noscript><p class=\"alert\" role=\"alert\" id=\"trouble\" hidden></p>";
+/// Where a form of the script goes, and what with.
+pub struct Filled<'a> {
+    pub ticket: &'a str,
+    pub action: &'a str,
+    /// The script's address.
+    pub script: &'a str,
+    pub options: &'a Value,
+}
 
 /// A form that the script fills in: `fields` come back in base64url.
-fn filled(ticket: &str, action: &str, script: &str, kind: &str, options: &Value, fields: &[&str], go: &str) -> String {
-    let fields: String =
-        fields.iter().map(|name| format!("<input type=\"hidden\" name=\"{name}\" value=\"\">")).collect();
+fn filled(f: &Filled<'_>, kind: &str, fields: &[&str], go: &str) -> String {
+    let fields: String = fields.iter().map(|name| parts::hidden_field(name, "")).collect();
+    let none = "This step needs JavaScript, because only a script can ask the browser for a passkey.";
     format!(
-        "<form id=\"passkey\" method=\"post\" action=\"{action}\" data-kind=\"{kind}\" data-options=\"{options}\"><input \
-         type=\"hidden\" name=\"ticket\" value=\"{ticket}\">{fields}<button type=\"button\" id=\"go\" hidden>{go}</button>\
-         </form>{NO_SCRIPT}<script src=\"{script}\"></script>",
-        action = escaped(action),
-        ticket = escaped(ticket),
-        script = escaped(script),
-        options = escaped(&options.to_string()),
+        "<noscript>{none}</noscript><form id=\"passkey\" method=\"post\" action=\"{action}\" data-kind=\"{kind}\" \
+         data-options=\"{options}\">{ticket}{fields}<button class=\"nhsuk-button\" data-module=\"nhsuk-button\" type=\"button\" \
+         id=\"go\" hidden>{go}</button></form>",
+        none = parts::inset(none),
+        action = parts::escaped(f.action),
+        options = parts::escaped(&f.options.to_string()),
+        ticket = parts::hidden_field("ticket", f.ticket),
     )
 }
 
+fn sheet(title: &str, f: &Filled<'_>, above: &str, main: &str) -> Sheet {
+    // The script's own troubles are told like any other.
+    let trouble = parts::error_summary_to_fill("trouble-summary", "trouble");
+    let main = format!("{above}{trouble}{}{main}", parts::heading(title));
+    Sheet { failed: !above.is_empty(), script: f.script.to_owned(), ..Sheet::new(title, main) }
+}
+
 /// Somebody logs in. `others`: there are other ways to do so; `alert`: what went wrong last time.
-pub fn log_in(ticket: &str, action: &str, script: &str, options: &Value, others: bool, alert: Option<&str>) -> String {
-    let alert = alert.map(|text| format!("<p class=\"alert\" role=\"alert\" id=\"failed\">{}</p>", escaped(text)));
+pub fn log_in(f: &Filled<'_>, others: bool, alert: Option<&str>) -> Sheet {
     let fields = ["credential", "client_data", "authenticator_data", "signature", "user_handle"];
-    let form = filled(ticket, action, script, "get", options, &fields, "Use your passkey");
-    let other = match others {
-        true => format!(
-            "<form method=\"post\" action=\"{}\"><input type=\"hidden\" name=\"ticket\" value=\"{}\"><input type=\"hidden\" \
-             name=\"other\" value=\"1\"><button class=\"second\" type=\"submit\">Log in another way</button></form>",
-            escaped(action),
-            escaped(ticket)
-        ),
-        false => String::new(),
-    };
-    let words = "<p>Your device asks for its PIN, your finger or your face. A security key is touched.</p>";
-    let inner = format!("<h1>Log in with a passkey</h1>{}{words}{form}{other}", alert.unwrap_or_default());
-    html("Log in with a passkey", &inner)
+    let words = "Your device asks for its PIN, your finger or your face. A security key is touched.";
+    let mut main = parts::paragraph(words) + &filled(f, "get", &fields, "Use your passkey");
+    if others {
+        let hidden = [("ticket", f.ticket), ("other", "1")];
+        main.push_str(&parts::form(f.action, &hidden, &parts::second_button("Log in another way")));
+    }
+    sheet("Log in with a passkey", f, &parts::error_summary(alert.unwrap_or_default(), &[]), &main)
 }
 
 /// Somebody makes a passkey.
-pub fn create(ticket: &str, action: &str, script: &str, options: &Value) -> String {
-    let form = filled(ticket, action, script, "create", options, &["client_data", "attestation"], "Make a passkey");
-    let words = "<p>The passkey is kept in this device, or in a security key. Have its PIN, your finger or your face ready.</p>";
-    html("Make a passkey", &format!("<h1>Make a passkey</h1>{words}{form}"))
+pub fn create(f: &Filled<'_>) -> Sheet {
+    let words =
+        "The passkey is kept in this device, or in a security key. Have its PIN, your finger or your face ready.";
+    let form = filled(f, "create", &["client_data", "attestation"], "Make a passkey");
+    sheet("Make a passkey", f, "", &(parts::paragraph(words) + &form))
 }
 
 /// The form before it.
@@ -62,48 +73,51 @@ pub struct Form<'a> {
 }
 
 /// Who comes with a code, or with the link that holds it.
-pub fn enrol(form: &Form<'_>) -> String {
-    let alert = match form.failed {
-        true => {
-            "<p role=\"alert\" id=\"failed\" class=\"alert\">This was not accepted. Check what you typed; a code from the \
-             registration authority is good for a short time and once.</p>"
+pub fn enrol(form: &Form<'_>) -> Sheet {
+    const TITLE: &str = "Enrol a passkey";
+    let short = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+    let (uid, code) = (short(form.uid, 20), short(form.code, 40));
+    let mistakes = match (form.failed, form.password) {
+        (false, _) => vec![],
+        (true, false) => vec![Mistake::new(
+            "code",
+            "Check your user ID and the enrolment code: it is good for a short time, and once",
+        )],
+        (true, true) => {
+            vec![Mistake::new("password", "Check your password and the one-time code: each code works once")]
         }
-        false => "",
     };
-    let password = match form.password {
-        true => {
-            "<label for=\"password\">Password</label><input id=\"password\" name=\"password\" type=\"password\" \
-             autocomplete=\"current-password\" maxlength=\"200\" required autofocus><label for=\"totp\">One-time \
-             code</label><p class=\"hint\" id=\"totp-hint\">Six digits, from your authenticator app</p><input id=\"totp\" \
-             name=\"totp\" inputmode=\"numeric\" autocomplete=\"one-time-code\" maxlength=\"7\" required \
-             aria-describedby=\"totp-hint\">"
-        }
-        false => "",
+    let again = Again { typed: &uid, about: "", mistakes: &mistakes };
+    let code = Input {
+        id: "code",
+        label: "Enrolment code",
+        hint: "From the registration authority",
+        error: Mistake::of(&mistakes, "code"),
+        value: &code,
+        width: 30,
+        autocomplete: "off",
+        longest: 40,
+        ..Default::default()
     };
-    let inner = format!(
-        "<h1>Enrol a passkey</h1>{alert}<form method=\"post\" action=\"{action}\"><label for=\"user\">User ID</label><p \
-         class=\"hint\" id=\"user-hint\">Twelve digits</p><input id=\"user\" name=\"user\" inputmode=\"numeric\" \
-         autocomplete=\"username\" maxlength=\"12\" required aria-describedby=\"user-hint\" value=\"{uid}\"><label \
-         for=\"code\">Enrolment code</label><p class=\"hint\" id=\"code-hint\">From the registration authority</p><input \
-         id=\"code\" name=\"code\" autocomplete=\"off\" maxlength=\"40\" required aria-describedby=\"code-hint\" \
-         value=\"{code}\">{password}<button type=\"submit\">Go on</button></form>",
-        action = escaped(form.action),
-        uid = escaped(form.uid.get(..12).unwrap_or(form.uid)),
-        code = escaped(form.code.get(..40).unwrap_or(form.code)),
-    );
-    html("Enrol a passkey", &inner)
+    let mut inner = page::user_field(&again) + &code.html();
+    if form.password {
+        inner.push_str(&(page::password_field(&again) + &page::code_field("totp", &again)));
+    }
+    let inner = parts::form(form.action, &[], &(inner + &parts::button("Continue")));
+    let main = parts::error_summary("", &mistakes) + &parts::heading(TITLE) + &inner;
+    Sheet { failed: form.failed, ..Sheet::new(TITLE, main) }
 }
 
 /// It is done.
-pub fn enrolled(level: u8) -> String {
-    let more = match level {
-        3 => "",
-        _ => {
-            "<p>It is kept in an account from which it can be copied to other devices. Some applications ask for more: they \
-             need a passkey that stays in its device, such as a security key.</p>"
-        }
-    };
-    let inner =
-        format!("<h1 id=\"enrolled\">Your passkey is ready</h1><p>From now on you can log in with it.</p>{more}");
-    html("Your passkey is ready", &inner)
+pub fn enrolled(level: u8) -> Sheet {
+    const TITLE: &str = "Your passkey is ready";
+    let mut main = format!("<div id=\"enrolled\">{}</div>", parts::heading(TITLE));
+    main.push_str(&parts::paragraph("You can log in with it from now on."));
+    if level != 3 {
+        main.push_str(&parts::inset(
+            "It is kept in an account from which it can be copied to other devices. Some applications ask for a passkey that stays in \
+             its device, such as a security key.",
+        ));
+    }
+    Sheet::new(TITLE, main)
 }

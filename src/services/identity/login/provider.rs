@@ -4,13 +4,14 @@ use super::{
     claims::SCOPES,
     command::{LoginReply, Open, Redeem, Show, SignIn, Take},
     means::{self, Wanted},
-    page::{BROWSER, Content, Page, SESSION},
+    page::{Again, BROWSER, Content, Page, SESSION},
     routes as paths,
     rows::{self, Grant, Kind, LoginRequest, place_bytes},
     visit::{Asked, Doing, Step, Thought, Visit, call, take, use_session},
 };
 use crate::{
     engine::draft::Fault,
+    pages::parts::Mistake,
     services::{
         directory::{
             applications::{self, Application},
@@ -123,13 +124,15 @@ impl Identity {
         let (Some(at), false) = (Place::of(&ticket), browser.is_empty()) else {
             return Ok(Visit::refused(asked, "identity.provider.log_in", "ticket", "", over()));
         };
-        let uid: String = text("user").chars().filter(|c| !c.is_whitespace()).take(12).collect();
+        let typed: String = text("user").trim().chars().take(20).collect();
+        let uid: String = typed.chars().filter(|c| !c.is_whitespace()).collect();
+        let mistakes = mistakes(&uid, &text("password"));
         let uid = if users::is_id(&uid) { uid } else { String::new() };
         let row = users::authenticator(asked.site, &uid, users::Kind::Password)?;
         let hash = row.as_ref().map(|row| row.hash.clone()).unwrap_or_default();
         let (kept, password) = (Password::of(row.as_ref()), text("password"));
         let work: Thought = Box::new(move || kept.is(&password));
-        let doing = Doing::TicketTaking { uid, hash, code: text("code"), ticket, work };
+        let doing = Doing::TicketTaking { uid, hash, code: text("code"), ticket, work, typed, mistakes };
         // The page may be shown again.
         let kept = Take { browser, keep: true, ..Default::default() };
         Ok(Visit::new(asked, doing, take(&at, Kind::Ticket, "identity.provider.log_in", kept)))
@@ -217,6 +220,30 @@ impl Identity {
     pub(super) fn has_our_signature(&self, site: &dyn Reader, jwt: &Jwt) -> Result<bool, Fault> {
         let key = jwt.header("kid").map(|kid| signing::key(site, kid)).transpose()?.flatten();
         Ok(key.is_some_and(|key| jwt.verify_rs256(&RsaKey { modulus: &key.modulus, exponent: &key.exponent })))
+    }
+}
+
+/// What cannot be a user ID or password, whoever has which.
+fn mistakes(uid: &str, password: &str) -> Vec<Mistake> {
+    let mut all = vec![];
+    match uid {
+        "" => all.push(Mistake::new("user", "Enter your user ID")),
+        uid if !users::is_id(uid) => all.push(Mistake::new("user", "Your user ID must be 12 digits")),
+        _ => {}
+    }
+    if password.is_empty() {
+        all.push(Mistake::new("password", "Enter your password"));
+    }
+    all
+}
+
+/// The same for a one-time code, where the log-in asks for one.
+fn mistaken_code(code: &str) -> Option<Mistake> {
+    let digits = code.chars().filter(|c| !c.is_whitespace());
+    match digits.clone().count() {
+        0 => Some(Mistake::new("code", "Enter your one-time code")),
+        6 if digits.clone().all(|c| c.is_ascii_digit()) => None,
+        _ => Some(Mistake::new("code", "Your one-time code must be 6 digits")),
     }
 }
 
@@ -340,7 +367,7 @@ impl Visit {
         let ticket = reply.secret.0;
         let body = match chosen {
             Some((uid, roles)) => Content::Roles { ticket, action: at(paths::ROLE), uid, roles },
-            None => identity.log_in_page(request, &ticket, self.card, false),
+            None => identity.log_in_page(request, &ticket, self.card, Again::default()),
         };
         let mut page = Page { status: 200, body, ..Default::default() };
         if let Some(cookie) = cookie {
@@ -352,39 +379,40 @@ impl Visit {
         })
     }
 
-    /// The form's ticket is good, or not.
-    pub(super) fn ticket_taken(
-        &mut self,
-        reply: LoginReply,
-        uid: String,
-        hash: Bytes,
-        code: String,
-        ticket: String,
-        work: Thought,
-    ) -> Step {
+    /// The form's ticket is good, or not. What cannot be right is told before anything is looked at.
+    pub(super) fn ticket_taken(&mut self, identity: &Identity, reply: LoginReply, taking: Doing) -> Step {
+        let Doing::TicketTaking { uid, hash, code, ticket, work, typed, mut mistakes } = taking else {
+            return Step::Done(self.broken());
+        };
         let Some(grant) = reply.grant else { return Step::Done(over()) };
         let (browser, Some(request)) = (grant.browser, grant.request) else { return Step::Done(over()) };
-        self.doing = Doing::Checking { uid, hash, code, ticket, request, browser };
+        if Wanted::of(&request.acr).password_level() > 1 {
+            mistakes.extend(mistaken_code(&code));
+        }
+        if !mistakes.is_empty() {
+            let again = Again { typed: &typed, about: "", mistakes: &mistakes };
+            let body = identity.log_in_page(&request, &ticket, self.card, again);
+            return Step::Done(Page { status: 400, body, ..Default::default() });
+        }
+        self.doing = Doing::Checking { uid, hash, code, ticket, request, browser, typed };
         Step::Think(work)
     }
 
-    /// The password was looked at: whether it was right, and what it was compared with.
+    /// The password was looked at: whether it was right, and what it was compared with. `page`: ticket, browser and what was typed.
     pub(super) fn checked(
         &mut self,
-        (right, hash): (bool, Bytes),
-        uid: String,
+        seen: SignIn,
         code: String,
-        ticket: String,
         request: LoginRequest,
-        browser: Bytes,
+        page: (String, Bytes, String),
     ) -> Step {
         let level = Wanted::of(&request.acr).password_level();
         let (client, code) = (request.client.clone(), Secret(code.chars().take(16).collect()));
-        let sign_in = SignIn { uid: uid.clone(), right, hash, code, level, client, ..Default::default() };
-        self.doing = Doing::SigningIn { request, ticket, browser };
         // Nobody's attempt is noted anywhere.
-        let key = if uid.is_empty() { self.attempt.to_be_bytes().to_vec() } else { uid.into_bytes() };
-        call(key, IdentityCommand::SignIn(sign_in))
+        let key = if seen.uid.is_empty() { self.attempt.to_be_bytes().to_vec() } else { seen.uid.clone().into_bytes() };
+        let (ticket, browser, typed) = page;
+        self.doing = Doing::SigningIn { request, ticket, browser, typed };
+        call(key, IdentityCommand::SignIn(SignIn { code, level, client, ..seen }))
     }
 
     pub(super) fn signed_in(
@@ -392,11 +420,14 @@ impl Visit {
         identity: &Identity,
         reply: LoginReply,
         request: LoginRequest,
-        ticket: String,
-        browser: Bytes,
+        (ticket, browser, typed): (String, Bytes, String),
     ) -> Step {
         if !reply.refusal.is_empty() {
-            let body = identity.log_in_page(&request, &ticket, self.card, true);
+            // Which of them was wrong is not told.
+            let mistakes = [Mistake::new("user", "Check your user ID, your password and the one-time code")];
+            let about = "You could not be logged in. Each code works once; after several failures you have to wait.";
+            let again = Again { typed: &typed, about, mistakes: &mistakes };
+            let body = identity.log_in_page(&request, &ticket, self.card, again);
             return Step::Done(Page { status: 401, body, ..Default::default() });
         }
         self.entered(reply, request, browser)

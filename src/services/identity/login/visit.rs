@@ -2,7 +2,7 @@
 //! calls, thinks on a thread that may be slow, and comes back.
 
 use super::{
-    command::{IssueCode, LoginReply, Note, Take, UseSession},
+    command::{IssueCode, LoginReply, Note, SignIn, Take, UseSession},
     enrol::Enrolling,
     leave::Leaving,
     means::{DEFAULT, Wanted},
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     engine::draft::Fault,
+    pages::parts::Mistake,
     services::{
         directory::{
             applications,
@@ -107,6 +108,9 @@ pub(super) enum Doing {
         code: String,
         ticket: String,
         work: Thought,
+        /// What was typed as user ID, and what of it and the password cannot be.
+        typed: String,
+        mistakes: Vec<Mistake>,
     },
     Checking {
         uid: String,
@@ -115,11 +119,13 @@ pub(super) enum Doing {
         ticket: String,
         request: LoginRequest,
         browser: Bytes,
+        typed: String,
     },
     SigningIn {
         request: LoginRequest,
         ticket: String,
         browser: Bytes,
+        typed: String,
     },
     Taking {
         session: Option<Place>,
@@ -243,8 +249,9 @@ impl Visit {
     /// What came of [`Step::Think`].
     pub fn thought(&mut self, good: bool) -> Step {
         match std::mem::replace(&mut self.doing, Doing::Showing) {
-            Doing::Checking { uid, hash, code, ticket, request, browser } => {
-                self.checked((good, hash), uid, code, ticket, request, browser)
+            Doing::Checking { uid, hash, code, ticket, request, browser, typed } => {
+                let sign_in = SignIn { uid, right: good, hash, ..Default::default() };
+                self.checked(sign_in, code, request, (ticket, browser, typed))
             }
             Doing::Enrolling(Enrolling::Checking { begun, hash, code }) => self.enrol_thought(begun, hash, code, good),
             _ => Step::Done(self.broken()),
@@ -278,10 +285,10 @@ impl Visit {
             Doing::Looking { request, browser, silent } => self.looked(reply, request, browser, silent),
             Doing::Opening { request, chosen, cookie } => self.opened(identity, reply, &request, chosen, cookie),
             Doing::Coding { request, cookie } => self.coded(&reply, &request, cookie),
-            Doing::TicketTaking { uid, hash, code, ticket, work } => {
-                self.ticket_taken(reply, uid, hash, code, ticket, work)
+            taking @ Doing::TicketTaking { .. } => self.ticket_taken(identity, reply, taking),
+            Doing::SigningIn { request, ticket, browser, typed } => {
+                self.signed_in(identity, reply, request, (ticket, browser, typed))
             }
-            Doing::SigningIn { request, ticket, browser } => self.signed_in(identity, reply, request, ticket, browser),
             Doing::Taking { session, role } => self.taken(reply, session, role),
             Doing::Choosing { request, role } => self.chosen(&reply, request, role),
             Doing::Redeeming { client, code } => self.redeemed(identity, &reply, &client, &code),

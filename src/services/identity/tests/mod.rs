@@ -71,8 +71,12 @@ fn an_application() -> Application {
 
 impl Site {
     fn new(partitions: u16) -> Site {
-        let options =
-            IdentityOptions { url: URL.into(), version: "1.2.3".into(), issuer_path: login::ISSUER_PATH.into() };
+        let options = IdentityOptions {
+            url: URL.into(),
+            version: "1.2.3".into(),
+            issuer_path: login::ISSUER_PATH.into(),
+            ..Default::default()
+        };
         let mut site = Site {
             identity: Identity::new(options),
             registry: MapStore::default(),

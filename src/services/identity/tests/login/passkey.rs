@@ -186,7 +186,7 @@ fn authorize(site: &mut Site, browser: &mut Browser, acr: &str) -> Told {
 /// The passkey's page, reached by the log-in page's button.
 fn passkey_page(site: &mut Site, browser: &mut Browser, acr: &str) -> Told {
     let page = authorize(site, browser, acr);
-    assert!(page.text.contains("Sign in with a passkey"), "{page:?}");
+    assert!(page.text.contains("Log in with a passkey"), "{page:?}");
     let ticket = page.hidden("ticket");
     browser.post(site, &at("/authorize/passkey"), &[("ticket", &ticket)])
 }
@@ -452,7 +452,7 @@ fn a_password_does_not_do_where_more_is_asked_for() {
     let mut site = a_site_with_level_3(3);
     let mut browser = Browser::default();
     let page = authorize(&mut site, &mut browser, "");
-    assert!(!page.text.contains("name=\"password\"") && page.text.contains("Sign in with a passkey"));
+    assert!(!page.text.contains("name=\"password\"") && page.text.contains("Log in with a passkey"));
     let code = code_at(&site);
     assert_eq!(fill_in(&mut site, &mut browser, &page, PASSWORD, &code).status, 401);
     assert_eq!(site.notes.last().unwrap().outcome, "level");
@@ -483,7 +483,7 @@ fn a_smartcard_is_a_certificate_of_its_person() {
         let mut browser = Browser::default();
         // Without the card nothing is offered, and the button's address opens nothing.
         let page = authorize(&mut site, &mut browser, "&acr_values=AAL3_SMARTCARD");
-        assert!(page.text.contains("Put it into its reader") && !page.text.contains("<form"));
+        assert!(page.text.contains("Put your smartcard into its reader") && !page.text.contains("<form"));
         let page = authorize(&mut site, &mut browser, "&acr_values=AAL3_ANY");
         let ticket = page.hidden("ticket");
         assert_eq!(browser.post(&mut site, &at("/authorize/smartcard"), &[("ticket", &ticket)]).status, 401);
@@ -493,7 +493,7 @@ fn a_smartcard_is_a_certificate_of_its_person() {
         assert!(!page.text.contains("your smartcard"));
         site.certificate = CARD.into();
         let page = authorize(&mut site, &mut browser, "&acr_values=AAL3_N3_SMARTCARD");
-        assert!(page.text.contains("Sign in with your smartcard") && !page.text.contains("passkey"));
+        assert!(page.text.contains("Log in with your smartcard") && !page.text.contains("passkey"));
         let ticket = page.hidden("ticket");
         let sent = browser.post(&mut site, &at("/authorize/smartcard"), &[("ticket", &ticket)]);
         assert_eq!(sent.status, 303, "{sent:?}");

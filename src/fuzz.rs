@@ -317,6 +317,8 @@ fn of_log_in(visit: &mut impl Visit) {
     visit.record::<services::directory::issuers::CitizenIssuer>("services::directory::issuers::CitizenIssuer");
     visit.record::<services::directory::issuers::SetIssuer>("services::directory::issuers::SetIssuer");
     visit.record::<services::identity::rows::Citizen>("services::identity::rows::Citizen");
+    visit.record::<services::identity::command::Stranger>("services::identity::command::Stranger");
+    visit.record::<services::trail::command::Staff>("services::trail::command::Staff");
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::{
         identity::IdentityProtocol,
         ldap, listener,
         mesh::MeshProtocol,
+        openapi::OpenapiProtocol,
         options::Options,
         pds::PdsProtocol,
         protocol::Protocol,
@@ -220,8 +221,11 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
         socket: "supplier",
         files: files(settings),
         options: options(settings),
-        protocol: Arc::new(Suppliers { mesh: MeshProtocol(rooms.mesh.clone()), others: vec![Arc::new(SmspProtocol)] }),
-        rules: [rules::MESH, rules::SMSP].concat(),
+        protocol: Arc::new(Suppliers {
+            mesh: MeshProtocol(rooms.mesh.clone()),
+            others: vec![Arc::new(SmspProtocol), Arc::new(OpenapiProtocol)],
+        }),
+        rules: [rules::MESH, rules::SMSP, rules::SUPPLIERS].concat(),
     }];
     if let Some(address) = settings.api.listen {
         let protocols: Vec<Arc<dyn Protocol>> = vec![
@@ -230,6 +234,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
             Arc::new(DirectoryProtocol { clock: clock.clone() }),
             Arc::new(TrailProtocol),
             Arc::new(RelationshipsProtocol),
+            Arc::new(OpenapiProtocol),
         ];
         plans.push(Plan {
             key: "api.listen",
@@ -238,7 +243,14 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
             files: api_files(settings),
             options: Options { label: "api", application_rate: Some(settings.api.rate), ..options(settings) },
             protocol: Arc::new(Api(protocols)),
-            rules: Api::rules(&[rules::IDENTITY, rules::PDS, rules::DIRECTORY, rules::AUDIT, rules::RELATIONSHIPS]),
+            rules: Api::rules(&[
+                rules::IDENTITY,
+                rules::PDS,
+                rules::DIRECTORY,
+                rules::AUDIT,
+                rules::RELATIONSHIPS,
+                rules::OPENAPI,
+            ]),
         });
     }
     plans

@@ -21,6 +21,7 @@
 //! | `patch`, `patch_ids`, `rules`, `rules_lists`, `periods`, `countries` | update: operations, companions, what fields may become |
 //! | `create`, `birth`, `numbers` | new people and their numbers |
 //! | `coverage` | the EHIC card |
+//! | `capability` | what FHIR clients are told that the interface can do |
 //! | `import`, `export` | a line of a file ⇄ a person |
 //! | `past` | what changed in a record, who did it and when |
 //! | `rows`, `codec`, `words`, `fhir` | what is stored, how, and the names of the FHIR shapes |
@@ -38,6 +39,7 @@ pub mod access;
 mod answer;
 mod ask;
 mod birth;
+mod capability;
 pub mod codec;
 pub mod command;
 mod countries;

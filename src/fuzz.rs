@@ -354,6 +354,8 @@ fn of_prescriptions(visit: &mut impl Visit) {
     visit.record::<services::eps::status::StatusUpdate>("services::eps::status::StatusUpdate");
     visit.record::<crate::wire::person_changed::PersonChanged>("wire::person_changed::PersonChanged");
     visit.record::<crate::wire::person_changed::NominatedNow>("wire::person_changed::NominatedNow");
+    visit.record::<services::identity::command::Stranger>("services::identity::command::Stranger");
+    visit.record::<services::trail::command::Staff>("services::trail::command::Staff");
 }
 
 #[cfg(test)]

@@ -24,6 +24,10 @@ const fn holders(interaction: &'static str, scopes: &'static [&'static str], spe
 /// The API listener's own names.
 pub const API: &[Rule] = &[open("api.not_found", "identity.md §3")];
 
+/// Descriptions of the interfaces, on either listener.
+pub const OPENAPI: &[Rule] = &[open("api.openapi", "operations.md §10")];
+pub const SUPPLIERS: &[Rule] = &[any("api.openapi", "operations.md §10")];
+
 /// The token service (spec/identity.md §3). Whoever asks for a token proves itself within the request, to the service.
 pub const IDENTITY: &[Rule] = &[
     open("identity.token", "identity.md §3"),
@@ -33,6 +37,7 @@ pub const IDENTITY: &[Rule] = &[
     open("identity.ping", "identity.md §3"),
     open("identity.status", "identity.md §3"),
     open("identity.method_not_allowed", "identity.md §3"),
+    open("identity.smart_configuration", "operations.md §10"),
     open("identity.not_found", "identity.md §3"),
     open("identity.authorize", "identity.md §4.1"),
     open("identity.callback", "identity.md §4.1"),
@@ -61,7 +66,9 @@ pub const PAGES: &[Rule] = &[open("pages.asset", "operations.md §11")];
 pub const ALL: &[(&str, &[Rule])] = &[
     ("suppliers", MESH),
     ("suppliers", SMSP),
+    ("suppliers", SUPPLIERS),
     ("api", API),
+    ("api", OPENAPI),
     ("api", IDENTITY),
     ("api", PDS),
     ("api", DIRECTORY),
@@ -182,6 +189,7 @@ const fn amends(interaction: &'static str, spec: &'static str) -> Rule {
 /// PDS (spec/pds.md §1).
 pub const PDS: &[Rule] = &[
     open("pds.ping", "pds.md §3.3"),
+    open("pds.metadata", "pds.md §1"),
     open("pds.not_found", "pds.md §1"),
     open("pds.not_supported", "pds.md §1"),
     holders("pds.status", PDS_WATCHERS, "pds.md §3.3").of(Organisation::Active),

@@ -19,7 +19,9 @@ pub(crate) mod parsers {
 }
 
 pub use head::{Ca, Head, HeadError, Signer, head_key};
-pub use record::{Chain, HASH_LEN, Indexed, Record, action_of, actor, event_id, index_keys, place_of, record_key};
+pub use record::{
+    Chain, HASH_LEN, Indexed, OTHER_OBJECTS, Record, action_of, actor, event_id, index_keys, place_of, record_key,
+};
 pub use seal::Seal;
 pub use search::{Page, Query, first_at, newest_first, newest_of, search};
 pub use timeline::{Cursor, Stretch, Wanted, timeline};

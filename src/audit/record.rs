@@ -126,11 +126,13 @@ impl Indexed {
     }
 }
 
+/// Other objects by which a record is found.
+pub const OTHER_OBJECTS: usize = 4;
+
 /// The other objects of a record, as they are found by: each word is one. More than an interaction touches are not told
 /// apart from noise.
 pub(super) fn other_objects(record: &Record) -> impl Iterator<Item = &str> {
-    const MOST: usize = 4;
-    record.other.split(' ').filter(|word| !word.is_empty() && *word != record.object).take(MOST)
+    record.other.split(' ').filter(|word| !word.is_empty() && *word != record.object).take(OTHER_OBJECTS)
 }
 
 /// Keys of a record's index rows: object, other objects, the person it is about, correlation id, and of a refusal the client's own

@@ -48,6 +48,9 @@ pub struct Said {
     /// Its public keys: a JSON Web Key Set (- for stdin)
     #[arg(long, value_name = "FILE")]
     pub jwks: Option<PathBuf>,
+    /// Where it publishes them itself instead; none takes it away
+    #[arg(long, value_name = "URL", conflicts_with = "jwks")]
+    pub jwks_url: Option<String>,
     /// Where a user's browser may be sent back to; may be repeated, replaces the list
     #[arg(long = "redirect-uri", value_name = "URI")]
     pub redirect_uris: Vec<String>,
@@ -90,6 +93,7 @@ pub enum Verb {
     /// Change an application
     #[command(after_help = "Examples:\n  spine app set my-app-0001 --quota 50\n  \
                       spine app set my-app-0001 --emergency on\n  \
+                      spine app set my-app-0001 --jwks-url https://a.example/jwks\n  \
                       spine app set my-app-0001 --product spine-directory:level0 --dry-run")]
     Set {
         client: String,
@@ -245,6 +249,7 @@ fn fields(said: &Said) -> Result<Fields, Failure> {
     fields = fields.list("redirect_uris", &said.redirect_uris);
     fields = fields.flag("emergency", said.emergency.as_ref().map(|word| word == "on"));
     fields = fields.text("backchannel_logout_uri", said.backchannel_logout_uri.as_deref());
+    fields = fields.text("jwks_uri", said.jwks_url.as_deref());
     if let Some(path) = &said.jwks {
         fields = fields.text("jwks", Some(&key_set(path)?));
     }

@@ -28,8 +28,8 @@ pub struct Admitted {
     pub who: Who,
 }
 
-/// Why a request is not let in, and who it was where that is known: then the audit trail tells of it (P4). One whom nobody
-/// knows is counted and no more, so that a flood of strangers cannot fill the trail (P6).
+/// Why a request is not let in, and who it was where that is known: then the audit trail tells of it (P4). Those whom nobody
+/// knows are told of together, so that a flood of strangers cannot fill the trail (P6, `strangers`).
 pub struct Turned {
     pub refusal: Refusal,
     /// With the row that it waits in.
@@ -96,10 +96,14 @@ pub async fn admit(
         turn = (share_of("application", &proven.caller.application), class(proven.emergency));
         let tenant = tenant(edge, exchange, &proven.caller.application, proven.quota);
         *limit = Some(Limit { quota: tenant.quota, remaining: 0 });
-        let (remaining, place) = share(&tenant).map_err(|wait| limited(conn, wait))?;
+        let (remaining, place) = share(&tenant).map_err(|wait| {
+            edge.meter.of_class(turn.1).kept_out.increment(1);
+            limited(conn, wait)
+        })?;
         *limit = Some(Limit { quota: tenant.quota, remaining });
         places[0] = Some(place);
     }
+    edge.meter.of_class(turn.1).let_in.increment(1);
     let who = Gate::turned_away(&standing, conn.peer.caller());
     let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller());
     let permit =
@@ -115,32 +119,52 @@ fn enter(conn: &Conn, head: &Parts) -> Result<Places, Refusal> {
         (Ok((_, mine)), Err(_)) => (Some(mine), None),
         (Err(wait), _) => (None, Some(wait)),
     };
-    match kept(conn, head, mine.is_some()) {
-        Some((ours, part)) => Ok([mine, Some(ours), Some(part)]),
-        None => Err(full.map_or_else(|| overloaded(conn), |wait| limited(conn, wait))),
-    }
+    let class = match kept(conn, head, mine.is_some()) {
+        Kept::Place(ours, part) => return Ok([mine, Some(ours), Some(part)]),
+        Kept::Full => Class::Emergency,
+        Kept::ForOthers => Class::Usual,
+    };
+    conn.edge.meter.of_class(class).kept_out.increment(1);
+    Err(full.map_or_else(|| overloaded(conn), |wait| limited(conn, wait)))
+}
+
+/// What there is for a request among the places that are kept for emergency care.
+enum Kept {
+    /// Of the listener, and of the sender's part.
+    Place(OwnedSemaphorePermit, OwnedSemaphorePermit),
+    /// It is emergency care, and has or would have too many.
+    Full,
+    /// It is none.
+    ForOthers,
 }
 
 /// A place of those that are kept for emergency care, for whoever seems to be that: whether they are is found out once they are
 /// in, as with everybody. One system or application has at most half of these places, whatever it sends.
-fn kept(conn: &Conn, head: &Parts, within_share: bool) -> Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+fn kept(conn: &Conn, head: &Parts, within_share: bool) -> Kept {
     let edge = &conn.edge;
     let tenant = match edge.protocol.proof() {
         // Its share is the system's own, and bounds emergency care too.
         Proof::Certificate => {
             let standing = edge.backend.standing(conn.peer.certificate()).ok();
             let emergency = matches!(standing, Some(Standing::Approved { emergency: true, .. }));
-            (emergency && within_share).then(|| conn.place.0.clone())?
+            match (emergency, within_share) {
+                (false, _) => return Kept::ForOthers,
+                (true, false) => return Kept::Full,
+                (true, true) => conn.place.0.clone(),
+            }
         }
         // An address's share is of all who come from there; the application's own bounds it as soon as it is in.
         Proof::Credentials => {
-            let proven = credentials::emergency(edge, &head.headers)?;
+            let Some(proven) = credentials::emergency(edge, &head.headers) else { return Kept::ForOthers };
             let name = share_of("kept for emergency care", &proven.caller.application);
             edge.tenants.of(name, proven.quota, &edge.options)
         }
     };
-    let part = tenant.kept.clone().try_acquire_owned().ok()?;
-    Some((edge.kept.clone().try_acquire_owned().ok()?, part))
+    let part = tenant.kept.clone().try_acquire_owned();
+    match (part, edge.kept.clone().try_acquire_owned()) {
+        (Ok(part), Ok(ours)) => Kept::Place(ours, part),
+        _ => Kept::Full,
+    }
 }
 
 /// The share that an application's request counts against. A quota that an operator gave it stands for everything; without one

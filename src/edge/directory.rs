@@ -1,8 +1,9 @@
 //! The directory behind the edge: carries requests between HTTP and `services::directory`, which does all reading and
-//! rendering. Everything is answered from the registry as this node has applied it; nothing is submitted.
+//! rendering. Everything is answered from the registry as this node has applied it. Nothing is submitted but that a look at people who
+//! work here leaves its audit record before it is answered (P4).
 
 use super::problem::Refusal;
-use super::protocol::{Attempt, Body, BodyRule, Broken, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
+use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
 use crate::access::gate::Permit;
 use crate::engine::{ServiceId, services};
 use crate::ops::codes::Kind;
@@ -11,6 +12,7 @@ use crate::services::directory::{
     http::{Answer, Asked},
     routes::{self, Route},
 };
+use crate::services::trail::command::{Staff, TrailCommand};
 use crate::store::Reader;
 use crate::wire::tree::{Members, Node};
 use bytes::Bytes;
@@ -19,6 +21,8 @@ use std::sync::Arc;
 
 /// Longest form of a search by POST, in bytes.
 const MAX_FORM: usize = 16 << 10;
+/// Longest path that the audit trail keeps, in characters.
+const MAX_OBJECT: usize = 100;
 
 /// The protocol; one for all listeners.
 pub struct DirectoryProtocol {
@@ -44,6 +48,7 @@ impl Protocol for DirectoryProtocol {
         Box::new(Looked {
             // A path that is nobody's is answered as the systems' face answers it: not found.
             route: routes::route(path).or_else(|| routes::route("/spine-directory")),
+            seen: None,
             asked: Asked {
                 method: head.method.as_str().to_owned(),
                 origin: format!("https://{host}"),
@@ -62,6 +67,8 @@ impl Protocol for DirectoryProtocol {
 struct Looked {
     route: Option<Route>,
     asked: Asked,
+    /// The answer that waits for its record.
+    seen: Option<Reply>,
 }
 
 impl Exchange for Looked {
@@ -69,8 +76,9 @@ impl Exchange for Looked {
         self.route.as_ref().map_or("directory.sds.other", Route::interaction)
     }
 
+    /// Of the only calls that there are: those of the audit trail.
     fn service(&self) -> ServiceId {
-        services::DIRECTORY
+        services::TRAIL
     }
 
     /// SDS has bursts of 40 and 2,400 a minute (spec/directory.md §A).
@@ -100,22 +108,26 @@ impl Exchange for Looked {
         {
             self.asked.form = String::from_utf8_lossy(&form).into_owned();
         }
-        // Rows that cannot be read are told by `answer`, whose errors reach the log.
-        Next::Answer(match self.look(site) {
-            Ok(answer) => answer,
+        match self.look(site) {
+            Ok(answer) if self.route.as_ref().is_some_and(Route::shows_staff) => {
+                let call = self.noted(&answer);
+                self.seen = Some(reply(answer));
+                Next::Submit(vec![call])
+            }
+            Ok(answer) => Next::Answer(reply(answer)),
             Err(Broken::Unreadable(why) | Broken::Fault(why)) => {
                 tracing::error!(event = "directory.unreadable", why, "the registry cannot be read now");
-                self.say(503, "Not now: the registry cannot be read on this node")
+                Next::Answer(self.say(503, "Not now: the registry cannot be read on this node"))
             }
-        })
+        }
     }
 
     fn replied(&mut self, _: &[Bytes]) -> Result<Wait, Broken> {
         Ok(Wait::default())
     }
 
-    fn answer(&mut self, site: &dyn Reader, _: Option<&dyn Reader>) -> Result<Reply, Broken> {
-        self.look(site)
+    fn answer(&mut self, _: &dyn Reader, _: Option<&dyn Reader>) -> Result<Reply, Broken> {
+        self.seen.take().ok_or_else(|| Broken::Fault("an answer without a look".into()))
     }
 
     fn refuse(&self, refusal: &Refusal, _: &str) -> Reply {
@@ -124,9 +136,25 @@ impl Exchange for Looked {
 }
 
 impl Looked {
-    fn look(&self, site: &dyn Reader) -> Result<Reply, Broken> {
+    fn look(&self, site: &dyn Reader) -> Result<Answer, Broken> {
         let Some(route) = &self.route else { return Err(Broken::Fault("a path without a face".into())) };
-        Ok(reply(route.answer(site, &self.asked)?))
+        Ok(route.answer(site, &self.asked)?)
+    }
+
+    /// What the trail is told of a look at people who work here: what was asked for, and whom the answer shows. The words of a search
+    /// are not kept: they name people who may not be there.
+    fn noted(&self, answer: &Answer) -> Call {
+        let outcome = super::problem::kind_of(answer.status).map_or("ok", Kind::word);
+        let staff = Staff {
+            interaction: self.interaction().into(),
+            outcome: outcome.into(),
+            object: self.asked.path.chars().take(MAX_OBJECT).collect(),
+            people: answer.people.clone(),
+            detail: format!("people shown: {}", answer.people.len()),
+            ..Default::default()
+        };
+        let key = format!("staff directory {}", self.asked.unique);
+        Call::new(key.into(), TrailCommand::from(staff).encode())
     }
 
     /// The gateway's own refusals (directory.md §A.5): an outcome whose display is the fault's text.
@@ -186,5 +214,28 @@ mod tests {
         let Next::Answer(reply) = next else { panic!("an answer") };
         let ReplyBody::Bytes(body) = reply.body else { panic!("a short body") };
         assert_eq!((reply.status, body.as_ref()), (404, br#"{"errorCode":404,"errorText":"Not found"}"# as &[u8]));
+    }
+
+    #[test]
+    fn a_look_at_people_who_work_here_is_told_before_it_is_answered() {
+        let protocol = DirectoryProtocol { clock: Arc::new(crate::seam::clock::SystemClock) };
+        let head = http::Request::get("/FHIR/R4/Practitioner/656005750119").header("host", "h");
+        let mut exchange = protocol.begin(&head.body(()).unwrap().into_parts().0);
+        let gate = Gate::new(routes::INTERACTIONS.iter().copied(), rules::DIRECTORY).unwrap();
+        let rule = rules::DIRECTORY.iter().find(|rule| rule.interaction == exchange.interaction()).unwrap();
+        let crate::access::gate::Admits::Holders { scopes, .. } = rule.admits else { panic!("a rule of scopes") };
+        let scopes = vec![scopes[0].to_owned()];
+        let caller = Caller { application: "a".into(), level: "level3".into(), scopes, ..Default::default() };
+        let standing = Standing::Proven(Box::new(crate::access::gate::Proven { caller, ..Default::default() }));
+        let permit = gate.permit(exchange.interaction(), standing, &Caller::default()).unwrap();
+        let site = MapStore::default();
+        let next = exchange.ask(&permit, &HeaderMap::new(), Body::None, &site, Attempt::default());
+        let Next::Submit(calls) = next else { panic!("a call for the trail") };
+        let Ok(TrailCommand::Staff(told)) = TrailCommand::decode(&calls[0].payload) else { panic!("a look at staff") };
+        let seen = (told.interaction.as_str(), told.outcome.as_str(), told.object.as_str());
+        assert_eq!(seen, ("directory.fhir.practitioner", "not_found", "/FHIR/R4/Practitioner/656005750119"));
+        assert_eq!((calls.len(), exchange.service()), (1, services::TRAIL));
+        exchange.replied(&[Bytes::new()]).unwrap();
+        assert_eq!(exchange.answer(&site, None).unwrap().status, 404);
     }
 }

@@ -11,10 +11,11 @@ use super::payload::{Held, Payload};
 use super::problem::Refusal;
 use super::problem::kind_of;
 use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
+use super::strangers::{self, Stranger};
 use super::tenant::CertificateHash;
 use super::turns::{TooLong, Who};
 use super::{Edge, render};
-use crate::access::gate::Permit;
+use crate::access::{caller::Caller, gate::Permit};
 use crate::engine::{Command, Outcome, Unavailable, services};
 use crate::model::NhsNumber;
 use crate::ops::codes::{self, Kind};
@@ -46,7 +47,7 @@ pub struct Ids {
 
 impl Ids {
     /// The caller's own id as text, for the audit trail.
-    fn asked_as(&self) -> String {
+    pub(super) fn asked_as(&self) -> String {
         self.request.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned()
     }
 }
@@ -91,7 +92,7 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
 }
 
 /// A refusal of the gate, once the audit trail tells of it: who was turned away from what (P4). Where the record cannot be
-/// written the caller hears that instead (spec/identity.md §7). One whom nobody knows is only counted.
+/// written the caller hears that instead (spec/identity.md §7). Those whom nobody knows are told of together (`strangers`).
 async fn recorded(
     conn: &Conn,
     interaction: &'static str,
@@ -103,7 +104,8 @@ async fn recorded(
     let Turned { refusal, who } = turned;
     let Some(who) = who else {
         if matches!(refusal.code.kind, Kind::Unauthenticated | Kind::Forbidden) {
-            edge.meter.anonymous.increment(1);
+            let (caller, reason) = (conn.peer.caller(), refusal.code.code);
+            strangers::turned_away(edge, Stranger { caller, interaction, reason, subject }, ids).await;
         }
         return refusal;
     };
@@ -125,7 +127,7 @@ async fn recorded(
         asked_as: ids.asked_as(),
         ..Default::default()
     };
-    let _turn = match edge.turns.take(who).await {
+    let _turn = match edge.turn(who).await {
         Ok(turn) => turn,
         Err(TooLong(away)) => return later(conn, Refusal::new(&codes::OVERLOADED).after(away)),
     };
@@ -172,7 +174,7 @@ async fn work(
         Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
     let waits = Counted::new(&edge.meter.waiting);
-    let turn = edge.turns.take(who).await;
+    let turn = edge.turn(who).await;
     drop(waits);
     let turn = match turn {
         Ok(turn) => turn,
@@ -187,6 +189,9 @@ async fn work(
     let attempt = Attempt { number: ids.attempt, forgiven, proven_ago: conn.age_ms() };
     let next = match exchange.ask(&permit, &head.headers, body, edge.backend.site().as_ref(), attempt) {
         Next::Answer(reply) => {
+            drop(turn);
+            let (reason, about) = (exchange.stranger().map(str::to_owned), (interaction, exchange.subject()));
+            told(edge, reason, permit.caller(), about, ids).await;
             return render::reply(edge, reply, ids)
                 .await
                 .unwrap_or_else(|r| render::refuse(exchange.as_ref(), &r, interaction, ids));
@@ -293,13 +298,30 @@ async fn carry_out(
     };
     // Was the token used up, or may it have been, while the client is told to come again with it?
     let (refusal, spent) = match rounds(edge, exchange.as_mut(), share, calls, &command, ids).await {
-        Ok(response) => return response,
+        Ok(response) => {
+            let (reason, about) = (exchange.stranger().map(str::to_owned), (interaction, exchange.subject()));
+            told(edge, reason, &caller, about, ids).await;
+            return response;
+        }
         Err((refusal, spent)) => (refusal, spent),
     };
     if spent && let Some(call) = exchange.release() {
         release(edge, command(call)).await;
     }
     render::refuse(exchange.as_ref(), &refusal, interaction, ids)
+}
+
+/// Where the service turned away somebody whom nobody knows: the trail tells of it, with others.
+async fn told(
+    edge: &Edge,
+    reason: Option<String>,
+    caller: &Caller,
+    (interaction, subject): (&'static str, Option<NhsNumber>),
+    ids: &Ids,
+) {
+    if let Some(reason) = reason.as_deref() {
+        strangers::turned_away(edge, Stranger { caller, interaction, reason, subject }, ids).await;
+    }
 }
 
 /// The protocol's next step once it has thought, or seen the rows that it asked for; any other step as it is.

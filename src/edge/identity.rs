@@ -8,9 +8,10 @@ use crate::access::gate::Permit;
 use crate::engine::draft::Fault;
 use crate::engine::{ServiceId, services};
 use crate::pages::{Sheet, transport_security};
+use crate::services::identity::command::{IdentityReply, Stranger};
 use crate::services::identity::login::page::{Content, Page};
 use crate::services::identity::login::visit::{Asked as LoginAsked, Step, Thought, Visit};
-use crate::services::identity::{self, Ask, Identity, Response, Route, command::IdentityReply, routes};
+use crate::services::identity::{self, Ask, Identity, Response, Route, routes};
 use crate::store::Reader;
 use crate::wire::form::Form;
 use bytes::Bytes;
@@ -54,6 +55,7 @@ impl Protocol for IdentityProtocol {
             replies: vec![],
             then: None,
             visit,
+            stranger: String::new(),
         })
     }
 }
@@ -70,6 +72,8 @@ struct Asked {
     /// What is asked once the first call was not refused.
     then: Option<identity::Call>,
     visit: Visited,
+    /// Why a stranger was refused.
+    stranger: String,
 }
 
 /// Where a request of a log-in stands; others are asked and answered in one round.
@@ -182,7 +186,10 @@ impl Exchange for Asked {
             Body::Stored(_) | Body::TooLarge | Body::Skipped => identity::Body::TooLarge,
         };
         match self.visit(permit, headers, &body, site) {
-            Ok(Some((visit, step))) => return self.step(visit, step, Some(site)),
+            Ok(Some((mut visit, step))) => {
+                self.stranger = std::mem::take(&mut visit.stranger);
+                return self.step(visit, step, Some(site));
+            }
             Ok(None) => {}
             Err(fault) => return self.unreadable(&fault),
         }
@@ -210,6 +217,9 @@ impl Exchange for Asked {
     }
 
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {
+        if let Some(reason) = Stranger::among(replies) {
+            self.stranger = reason;
+        }
         match std::mem::replace(&mut self.visit, Visited::None) {
             Visited::None => {
                 for reply in replies {
@@ -262,6 +272,10 @@ impl Exchange for Asked {
             Visited::Done(page) => Ok(self.finish(page, site)?),
             _ => Ok(reply(self.identity.answer(self.route, &self.replies, self.attempt))),
         }
+    }
+
+    fn stranger(&self) -> Option<&str> {
+        (!self.stranger.is_empty()).then_some(self.stranger.as_str())
     }
 
     fn refuse(&self, refusal: &Refusal, _: &str) -> Reply {

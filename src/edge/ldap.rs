@@ -9,13 +9,17 @@ use super::backend::Backend;
 use super::meter::Meter;
 use super::peer::{Judgement, Peer};
 use super::tls::{self, Tls};
-use crate::access::gate::{BadRules, Gate};
+use crate::access::caller::Caller;
+use crate::access::gate::{BadRules, Gate, Permit};
 use crate::access::rules;
+use crate::engine::{Command, services};
+use crate::ops::codes::Kind;
 use crate::ops::metrics::{CONNECTIONS, CONNECTIONS_REFUSED, TIMEOUTS, TLS_HANDSHAKES};
 use crate::seam::clock::Clock;
 use crate::services::directory::ldap;
+use crate::services::trail::command::{Staff, TrailCommand};
 use crate::wire::ldap::{
-    Code, MAX_MESSAGE, Message, Request,
+    Code, Entry, MAX_MESSAGE, Message, Request,
     ber::{self, BadBer},
     message, put_entry, put_notice, put_result, tag,
 };
@@ -36,6 +40,8 @@ pub const INTERACTIONS: &[&str] =
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Bytes of entries that are written at once.
 const CHUNK: usize = 32 << 10;
+/// Longest base that the audit trail keeps, in characters.
+const MAX_OBJECT: usize = 200;
 
 /// Bounds of the listener.
 #[derive(Clone, Debug)]
@@ -239,8 +245,8 @@ async fn next(
     }
 }
 
-/// May this client have entries now?
-fn admitted(directory: &Directory, peer: &Peer, interaction: &'static str) -> Result<(), (Code, &'static str)> {
+/// May this client have entries now? As whom, for the audit trail.
+fn admitted(directory: &Directory, peer: &Peer, interaction: &'static str) -> Result<Caller, (Code, &'static str)> {
     match peer.judge(&directory.tls.current(), directory.clock.now().0) {
         Judgement::Good => {}
         Judgement::Refused => return Err((Code::InsufficientAccess, "the certificate is not valid any more")),
@@ -250,7 +256,7 @@ fn admitted(directory: &Directory, peer: &Peer, interaction: &'static str) -> Re
     let standing = standing.map_err(|_| (Code::Unavailable, "the registry cannot be read on this node now"))?;
     let permit = directory.gate.permit(interaction, standing, peer.caller());
     permit
-        .map(|_| ())
+        .map(Permit::into_caller)
         .map_err(|_| (Code::InsufficientAccess, "the certificate belongs to no registered, enabled system"))
 }
 
@@ -276,16 +282,24 @@ async fn answer(
             put_result(id, result_tag, code, words, None, &mut out);
             code
         }
-        Ok(()) if message.critical => {
+        Ok(_) if message.critical => {
             put_result(id, result_tag, Code::CriticalExtension, "a critical control is not known", None, &mut out);
             Code::CriticalExtension
         }
-        Ok(()) => {
+        Ok(caller) => {
             let turn = directory.turns.acquire().await;
-            let (code, bytes) = work(directory, message, result_tag).await;
+            let Done { code, bytes, staff } = work(directory, message, result_tag).await;
             drop(turn);
-            out = bytes;
-            code
+            match noted(directory, caller, interaction, code, staff).await {
+                Ok(()) => {
+                    out = bytes;
+                    code
+                }
+                Err(words) => {
+                    put_result(id, result_tag, Code::Unavailable, words, None, &mut out);
+                    Code::Unavailable
+                }
+            }
         }
     };
     directory.meter.answered(interaction, status(code), begun.elapsed());
@@ -315,13 +329,54 @@ fn status(code: Code) -> u16 {
     }
 }
 
+/// A request that was done.
+struct Done {
+    code: Code,
+    bytes: Vec<u8>,
+    /// Where it was about members of staff: the base, and whom it shows.
+    staff: Option<(String, Vec<String>)>,
+}
+
+/// A look at members of staff leaves its record before its entries go out (P4); all that one message shows are in one command.
+async fn noted(
+    directory: &Directory,
+    caller: Caller,
+    interaction: &'static str,
+    code: Code,
+    staff: Option<(String, Vec<String>)>,
+) -> Result<(), &'static str> {
+    let Some((base, people)) = staff else { return Ok(()) };
+    let outcome = super::problem::kind_of(status(code)).map_or("ok", Kind::word);
+    let staff = Staff {
+        interaction: interaction.into(),
+        outcome: outcome.into(),
+        object: base.chars().take(MAX_OBJECT).collect(),
+        detail: format!("people shown: {}", people.len()),
+        people,
+        ..Default::default()
+    };
+    let (key, payload) = (format!("staff directory {}", caller.certificate).into(), TrailCommand::from(staff).encode());
+    let command = Command { service: services::TRAIL.0, key, payload, caller, ..Default::default() };
+    let written = directory.backend.submit(command).await;
+    written.map(|_| ()).map_err(|_| "the audit trail cannot be written now")
+}
+
+/// Whom entries are about; `None` where neither they nor the base are about people who work here.
+fn staff(base: &str, entries: &[Entry]) -> Option<(String, Vec<String>)> {
+    let mut people: Vec<String> = entries.iter().filter_map(|e| ldap::person_of(&e.dn)).map(str::to_owned).collect();
+    people.sort_unstable();
+    people.dedup();
+    let about = !people.is_empty() || base.to_ascii_lowercase().contains("ou=people");
+    about.then(|| (base.to_owned(), people))
+}
+
 /// The answer's bytes. Rows are read off the runtime's threads: a wide search must not hold up the others.
-async fn work(directory: &Directory, message: Message, result_tag: u8) -> (Code, Vec<u8>) {
+async fn work(directory: &Directory, message: Message, result_tag: u8) -> Done {
     let (id, paged) = (message.id, message.paged);
     let plain = |code: Code, words: &str| {
         let mut out = vec![];
         put_result(id, result_tag, code, words, None, &mut out);
-        (code, out)
+        Done { code, bytes: out, staff: None }
     };
     let site = directory.backend.site();
     match message.request {
@@ -332,17 +387,21 @@ async fn work(directory: &Directory, message: Message, result_tag: u8) -> (Code,
         }
         Request::Bind { .. } => plain(Code::Success, ""),
         Request::Compare { dn, attribute, value } => match ldap::compare(site.as_ref(), &dn, &attribute, &value) {
-            Ok(code) => plain(code, ""),
+            Ok(code) => {
+                let about = ldap::person_of(&dn).map(|uid| (dn.clone(), vec![uid.to_owned()]));
+                Done { staff: about, ..plain(code, "") }
+            }
             Err(fault) => unreadable(&fault.to_string(), plain),
         },
         Request::Search(search) => {
+            let base = search.base.clone();
             let told = tokio::task::spawn_blocking(move || ldap::search(site.as_ref(), &search, paged.as_ref())).await;
             match told {
                 Ok(Ok(told)) => {
                     let mut out = vec![];
                     told.entries.iter().for_each(|entry| put_entry(id, entry, &mut out));
                     put_result(id, result_tag, told.code, told.words, told.cookie.as_deref(), &mut out);
-                    (told.code, out)
+                    Done { code: told.code, bytes: out, staff: staff(&base, &told.entries) }
                 }
                 Ok(Err(fault)) => unreadable(&fault.to_string(), plain),
                 Err(_) => plain(Code::Unavailable, "the search was broken off"),
@@ -353,7 +412,7 @@ async fn work(directory: &Directory, message: Message, result_tag: u8) -> (Code,
     }
 }
 
-fn unreadable(why: &str, plain: impl Fn(Code, &str) -> (Code, Vec<u8>)) -> (Code, Vec<u8>) {
+fn unreadable(why: &str, plain: impl Fn(Code, &str) -> Done) -> Done {
     tracing::error!(event = "directory.unreadable", why, "the registry cannot be read now");
     plain(Code::Unavailable, "the registry cannot be read on this node now")
 }

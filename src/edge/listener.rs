@@ -5,6 +5,7 @@
 
 use super::connection;
 use super::peer::Peer;
+use super::strangers;
 use super::tls;
 use super::{Edge, tenant::Place};
 use crate::ops::metrics::{CONNECTIONS, CONNECTIONS_REFUSED, TIMEOUTS, TLS_HANDSHAKE_DURATION, TLS_HANDSHAKES};
@@ -39,6 +40,7 @@ pub async fn serve(edge: Arc<Edge>, listener: TcpListener, mut stop: watch::Rece
     let handshakes = Arc::new(Semaphore::new(edge.options.max_handshakes));
     let (phase, phases) = watch::channel(Phase::Serving);
     let mut connections = JoinSet::new();
+    let gathering = tokio::spawn(strangers::tend(edge.clone(), stop.clone()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -66,6 +68,8 @@ pub async fn serve(edge: Arc<Edge>, listener: TcpListener, mut stop: watch::Rece
     }
     drop(listener);
     drain(&edge, phase, connections).await;
+    let _ = gathering.await;
+    strangers::end(&edge).await;
 }
 
 /// Counts a connection while it is open, however it ends.

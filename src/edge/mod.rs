@@ -11,6 +11,7 @@
 //! | `admit` | what is said before the body is read: certificate, share, credentials, permit |
 //! | `turns` `away` | how much is worked on at once, whose turn is next, what is kept for emergency care, how long the others stay away |
 //! | `thoughts` | slow work for requests, a little at once |
+//! | `strangers` | refusals of callers whom nobody knows, gathered for the trail |
 //! | `forgiven` | attempts that were told to come again |
 //! | `body` `payload` `render` `coding` | bodies in and out, streamed, gzip on the way |
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
@@ -18,6 +19,7 @@
 //! | `api` | the API listener: protocols by path, refused credentials as specified |
 //! | `mesh` `identity` `pds` `trail` `relationships` `engine` | the product's protocols and backend |
 //! | `pages` | style and pictures of web pages |
+//! | `openapi` | the interfaces' descriptions |
 //! | `id_tokens` | signs ID tokens with the site's key |
 //! | `problem` | refusals: kinds, public and private words |
 //! | `options` | every bound |
@@ -44,6 +46,7 @@ pub mod ldap;
 pub mod listener;
 pub mod mesh;
 pub mod meter;
+pub mod openapi;
 pub mod options;
 pub mod pace;
 pub mod pages;
@@ -56,6 +59,7 @@ pub mod relationships;
 pub mod render;
 pub mod revocation;
 pub mod smsp;
+pub mod strangers;
 pub mod tenant;
 pub mod thoughts;
 pub mod tls;
@@ -87,6 +91,7 @@ pub struct Edge {
     /// Open connections, handshakes included.
     pub(crate) open: AtomicUsize,
     pub(crate) forgiven: forgiven::Forgiven,
+    pub(crate) strangers: strangers::Strangers,
     /// Requests at once, over all connections.
     pub(crate) requests: Arc<Semaphore>,
     /// Places beyond those, for emergency care.
@@ -100,6 +105,18 @@ pub struct Edge {
     /// Of [`Edge::attempt`]: random for each start, then counted.
     id_prefix: u64,
     id_count: AtomicU64,
+}
+
+/// A turn, counted while it is had.
+pub(crate) struct AtWork {
+    _turn: turns::Turn,
+    gauge: metrics::Gauge,
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.gauge.decrement(1.0);
+    }
 }
 
 /// Refused bodies read to their end at once, so that their senders see the refusal.
@@ -127,6 +144,7 @@ impl Edge {
             draining: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             forgiven: forgiven::Forgiven::default(),
+            strangers: strangers::Strangers::new(options.gather),
             requests: Arc::new(Semaphore::new(options.max_requests)),
             kept: Arc::new(Semaphore::new(options.kept())),
             turns: turns::Turns::new(options.max_at_work, options.turn_patience),
@@ -157,6 +175,22 @@ impl Edge {
     /// Requests that wait for their turn.
     pub fn waiting(&self) -> usize {
         self.turns.waiting()
+    }
+
+    /// A turn at the work, counted by its class.
+    pub(crate) async fn turn(&self, who: turns::Who) -> Result<AtWork, turns::TooLong> {
+        let class = self.meter.of_class(who.1);
+        match self.turns.take(who).await {
+            Ok(turn) => {
+                class.turns.increment(1);
+                class.at_work.increment(1.0);
+                Ok(AtWork { _turn: turn, gauge: class.at_work.clone() })
+            }
+            Err(too_long) => {
+                class.too_late.increment(1);
+                Err(too_long)
+            }
+        }
     }
 
     /// A place for one more connection of this system; `None` where it has as many as it may.

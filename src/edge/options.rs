@@ -60,6 +60,8 @@ pub struct Options {
     pub max_uploads: usize,
     /// How long a large body waits for its turn, unread, before it is refused.
     pub upload_patience: Duration,
+    /// How long refusals of one kind of stranger are gathered before one record tells of them (`strangers`).
+    pub gather: Duration,
     /// How long a drain waits for what is in flight.
     pub drain_timeout: Duration,
     /// How long a drain answers `connection: close` before it closes idle connections.
@@ -100,6 +102,7 @@ impl Default for Options {
             application_rate: None,
             max_uploads: 64,
             upload_patience: Duration::from_secs(5),
+            gather: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(60),
             drain_linger: Duration::from_secs(1),
         }

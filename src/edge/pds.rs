@@ -40,7 +40,11 @@ impl Protocol for PdsProtocol {
         asked.name_host(uri.authority().map(|a| a.as_str()));
         let role = head.headers.get("nhsd-session-urid").and_then(|v| v.to_str().ok()).unwrap_or_default();
         let role = role.chars().take(20).collect();
-        Box::new(Request { asked, look: Look::default(), shown: shown(&head.headers), role })
+        let request_id = match asked.route().asks_first_for_its_id() {
+            true => pds::access::request_id(&head.headers).err(),
+            false => None,
+        };
+        Box::new(Request { asked, look: Look::default(), shown: shown(&head.headers), role, request_id })
     }
 }
 
@@ -51,6 +55,8 @@ struct Request {
     shown: String,
     /// The role profile that the request names.
     role: String,
+    /// What is wrong with its id, where that is told before anything of the caller.
+    request_id: Option<Problem>,
 }
 
 impl Exchange for Request {
@@ -121,6 +127,8 @@ impl Exchange for Request {
         let status = refusal.status().as_u16();
         let is = |these: &[&codes::Code]| these.iter().any(|code| code.code == refusal.code.code);
         let problem = match refusal.code.kind {
+            // X-Request-ID comes before authorisation (spec/pds.md §7, §8.2).
+            Kind::Unauthenticated | Kind::Forbidden if let Some(problem) = &self.request_id => problem.clone(),
             // The header names none of several roles: PDS has a row of its own for it (spec/pds.md §14.3).
             _ if is(&[&codes::ROLES_SEVERAL, &codes::ROLE_FOREIGN]) => Problem::session_role(&self.role),
             // No header helps where there is no role (any more): 401 in the words of spec/identity.md §5.

@@ -112,7 +112,7 @@ impl Peer {
 
 /// What one sender has to itself: an IPv4 address, or the first 64 bits of an IPv6 address, behind which it may call itself anything
 /// (RFC 4291 §2.5.1).
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(long) => IpAddr::V6((u128::from(long) & !u128::from(u64::MAX)).into()),
         short => short,

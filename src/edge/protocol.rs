@@ -216,6 +216,11 @@ pub trait Exchange: Send {
     fn subject(&self) -> Option<NhsNumber> {
         None
     }
+    /// Once there is an answer: why the service turned away somebody whom nobody knows, where it left no record of that: the edge
+    /// tells of it together with others (`strangers`).
+    fn stranger(&self) -> Option<&str> {
+        None
+    }
     /// How long the caller wants to wait for the work, where it says so. Then it is refused as if the outcome were unknown, and
     /// what was begun goes on.
     fn patience(&self, headers: &HeaderMap) -> Option<std::time::Duration> {

@@ -76,8 +76,8 @@ impl Exchange for Request {
     fn worth_reading(&mut self, _: &HeaderMap, _: &dyn Reader, _: u64) -> bool {
         true
     }
-    fn ask(&mut self, _: &Permit, headers: &HeaderMap, body: Body, _: &dyn Reader, attempt: Attempt) -> Next {
-        self.asked.ask(headers, body.into(), attempt.number).into()
+    fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, _: &dyn Reader, attempt: Attempt) -> Next {
+        self.asked.ask(&permit.caller().asid, headers, body.into(), attempt.number).into()
     }
     fn looked(&mut self, views: &[&dyn Reader]) -> Next {
         self.look.next(self.asked.looked(views))

@@ -45,6 +45,17 @@ pub enum Class {
     Usual,
 }
 
+impl Class {
+    pub const ALL: [Class; 2] = [Class::Emergency, Class::Usual];
+    /// In metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Emergency => "emergency",
+            Class::Usual => "usual",
+        }
+    }
+}
+
 /// A system in its class. One that changes its class begins as another: nothing of it counts twice.
 pub type Who = (CertificateHash, Class);
 

@@ -14,6 +14,7 @@ use crate::{
         identity::IdentityProtocol,
         ldap, listener,
         mesh::MeshProtocol,
+        openapi::OpenapiProtocol,
         options::Options,
         pages::PagesProtocol,
         pds::PdsProtocol,
@@ -222,8 +223,11 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
         socket: "supplier",
         files: files(settings),
         options: options(settings),
-        protocol: Arc::new(Suppliers { mesh: MeshProtocol(rooms.mesh.clone()), others: vec![Arc::new(SmspProtocol)] }),
-        rules: [rules::MESH, rules::SMSP].concat(),
+        protocol: Arc::new(Suppliers {
+            mesh: MeshProtocol(rooms.mesh.clone()),
+            others: vec![Arc::new(SmspProtocol), Arc::new(OpenapiProtocol)],
+        }),
+        rules: [rules::MESH, rules::SMSP, rules::SUPPLIERS].concat(),
     }];
     if let Some(address) = settings.api.listen {
         let protocols: Vec<Arc<dyn Protocol>> = vec![
@@ -234,6 +238,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
             Arc::new(TrailProtocol),
             Arc::new(RelationshipsProtocol),
             Arc::new(PagesProtocol),
+            Arc::new(OpenapiProtocol),
         ];
         plans.push(Plan {
             key: "api.listen",
@@ -250,6 +255,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
                 rules::AUDIT,
                 rules::RELATIONSHIPS,
                 rules::PAGES,
+                rules::OPENAPI,
             ]),
         });
     }

@@ -13,7 +13,7 @@
 //! | `scrub` | the slow walk over everything at rest |
 //! | `report` | what this node knows of itself and of the others, for status and its peers |
 //! | `admin` | operators' requests over the admin socket |
-//! | `logouts` `outgoing` | tells relying parties of sessions that ended; forms posted outside the site |
+//! | `logouts` `key_sets` `outgoing` | tells relying parties of sessions that ended; fetches key sets that applications publish; requests to outside the site |
 //! | `tracer` | works on the files of batch traces |
 //! | `pki` `signer` | certificates; signatures under the audit chain |
 
@@ -24,6 +24,7 @@ mod examine;
 mod front;
 mod gauges;
 pub mod identity;
+mod key_sets;
 mod logouts;
 mod outgoing;
 pub mod pki;
@@ -179,6 +180,7 @@ async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     tasks.push(tokio::spawn(gauges::run(node.clone())));
     tasks.push(tokio::spawn(tracer::run(node.clone())));
     tasks.push(tokio::spawn(logouts::run(node.clone())));
+    tasks.push(tokio::spawn(key_sets::run(node.clone())));
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
     node.front.get_or_init(|| front);

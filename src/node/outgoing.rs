@@ -1,5 +1,5 @@
-//! A form posted to an address outside the site: what there is of outgoing HTTP. One connection a request, no redirect followed, nothing
-//! of the answer kept but its status; bounded in time and size (P6). Plain HTTP goes to this machine alone.
+//! Requests to addresses outside the site: a form that is posted, a document that is fetched. One connection a request, no redirect
+//! followed; bounded in time and size (P6). Plain HTTP goes to this machine alone.
 
 use bytes::Bytes;
 use http::Uri;
@@ -17,7 +17,7 @@ use tokio::{
 
 /// For connection, handshakes, request and answer together.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of an answer's body that are read before the connection is given up.
+/// Bytes of an answer's body that are taken.
 const MAX_ANSWER: usize = 64 << 10;
 /// How long the authorities that were read are used; so long a changed file waits.
 const READ_AGAIN: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ fn unsent(word: &'static str, why: impl std::fmt::Display) -> Unsent {
     Unsent { word, why: why.to_string() }
 }
 
-/// Posts forms; one for the node.
+/// Sends requests.
 pub struct Outgoing {
     /// Authorities of the addresses; empty means the machine's.
     authorities: PathBuf,
@@ -51,11 +51,25 @@ impl Outgoing {
 
     /// The status of the answer.
     pub async fn post(&self, address: &str, form: String) -> Result<u16, Unsent> {
-        let done = tokio::time::timeout(PATIENCE, self.post_patiently(address, form)).await;
+        Ok(self.ask(address, Some(form)).await?.0)
+    }
+
+    /// The document that is there.
+    pub async fn get(&self, address: &str) -> Result<Bytes, Unsent> {
+        match self.ask(address, None).await? {
+            (200, Some(body)) => Ok(body),
+            (200, None) => Err(unsent("too_large", "the answer breaks off, or has more than 64 KiB")),
+            (status, _) => Err(unsent("refused", format!("status {status}"))),
+        }
+    }
+
+    /// Status and body of the answer to a form, or to the question for a document.
+    async fn ask(&self, address: &str, form: Option<String>) -> Result<(u16, Option<Bytes>), Unsent> {
+        let done = tokio::time::timeout(PATIENCE, self.ask_patiently(address, form)).await;
         done.unwrap_or_else(|_| Err(unsent("too_late", "no answer in ten seconds")))
     }
 
-    async fn post_patiently(&self, address: &str, form: String) -> Result<u16, Unsent> {
+    async fn ask_patiently(&self, address: &str, form: Option<String>) -> Result<(u16, Option<Bytes>), Unsent> {
         let uri: Uri = address.parse().map_err(|e| unsent("bad_address", e))?;
         let host = uri.host().ok_or_else(|| unsent("bad_address", "it names no host"))?;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -116,7 +130,7 @@ impl Outgoing {
 }
 
 /// One request and its answer.
-async fn exchange<S>(stream: S, uri: &Uri, form: String) -> Result<u16, Unsent>
+async fn exchange<S>(stream: S, uri: &Uri, form: Option<String>) -> Result<(u16, Option<Bytes>), Unsent>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -124,20 +138,23 @@ where
     let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     let driver = tokio::spawn(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = http::Request::post(path)
+    let request = match form {
+        Some(_) => http::Request::post(path).header("content-type", "application/x-www-form-urlencoded"),
+        None => http::Request::get(path),
+    };
+    let request = request
         .header("host", uri.authority().map_or("", |authority| authority.as_str()))
-        .header("content-type", "application/x-www-form-urlencoded")
         .header("accept", "*/*")
         .header("connection", "close")
-        .body(Full::new(Bytes::from(form)))
+        .body(Full::new(Bytes::from(form.unwrap_or_default())))
         .map_err(|e| unsent("bad_address", e))?;
     let answer = send.send_request(request).await;
     let status = match answer {
         Ok(answer) => {
             let status = answer.status().as_u16();
             // Whoever is cut off while it answers may think that it was not heard.
-            let _ = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-            Ok(status)
+            let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+            Ok((status, body.ok().map(|body| body.to_bytes())))
         }
         Err(e) => Err(lost(e)),
     };
@@ -169,6 +186,33 @@ mod tests {
         let heard = server.await.unwrap().to_ascii_lowercase();
         assert!(heard.starts_with("post /told?by=us http/1.1\r\n"), "{heard}");
         assert!(heard.contains("content-type: application/x-www-form-urlencoded"), "{heard}");
+    }
+
+    #[tokio::test]
+    async fn a_document_is_fetched_whole_or_not_at_all() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/keys", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move {
+            let large = "x".repeat(MAX_ANSWER + 1);
+            for (status, body) in [("200 OK", "{}"), ("200 OK", large.as_str()), ("404 Not Found", "")] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (mut heard, mut piece) = (String::new(), [0; 1024]);
+                while !heard.ends_with("\r\n\r\n") {
+                    let n = stream.read(&mut piece).await.unwrap();
+                    heard.push_str(std::str::from_utf8(&piece[..n]).unwrap());
+                }
+                assert!(heard.starts_with("GET /keys HTTP/1.1\r\n"), "{heard}");
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len());
+                // The reader of what is too large hangs up.
+                let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            }
+        });
+        let out = Outgoing::new(PathBuf::new());
+        assert_eq!(out.get(&address).await.unwrap(), "{}");
+        assert_eq!(out.get(&address).await.unwrap_err().word, "too_large");
+        assert_eq!(out.get(&address).await.unwrap_err().word, "refused");
+        server.await.unwrap();
+        assert_eq!(out.get(&address).await.unwrap_err().word, "unreachable");
     }
 
     #[tokio::test]

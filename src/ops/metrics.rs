@@ -59,6 +59,9 @@ pub const REQUESTS_IN_FLIGHT: &str = "spine_requests_in_flight";
 pub const REQUESTS_WAITING: &str = "spine_requests_waiting";
 pub const REFUSALS: &str = "spine_refusals_total";
 pub const REFUSALS_ANONYMOUS: &str = "spine_refusals_anonymous_total";
+pub const PLACES: &str = "spine_places_total";
+pub const TURNS: &str = "spine_turns_total";
+pub const TURNS_TAKEN: &str = "spine_turns_taken";
 pub const REQUEST_BYTES: &str = "spine_request_bytes_total";
 pub const RESPONSE_BYTES: &str = "spine_response_bytes_total";
 // Edge.
@@ -171,6 +174,17 @@ const HANDSHAKES: &[LabelSet] = &[
     &[("listener", "api"), ("outcome", "timeout")],
 ];
 
+const BY_CLASS: &[LabelSet] = &[
+    &[("service", "mesh"), ("class", "emergency"), ("outcome", "admitted")],
+    &[("service", "mesh"), ("class", "emergency"), ("outcome", "refused")],
+    &[("service", "mesh"), ("class", "usual"), ("outcome", "admitted")],
+    &[("service", "mesh"), ("class", "usual"), ("outcome", "refused")],
+    &[("service", "api"), ("class", "emergency"), ("outcome", "admitted")],
+    &[("service", "api"), ("class", "emergency"), ("outcome", "refused")],
+    &[("service", "api"), ("class", "usual"), ("outcome", "admitted")],
+    &[("service", "api"), ("class", "usual"), ("outcome", "refused")],
+];
+
 const TIMEOUT_REASONS: &[LabelSet] =
     &[&[("reason", "handshake")], &[("reason", "header")], &[("reason", "body")], &[("reason", "write")]];
 
@@ -186,6 +200,17 @@ pub const ALL: &[Metric] = &[
     gauge(REQUESTS_IN_FLIGHT, "Requests being worked on, and those that wait for their turn."),
     gauge(REQUESTS_WAITING, "Requests that wait for their turn."),
     counter(REFUSALS, "Requests refused, by service and kind of refusal.", REFUSED),
+    counter(
+        PLACES,
+        "Requests let in, or refused for want of a place or for their rate, by service and class (emergency care or usual).",
+        BY_CLASS,
+    ),
+    counter(
+        TURNS,
+        "Requests whose turn at the work came, or would have come too late, by service and class.",
+        BY_CLASS,
+    ),
+    gauge(TURNS_TAKEN, "Requests at work, by service and class."),
     bytes_counter(REQUEST_BYTES, "Bytes of request bodies received.", &[&[]]),
     bytes_counter(RESPONSE_BYTES, "Bytes of response bodies sent.", &[&[]]),
     gauge(CONNECTIONS, "Open connections, by listener."),
@@ -199,7 +224,7 @@ pub const ALL: &[Metric] = &[
     counter(TIMEOUTS, "Connections closed because the client was too slow, by what it was slow with.", TIMEOUT_REASONS),
     counter(
         REFUSALS_ANONYMOUS,
-        "Requests turned away whose sender nobody knows: counted here, and not in the audit trail.",
+        "Requests turned away whose sender nobody knows: the audit trail tells of them together.",
         &[&[("service", "mesh")], &[("service", "api")]],
     ),
     counter(

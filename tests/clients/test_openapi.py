@@ -1,4 +1,4 @@
-"""schemathesis, driven by docs/openapi.yaml, asks all nodes what the document allows and what it does not: nothing ends in a fault of
+"""schemathesis, driven by what the nodes serve at /openapi/<service>.json, asks all nodes what the document allows and what it does not: nothing ends in a fault of
 ours, and each answer has a status, a content type and a shape that the document tells. People, relationships, alerts and audit events that are
 there are among those that are asked for and changed. SPINE_OPENAPI_EXAMPLES=200 takes so many for each operation, kind of request and caller.
 Promise P6."""
@@ -17,12 +17,24 @@ from callers import citizen, claims_access, officer
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
+from mesh import ONE, TWO, token
+from openapi_files import documents
+from openapi_spec_validator import validate
 from test_citizens import provider  # noqa: F401
 from test_staff_login import PDS, demo_token, headers, spine
 from test_token_service import Application
 
-SCHEMA = schemathesis.openapi.from_path(Path(__file__).parents[2] / "docs" / "openapi.yaml")
-OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}
+# The files that are compiled in; a test compares them with what is served.
+FILES = {path.stem: path for path in sorted((Path(__file__).parents[2] / "docs" / "openapi").glob("*.json"))}
+
+
+def operations(services):
+    schemas = [schemathesis.openapi.from_path(FILES[service]) for service in services]
+    return {found.ok().label: found.ok() for schema in schemas for found in schema.get_all_operations()}
+
+
+OPERATIONS = operations(service for service in FILES if service != "mesh")
+MESH = operations(["mesh"])
 CHECKS = [
     not_a_server_error,
     checks.status_code_conformance,
@@ -169,6 +181,67 @@ def test_no_request_ends_in_a_fault(askers, label, mode):
         next(turn).ask(case)
 
     ask()
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.name.lower())
+@pytest.mark.parametrize("label", MESH)
+def test_no_request_to_a_mailbox_ends_in_a_fault(site, label, mode):
+    operation = MESH[label]
+    if mode == schemathesis.GenerationMode.NEGATIVE and not list(operation.iter_parameters()) and not operation.body:
+        return
+    with site.raw() as raw:
+        there = raw.sent(TWO, ONE)
+
+        @settings(
+            max_examples=EXAMPLES * 4,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case):
+            # Every other one is for a mailbox and a message that are there.
+            turn = next(turns)
+            for name, value in {"mailbox_id": ONE, "message_id": there}.items() if turn % 2 else ():
+                if case.path_parameters and name in case.path_parameters:
+                    case.path_parameters[name] = value
+            mailbox = ONE if turn % 2 else str((case.path_parameters or {}).get("mailbox_id", ONE))
+            known = {"Authorization": token(mailbox).encode("ascii", "ignore").decode()}
+            answer = case.call(base_url=site.url(turn), headers=known, session=raw.session, verify=site.ca, timeout=30)
+            case.validate_response(answer, checks=CHECKS[:2])
+
+        turns = itertools.count()
+        ask()
+
+
+def test_each_node_serves_the_documents_as_they_are(site):
+    made = documents()
+    assert set(made) == set(FILES)
+    for service, text in made.items():
+        file = FILES[service].read_bytes()
+        assert file == text.encode(), f"{service}: run python3 tests/clients/openapi_files.py"
+        validate(json.loads(text))
+        for node in range(site.size):
+            url = f"{site.demo['nodes'][node]['internet'].rstrip('/')}/openapi/{service}.json"
+            answer = requests.get(url, verify=site.ca, timeout=30)
+            assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "application/json", file)
+    with site.raw() as raw:
+        assert raw.get("/openapi/mesh.json", auth=None).content == FILES["mesh"].read_bytes()
+
+
+def test_a_client_finds_out_what_there_is_and_where_tokens_are(site):
+    node = site.demo["nodes"][0]["internet"].rstrip("/")
+    told = requests.get(f"{node}{PDS.rpartition('/')[0]}/metadata", verify=site.ca, timeout=30)
+    assert told.headers["content-type"] == "application/fhir+json"
+    patient = next(one for one in told.json()["rest"][0]["resource"] if one["type"] == "Patient")
+    names = {param["name"] for param in patient["searchParam"]}
+    query = next(op for op in OPERATIONS.values() if op.definition.raw["x-interactions"] == ["pds.search"])
+    assert {param.name for param in query.query} <= names
+    for base in ("", PDS.rpartition("/")[0], "/patient-audit/FHIR/R4"):
+        smart = requests.get(f"{node}{base}/.well-known/smart-configuration", verify=site.ca, timeout=30)
+        assert smart.status_code == 200 and smart.json()["token_endpoint"] == site.demo["token_url"]
 
 
 def test_the_document_and_the_gate_know_the_same_interactions(site):

@@ -2,8 +2,11 @@
 is good once over the whole site, and what is forged is refused in the specified words. Promises P2, P3, P5 and P9."""
 
 import base64
+import contextlib
+import http.server
 import json
 import subprocess
+import threading
 import time
 import uuid
 
@@ -12,7 +15,7 @@ import requests
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from cryptography.hazmat.primitives import hashes, hmac
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from mesh import wait_for
 
@@ -229,3 +232,61 @@ def test_the_printed_command_gives_a_token_that_works(app, site):
     run = [site.binary, "demo", "token", "--as", app.told["name"], "--dir", site.folder]
     token = subprocess.run(run, check=True, timeout=30, capture_output=True, text=True).stdout.strip()
     assert app.works(token, 0)
+
+
+@contextlib.contextmanager
+def publisher(keys):
+    """An application's own key set, over HTTP on this machine; `keys` is asked for at each request, None is a failure."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # noqa: N802
+            found = keys()
+            self.send_response(200 if found else 500)
+            self.end_headers()
+            self.wfile.write(json.dumps({"keys": found or []}).encode())
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/jwks.json"
+        server.shutdown()
+
+
+def test_an_application_publishes_its_keys_itself(app, site):
+    def whole(number):
+        return base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8)).rstrip(b"=").decode()
+
+    def made(kid):
+        key = rsa.generate_private_key(65537, 2048)
+        parts = key.public_key().public_numbers()
+        return key, {"kty": "RSA", "use": "sig", "alg": "RS512", "kid": kid, "n": whole(parts.n), "e": whole(parts.e)}
+
+    def spine(*args):
+        socket = site.path(site.demo["nodes"][0]["socket"])
+        subprocess.run([site.binary, *args, "--socket", socket], check=True, capture_output=True, timeout=60)
+
+    def ask(key, kid, node):
+        signer = lambda data: key.sign(data, padding.PKCS1v15(), hashes.SHA512())  # noqa: E731
+        jwt = app.jwt({"kid": kid}, signer, iss=client, sub=client)
+        return app.ask(jwt, node)
+
+    client, (first, public), shown = f"jwks-{uuid.uuid4().hex[:8]}", made("1"), [None]
+    with publisher(lambda: shown[0]) as url:
+        spine("app", "add", client, "--name", "Own keys", "--ods", "X26", "--jwks-url", url, "--product", "spine-directory:level3")
+        spine("app", "approve", client)
+        text = "The JWKS endpoint, for your client_assertion can't be reached"
+        wait_for("the address to be known", lambda: ask(first, "1", 0).status_code == 403)
+        refused(ask(first, "1", 0), 403, "public_key error", text)
+        shown[0] = [public]
+        # It was asked for a moment ago, in vain; a minute later again.
+        for node in range(site.size):
+            wait_for(f"node {node + 1} to have the keys", lambda n=node: ask(first, "1", n).status_code == 200, 100)
+        second, public = made("2")
+        shown[0] = [public]
+        wait_for("the new key to be fetched", lambda: ask(second, "2", 0).status_code == 200, 100)
+        kid = "Invalid 'kid' header in client_assertion JWT - no matching public key"
+        refused(ask(first, "1", 0), 401, "invalid_request", kid)
+    # Gone: what was had stays good.
+    assert ask(second, "2", 1).status_code == 200

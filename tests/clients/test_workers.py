@@ -3,6 +3,7 @@ log in by is told nowhere, and nobody sees them without a certificate or a token
 
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -10,7 +11,8 @@ import subprocess
 import ldap3
 import pytest
 import requests
-from test_staff_login import demo_token
+from mesh import wait_for
+from test_staff_login import demo_token, spine
 
 PEOPLE = "ou=People,o=nhs"
 WARD = "555000000001"
@@ -228,3 +230,51 @@ def test_fhir_refuses_as_specified_and_tells_no_secret(site, worker, token):
     url = site.demo["nodes"][0]["internet"].rstrip("/") + FHIR + "/Practitioner?name=worker"
     key = {"apikey": site.demo["applications"][0]["client_id"]}
     assert requests.get(url, headers=key, verify=site.ca, timeout=30).status_code in (401, 403)
+
+
+def trail(site, word):
+    """Records of the audit trail by their ids."""
+    told = json.loads(spine(site, "audit", "search", "--object", word, "--limit", "1000", "--output", "json"))["items"]
+    return {one["id"]: one for one in told}
+
+
+def test_who_looked_at_whom_is_in_the_trail(site, worker, connection):
+    mine = site.demo["users"][0]["id"]
+    token, before = demo_token(site, mine), trail(site, worker.uid)
+    assert ask(site, token, f"/Practitioner/{worker.uid}").status_code == 200
+    assert connection.search(PEOPLE, f"(uid={worker.uid})")
+    new = [one for number, one in trail(site, worker.uid).items() if number not in before]
+    read, found = sorted(new, key=lambda one: one["interaction"])
+    assert (read["interaction"], read["outcome"], read["user"]) == ("directory.fhir.practitioner", "ok", mine), read
+    assert (found["interaction"], found["outcome"], found["object"]) == ("directory.ldap.search", "ok", PEOPLE), found
+    assert found["asid"] and read["other"] == found["other"] == worker.uid
+    before = trail(site, "/FHIR/R4/Practitioner/656005750100")
+    assert ask(site, token, "/Practitioner/656005750100").status_code == 404
+    (none,) = [one for number, one in trail(site, "/FHIR/R4/Practitioner/656005750100").items() if number not in before]
+    assert (none["outcome"], none["user"], none["other"]) == ("not_found", mine, ""), none
+
+
+def test_a_flood_of_strangers_leaves_a_few_records_that_tell_of_all(site):
+    kind = ("pds.related", "SPN-1023")
+
+    def strangers():
+        told = trail(site, "strangers").items()
+        return {number: one for number, one in told if (one["interaction"], one["outcome"]) == kind}
+
+    url = site.demo["nodes"][0]["internet"].rstrip("/") + "/personal-demographics/FHIR/R4/Patient/9990003343/RelatedPerson"
+    before, sent = strangers(), 0
+    with requests.Session() as session:
+        session.trust_env = False
+        for n in range(1_000):
+            headers = {"Authorization": f"Bearer forged-{n}", "X-Request-ID": "60e0b220-8136-4ca5-ae46-1d97ef59d068"}
+            sent += session.get(url, headers=headers, verify=site.ca, timeout=30).status_code == 401
+
+    def all_told():
+        new = [one for number, one in strangers().items() if number not in before]
+        times = [re.match(r"strangers: (\d+) refusals from \S+ to \S+$", one["detail"]) for one in new]
+        # The first alone has no number.
+        return new if sum(int(told[1]) if told else 1 for told in times) >= sent else None
+
+    new = wait_for("the trail to tell of all of them", all_told, 90)
+    assert sent > 900 and len(new) <= 4, (sent, new)
+    assert all(one["address"] == "127.0.0.1" and not one["application"] for one in new)

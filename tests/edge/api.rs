@@ -9,6 +9,7 @@ use spine::edge::api::Api;
 use spine::edge::options::Options;
 use spine::edge::protocol::{Exchange, Protocol};
 use spine::engine::{Command, Unavailable, services};
+use spine::seam::clock::{Clock, SystemClock};
 use spine::services::trail::command::TrailCommand;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,6 +70,55 @@ fn recorded(server: &Server) -> Vec<(String, String, String, String)> {
     refusals.map(one).collect()
 }
 
+/// Times, first and last of the records on strangers.
+fn of_strangers(server: &Server) -> Vec<(String, u64, u64, u64)> {
+    let commands = server.memory.commands.lock().unwrap();
+    let decoded = commands.iter().map(|c| TrailCommand::decode(&c.payload).unwrap());
+    let one = |command| match command {
+        TrailCommand::Refused(r) => (r.code, r.times, r.first, r.last),
+        other => panic!("a refusal is recorded as {other:?}"),
+    };
+    decoded.map(one).collect()
+}
+
+#[tokio::test]
+async fn a_flood_of_strangers_is_counted_and_told_when_the_listener_drains() {
+    const FLOOD: u64 = 10_000;
+    let mut server = start().await;
+    let mut client = bare(&server).await;
+    let begun = SystemClock.now().0;
+    for n in 0..FLOOD {
+        // Another token each time: what was made up is no part of the kind.
+        let answer = client.post("/write", &format!("authorization: Bearer forged-{n}\r\n"), b"x").await;
+        assert_eq!((answer.status, answer.text()), (401, "SPN-1023"));
+        assert_eq!(of_strangers(&server).len(), 1, "the first is there before it is answered, and no other");
+    }
+    server.stopped().await;
+    let told = of_strangers(&server);
+    let [(_, 1, ..), (code, times, first, last)] = told.as_slice() else { panic!("two records: {told:?}") };
+    assert_eq!((code.as_str(), *times), ("SPN-1023", FLOOD - 1));
+    assert!(begun <= *first && first < last && *last <= SystemClock.now().0);
+    let commands = server.memory.commands.lock().unwrap();
+    assert!(commands.iter().all(|c| c.caller.address == "127.0.0.1" && c.caller.application.is_empty()));
+}
+
+#[tokio::test]
+async fn what_strangers_were_refused_is_told_while_the_listener_serves_and_again_after_a_failure() {
+    let server = start_with(Options { gather: Duration::from_millis(100), ..Options::default() }).await;
+    let mut client = bare(&server).await;
+    // The first cannot be written: the answer is what it is, and the count goes on.
+    server.memory.fail.lock().unwrap().push_back(Unavailable::NoLeader);
+    for _ in 0..3 {
+        assert_eq!(client.post("/write", "", b"x").await.text(), "SPN-1021");
+    }
+    let mut told = 0;
+    while told < 3 {
+        tokio::time::timeout(Duration::from_secs(30), server.memory.arrived.notified()).await.expect("it is told");
+        told = of_strangers(&server).iter().map(|(_, times, ..)| times).sum();
+    }
+    assert_eq!(told, 3, "each once");
+}
+
 async fn start() -> Server {
     start_with(Options::default()).await
 }
@@ -110,13 +160,17 @@ async fn what_is_open_needs_nothing_and_what_is_not_needs_the_right_token() {
         let answer = client.post("/write", headers, b"x").await;
         assert_eq!((answer.status, answer.text()), (status, code), "{headers}");
     }
-    let one = ("trial.write".to_owned(), "SPN-1026".to_owned(), "app-three".to_owned(), String::new());
-    assert_eq!(recorded(&server), [one], "of those only one is known, and it is in the trail");
-    assert_eq!(server.memory.commands.lock().unwrap().len(), 1, "nothing was done for any of them");
+    let kinds = ["SPN-1021", "SPN-1023", "SPN-1024", "SPN-1026", "SPN-1022"];
+    let all = kinds.map(|code| {
+        let application = if code == "SPN-1026" { "app-three" } else { "" };
+        ("trial.write".to_owned(), code.to_owned(), application.to_owned(), String::new())
+    });
+    assert_eq!(recorded(&server), all, "one is known, of strangers there is one record for each kind");
+    assert_eq!(server.memory.commands.lock().unwrap().len(), 5, "nothing was done for any of them");
     let answer = client.post("/write", "authorization: bearer good\r\n", b"x").await;
     assert_eq!((answer.status, answer.text()), (202, "inline 1"));
     let commands = server.memory.commands.lock().unwrap();
-    let caller = &commands[1].caller;
+    let caller = &commands[5].caller;
     assert_eq!((caller.application.as_str(), caller.address.as_str()), ("app-one", "127.0.0.1"));
     assert!(caller.asid.is_empty() && caller.certificate.is_empty());
 }
@@ -151,7 +205,7 @@ async fn a_flood_of_refusals_does_not_fill_the_trail() {
         assert_eq!(client.post("/write", "authorization: Bearer nobody\r\n", b"x").await.status, 401);
     }
     assert!(refused <= 2 + 2 * (begun.elapsed().as_secs() + 1), "{refused} within the quota of 2");
-    assert_eq!(recorded(&server).len() as u64, refused, "and strangers left nothing");
+    assert_eq!(recorded(&server).len() as u64, refused + 1, "and one record of the stranger");
 }
 
 #[tokio::test]

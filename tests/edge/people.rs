@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use spine::access::caller::Caller;
 use spine::access::gate::{Denied, Proven, Standing};
 use spine::edge::options::Options;
+use spine::engine::draft::AuditNote;
 
 const HIDING: [&str; 5] = ["address", "telecom", "contact", "generalPractitioner", "managingOrganization"];
 const HIDING_EXTENSIONS: [&str; 4] =
@@ -359,7 +360,8 @@ async fn how_it_is_is_told_to_an_operators_key() {
         // A key opens nothing else.
         ("apikey: watch", "/FHIR/R4/Patient/9000000009", 401),
     ] {
-        let head = format!("GET /personal-demographics{path} HTTP/1.1\r\nhost: localhost\r\n{shown}\r\n\r\n");
+        let id = "x-request-id: 60e0b220-8136-4ca5-ae46-1d97ef59d068";
+        let head = format!("GET /personal-demographics{path} HTTP/1.1\r\nhost: localhost\r\n{id}\r\n{shown}\r\n\r\n");
         let answer = client.ask(head.into_bytes()).await;
         assert_eq!(answer.status, status, "{shown} {path}: {}", answer.text());
         match (status, shown) {
@@ -387,4 +389,26 @@ async fn new_patients_have_a_limit_of_their_own() {
     assert_eq!(text(&refused.body, "/issue/0/diagnostics"), words);
     let told = asker.get("worker", "/Patient/9000000009").await;
     assert_eq!(told.status, 200, "who made too many may still look");
+}
+
+#[tokio::test]
+async fn a_request_without_its_id_is_told_so_before_its_token_is_looked_at() {
+    let (server, people) = People::start().await;
+    let mut client = Client::with(&server, client::config(&server, None, rustls::ALL_VERSIONS)).await.unwrap();
+    let path = "/personal-demographics/FHIR/R4/Patient/9000000009";
+    let stranger = "authorization: Bearer nobody\r\n";
+    for (method, id, status, code) in [
+        ("GET", "", 400, "MISSING_VALUE"),
+        ("GET", "x-request-id: 17\r\n", 400, "INVALID_VALUE"),
+        ("GET", "x-request-id: 60e0b220-8136-4ca5-ae46-1d97ef59d068\r\n", 401, "ACCESS_DENIED"),
+        // Of PATCH the gateway looks at the token first (spec/pds.md §9.2).
+        ("PATCH", "", 401, "ACCESS_DENIED"),
+    ] {
+        let answer = client.ask(format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n{stranger}{id}\r\n")).await;
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, text(&body, "/issue/0/details/coding/0/code")), (status, code), "{method} {id}");
+    }
+    let named = |note: &&AuditNote| note.subject == "9000000009" && note.outcome == "SPN-1023";
+    let told: Vec<String> = people.notes().iter().filter(named).map(|note| note.interaction.clone()).collect();
+    assert_eq!(told, ["pds.retrieve", "pds.update"], "and whose record was asked for is in the trail");
 }

@@ -92,5 +92,16 @@ async fn a_claim_alerts_and_who_may_not_is_in_the_trail() {
     assert_eq!(seen, ("relationships.create", "SPN-1026", JANE), "with the patient whom the path named");
     let (status, told) = ask(&mut client, "nobody", "GET", &patient, json!(null)).await;
     assert_eq!((status, &told["error"]), (401, &json!("ACCESS_DENIED")));
-    assert_eq!(site.told().len(), before + 1, "a stranger leaves nothing");
+    let told = site.told();
+    let last = told.last().unwrap();
+    let seen = (last.interaction.as_str(), last.outcome.as_str(), last.subject.as_str());
+    assert_eq!(
+        (told.len(), seen),
+        (before + 2, ("relationships.list", "SPN-1023", JANE)),
+        "a stranger's first is told too"
+    );
+    for _ in 0..50 {
+        ask(&mut client, "nobody", "GET", &patient, json!(null)).await;
+    }
+    assert_eq!(site.told().len(), before + 2, "and those that follow together");
 }

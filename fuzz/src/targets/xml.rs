@@ -69,7 +69,7 @@ fn asked(operation: Operation, body: &[u8]) {
     let mut site = people::site();
     let mut asked = Asked::new("POST", &headers);
     assert!(asked.at_once().is_none() && asked.interaction() == operation.interaction());
-    let mut step = asked.ask(&headers, BodyIn::Bytes(Bytes::copy_from_slice(body)), 7);
+    let mut step = asked.ask("200000000100", &headers, BodyIn::Bytes(Bytes::copy_from_slice(body)), 7);
     let good = matches!(step, Step::Look);
     if good {
         step = asked.looked(&[&site.rows]).unwrap_or_else(|fault| panic!("{fault}"));

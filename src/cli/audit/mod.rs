@@ -70,10 +70,11 @@ pub enum Verb {
     /// Find records by what was touched, or by who did it
     #[command(after_help = "Examples:\n  spine audit search --object X26ABC1\n  \
                       spine audit search --object 9990000018\n  \
+                      spine audit search --object strangers\n  \
                       spine audit search --user 555254240100\n  \
                       spine audit search --object X26ABC1 --limit 1000 --output jsonl")]
     Search {
-        /// Mailbox, message id, NHS number, ODS code, correlation id…
+        /// Mailbox, message or user id, NHS number, correlation id…
         #[arg(long, required_unless_present = "user")]
         object: Option<String>,
         /// User id of a member of staff, or an operator (`uid:0`)

@@ -73,6 +73,7 @@ fn command(client: &str, wish: &Wish) -> Result<SetApplication, AdminError> {
         drop_keys: wish.list("drop_keys"),
         backchannel_logout_uri: wish.text("backchannel_logout_uri"),
         emergency: wish.on_off("emergency"),
+        jwks_uri: wish.text("jwks_uri"),
         ..Default::default()
     })
 }
@@ -110,6 +111,6 @@ fn show(client: &str, row: &Application) -> Value {
         "products": products, "kids": row.keys.iter().map(|k| k.kid.as_str()).collect::<Vec<_>>(),
         "keys": row.keys.iter().map(key).collect::<Vec<_>>(), "redirect_uris": row.redirect_uris,
         "attributes": attributes, "quota": row.quota, "emergency": row.emergency, "secret": !row.secret_hash.is_empty(),
-        "backchannel_logout_uri": row.backchannel_logout_uri,
+        "backchannel_logout_uri": row.backchannel_logout_uri, "jwks_uri": row.jwks_uri,
     })
 }

@@ -70,6 +70,8 @@ record! {
         12 => backchannel_logout_uri: String,
         /// Emergency care: served also where there is no room for others, within its quota.
         13 => emergency: bool,
+        /// Where it publishes its keys itself; empty where an operator gives them.
+        14 => jwks_uri: String,
     }
 }
 
@@ -121,6 +123,8 @@ record! {
         14 => backchannel_logout_uri: String,
         /// 0 keeps what is stored, 1 emergency care, 2 not.
         15 => emergency: u8,
+        /// [`NONE`] takes the stored one away.
+        16 => jwks_uri: String,
     }
 }
 
@@ -203,12 +207,8 @@ pub(super) fn set(draft: &mut Draft<'_>, command: SetApplication) -> Done {
             return Err(invalid(format!("{bad} cannot be redirected to: https (or http to localhost), no fragment")));
         }
     }
-    match command.backchannel_logout_uri.trim() {
-        "" => {}
-        NONE => row.backchannel_logout_uri.clear(),
-        uri if is_redirect(uri) && uri.len() <= MAX_TEXT => row.backchannel_logout_uri = uri.to_owned(),
-        bad => return Err(invalid(format!("{bad} cannot be told: https (or http to localhost), no fragment"))),
-    }
+    address(&mut row.backchannel_logout_uri, &command.backchannel_logout_uri, "told")?;
+    address(&mut row.jwks_uri, &command.jwks_uri, "asked for keys")?;
     if !command.attributes.is_empty() {
         let texts = command.attributes.iter().flat_map(|a| [a.name.clone(), a.value.clone()]).collect::<Vec<_>>();
         if command.attributes.len() > MAX_LIST || texts.iter().any(|text| !is_text(text)) {
@@ -236,6 +236,17 @@ pub(super) fn set(draft: &mut Draft<'_>, command: SetApplication) -> Done {
         draft.put(application_key(&client), row.encode());
     }
     Ok((changed, 0))
+}
+
+/// An address outside the site: kept, taken away or replaced.
+fn address(stored: &mut String, wanted: &str, what: &str) -> Result<(), No> {
+    match wanted.trim() {
+        "" => {}
+        NONE => stored.clear(),
+        uri if is_redirect(uri) && uri.len() <= MAX_TEXT => *stored = uri.to_owned(),
+        bad => return Err(invalid(format!("{bad} cannot be {what}: https (or http to localhost), no fragment"))),
+    }
+    Ok(())
 }
 
 /// Approves or revokes; `None` where there is no such application.

@@ -64,11 +64,13 @@ pub struct Answer {
     pub status: u16,
     pub headers: Vec<(&'static str, String)>,
     pub body: String,
+    /// User ids of the members of staff whom it shows.
+    pub people: Vec<String>,
 }
 
 impl Answer {
     pub fn of(status: u16, content_type: &str, body: String) -> Answer {
-        Answer { status, headers: vec![("content-type", content_type.to_owned())], body }
+        Answer { status, headers: vec![("content-type", content_type.to_owned())], body, people: vec![] }
     }
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Answer {
         self.headers.push((name, value.into()));

@@ -98,6 +98,11 @@ impl Route {
         matches!(self.face, Face::Fhir | Face::Workers)
     }
 
+    /// Whether it shows people who work here: then the audit trail tells of each look (P4).
+    pub fn shows_staff(&self) -> bool {
+        self.face == Face::Workers
+    }
+
     pub fn answer(&self, site: &dyn Reader, asked: &Asked) -> Result<Answer, Fault> {
         match self.face {
             Face::Sds => sds::answer(site, asked, &self.rest),

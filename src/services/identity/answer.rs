@@ -56,6 +56,31 @@ impl Identity {
         }
     }
 
+    /// Where an application has its tokens from, and how it may prove itself (SMART App Launch 2, "smart-configuration").
+    pub fn smart_configuration(&self) -> Response {
+        let at = |path: &str| format!("{}{}/{path}", self.url(), super::routes::BASE);
+        Response::of(
+            200,
+            json!({
+                "authorization_endpoint": at("authorize"),
+                "token_endpoint": self.token_url(),
+                "introspection_endpoint": at("introspect"),
+                "revocation_endpoint": at("revoke"),
+                "grant_types_supported": [
+                    "client_credentials",
+                    "authorization_code",
+                    "refresh_token",
+                    "urn:ietf:params:oauth:grant-type:token-exchange",
+                ],
+                "response_types_supported": ["code"],
+                "token_endpoint_auth_methods_supported": ["private_key_jwt", "client_secret_post"],
+                "token_endpoint_auth_signing_alg_values_supported": ["RS512"],
+                "code_challenge_methods_supported": ["S256"],
+                "capabilities": ["client-confidential-asymmetric", "client-confidential-symmetric"],
+            }),
+        )
+    }
+
     fn active(&self, row: &AccessToken, refresh: bool) -> Value {
         let mut told = json!({
             "active": true, "client_id": row.client, "scope": row.scopes.join(" "), "exp": row.expires / 1_000,

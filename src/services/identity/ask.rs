@@ -11,7 +11,9 @@ use super::{
     routes::Route,
     tokens::{self, Place},
 };
-use crate::{access::gate::Standing, engine::draft::Fault, store::Reader, wire::form::Form};
+use crate::{
+    access::gate::Standing, engine::draft::Fault, services::directory::applications, store::Reader, wire::form::Form,
+};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 
@@ -66,6 +68,7 @@ impl Identity {
             }
             Route::UserInfo => Ask::Answer(Response::no_user_info(attempt)),
             Route::Ping => Ask::Answer(self.ping()),
+            Route::SmartConfiguration => Ask::Answer(self.smart_configuration()),
             Route::Status => {
                 let key = headers.get("apikey").and_then(|key| key.to_str().ok()).unwrap_or_default();
                 let known = matches!(tokens::standing_of_key(site, key)?, Standing::Proven(_));
@@ -127,6 +130,11 @@ impl Identity {
         };
         if route != Route::Token && seen.refusal.is_none() && form.as_ref().is_ok_and(|f| f.get("token").is_none()) {
             seen.refusal = Some(Refusal::TokenMissing);
+        }
+        if matches!(seen.refusal, Some(Refusal::KidUnknown | Refusal::KeySetUnreachable))
+            && applications::application(site, &seen.client)?.is_some_and(|row| !row.jwks_uri.is_empty())
+        {
+            self.want_keys(&seen.client);
         }
         let expires = seen.expires.unwrap_or_default();
         let claim = Claim {

@@ -95,7 +95,10 @@ pub fn check(form: &Form, shown: Shown, audiences: &[&str], site: &dyn Reader) -
         return seen.refused(Refusal::NotApproved);
     }
     if application.keys.is_empty() {
-        return seen.refused(Refusal::NoKey);
+        return seen.refused(match application.jwks_uri.is_empty() {
+            true => Refusal::NoKey,
+            false => Refusal::KeySetUnreachable,
+        });
     }
     let Some(key) = application.key(kid) else { return seen.refused(Refusal::KidUnknown) };
     let public = RsaKey { modulus: &key.modulus, exponent: &key.exponent };

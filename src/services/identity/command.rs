@@ -87,6 +87,24 @@ record! {
         5 => found: Option<AccessToken>,
         /// It is a refresh token.
         6 => refresh: bool,
+        /// As in [`Stranger`].
+        60 => stranger: String,
+    }
+}
+
+record! {
+    /// What every reply of the service may hold beside its own fields.
+    pub struct Stranger v1 {
+        /// Why somebody whom nobody knows was refused, where that left no record: the edge tells of it with others.
+        60 => reason: String,
+    }
+}
+
+impl Stranger {
+    /// The reason of these replies, where there is one.
+    pub fn among(replies: &[Bytes]) -> Option<String> {
+        let reasons = replies.iter().filter_map(|reply| Stranger::decode(reply).ok()).map(|told| told.reason);
+        reasons.into_iter().find(|reason| !reason.is_empty())
     }
 }
 

@@ -49,10 +49,11 @@ impl Decide for Identity {
             IdentityCommand::Introspect(on) => self.introspect(draft, stamp, &on)?,
             of_a_log_in => {
                 let (reply, note) = login::decide(draft, stamp, of_a_log_in)?;
-                if !of_a_stranger(&note) {
+                let stranger = if of_a_stranger(&note) { note.outcome.clone() } else { String::new() };
+                if stranger.is_empty() {
                     draft.audit(note);
                 }
-                return Ok(reply.encode());
+                return Ok(login::command::LoginReply { stranger, ..reply }.encode());
             }
         };
         if let Some(note) = note {
@@ -102,9 +103,10 @@ impl Identity {
             Ok(application) => application,
             Err(refusal) => {
                 note.outcome = refusal.word().into();
-                // Who names no client that there is, is counted and no more: strangers must not fill the trail (P6).
+                // Who names no client that there is, is told of with others: strangers must not fill the trail (P6).
                 let known = applications::application(draft.site(), &claim.client)?.is_some();
-                let reply = IdentityReply { refusal: refusal as u8, ..Default::default() };
+                let stranger = if known { String::new() } else { refusal.word().into() };
+                let reply = IdentityReply { refusal: refusal as u8, stranger, ..Default::default() };
                 return Ok((reply, known.then_some(note)));
             }
         };
@@ -264,7 +266,7 @@ fn not_approved(draft: &Draft<'_>, name: &str, on: &OnToken, place: &Place) -> R
     Ok(Some((reply, Some(note_on(name, on, place, refusal.word())))))
 }
 
-/// Whether a refusal is of somebody who shows nothing that is known here: the edge's metrics count it, the trail is not filled with it
+/// Whether a refusal is of somebody who shows nothing that is known here: the edge tells of it with others, so that the trail is not filled with it
 /// (P6).
 fn of_a_stranger(note: &AuditNote) -> bool {
     note.outcome != "ok" && note.object.is_empty() && note.other.is_empty()

@@ -46,6 +46,8 @@ pub use answer::Response;
 pub use ask::{Ask, Body, Call, read_form};
 pub use routes::{Route, route};
 
+use std::{collections::BTreeSet, sync::Mutex};
+
 /// What the configuration says of the service.
 #[derive(Clone, Debug, Default)]
 pub struct IdentityOptions {
@@ -64,12 +66,30 @@ pub struct IdentityOptions {
 pub struct Identity {
     options: IdentityOptions,
     token_url: String,
+    /// Clients that showed a key which the registry does not have, and publish their keys themselves.
+    wanted: Mutex<BTreeSet<String>>,
 }
+
+/// Most clients whose keys are asked for at once; the next look has the others.
+const MOST_WANTED: usize = 64;
 
 impl Identity {
     pub fn new(options: IdentityOptions) -> Self {
         let token_url = format!("{}{}", options.url.trim_end_matches('/'), routes::TOKEN);
-        Identity { options, token_url }
+        Identity { options, token_url, wanted: Mutex::default() }
+    }
+
+    /// A hint for whoever fetches keys: no answer depends on it.
+    fn want_keys(&self, client: &str) {
+        let mut wanted = self.wanted.lock().unwrap_or_else(|e| e.into_inner());
+        if wanted.len() < MOST_WANTED {
+            wanted.insert(client.to_owned());
+        }
+    }
+
+    /// Whose keys were asked for since the last call.
+    pub fn wanted_keys(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *self.wanted.lock().unwrap_or_else(|e| e.into_inner()))
     }
 
     /// The address that the `aud` of a signed JWT must be.

@@ -48,6 +48,8 @@ refusals! {
     /// §4.1; (D) its place here.
     185 NotApproved 401 "access_denied" "The developer app associated with the API key is not approved or revoked";
     190 NoKey 403 "public_key error" "You need to register a public key to use this authentication method - please contact support to configure";
+    /// Its address has given no keys yet.
+    200 KeySetUnreachable 403 "public_key error" "The JWKS endpoint, for your client_assertion can't be reached";
     210 KidUnknown 401 "invalid_request" "Invalid 'kid' header in client_assertion JWT - no matching public key";
     220 Signature 401 "public_key error" "JWT signature verification failed";
     230 Audience 401 "invalid_request" "Missing or invalid 'aud' claim in client_assertion JWT";

@@ -23,6 +23,8 @@ pub enum Route {
     UserInfo,
     Ping,
     Status,
+    /// Where tokens are had, for clients that know an interface's base alone.
+    SmartConfiguration,
     /// Of log-ins.
     Login(LoginRoute),
     /// The path is there, the method is not; the one that is.
@@ -38,6 +40,7 @@ pub const INTERACTIONS: &[&str] = &[
     "identity.userinfo",
     "identity.ping",
     "identity.status",
+    "identity.smart_configuration",
     "identity.method_not_allowed",
     "identity.not_found",
     "identity.authorize",
@@ -69,6 +72,7 @@ impl Route {
             Route::UserInfo => "identity.userinfo",
             Route::Ping => "identity.ping",
             Route::Status => "identity.status",
+            Route::SmartConfiguration => "identity.smart_configuration",
             Route::Login(route) => route.name(),
             Route::WrongMethod(_) => "identity.method_not_allowed",
             Route::NotFound => "identity.not_found",
@@ -76,9 +80,23 @@ impl Route {
     }
 }
 
+/// The FHIR interfaces' bases, below which SMART clients look (SMART App Launch, "Conformance"); and the root.
+const FHIR_BASES: [&str; 6] = [
+    "",
+    "/personal-demographics/FHIR/R4",
+    "/patient-audit/FHIR/R4",
+    "/spine-directory/FHIR/R4",
+    "/organisation-data-terminology-api/fhir",
+    "/FHIR/R4",
+];
+
+fn is_smart_configuration(path: &str) -> bool {
+    path.strip_suffix("/.well-known/smart-configuration").is_some_and(|base| FHIR_BASES.contains(&base))
+}
+
 /// Whether a path is this service's.
 pub fn takes(path: &str) -> bool {
-    path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    is_smart_configuration(path) || path.strip_prefix(BASE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 pub fn route(method: &str, path: &str) -> Route {
@@ -89,6 +107,7 @@ pub fn route(method: &str, path: &str) -> Route {
         USERINFO => (Route::UserInfo, "GET"),
         PING => (Route::Ping, "GET"),
         STATUS => (Route::Status, "GET"),
+        path if is_smart_configuration(path) => (Route::SmartConfiguration, "GET"),
         AUTHORIZE => (Route::Login(LoginRoute::ApiAuthorize), "GET"),
         CALLBACK => (Route::Login(LoginRoute::Callback), "GET"),
         BACKCHANNEL_LOGOUT => (Route::Login(LoginRoute::BackchannelLogout), "POST"),

@@ -4,7 +4,7 @@
 use super::{
     BodyIn, Call, Pds, Response, Step,
     access::{self, Mode, attribute, has_attribute, header},
-    birth, codec,
+    birth, capability, codec,
     command::{Create, Noted, PdsCommand, Reply, Retrieve, SetCard, Update, kind},
     coverage, create,
     query::{self, Query},
@@ -75,9 +75,11 @@ impl Asked {
         let text = match self.route {
             Route::Ping => format!(r#"{{"version":"{}"}}"#, env!("CARGO_PKG_VERSION")),
             Route::Status => r#"{"status":"pass"}"#.into(),
+            Route::Metadata => capability::statement().to_string(),
             _ => return None,
         };
-        let headers = vec![("content-type", Bytes::from_static(b"application/json"))];
+        let kind = if self.route == Route::Metadata { "application/fhir+json" } else { "application/json" };
+        let headers = vec![("content-type", Bytes::from_static(kind.as_bytes()))];
         Some(Response { status: 200, headers, body: text.into() })
     }
 
@@ -122,8 +124,7 @@ impl Asked {
         if let Ok(id) = &request {
             self.request.clone_from(id);
         }
-        // PATCH is the one whose request id is looked at late (§9.2).
-        if !matches!(self.route, Route::Update(_)) {
+        if self.route.asks_first_for_its_id() {
             request.clone()?;
         }
         match &self.route {
@@ -167,7 +168,7 @@ impl Asked {
                 self.one(nhs, kind::COVERAGE)
             }
             Route::SetCoverage => self.set_card(caller, headers, mode, body, by),
-            Route::Ping | Route::Status | Route::NotSupported | Route::Nothing(_) => {
+            Route::Ping | Route::Status | Route::Metadata | Route::NotSupported | Route::Nothing(_) => {
                 Err(Problem::plain(&refusal::UNSUPPORTED_SERVICE))
             }
         }

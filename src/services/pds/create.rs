@@ -113,7 +113,7 @@ pub fn addresses(members: &Object) -> Result<Vec<Object>, Problem> {
             return Err(Problem::invalid(&shown(&address["line"]), &format!("address/{n}/line")));
         }
         if let Some(code) = address.get("postalCode") {
-            let Some(code) = code.as_str() else {
+            let Some(code) = code.as_str().filter(|code| periods::is_postcode(code)) else {
                 return Err(Problem::invalid(&shown(code), &format!("address/{n}/postalCode")));
             };
             let tidy = periods::tidy_postcode(code);

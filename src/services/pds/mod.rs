@@ -21,6 +21,7 @@
 //! | `patch`, `patch_ids`, `rules`, `rules_lists`, `periods`, `countries` | update: operations, companions, what fields may become |
 //! | `create`, `birth`, `numbers` | new people and their numbers |
 //! | `coverage` | the EHIC card |
+//! | `capability` | what FHIR clients are told that the interface can do |
 //! | `tell` | what EPS must know of a change |
 //! | `import`, `export` | a line of a file ⇄ a person |
 //! | `past` | what changed in a record, who did it and when |
@@ -39,6 +40,7 @@ pub mod access;
 mod answer;
 mod ask;
 mod birth;
+mod capability;
 pub mod command;
 mod countries;
 mod coverage;

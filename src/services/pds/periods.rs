@@ -72,6 +72,21 @@ pub fn is_email(text: &str) -> bool {
         })
 }
 
+/// Whether a text can be a postcode, tidied or not: nothing but letters and digits, 5 to 7 of them, from a letter to an inward part of
+/// a digit and two letters. So are those of the Crown dependencies, of the forces and the pseudo-postcodes; whether there is such a
+/// place is not asked. Nothing at all is as none.
+pub fn is_postcode(text: &str) -> bool {
+    let plain = super::names::postcode(text);
+    let (bytes, letter) = (plain.as_bytes(), |b: &u8| b.is_ascii_uppercase());
+    if plain.is_empty() {
+        return true;
+    }
+    (5..=7).contains(&bytes.len())
+        && letter(&bytes[0])
+        && bytes.iter().all(|b| letter(b) || b.is_ascii_digit())
+        && matches!(bytes, [.., digit, a, b] if digit.is_ascii_digit() && letter(a) && letter(b))
+}
+
 /// Upper case, one space before the inward part where the text is long enough to have one (§5.2).
 pub fn tidy_postcode(text: &str) -> String {
     let plain = super::names::postcode(text);
@@ -84,4 +99,21 @@ pub fn tidy_postcode(text: &str) -> String {
 /// A postcode that stands for none: no fixed abode and the like.
 pub fn is_pseudo(postcode: &str) -> bool {
     postcode.starts_with("ZZ99")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_postcode_is_told_from_nonsense() {
+        for good in
+            ["LS1 6AE", "ls16ae", "M1 1AA", "ZZ99 3VZ", "GIR 0AA", "ASCN 1ZZ", "BF1 3AA", "JE2 3AB", "EC1A1BB", " ", ""]
+        {
+            assert!(is_postcode(good), "{good}");
+        }
+        for bad in ["!!!", "LS1", "LS1 6A!", "12345", "1S1 6AE", "LS1-6AE", "LS1 6AÉ", "LS1 66E", "LONG01 6AE", "a"] {
+            assert!(!is_postcode(bad), "{bad}");
+        }
+    }
 }

@@ -32,22 +32,23 @@ pub struct Query {
     pub whole: bool,
 }
 
-const KNOWN: [&str; 15] = [
-    "_fuzzy-match",
-    "_exact-match",
-    "_history",
-    "_max-results",
-    "family",
-    "given",
-    "gender",
-    "birthdate",
-    "death-date",
-    "address-postalcode",
-    "address-postcode",
-    "general-practitioner",
-    "managing-organization",
-    "email",
-    "phone",
+/// Parameters and their types in FHIR; those that steer a search have none of its own.
+pub const KNOWN: [(&str, &str); 15] = [
+    ("_fuzzy-match", "special"),
+    ("_exact-match", "special"),
+    ("_history", "special"),
+    ("_max-results", "special"),
+    ("family", "string"),
+    ("given", "string"),
+    ("gender", "token"),
+    ("birthdate", "date"),
+    ("death-date", "date"),
+    ("address-postalcode", "string"),
+    ("address-postcode", "string"),
+    ("general-practitioner", "reference"),
+    ("managing-organization", "reference"),
+    ("email", "token"),
+    ("phone", "token"),
 ];
 /// Most given names, and longest text, that are looked at.
 const MAX_GIVEN: usize = 10;
@@ -104,7 +105,8 @@ pub fn parse(query: &str, mode: Mode) -> Result<Query, Problem> {
     if given.0.is_empty() {
         return Err(Problem::plain(&refusal::UNSUPPORTED_SERVICE));
     }
-    let mut unknown: Vec<&str> = given.0.iter().map(|(n, _)| n.as_str()).filter(|n| !KNOWN.contains(n)).collect();
+    let known = |name: &str| KNOWN.iter().any(|(known, _)| *known == name);
+    let mut unknown: Vec<&str> = given.0.iter().map(|(n, _)| n.as_str()).filter(|n| !known(n)).collect();
     unknown.dedup();
     if !unknown.is_empty() {
         return Err(Problem::additional(&unknown));

@@ -18,6 +18,7 @@ pub enum Route {
     SetCoverage,
     Ping,
     Status,
+    Metadata,
     /// A Patient's resource with a method that it has not.
     NotSupported,
     /// The path below the base.
@@ -38,6 +39,7 @@ impl Route {
             Route::SetCoverage => "pds.coverage_set",
             Route::Ping => "pds.ping",
             Route::Status => "pds.status",
+            Route::Metadata => "pds.metadata",
             Route::NotSupported => "pds.not_supported",
             Route::Nothing(_) => "pds.not_found",
         }
@@ -48,6 +50,10 @@ impl Route {
             Route::Retrieve(id) | Route::Update(id) | Route::Related(id) => NhsNumber::strict(id),
             _ => None,
         }
+    }
+    /// Whether a call's own id is looked at before who the caller is (§7, §8.2); PATCH has another order (§9.2).
+    pub fn asks_first_for_its_id(&self) -> bool {
+        !matches!(self, Route::Update(_) | Route::Ping | Route::Status | Route::Metadata)
     }
     /// Whether a body is read.
     pub fn has_body(&self) -> bool {
@@ -67,6 +73,7 @@ pub const INTERACTIONS: &[&str] = &[
     "pds.coverage_set",
     "pds.ping",
     "pds.status",
+    "pds.metadata",
     "pds.not_supported",
     "pds.not_found",
 ];
@@ -89,6 +96,7 @@ pub fn route(method: &str, path: &str, query: &str) -> Route {
     match (method, parts.as_slice()) {
         ("GET", ["_ping"]) => Route::Ping,
         ("GET", ["_status"]) => Route::Status,
+        ("GET", ["metadata"]) => Route::Metadata,
         ("GET", ["Patient"]) => Route::Search(query.to_owned()),
         ("POST", ["Patient"]) => Route::Create,
         ("POST", ["Patient", "$process-birth-details" | "%24process-birth-details"]) => Route::Birth(query.to_owned()),

@@ -75,7 +75,9 @@ fn address(item: &mut Object, old: Option<&Value>, path: &str, context: &Context
     }
     shapes::address(item, path)?;
     if let Some(code) = item.get("postalCode") {
-        let Some(code) = code.as_str() else {
+        // What is bad of old and stays is let be (§9.5).
+        let stays = old.is_some_and(|old| old.get("postalCode") == Some(code));
+        let Some(code) = code.as_str().filter(|code| stays || periods::is_postcode(code)) else {
             return Err(Problem::invalid(&shown(code), &format!("{path}/postalCode")));
         };
         let tidy = periods::tidy_postcode(code);

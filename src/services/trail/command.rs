@@ -7,12 +7,14 @@ commands! {
     /// A command, told apart by its first byte.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub enum TrailCommand("trail") {
-        /// The gate turned someone away whom it knows.
+        /// The gate turned someone away whom it knows, or strangers.
         1 Refused(Refused),
         /// Whose trail is about to be shown, or was not.
         2 Shown(Shown),
         /// An AuditEvent of another system.
         3 File(File),
+        /// Members of staff whose entries of the directory are about to be shown.
+        4 Staff(Staff),
     }
 }
 
@@ -23,6 +25,11 @@ record! {
         2 => code: String,
         /// NHS number that the request's path named; empty for none.
         3 => subject: String,
+        /// Of strangers, who are told of together: how many refusals; 0 where the caller is known.
+        4 => times: u64,
+        /// The first and the last of them, milliseconds since the epoch.
+        5 => first: u64,
+        6 => last: u64,
     }
 }
 
@@ -37,6 +44,20 @@ record! {
         4 => agent: String,
         /// Id of the event that was read.
         5 => event: String,
+    }
+}
+
+record! {
+    /// A look at the staff directory.
+    pub struct Staff v1 {
+        1 => interaction: String,
+        /// `ok`, or a word for the refusal.
+        2 => outcome: String,
+        /// What was asked for: a path, or the base of a search.
+        3 => object: String,
+        /// User ids of those who are shown.
+        4 => people: Vec<String>,
+        5 => detail: String,
     }
 }
 

@@ -2,17 +2,22 @@
 
 use super::{
     Trail,
-    command::{File, Refused, Reply, Shown, TrailCommand},
+    command::{File, Refused, Reply, Shown, Staff, TrailCommand},
 };
 use crate::{
+    audit::OTHER_OBJECTS,
     engine::{
         Command, ServiceId,
         draft::{AuditNote, Decide, Draft, Fault, Stamp, Timer},
         services,
     },
+    model::time,
     wire::record::Record,
 };
 use bytes::Bytes;
+
+/// The object of records on callers whom nobody knows.
+const STRANGERS: &str = "strangers";
 
 impl Decide for Trail {
     fn service(&self) -> ServiceId {
@@ -21,9 +26,10 @@ impl Decide for Trail {
 
     fn decide(&self, draft: &mut Draft<'_>, stamp: &Stamp, command: &Command) -> Result<Bytes, Fault> {
         let id = match TrailCommand::decode(&command.payload)? {
-            TrailCommand::Refused(c) => refused(draft, c),
+            TrailCommand::Refused(c) => refused(draft, c, &command.caller.address),
             TrailCommand::Shown(c) => shown(draft, c),
             TrailCommand::File(c) => file(draft, stamp, c),
+            TrailCommand::Staff(c) => staff(draft, c),
         };
         Ok(Reply { at: stamp.now, id, ..Default::default() }.encode())
     }
@@ -37,15 +43,31 @@ impl Decide for Trail {
     }
 }
 
-fn refused(draft: &mut Draft<'_>, c: Refused) -> String {
+/// Of strangers all are found by one word, and those of one address by that.
+fn refused(draft: &mut Draft<'_>, c: Refused, address: &str) -> String {
+    let (object, other) = match c.times {
+        0 => Default::default(),
+        _ => (STRANGERS.to_owned(), address.to_owned()),
+    };
     draft.audit(AuditNote {
         interaction: c.interaction,
         outcome: c.code,
         subject: c.subject,
-        detail: "refused by the gate".into(),
+        object,
+        other,
+        detail: remark(c.times, c.first, c.last),
         ..Default::default()
     });
     String::new()
+}
+
+/// How often, and when first and last, where that is not told by the record itself.
+fn remark(times: u64, first: u64, last: u64) -> String {
+    match times {
+        0 => "refused by the gate".into(),
+        1 => "a stranger; more of the kind are told together".into(),
+        _ => format!("strangers: {times} refusals from {} to {}", time::iso(first), time::iso(last)),
+    }
 }
 
 /// One note for each person: "who has looked at this person" finds who looked at the trail too.
@@ -63,6 +85,25 @@ fn shown(draft: &mut Draft<'_>, c: Shown) -> String {
     }
     for subject in c.subjects {
         draft.audit(AuditNote { subject, ..note.clone() });
+    }
+    String::new()
+}
+
+/// As many people in one record as the index tells apart: each of them is found by their user id.
+fn staff(draft: &mut Draft<'_>, c: Staff) -> String {
+    let note = AuditNote {
+        interaction: c.interaction,
+        outcome: c.outcome,
+        object: c.object,
+        detail: c.detail,
+        action: "R".into(),
+        ..Default::default()
+    };
+    if c.people.is_empty() {
+        draft.audit(note.clone());
+    }
+    for people in c.people.chunks(OTHER_OBJECTS) {
+        draft.audit(AuditNote { other: people.join(" "), ..note.clone() });
     }
     String::new()
 }

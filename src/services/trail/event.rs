@@ -6,6 +6,7 @@ use crate::{
     model::time,
     services::directory::rows,
     store::Reader,
+    wire::capability::{self, Resource},
 };
 use serde_json::{Value, json};
 
@@ -238,22 +239,11 @@ pub fn bundle(base: &str, at: u64, links: (String, Option<String>), events: Vec<
 
 /// What the interface can do, for FHIR clients that ask first.
 pub fn capability() -> Value {
-    let param = |name: &str, kind: &str| json!({"name": name, "type": kind});
-    json!({
-        "resourceType": "CapabilityStatement",
-        "status": "active",
-        "date": "2026-11-28",
-        "kind": "instance",
-        "implementation": {"description": "Patient audit record"},
-        "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json"],
-        "rest": [{
-            "mode": "server",
-            "resource": [{
-                "type": "AuditEvent",
-                "interaction": [{"code": "read"}, {"code": "search-type"}, {"code": "create"}],
-                "searchParam": [param("patient", "reference"), param("agent", "reference"), param("date", "date")],
-            }],
-        }],
-    })
+    let resource = Resource {
+        kind: "AuditEvent",
+        interactions: vec!["read", "search-type", "create"],
+        parameters: vec![("patient", "reference"), ("agent", "reference"), ("date", "date")],
+        operations: vec![],
+    };
+    capability::statement("Patient audit record", &[resource])
 }

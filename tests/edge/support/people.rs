@@ -19,6 +19,7 @@ use spine::engine::{Command, Outcome, PartitionId, PartitionMap, Unavailable, se
 use spine::seam::clock::{Clock, SystemClock};
 use spine::services::pds::command::{Import, PdsCommand};
 use spine::services::pds::{Pds, import};
+use spine::services::trail::Trail;
 use spine::wire::record::Record;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -149,7 +150,11 @@ impl People {
         let (overlay, site) = (Overlay::default(), MapStore::default());
         let at = usize::from(partition.0) - 1;
         let mut draft = Draft::new(&state.partitions[at], &overlay, &site);
-        let reply = self.pds.decide(&mut draft, &stamp, command).map_err(|e| Unavailable::Fault(e.to_string()))?;
+        let service: &dyn Decide = match command.service {
+            id if id == services::TRAIL.0 => &Trail,
+            _ => self.pds.as_ref(),
+        };
+        let reply = service.decide(&mut draft, &stamp, command).map_err(|e| Unavailable::Fault(e.to_string()))?;
         let decided = draft.finish();
         state.notes.extend(decided.audit);
         state.partitions[at].apply(decided.rows);

@@ -94,6 +94,12 @@ pub fn search(site: &dyn Reader, search: &Search, paged: Option<&Paged>) -> Resu
     Ok(Told { code: Code::Success, words: "", entries, cookie: paged.map(|_| vec![]) })
 }
 
+/// User id of the member of staff whom an entry or what lies below it is about.
+pub fn person_of(dn: &str) -> Option<&str> {
+    let parts = dn.split(',').map(str::trim);
+    parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("uid")).map(|(_, uid)| uid)
+}
+
 /// Compares one attribute of one entry.
 pub fn compare(site: &dyn Reader, dn: &str, attribute: &str, value: &str) -> Result<Code, Fault> {
     let entry = match Place::of_dn(dn) {

@@ -1,5 +1,6 @@
 //! The healthcare-worker look-up in FHIR R4 (directory.md §C.5): read and search of Practitioner and PractitionerRole over the rows of
-//! people who work here. Requests, errors and bundles as the organisations' R4 face has them. Reads rows, writes nothing.
+//! people who work here. Requests, errors and bundles as the organisations' R4 face has them. Reads rows, writes nothing;
+//! says whom an answer shows, for the audit trail.
 //!
 //! | file | duty |
 //! |---|---|
@@ -30,10 +31,16 @@ pub const ROLE_PARAMETERS: &str = "_id, identifier, organization, practitioner";
 
 /// Answers a request; `rest` begins with the resource's type.
 pub fn answer(site: &dyn Reader, asked: &Asked, rest: &str) -> Result<Answer, Fault> {
-    fhir::told(asked, resource(site, asked, rest))
+    let mut people = vec![];
+    let mut answer = fhir::told(asked, resource(site, asked, rest, &mut people))?;
+    people.sort_unstable();
+    people.dedup();
+    answer.people = people;
+    Ok(answer)
 }
 
-fn resource(site: &dyn Reader, asked: &Asked, rest: &str) -> Result<Node, Not> {
+/// `people`: whom it shows.
+fn resource(site: &dyn Reader, asked: &Asked, rest: &str, people: &mut Vec<String>) -> Result<Node, Not> {
     let parts: Vec<&str> = rest.trim_matches('/').split('/').collect();
     let post = match asked.method.as_str() {
         "GET" => false,
@@ -41,14 +48,16 @@ fn resource(site: &dyn Reader, asked: &Asked, rest: &str) -> Result<Node, Not> {
         method => return Err(Refused::method(method).into()),
     };
     match parts[..] {
-        [PRACTITIONER] | [PRACTITIONER, "_search"] => practitioners(site, asked),
-        [ROLE] | [ROLE, "_search"] => roles(site, asked),
+        [PRACTITIONER] | [PRACTITIONER, "_search"] => practitioners(site, asked, people),
+        [ROLE] | [ROLE, "_search"] => roles(site, asked, people),
         [PRACTITIONER, uid] if !post => {
             let row = listed(site, uid)?.ok_or_else(|| Refused::unknown(PRACTITIONER, uid))?;
+            people.push(uid.to_owned());
             Ok(resource::practitioner(uid, &row))
         }
         [ROLE, urp] if !post => {
             let (row, user) = profile(site, urp)?.ok_or_else(|| Refused::unknown(ROLE, urp))?;
+            people.push(row.uid.clone());
             Ok(resource::role(site, asked, urp, &row, &user)?)
         }
         [PRACTITIONER | ROLE, _] => Err(Refused::method(&asked.method).into()),
@@ -62,20 +71,26 @@ fn profile(site: &dyn Reader, urp: &str) -> Result<Option<(RoleProfile, User)>, 
     Ok(listed(site, &row.uid)?.map(|user| (row, user)))
 }
 
-fn practitioners(site: &dyn Reader, asked: &Asked) -> Result<Node, Not> {
+fn practitioners(site: &dyn Reader, asked: &Asked, people: &mut Vec<String>) -> Result<Node, Not> {
     let (control, question) = search::question(&asked.pairs(), PRACTITIONER)?;
     let mut found = vec![];
     for uid in candidates(site, &question, Word::people)? {
         if let Some(row) = listed(site, &uid)?
             && question.holds(|word| word.is_person(&uid, &row))
         {
-            found.push((format!("{PRACTITIONER}/{uid}"), resource::practitioner(&uid, &row)));
+            found.push((uid, row));
         }
     }
-    Ok(page(asked, &control, found))
+    let total = found.len();
+    let mut shown = vec![];
+    for (uid, row) in found.into_iter().skip(control.offset).take(control.shown()) {
+        shown.push((format!("{PRACTITIONER}/{uid}"), resource::practitioner(&uid, &row)));
+        people.push(uid);
+    }
+    Ok(fhir::bundle(asked, &control, total, total, shown, vec![]))
 }
 
-fn roles(site: &dyn Reader, asked: &Asked) -> Result<Node, Not> {
+fn roles(site: &dyn Reader, asked: &Asked, people: &mut Vec<String>) -> Result<Node, Not> {
     let (control, question) = search::question(&asked.pairs(), ROLE)?;
     let mut found = vec![];
     for urp in candidates(site, &question, Word::profiles)? {
@@ -89,14 +104,9 @@ fn roles(site: &dyn Reader, asked: &Asked) -> Result<Node, Not> {
     let mut shown = vec![];
     for (urp, row, user) in found.into_iter().skip(control.offset).take(control.shown()) {
         shown.push((format!("{ROLE}/{urp}"), resource::role(site, asked, &urp, &row, &user)?));
+        people.push(row.uid);
     }
     Ok(fhir::bundle(asked, &control, total, total, shown, vec![]))
-}
-
-fn page(asked: &Asked, control: &fhir::Control, found: Vec<(String, Node)>) -> Node {
-    let total = found.len();
-    let shown = found.into_iter().skip(control.offset).take(control.shown()).collect();
-    fhir::bundle(asked, control, total, total, shown, vec![])
 }
 
 /// Ids for which every parameter may hold, in order; what look-ups promise is proved on the rows.

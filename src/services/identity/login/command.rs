@@ -170,6 +170,8 @@ record! {
         11 => challenge: Bytes,
         /// Of the passkey that was enrolled.
         12 => level: u8,
+        /// As in [`Stranger`](crate::services::identity::command::Stranger).
+        60 => stranger: String,
     }
 }
 

@@ -172,6 +172,8 @@ pub struct Visit {
     pub(super) doing: Doing,
     /// The connection's certificate is somebody's smartcard.
     pub(super) card: bool,
+    /// Why somebody whom nobody knows was refused without a record: the edge tells of it with others.
+    pub stranger: String,
 }
 
 /// The command and the partition that it is for.
@@ -221,21 +223,23 @@ impl Visit {
     }
 
     pub(super) fn new(asked: &Asked<'_>, doing: Doing, step: Step) -> (Visit, Step) {
-        (Visit { attempt: asked.attempt, doing, card: false }, step)
+        (Visit { attempt: asked.attempt, doing, card: false, stranger: String::new() }, step)
     }
 
     pub(super) fn answered(asked: &Asked<'_>, page: Page) -> (Visit, Step) {
         Self::new(asked, Doing::Showing, Step::Done(page))
     }
 
-    /// A refusal, which leaves its record before it is told (P4); where it names no client or person that there is, it is only
-    /// counted, so that strangers cannot fill the trail (P6).
+    /// A refusal, which leaves its record before it is told (P4); where it names no client or person that there is, the edge
+    /// tells of it with others, so that strangers cannot fill the trail (P6).
     pub(super) fn refused(asked: &Asked<'_>, route: &str, outcome: &str, whom: &str, page: Page) -> (Visit, Step) {
         // Where the registry cannot be read, better a record too many.
         let application = || applications::application(asked.site, whom).map_or(true, |found| found.is_some());
         let person = || users::user(asked.site, whom).map_or(true, |found| found.is_some());
         if whom.is_empty() || !(application() || person()) {
-            return Self::answered(asked, page);
+            let (mut visit, step) = Self::answered(asked, page);
+            visit.stranger = outcome.into();
+            return (visit, step);
         }
         let note = Note {
             interaction: route.into(),

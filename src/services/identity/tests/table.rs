@@ -104,6 +104,8 @@ fn clients(site: &mut Site) {
     let pending = Application { state: State::Pending as u8, ..an_application() };
     refused(&as_client("client-pend", Some(pending)), Refusal::NotApproved);
     refused(&as_client("client-keys", Some(Application { keys: vec![], ..an_application() })), Refusal::NoKey);
+    let own = Application { keys: vec![], jwks_uri: "https://keys.test/".into(), ..an_application() };
+    refused(&as_client("client-jwks", Some(own)), Refusal::KeySetUnreachable);
     let none = Application { products: vec![], ..an_application() };
     refused(&as_client("client-prod", Some(none)), Refusal::NoScope);
     let foreign = jwt::tests::sign(&OTHER.0, &header(), &site.claims());

@@ -17,6 +17,8 @@ use crate::{
 
 pub const SUCCESS: &str = "SMSP-0000";
 pub const FAILED_VALIDATION: &str = "SMSP-0001";
+/// The envelope names another system than the one that sends it.
+pub const AUTHOR: &str = "SMSP-0005";
 const NO_MATCH: &str = "DEMOG-0001";
 const SEVERAL: &str = "DEMOG-0007";
 const SUPERSEDED: &str = "DEMOG-0017";

@@ -126,15 +126,15 @@ impl Asked {
         })
     }
 
-    /// Reads a request. `attempt` names it, once in the site.
-    pub fn ask(&mut self, headers: &HeaderMap, body: BodyIn, attempt: u64) -> Step {
+    /// Reads a request of the system with this ASID. `attempt` names it, once in the site.
+    pub fn ask(&mut self, asid: &str, headers: &HeaderMap, body: BodyIn, attempt: u64) -> Step {
         self.attempt = attempt;
         let kind = headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
         let xml = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/xml"));
         let read = match (self.operation, body) {
             (None, _) => Err(Bad::Fault("the SOAPAction is none of this service")),
             (_, _) if !xml => Err(Bad::Fault("the content type is not text/xml")),
-            (Some(operation), BodyIn::Bytes(body)) => request::read(operation, &body),
+            (Some(operation), BodyIn::Bytes(body)) => request::read(operation, &body, asid),
             (_, BodyIn::None) => Err(Bad::Fault("there is no message")),
             (_, BodyIn::TooLarge) => Err(Bad::Fault("the message is too large")),
         };
@@ -144,12 +144,13 @@ impl Asked {
                 Step::Look
             }
             Err(bad) => {
-                let (code, message) = match &bad {
-                    Bad::Fault(_) => ("fault", String::new()),
-                    Bad::Payload(message) => (find::FAILED_VALIDATION, message.clone()),
+                let (code, message, identity) = match &bad {
+                    Bad::Fault(_) => ("fault", "", ""),
+                    Bad::Coded { code, message, identity } => (*code, message.as_str(), identity.as_str()),
                 };
+                let call = self.noted(code, vec![], message, identity);
                 self.bad = Some(bad);
-                Step::Submit(vec![self.noted(code, vec![], &message)])
+                Step::Submit(vec![call])
             }
         }
     }
@@ -159,19 +160,18 @@ impl Asked {
         let Some(request) = &self.request else { return Err(Fault::Other("a request looked for nothing".into())) };
         let found = find::find(views, request)?;
         let subjects = found.person.iter().map(|(nhs, _)| nhs.value()).collect();
-        let call = self.noted(found.code, subjects, &request.message);
+        let call = self.noted(found.code, subjects, &request.message, &request.identity);
         self.found = Some(found);
         Ok(Step::Submit(vec![call]))
     }
 
-    fn noted(&self, outcome: &str, subjects: Vec<u64>, message: &str) -> Call {
+    fn noted(&self, outcome: &str, subjects: Vec<u64>, message: &str, identity: &str) -> Call {
         let bounded = |text: &str| text.chars().filter(|c| !c.is_control()).take(MAX_ID).collect::<String>();
-        let identity = self.request.as_ref().map(|request| request.identity.clone()).unwrap_or_default();
         let note = Noted {
             interaction: self.interaction().into(),
             outcome: outcome.into(),
             subjects,
-            detail: bounded(&identity),
+            detail: bounded(identity),
             request: bounded(message),
             ..Default::default()
         };
@@ -182,8 +182,8 @@ impl Asked {
     /// The answer. `site` is the registry, for the practice's name and address.
     pub fn answer(&self, site: &dyn Reader) -> Result<Response, Fault> {
         match (&self.bad, self.operation, &self.request, &self.found) {
-            (Some(Bad::Payload(_)), Some(operation), ..) => {
-                Ok(response::refused(operation, self.attempt, find::FAILED_VALIDATION))
+            (Some(Bad::Coded { code, .. }), Some(operation), ..) => {
+                Ok(response::refused(operation, self.attempt, code))
             }
             (None, Some(_), Some(request), Some(found)) => response::answer(request, found, self.attempt, site),
             (Some(Bad::Fault(why)), ..) => Ok(response::fault(500, "soap:Client", why, self.attempt)),

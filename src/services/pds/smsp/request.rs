@@ -1,6 +1,9 @@
 //! A SOAP message to what it asks (spec/pds.md §17.1, §17.2): envelope problems are faults, problems of the payload are SMSP-0001.
 
-use super::Operation;
+use super::{
+    Operation,
+    find::{AUTHOR, FAILED_VALIDATION},
+};
 use crate::{
     services::pds::query::{Days, real_day},
     wire::xml::{self, Element},
@@ -12,6 +15,8 @@ const ITK: &str = "urn:nhs-itk:ns:201005";
 const HL7: &str = "urn:hl7-org:v3";
 const NHS_NUMBER: &str = "2.16.840.1.113883.2.1.4.1";
 const REQUEST_CODES: &str = "2.16.840.1.113883.2.1.3.2.4.17.284";
+/// Type of an id of `auditIdentity` that is an accredited system's.
+const ACCREDITED_SYSTEM: &str = "1.2.826.0.1285.0.2.0.107";
 const GENDERS: &str = "2.16.840.1.113883.2.1.3.2.4.16.25";
 /// Longest texts of a payload.
 const MAX_TEXT: usize = 100;
@@ -20,8 +25,8 @@ const MAX_TEXT: usize = 100;
 pub enum Bad {
     /// A SOAP fault, in words of ours.
     Fault(&'static str),
-    /// SMSP-0001; its message id.
-    Payload(String),
+    /// An answer with this code and no person (§17.4); the message's id, and who its envelope says asks.
+    Coded { code: &'static str, message: String, identity: String },
 }
 
 /// What is asked. Texts that are not given are empty.
@@ -44,8 +49,8 @@ pub struct Request {
     pub postcode: String,
 }
 
-/// Reads a message of this operation.
-pub fn read(operation: Operation, body: &[u8]) -> Result<Request, Bad> {
+/// Reads a message of this operation, from the system with this ASID.
+pub fn read(operation: Operation, body: &[u8], asid: &str) -> Result<Request, Bad> {
     let text = std::str::from_utf8(body).map_err(|_| Bad::Fault("the message is not UTF-8"))?;
     let root = xml::parse(text).map_err(|_| Bad::Fault("the message is not XML that is taken"))?;
     if root.namespace != SOAP || root.name != "Envelope" {
@@ -60,12 +65,21 @@ pub fn read(operation: Operation, body: &[u8]) -> Result<Request, Bad> {
     let message = message.ok_or(Bad::Fault("wsa:MessageID is missing"))?.to_owned();
     let envelope = root.of(SOAP, "Body").and_then(|body| body.of(ITK, "DistributionEnvelope"));
     let envelope = envelope.ok_or(Bad::Fault("the body holds no DistributionEnvelope"))?;
-    let (payload, identity) = distribution(operation, envelope)?;
-    query(operation, payload, message.clone(), identity).ok_or(Bad::Payload(message))
+    let (payload, identity, foreign) = distribution(operation, envelope, asid)?;
+    let bad = |code| Bad::Coded { code, message: message.clone(), identity: identity.clone() };
+    if foreign {
+        return Err(bad(AUTHOR));
+    }
+    query(operation, payload, message.clone(), identity.clone()).ok_or_else(|| bad(FAILED_VALIDATION))
 }
 
-/// The envelope's one payload, and who it says asks.
-fn distribution(operation: Operation, envelope: &Element) -> Result<(&Element, String), Bad> {
+/// The envelope's one payload, who it says asks, and whether that is a system other than the one that sends it: its certificate is
+/// what proves a system, and nobody is named in the trail as another.
+fn distribution<'a>(
+    operation: Operation,
+    envelope: &'a Element,
+    asid: &str,
+) -> Result<(&'a Element, String, bool), Bad> {
     let header = envelope.of(ITK, "header").ok_or(Bad::Fault("the DistributionEnvelope has no header"))?;
     if header.attribute("service") != operation.action() {
         return Err(Bad::Fault("the DistributionEnvelope's service is not the action"));
@@ -91,8 +105,10 @@ fn distribution(operation: Operation, envelope: &Element) -> Result<(&Element, S
         return Err(Bad::Fault("the manifest's profile is not the action's"));
     }
     let [payload] = payload.children.as_slice() else { return Err(Bad::Fault("the payload is not one element")) };
-    let identity = header.of(ITK, "auditIdentity").and_then(|identity| identity.of(ITK, "id"));
-    Ok((payload, identity.map_or("", |id| id.attribute("uri")).to_owned()))
+    let ids = header.of(ITK, "auditIdentity").map_or(&[] as &[Element], |identity| &identity.children);
+    let foreign = ids.iter().any(|id| id.attribute("type") == ACCREDITED_SYSTEM && id.attribute("uri").trim() != asid);
+    let identity = ids.first().map_or("", |id| id.attribute("uri"));
+    Ok((payload, identity.to_owned(), foreign))
 }
 
 fn is_uuid(text: &str) -> bool {

@@ -108,6 +108,16 @@ fn published_matches_are_found() {
 }
 
 #[test]
+fn a_postcode_that_cannot_be_one_is_refused() {
+    let mut body = new();
+    body["address"][0]["postalCode"] = json!("!!!");
+    for mut site in sites() {
+        let wanted = (400, "INVALID_VALUE".into(), "Invalid value - '!!!' in field 'address/0/postalCode'".into());
+        assert_eq!(error(&site.post(&worker(), "/Patient", &body)), wanted);
+    }
+}
+
+#[test]
 fn every_refusal_in_its_order() {
     let set = |path: &str, value: Value| {
         let mut body = new();

@@ -125,7 +125,7 @@ impl Site {
         assert_eq!(asked.interaction(), operation.interaction());
         self.count += 1;
         let body = BodyIn::Bytes(Bytes::copy_from_slice(body.as_bytes()));
-        let (notes, mut step) = (self.notes.len(), asked.ask(&headers, body, self.count));
+        let (notes, mut step) = (self.notes.len(), asked.ask("200000000100", &headers, body, self.count));
         if matches!(step, Step::Look) {
             let views: Vec<&dyn Reader> = self.partitions.iter().map(|p| p as _).collect();
             step = asked.looked(&views).unwrap();
@@ -308,6 +308,36 @@ fn each_code_has_its_case() {
         let patient = down(&payload, &["subject", "patient"]);
         assert!(["addr", "telecom"].iter().all(|name| patient.child(name).is_none()));
         assert_eq!(site.told(Operation::Verify, &(born("19800101") + &number("9727024610"))).0, "DEMOG-0040");
+    }
+}
+
+#[test]
+fn nobody_asks_as_another_system() {
+    let mut site = Site::new(1);
+    let good = message(Operation::Verify, &(born("20101022") + &number(JANE)));
+    let own = r#"<itk:id type="1.2.826.0.1285.0.2.0.107" uri="200000000100"/>"#;
+    let user = r#"<itk:id type="1.2.826.0.1285.0.2.0.65" uri="555254240100"/>"#;
+    let other = own.replace("100\"", "101\"");
+    for (ids, code) in [
+        (own.to_owned(), "SMSP-0000"),
+        (format!("{user}{own}"), "SMSP-0000"),
+        // Who says nothing of a system is the one that sends.
+        (user.to_owned(), "SMSP-0000"),
+        (other.clone(), "SMSP-0005"),
+        (format!("{own}{other}"), "SMSP-0005"),
+        (own.replace("200000000100", ""), "SMSP-0005"),
+    ] {
+        let (status, root) = site.soap(Operation::Verify, &good.replace(own, &ids));
+        let payload = ["Body", "DistributionEnvelope", "payloads", "payload", Operation::Verify.answer()];
+        let payload = down(&root, &payload);
+        let shown = payload.child("component").is_some();
+        assert_eq!(
+            (status, down(payload, &["value"]).attribute("code"), shown),
+            (200, code, code == "SMSP-0000"),
+            "{ids}"
+        );
+        let note = site.notes.last().unwrap();
+        assert_eq!((note.outcome.as_str(), note.subject.is_empty()), (code, code != "SMSP-0000"), "{ids}");
     }
 }
 

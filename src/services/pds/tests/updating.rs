@@ -155,6 +155,7 @@ name {"use":"old","family":"X","period":{"end":"2020-01-01"}} => 400 MISSING_VAL
 name {"use":"old","family":"X","id":"1"} => 400 INVALID_UPDATE an added item cannot bring an id of its own
 address {"use":"work","line":["1","","","X"]} => 403 FORBIDDEN_UPDATE source not permitted to add 'work address'
 address {"use":"home","line":["1","","","X"]} => 403 FORBIDDEN_UPDATE multiple home addresses cannot be added
+address {"use":"billing","line":["1","","","X"],"postalCode":"!!!","period":{"start":"2020-01-01","end":"2020-01-02"}} => 400 INVALID_VALUE '!!!' in field 'address/2/postalCode'
 address {"use":"billing","line":["1 High St"]} => 400 INVALID_UPDATE address lines 1 and 4 or 2 and 4 must be completed as a minimum
 address {"use":"billing","line":["1","","","X"]} => 400 MISSING_VALUE Missing value - 'address/2/period/end'
 address {"use":"billing","line":["1","","","X"],"period":{"start":"2020-01-01","end":"2021-01-02"}} => 400 INVALID_VALUE '2021-01-02' in field 'address/2/period/end'

@@ -20,7 +20,7 @@ macro_rules! documents {
             &[$(($name, include_str!(concat!("../../docs/openapi/", $name, ".json")))),*];
     };
 }
-documents!["audit", "directory", "identity", "mesh", "pds", "relationships"];
+documents!["audit", "directory", "eps", "identity", "mesh", "pds", "relationships"];
 
 /// The protocol; one for all listeners.
 pub struct OpenapiProtocol;

@@ -35,8 +35,8 @@ DISPENSERS = {"VNE51", "VNFKT", "VNCEL", "FCG71", "FH542", "FA565"}
 TIMES = {"whenHandedOver", "authoredOn", "created", "timestamp", "recorded", "when", "lastModified", "lastUpdated"}
 UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ+"
-# NHS numbers that were sent: none may stand in a log.
-NUMBERS = set()
+# NHS numbers and names of people that were sent: none may stand in a log.
+NUMBERS, NAMES = set(), set()
 
 
 def check_character(payload):
@@ -205,6 +205,8 @@ class Case:
                 part["value"] = self.number
             elif system == ODS and value in DISPENSERS:
                 part["value"] = self.dispenser
+            if part.get("resourceType") == "Patient":
+                NAMES.update(name["family"] for name in part.get("name", []) if isinstance(name.get("family"), str))
             for key in TIMES & part.keys():
                 part[key] = f"{self.eps.today}T08:00:00+00:00"
             if isinstance(part.get("validityPeriod"), dict):

@@ -422,7 +422,10 @@ def test_a_refusal_names_the_element_and_changes_nothing(eps):
     five = Case(eps).read(ORDER)
     five["entry"].append(next(e for e in five["entry"] if e["resource"]["resourceType"] == "MedicationRequest"))
     refused(eps.message(five), text="Expected at most 4.")
-    refused(eps.message({"resourceType": "Task"}), text="Incorrect FHIR resource type. Expected Bundle.")
+    task = Case(eps).read("10-return/acute-request.json")
+    refused(eps.message(task), text="Incorrect FHIR resource type. Expected Bundle.")
+    refused(eps.release(task), text="Incorrect FHIR resource type. Expected Parameters.")
+    refused(eps.claim(task), text="Incorrect FHIR resource type. Expected Claim.")
     other = Case(eps).read(ORDER)
     resources(other, "MessageHeader")[0]["eventCoding"]["code"] = "prescription-dance"
     text = "MessageHeader.eventCoding.code must be one of: prescription-order, prescription-order-update, dispense-notification."

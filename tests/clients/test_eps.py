@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from eps import (
+    DOCTOR,
     EXTENSION,
     SYSTEM,
     Case,
@@ -314,6 +315,57 @@ def test_a_claim_is_made_once_and_amended(eps, case):
     assert eps.state(case, node=2) == ("0008", "0001", "0001", "0001", "0001")
 
 
+def mailbox_of(eps, ods, workflow):
+    """A mailbox that receives what Spine sends an organisation."""
+    mailbox = f"{ods}EPS1"
+    eps.spine("mailbox", "add", mailbox, "--ods", ods, "--name", "PRESCRIPTIONS", "--password-file", "-", stdin="password\n")
+    eps.spine("workflow", "add", workflow, "--sender", "X2601EPS1", "--receiver", mailbox)
+    return mailbox
+
+
+def test_claims_reach_whoever_pays(eps, client, case):
+    reader, seen = client(mailbox_of(eps, "T1450", "EPS_CLAIM")), {}
+    assert released(case.release()) == [case.id]
+    case.dispensed()
+    first, second = str(uuid.uuid4()), str(uuid.uuid4())
+    succeeded(case.claim(first))
+    succeeded(case.claim(second, replaces=first))
+
+    def both():
+        for message in reader.iterate_messages():
+            told = json.loads(message.read())
+            if told.get("resourceType") == "Claim":
+                seen[told["identifier"][0]["value"]] = told
+            message.acknowledge()
+        return {first, second} <= set(seen)
+
+    wait_for("both claims", both)
+    assert seen[first]["prescription"] == seen[second]["prescription"]
+    assert case.id in json.dumps(seen[first]["prescription"])
+
+
+def test_each_step_is_in_the_trail(eps, case):
+    """Who did what to whose prescription, refusals too (P4)."""
+    assert released(case.release()) == [case.id]
+    refused(case.release(to=pharmacy()), "PRESCRIPTION_WITH_ANOTHER_DISPENSER")
+    notification = case.dispensed()
+    succeeded(case.withdraw(notification))
+    succeeded(case.give_back())
+    assert released(case.release()) == [case.id]
+    case.dispensed()
+    succeeded(case.claim())
+    case.cancel(0)
+    lines = eps.spine("audit", "search", "--object", case.id, "--output", "jsonl", node=2).splitlines()
+    trail = [json.loads(line) for line in lines]
+    seen = Counter(note["interaction"] for note in trail)
+    steps = {"eps.order": 1, "eps.release": 3, "eps.dispense": 2, "eps.withdraw": 1, "eps.return": 1, "eps.claim": 1, "eps.cancel": 1}
+    assert {name: seen[name] for name in steps} == steps, seen
+    assert {note["subject"] for note in trail if note["interaction"] in steps} == {case.number}
+    people = {note["user"] for note in trail if note["interaction"] == "eps.order"}
+    assert people == {DOCTOR} and all(note["request_id"] for note in trail)
+    assert sorted(note["outcome"] for note in trail if note["interaction"] == "eps.release").count("ok") == 2
+
+
 def test_the_published_returns_withdrawals_and_claims(eps):
     """Folders 10 to 12: repeat prescribing here, acute above, repeat dispensing in test_eps_time."""
     case = Case(eps, pharmacy())
@@ -344,9 +396,11 @@ def test_cancelling_what_nobody_has_yet(eps, case):
 
     assert sorted(kinds(answer.json())) == sorted(kinds(expected))
     assert kinds(answer.json())[:3] == ["MessageHeader", "MedicationRequest", "Patient"]
-    for kind in ("MessageHeader", "MedicationRequest"):
-        got, wanted = resources(answer.json(), kind)[0], resources(expected, kind)[0]
-        assert set(wanted) <= set(got), (kind, set(wanted) - set(got))
+    (header,), (wanted,) = resources(answer.json(), "MessageHeader"), resources(expected, "MessageHeader")
+    assert set(wanted) <= set(header) and header["eventCoding"] == wanted["eventCoding"]
+    (request,), (wanted,) = resources(answer.json(), "MedicationRequest"), resources(expected, "MedicationRequest")
+    assert (request["status"], request["intent"]) == (wanted["status"], wanted["intent"]) == ("cancelled", "order")
+    assert request["medicationCodeableConcept"]["coding"][0]["code"] == "763158003"
     again = case.cancel(0, node=1)
     assert (again.status_code, response_code(again)) == (400, "R-0006")
     for item in (1, 2, 3):
@@ -406,13 +460,9 @@ def test_each_published_cancellation(eps):
         assert (answer.status_code, response_code(answer)) == (200, "R-0001"), request
 
 
-def test_a_pending_cancellation_takes_effect_at_the_return_and_the_prescriber_hears_of_it(eps, site, client):
-    practice = "A83008"
-    mailbox = f"{practice}EPS1"
-    add = ["mailbox", "add", mailbox, "--ods", practice, "--name", "PRACTICE", "--password-file", "-"]
-    eps.spine(*add, stdin="password\n")
+def test_a_pending_cancellation_takes_effect_at_the_return_and_the_prescriber_hears_of_it(eps, client):
     workflow = "HL7FHIR_R4_PRESCRIPTION_ORDER_RESPONSE"
-    eps.spine("workflow", "add", workflow, "--sender", "X2601EPS1", "--receiver", mailbox)
+    mailbox = mailbox_of(eps, "A83008", workflow)
     case = Case(eps, pharmacy())
     case.order()
     assert released(case.release()) == [case.id]

@@ -4,9 +4,9 @@
 //! [`keys`] is the one list of keys: sample file, checks, `spine config show` and the manual come out of it.
 //! Keeps rule 2 of operations.md: a bad configuration never replaces a good one, and nothing in a file is ignored.
 
+pub mod eps;
 pub mod keys;
 pub mod layers;
-pub mod eps;
 pub mod pds;
 pub mod running;
 pub mod sample;

@@ -96,7 +96,7 @@ impl Exchange for Request {
             Kind::Busy => refuse::unavailable(words),
             Kind::Unauthenticated => refuse::unauthenticated(words),
             Kind::Forbidden if missing => refuse::forbidden(self.asked.route().no_scope()),
-            Kind::Forbidden => refuse::forbidden(&words),
+            Kind::Forbidden => refuse::forbidden(words),
             Kind::Fault => refuse::fault(),
             _ => refuse::incorrect(status, words),
         }

@@ -240,7 +240,14 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
             files: api_files(settings),
             options: Options { label: "api", application_rate: Some(settings.api.rate), ..options(settings) },
             protocol: Arc::new(Api(protocols)),
-            rules: Api::rules(&[rules::IDENTITY, rules::PDS, rules::EPS, rules::DIRECTORY, rules::AUDIT, rules::RELATIONSHIPS]),
+            rules: Api::rules(&[
+                rules::IDENTITY,
+                rules::PDS,
+                rules::EPS,
+                rules::DIRECTORY,
+                rules::AUDIT,
+                rules::RELATIONSHIPS,
+            ]),
         });
     }
     plans

@@ -18,9 +18,9 @@ use crate::{
     seam::net::{NodeNumber, Router, Transport},
     services::{
         directory::Directory,
+        eps::{Eps, EpsOptions},
         identity::{Identity as TokenService, IdentityOptions},
         mesh::Mesh,
-        eps::{Eps, EpsOptions},
         pds::{Pds, PdsOptions},
         relationships::Relationships,
         trail::Trail,
@@ -315,7 +315,9 @@ fn eps_options(settings: &Settings) -> Result<EpsOptions, NodeError> {
             .map(Some)
             .map_err(|e| NodeError::Room { room: key, why: format!("{}: {e}", path.display()) }),
     };
-    let told = |key: &'static str| move |e: crate::services::eps::sign::BadTrust| NodeError::Room { room: key, why: e.to_string() };
+    let told = |key: &'static str| {
+        move |e: crate::services::eps::sign::BadTrust| NodeError::Room { room: key, why: e.to_string() }
+    };
     let mut trust = Trust::default();
     if let Some(file) = read("eps.trust", &settings.eps.trust)? {
         trust.add_authorities(&file).map_err(told("eps.trust"))?;

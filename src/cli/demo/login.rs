@@ -134,7 +134,11 @@ impl Browser<'_> {
 
 /// Where a page sends somebody who presses the button "use my smartcard"; it has one for whose certificate it knows.
 fn smartcard_button(text: &str) -> Option<String> {
-    text.split("action=\"").skip(1).filter_map(|rest| rest.split('"').next()).find(|to| to.ends_with("smartcard")).map(str::to_owned)
+    text.split("action=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .find(|to| to.ends_with("smartcard"))
+        .map(str::to_owned)
 }
 
 fn between(text: &str, from: &str, to: &str) -> Option<String> {

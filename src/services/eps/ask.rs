@@ -5,23 +5,17 @@ use super::{
     BodyIn, Call, Eps, Response, Step,
     access::{self, Duty, Who},
     command::{EpsCommand, Noted, Pick, Reply},
-    message,
-    packed,
+    message, packed,
     read::{self, Event, Issue, Problems},
+    reads::Read,
     record::key,
     refuse,
-    reads::Read,
     routes::Route,
     rows,
     show::{document::Document, refusals},
     sign::{self, Algorithm, BadSignature, Checked, Digits, Signature},
 };
-use crate::{
-    access::caller::Caller,
-    engine::draft::Fault,
-    model::EpochMillis,
-    store::Reader,
-};
+use crate::{access::caller::Caller, engine::draft::Fault, model::EpochMillis, store::Reader};
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -48,7 +42,10 @@ pub enum Goal {
     /// By its id.
     Release(Box<message::Release>),
     /// Nominated: first what to take, then the prescriptions.
-    Nominated { template: Box<message::Release>, picked: bool },
+    Nominated {
+        template: Box<message::Release>,
+        picked: bool,
+    },
     Read(Read),
 }
 
@@ -159,7 +156,9 @@ impl Asked {
         }
         match &self.route {
             Route::Metadata => return Ok(Step::Answer(self.metadata())),
-            Route::Nothing(_) => return Err(Refusal::of(refuse::incorrect(404, "There is no such path."), "not_found")),
+            Route::Nothing(_) => {
+                return Err(Refusal::of(refuse::incorrect(404, "There is no such path."), "not_found"));
+            }
             _ => {}
         }
         self.request = request_id(headers)?;

@@ -203,25 +203,36 @@ impl Work<'_, '_> {
 
     fn cancel(&mut self, c: &Cancel) -> Result<Reply, Fault> {
         let about = About::of("eps.cancel", &c.id, c.nhs, &c.message);
-        let reply = self.step(about, &c.document, |old, at| steps::cancel(old, c, at), |reply, done| {
-            reply.code = done.code as u16;
-            reply.reason = done.why.into();
-            reply.decided = done.at;
-            if let Some(dispenser) = done.dispenser {
-                (reply.owner, reply.agent) = (dispenser.owner, dispenser.agent);
-            }
-        })?;
+        let reply = self.step(
+            about,
+            &c.document,
+            |old, at| steps::cancel(old, c, at),
+            |reply, done| {
+                reply.code = done.code as u16;
+                reply.reason = done.why.into();
+                reply.decided = done.at;
+                if let Some(dispenser) = done.dispenser {
+                    (reply.owner, reply.agent) = (dispenser.owner, dispenser.agent);
+                }
+            },
+        )?;
         self.with_order(&c.id, reply)
     }
 
     fn release(&mut self, c: &Release) -> Result<Reply, Fault> {
         let about = About { vocabulary: Vocabulary::Dispensing, ..About::of("eps.release", &c.id, 0, &c.request) };
-        let reply = self.step(about, &Bytes::new(), |old, at| steps::release(old, c, at), |reply, released| {
-            reply.issue = released.issue;
-            reply.response = released.response.to_string();
-            reply.items_before = released.items_before.iter().map(|status| *status as u8).collect::<Vec<_>>().into();
-            reply.last_dispensed = released.last_dispensed;
-        })?;
+        let reply = self.step(
+            about,
+            &Bytes::new(),
+            |old, at| steps::release(old, c, at),
+            |reply, released| {
+                reply.issue = released.issue;
+                reply.response = released.response.to_string();
+                reply.items_before =
+                    released.items_before.iter().map(|status| *status as u8).collect::<Vec<_>>().into();
+                reply.last_dispensed = released.last_dispensed;
+            },
+        )?;
         self.with_order(&c.id, reply)
     }
 

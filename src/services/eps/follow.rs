@@ -76,7 +76,8 @@ impl Work<'_, '_> {
         let document = match due.claim.is_some() {
             true => rows::document(self.draft, key, due.claim)?.and_then(|bytes| packed::unpack(&bytes)),
             false => now.map(|p| {
-                let told = json!({"prescription": p.id, "issue": due.issue, "dispenser": due.dispenser, "noClaim": true});
+                let told =
+                    json!({"prescription": p.id, "issue": due.issue, "dispenser": due.dispenser, "noClaim": true});
                 told.to_string().into_bytes()
             }),
         };

@@ -14,8 +14,7 @@ use super::{
     rows,
     show::{
         document::Document,
-        exact,
-        task,
+        exact, task,
         task_query::{self, TaskQuery},
         tracker,
         tracker_query::{self, Detail, Search, Whose},

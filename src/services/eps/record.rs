@@ -121,6 +121,8 @@ record! {
         /// Oldest first; empty once claimed.
         21 => history: Vec<Snapshot>,
         22 => claim: Claim,
+        /// `previous_issue_at` as the release told it; an amendment may change that later, a repeat of the release tells the same.
+        23 => previous_told: u64,
     }
 }
 

@@ -133,7 +133,8 @@ pub fn of_person(rows: &dyn Reader, nhs: u64, limit: usize) -> Result<Vec<String
     let found = rows.scan(Table::PrescriptionsOfPeople.key().number(nhs).prefix(), true, limit)?;
     let read = |(row, _): (Bytes, Bytes)| {
         let mut parts = Parts::of(&row);
-        (parts.number(), parts.number());
+        parts.number();
+        parts.number();
         parts.text()
     };
     let keys: Option<Vec<_>> = found.into_iter().map(read).collect();

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::model::EpochMillis;
 
-/// Change number beyond which messages are refused (§16); what time does goes on.
+/// Change number beyond which messages are refused (§16); what time and a death do goes on.
 pub const SCN_LIMIT: u32 = 512;
 /// Cancellations that may wait or be noted as unsuccessful, each: a prescription has four items.
 pub const MAX_CANCELLATIONS: usize = 16;
@@ -77,6 +77,7 @@ impl Moment {
 }
 
 /// What follows outside the record.
+#[allow(clippy::large_enum_variant, reason = "few are made, and each is acted on at once")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Then {
     /// A pending cancellation took effect: tell who asked for it (§8.5).
@@ -128,12 +129,19 @@ enum Step<T> {
     Same(T),
 }
 
-/// Carries a step out on a record, and counts the change.
-fn run<T>(mut draft: Draft, body: impl FnOnce(&mut Draft) -> Result<Step<T>, Refused>) -> Outcome<T> {
+/// Carries a step out on a record that has not been changed too often.
+fn run<T>(draft: Draft, body: impl FnOnce(&mut Draft) -> Result<Step<T>, Refused>) -> Outcome<T> {
     let full = draft.p.scn >= SCN_LIMIT;
+    run_always(draft, |d| match body(d)? {
+        Step::Wrote(_) if full => Err(too_many_changes()),
+        step => Ok(step),
+    })
+}
+
+/// Carries a step out on a record, and counts the change.
+fn run_always<T>(mut draft: Draft, body: impl FnOnce(&mut Draft) -> Result<Step<T>, Refused>) -> Outcome<T> {
     match body(&mut draft) {
         Ok(Step::Same(answer)) => draft.undone(Ok(answer)),
-        Ok(Step::Wrote(_)) if full => Outcome::refused(too_many_changes()),
         Ok(Step::Wrote(answer)) => {
             let (record, then) = draft.finish();
             Outcome { record: Some(record), then, result: Ok(answer) }

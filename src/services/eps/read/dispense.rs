@@ -5,7 +5,7 @@ use super::{
     bundle::{Bundle, code, code_of, contained, extension, extensions, identifier, is, list, moment, text},
     codes, message_id, order_checks as checks, people,
     problem::Issue,
-    same::{Same, differing, of_type},
+    same::{Same, as_is, differing, of_type},
 };
 use crate::{
     model::NhsNumber,
@@ -15,6 +15,7 @@ use crate::{
     },
 };
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 const DISPENSE: &str = "MedicationDispense";
 const STATUS: &str = "Extension-EPS-TaskBusinessStatus";
@@ -22,18 +23,20 @@ const REASON: &str = "Extension-DM-PrescriptionNonDispensingReason";
 
 /// Elements that are the same in every MedicationDispense (§19.1 no. 18). A patient given by reference compares as that.
 const SAME: &[Same] = &[
-    ("whenHandedOver", |d| d.get("whenHandedOver").cloned().unwrap_or_default()),
-    ("subject.identifier.value", |d| json!(text(d, "/subject/identifier/value").or(text(d, "/subject/reference")))),
-    ("extension(\"https://fhir.nhs.uk/StructureDefinition/Extension-EPS-RepeatInformation\")", |d| {
-        extension(d, "Extension-EPS-RepeatInformation").cloned().unwrap_or_default()
+    ("whenHandedOver", |d| as_is(d.get("whenHandedOver"))),
+    ("subject.identifier.value", |d| {
+        Cow::Owned(json!(text(d, "/subject/identifier/value").or(text(d, "/subject/reference"))))
     }),
-    ("performer", |d| d.get("performer").cloned().unwrap_or_default()),
+    ("extension(\"https://fhir.nhs.uk/StructureDefinition/Extension-EPS-RepeatInformation\")", |d| {
+        as_is(extension(d, "Extension-EPS-RepeatInformation"))
+    }),
+    ("performer", |d| as_is(d.get("performer"))),
 ];
 
 /// The prescription that an entry belongs to: a notification is of one only.
 const SAME_PRESCRIPTION: &[Same] = &[("authorizingPrescription.groupIdentifier.value", |d| {
     let id = request(d).and_then(|r| text(r, "/groupIdentifier/value"));
-    json!(id.map(str::to_ascii_uppercase))
+    Cow::Owned(json!(id.map(str::to_ascii_uppercase)))
 })];
 
 /// Steps 6, 7 and 8.

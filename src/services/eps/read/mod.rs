@@ -117,5 +117,36 @@ fn message_id(root: &Value) -> Option<String> {
 /// The refusal where [`message_id`] finds none.
 const MESSAGE_ID: &str = "messageID has invalid format";
 
+/// The reader, opened to `crate::fuzz` and to the tests.
+#[cfg(any(test, feature = "fuzz"))]
+pub mod parsers {
+    use super::*;
+
+    /// Reads a body as every message that there is, at this moment. Gives what refused it.
+    pub fn anything(body: &[u8], now: crate::model::EpochMillis) -> Vec<Problems> {
+        match parse(body) {
+            Ok(root) => of(&root, now),
+            Err(problems) => vec![problems],
+        }
+    }
+
+    /// The same for a body that was parsed.
+    pub fn of(root: &Value, now: crate::model::EpochMillis) -> Vec<Problems> {
+        let mut refusals = Vec::new();
+        refusals.extend(event(root).err());
+        refusals.extend(order::prepare(root, Event::Order).err());
+        refusals.extend(order::order(root, now, Some(now)).err());
+        refusals.extend(order::store(root, now, Some(0)).err());
+        refusals.extend(cancel::cancel(root).err());
+        refusals.extend(dispense::dispense(root).err());
+        refusals.extend(release::release(root, "a", "b").err());
+        refusals.extend(task::task(root).err());
+        refusals.extend(claim::before_scope(root).err());
+        refusals.extend(claim::claim(root).err());
+        refusals.extend(["Bundle", "Task", "Claim", "Parameters"].iter().filter_map(|kind| resource(root, kind).err()));
+        refusals
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,11 +4,12 @@
 use super::{
     bundle::{Bundle, extension, integer, list, repeats, text},
     codes, people,
-    problem::Issue,
-    same::{Same, differing, of_type},
+    problem::{Issue, MOST},
+    same::{Same, as_is, differing, of_type},
 };
 use crate::services::eps::ids;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 const REQUEST: &str = "MedicationRequest";
 const PRESCRIPTION_TYPE: &str = "Extension-DM-PrescriptionType";
@@ -17,16 +18,22 @@ pub const SITE: &str = "Extension-DM-PerformerSiteType";
 const REPEAT_INFORMATION: &str =
     "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-MedicationRepeatInformation";
 
-/// Elements that every MedicationRequest of an order has beyond FHIR's own (§5.1).
-const NEEDED: &[&str] =
-    &["category", "requester", "courseOfTherapyType", "dispenseRequest", "dispenseRequest.quantity", "substitution"];
+/// Elements that every MedicationRequest of an order has beyond FHIR's own (§5.1), and where they are.
+const NEEDED: &[(&str, &str)] = &[
+    ("category", "/category"),
+    ("requester", "/requester"),
+    ("courseOfTherapyType", "/courseOfTherapyType"),
+    ("dispenseRequest", "/dispenseRequest"),
+    ("dispenseRequest.quantity", "/dispenseRequest/quantity"),
+    ("substitution", "/substitution"),
+];
 
-fn element(request: &Value, pointer: &str) -> Value {
-    request.pointer(pointer).cloned().unwrap_or_default()
+fn element<'a>(request: &'a Value, pointer: &str) -> Cow<'a, Value> {
+    as_is(request.pointer(pointer))
 }
 
-fn part(request: &Value, pointer: &str, url: &str) -> Value {
-    request.pointer(pointer).and_then(|of| extension(of, url)).cloned().unwrap_or_default()
+fn part<'a>(request: &'a Value, pointer: &str, url: &str) -> Cow<'a, Value> {
+    as_is(request.pointer(pointer).and_then(|of| extension(of, url)))
 }
 
 /// Column "same" of §5.1.
@@ -53,7 +60,7 @@ const SAME: &[Same] = &[
 /// The same for repeat dispensing only.
 const SAME_REPEATS: &[Same] = &[
     ("dispenseRequest.numberOfRepeatsAllowed", |r| {
-        json!(integer(r.pointer("/dispenseRequest/numberOfRepeatsAllowed")))
+        Cow::Owned(json!(integer(r.pointer("/dispenseRequest/numberOfRepeatsAllowed"))))
     }),
     ("extension(\"https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-MedicationRepeatInformation\")", |r| {
         part(r, "", REPEAT_INFORMATION)
@@ -64,9 +71,8 @@ const SAME_REPEATS: &[Same] = &[
 pub fn needed(requests: &[&Value]) -> Vec<Issue> {
     let mut issues = Vec::new();
     for request in requests {
-        for path in NEEDED {
-            let pointer = format!("/{}", path.replace('.', "/"));
-            let member = request.pointer(&pointer);
+        for (path, pointer) in NEEDED {
+            let member = request.pointer(pointer);
             if member.is_none_or(|m| m.as_array().is_some_and(Vec::is_empty)) {
                 issues.push(Issue::missing(REQUEST, path, of_type(REQUEST, path)));
             }
@@ -152,9 +158,12 @@ fn telecoms(bundle: &Bundle) -> Vec<Issue> {
     for resource in bundle.resources() {
         let kind = text(resource, "/resourceType").unwrap_or_default();
         for (index, telecom) in list(resource, "/telecom").iter().enumerate() {
-            let path = of_type(kind, &format!("telecom[{index}]"));
-            for part in ["value", "use"] {
-                if text(telecom, &format!("/{part}")).is_none() {
+            for (part, pointer) in [("value", "/value"), ("use", "/use")] {
+                if issues.len() >= MOST {
+                    return issues;
+                }
+                if text(telecom, pointer).is_none() {
+                    let path = of_type(kind, &format!("telecom[{index}]"));
                     let text = format!("Required field {path}.{part} is missing.");
                     issues.push(Issue::check("invalid", text, format!("{path}.{part}")));
                 }
@@ -192,9 +201,8 @@ pub fn unknown() -> Issue {
 fn references(bundle: &Bundle, requests: &[&Value]) -> Vec<Issue> {
     let mut issues = Vec::new();
     let mut check = |found: bool, path: &str| {
-        let issue = not_in_bundle(path);
-        if !found && !issues.contains(&issue) {
-            issues.push(issue);
+        if !found && !issues.iter().any(|i: &Issue| i.expression == path) {
+            issues.push(not_in_bundle(path));
         }
     };
     for request in requests {
@@ -204,8 +212,8 @@ fn references(bundle: &Bundle, requests: &[&Value]) -> Vec<Issue> {
             check(bundle.resolve(Some(medicine), "Medication").is_some(), "MedicationRequest.medicationReference");
         }
         if let Some(named) = extension(request, RESPONSIBLE) {
-            let path = "MedicationRequest.extension(\"https://fhir.nhs.uk/StructureDefinition/Extension-DM-ResponsiblePractitioner\")";
-            check(bundle.resolve(named.get("valueReference"), "PractitionerRole").is_some(), path);
+            let found = bundle.resolve(named.get("valueReference"), "PractitionerRole").is_some();
+            check(found, "MedicationRequest.extension(\"responsiblePractitioner\")");
         }
     }
     let (author, answers) = (requester(bundle, requests), responsible(bundle, requests));
@@ -224,7 +232,8 @@ fn references(bundle: &Bundle, requests: &[&Value]) -> Vec<Issue> {
     if let Some(role) = answers.filter(|r| author.is_none_or(|a| !std::ptr::eq(a, *r))) {
         let reference = people::practitioner(bundle, role).is_some();
         if reference == text(role, "/practitioner/identifier/value").is_some() {
-            let text = "Responsible practitioner must be either a reference to a Practitioner resource or an identifier reference.";
+            let text = "Responsible practitioner must be either a reference to a Practitioner resource or an identifier \
+                        reference.";
             issues.push(Issue::check("invalid", text, "Bundle.entry(\"PractitionerRole\").practitioner"));
         }
     }

@@ -7,7 +7,7 @@ use crate::model::{EpochMillis, time};
 use serde_json::{Map, Value, json};
 
 /// Issues of one answer; the rest are dropped.
-const MOST: usize = 100;
+pub const MOST: usize = 100;
 /// Code system of conversion errors and of the validator's.
 pub const SPINE_R4: &str = "https://fhir.nhs.uk/R4/CodeSystem/Spine-ErrorOrWarningCode";
 /// Code system of the store's general errors.

@@ -2,9 +2,10 @@
 
 use super::problem::Issue;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// What [`Same`] compares: null for an element that is not there.
-type Get = fn(&Value) -> Value;
+type Get = fn(&Value) -> Cow<Value>;
 
 /// An element that must be the same: its path as the issue names it, and how to get it.
 pub type Same = (&'static str, Get);
@@ -15,7 +16,7 @@ pub fn differing(kind: &str, resources: &[&Value], elements: &[Same]) -> Vec<Iss
 }
 
 fn one(kind: &str, resources: &[&Value], path: &str, get: Get) -> Option<Issue> {
-    let mut unique: Vec<Value> = Vec::new();
+    let mut unique: Vec<Cow<Value>> = Vec::new();
     for resource in resources {
         let value = get(resource);
         if !unique.contains(&value) {
@@ -25,9 +26,14 @@ fn one(kind: &str, resources: &[&Value], path: &str, get: Get) -> Option<Issue> 
     if unique.len() < 2 {
         return None;
     }
-    let received = Value::Array(unique);
+    let received = Value::Array(unique.into_iter().map(Cow::into_owned).collect());
     let text = format!("Expected all {kind}s to have the same value for {path}. Received {received}.");
     Some(Issue::check("value", text, of_type(kind, path)))
+}
+
+/// An element as it stands.
+pub fn as_is(element: Option<&Value>) -> Cow<'_, Value> {
+    Cow::Borrowed(element.unwrap_or(&Value::Null))
 }
 
 /// The FHIRPath of an element of every resource of a type in a Bundle.

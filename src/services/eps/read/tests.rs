@@ -5,7 +5,7 @@ mod published;
 mod refused;
 mod refused_dispense;
 
-use super::{Event, Problems, bundle, event, parse, problem, resource};
+use super::{Event, Problems, event, parse, problem, resource};
 use crate::model::{EpochMillis, time};
 use serde_json::{Value, json};
 

@@ -25,10 +25,10 @@ impl Document {
     pub fn message(&self) -> String {
         text(&self.bundle["identifier"], "value").to_lowercase()
     }
-    /// Every entry: its reference and its resource.
+    /// Every entry with a resource: its reference and the resource, which is an object.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
-        let entries = self.bundle["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
-        entries.iter().map(|e| (text(e, "fullUrl"), &e["resource"]))
+        let entries = list(&self.bundle, "entry").iter().filter(|e| e["resource"].is_object());
+        entries.map(|e| (text(e, "fullUrl"), &e["resource"]))
     }
     pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = (&str, &Value)> {
         self.entries().filter(move |(_, r)| text(r, "resourceType") == kind)

@@ -7,7 +7,6 @@
 //! | `people` | resources copied from a message into an answer, under new ids |
 //! | `release` | a release's answer (§9.4) |
 //! | `cancel` | a cancellation's answer, and the later one (§8.4, §8.5) |
-//! | `short_id` | form and check character of a short id |
 //! | `task`, `task_query` | `GET /Task` (§14.1) |
 //! | `tracker`, `tracker_detail`, `tracker_query` | `RequestGroup` (§14.2) |
 //! | `words` | displays of codes |
@@ -22,7 +21,6 @@ pub mod metadata;
 pub(crate) mod people;
 pub mod refusals;
 pub mod release;
-pub mod short_id;
 pub mod task;
 pub mod task_query;
 pub mod tracker;
@@ -116,7 +114,7 @@ pub(crate) fn business_status(status: u16, display: &str) -> Value {
 /// over said nothing: then its code and name.
 pub(crate) fn dispenser(of: &Dispenser) -> (Value, Value) {
     let owner = packed::unpack(&of.owner).unwrap_or_default();
-    let agent = packed::unpack(&of.agent).unwrap_or_default();
+    let agent = packed::unpack(&of.agent).ok().filter(Value::is_object).unwrap_or_default();
     if owner.is_object() {
         return (owner, agent);
     }

@@ -327,7 +327,7 @@ impl<'a> Given<'a> {
                 shown["validityPeriod"][end] = json!(date);
             }
         }
-        if let Some(duration) = sent.get("expectedSupplyDuration") {
+        if let Some(duration) = sent.get("expectedSupplyDuration").filter(|d| d.is_object()) {
             shown["expectedSupplyDuration"] = duration.clone();
             shown["expectedSupplyDuration"]["value"] = number(&duration["value"]);
         }

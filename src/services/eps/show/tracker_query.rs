@@ -1,10 +1,10 @@
 //! What a search of `RequestGroup` or one of them asks for (spec/eps.md §14.2), and the errors of that tracker.
 
-use super::{
-    HTTP_ERRORS, coding,
-    short_id::{self, Bad},
+use super::{HTTP_ERRORS, coding};
+use crate::{
+    model::{EpochMillis, NhsNumber, day, time},
+    services::eps::ids::{self, BadShortId},
 };
-use crate::model::{EpochMillis, NhsNumber, day, time};
 use serde_json::{Value, json};
 
 /// Headers without which the tracker does not answer.
@@ -94,9 +94,9 @@ pub fn detail(id: &str, pairs: &[(String, String)]) -> Result<Detail, Vec<String
 }
 
 fn prescription(id: &str) -> Result<String, String> {
-    short_id::read(id).map_err(|bad| match bad {
-        Bad::Form => "prescriptionId does not match required format.".to_owned(),
-        Bad::Check => "prescriptionId checksum is invalid.".to_owned(),
+    ids::short(id).map_err(|bad| match bad {
+        BadShortId::Format => "prescriptionId does not match required format.".to_owned(),
+        BadShortId::Check => "prescriptionId checksum is invalid.".to_owned(),
     })
 }
 

@@ -58,6 +58,10 @@ impl Writer {
 
 /// Escapes of text between tags.
 pub fn escape_text(text: &str, out: &mut String) {
+    // Nearly all texts have nothing to escape.
+    if !text.bytes().any(|b| matches!(b, b'&' | b'<' | b'>' | b'\r')) {
+        return out.push_str(text);
+    }
     for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),
@@ -70,6 +74,9 @@ pub fn escape_text(text: &str, out: &mut String) {
 }
 
 fn escape_attribute(text: &str, out: &mut String) {
+    if !text.bytes().any(|b| matches!(b, b'&' | b'<' | b'"' | b'\t' | b'\n' | b'\r')) {
+        return out.push_str(text);
+    }
     for c in text.chars() {
         match c {
             '&' => out.push_str("&amp;"),

@@ -3,10 +3,12 @@
 use super::StatusUpdate;
 use crate::{
     model::{EpochMillis, NhsNumber, time},
-    services::eps::show::{
-        ITEM, NHS_NUMBER, ODS, SHORT_ID,
-        document::{list, text},
-        short_id,
+    services::eps::{
+        ids,
+        show::{
+            ITEM, NHS_NUMBER, ODS, SHORT_ID,
+            document::{list, text},
+        },
     },
 };
 use serde_json::Value;
@@ -77,7 +79,7 @@ pub fn entry(entry: &Value, request: &str, now: EpochMillis) -> Result<StatusUpd
     let (modified, written) = moments(of.task);
     let mut problems: Vec<String> = vec![];
     let id = text(of.task, "id");
-    if !is_uuid(id) || text(entry, "fullUrl") != format!("urn:uuid:{id}") {
+    if ids::uuid(id).is_none() || text(entry, "fullUrl") != format!("urn:uuid:{id}") {
         problems.push("Invalid entry fullUrl or task id.".into());
     }
     let status = text(of.task, "status");
@@ -96,7 +98,7 @@ pub fn entry(entry: &Value, request: &str, now: EpochMillis) -> Result<StatusUpd
     if number.is_none() {
         problems.push("NHS number is invalid.".into());
     }
-    let prescription = short_id::read(text(of.based_on, "value"));
+    let prescription = ids::short(text(of.based_on, "value"));
     if prescription.is_err() {
         problems.push("Prescription ID is invalid.".into());
     }
@@ -198,9 +200,4 @@ fn repeat(task: &Value) -> u32 {
     let said = list(task, "input").iter().find(|i| text(&i["type"], "text").eq_ignore_ascii_case("Repeat Number"));
     let number = said.and_then(|i| i["valueInteger"].as_u64()).filter(|n| (1..=99).contains(n));
     number.and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
-}
-
-fn is_uuid(text: &str) -> bool {
-    let dash = |at: usize| matches!(at, 8 | 13 | 18 | 23);
-    text.len() == 36 && text.bytes().enumerate().all(|(at, b)| if dash(at) { b == b'-' } else { b.is_ascii_hexdigit() })
 }

@@ -1,4 +1,5 @@
-//! A dispenser gives a prescription back before it dispensed anything (spec/eps.md §11); Spine does it itself on a bad signature.
+//! A dispenser gives a prescription back before it dispensed anything (spec/eps.md §11); Spine does it itself on a bad signature
+//! (then in the holder's name, so that no warning is written).
 
 use super::{Draft, Moment, Outcome, Step, Then, dispense::same_patient, id_of, items, pending, run};
 use crate::services::eps::{
@@ -62,7 +63,7 @@ fn come_back(d: &mut Draft, number: u32, m: &Return, message: Id) -> Result<Step
     i.released_at = 0;
     (i.release_request, i.release_response) = (Id::NONE, Id::NONE);
     i.before_release = Default::default();
-    i.status_before_release = 0;
+    (i.status_before_release, i.previous_told) = (0, 0);
     if to == issue::TO_BE_DISPENSED {
         i.available_at = now;
     } else {

@@ -1,6 +1,6 @@
 //! What happens to the patient: a death, another nomination (spec/eps.md §8.3, §17.7). No messages: both can be carried out twice.
 
-use super::{Draft, Moment, Outcome, Step, give_back::clear_nomination, pending, run};
+use super::{Draft, Moment, Outcome, Step, give_back::clear_nomination, pending, run, run_always};
 use crate::services::eps::{
     clock,
     record::{Cancellation, Event, Id, Nomination, Prescription, cancellation},
@@ -31,7 +31,7 @@ pub fn died(old: Option<&Prescription>, at: &Moment) -> Outcome<()> {
     let Some(old) = old.filter(|p| !nothing(p)) else {
         return Draft::of(&Prescription::default(), at).undone(Ok(()));
     };
-    run(Draft::of(old, at), take_all)
+    run_always(Draft::of(old, at), take_all)
 }
 
 fn take_all(d: &mut Draft) -> Result<Step<()>, Refused> {

@@ -59,7 +59,7 @@ fn again(p: &Prescription, m: &Release, request: Id) -> Option<Result<Released, 
         issue: issue.number,
         response: issue.release_response,
         items_before: issue.before_release.iter().map(|status| u16::from(*status)).collect(),
-        last_dispensed: issue.previous_issue_at,
+        last_dispensed: issue.previous_told,
     }))
 }
 
@@ -105,11 +105,12 @@ fn give_out(d: &mut Draft, m: &Release, request: Id) -> Result<Step<Released>, R
     issue.dispenser = dispenser;
     issue.released_at = now;
     (issue.release_request, issue.release_response) = (request, response);
+    issue.previous_told = issue.previous_issue_at;
     let released = Released {
         issue: number,
         response,
         items_before: issue.before_release.iter().map(|status| u16::from(*status)).collect(),
-        last_dispensed: issue.previous_issue_at,
+        last_dispensed: issue.previous_told,
     };
     let event = Event { message: request, trigger: trigger as u8, who, issue: number, ..Default::default() };
     d.log(Event { before, after: issue::WITH, ..event });

@@ -1,25 +1,13 @@
 //! Whatever becomes of a message on its way, reading it ends in a message or in issues.
 
 use super::*;
-use crate::services::eps::read::{cancel, claim, dispense, order, release, task};
+use crate::services::eps::read::{order, parsers};
 use proptest::prelude::*;
 
 /// Every function on one message, whatever it is; each must end, and a refusal must say something.
 fn read_all(root: &Value) {
-    let mut refusals: Vec<Problems> = Vec::new();
-    refusals.extend(event(root).err());
-    refusals.extend(order::prepare(root, Event::Order).err());
-    refusals.extend(order::order(root, now(), Some(now())).err());
+    let mut refusals = parsers::of(root, now());
     refusals.extend(order::store(root, u64::MAX, Some(0)).err());
-    refusals.extend(cancel::cancel(root).err());
-    refusals.extend(dispense::dispense(root).err());
-    refusals.extend(release::release(root, "a", "b").err());
-    refusals.extend(task::task(root).err());
-    refusals.extend(claim::before_scope(root).err());
-    refusals.extend(claim::claim(root).err());
-    for kind in ["Bundle", "Task", "Claim", "Parameters"] {
-        refusals.extend(resource(root, kind).err());
-    }
     for refusal in refusals {
         assert!(!refusal.issues.is_empty() && refusal.issues.len() <= 100);
         assert!(refusal.outcome(root, now())["issue"][0]["severity"].is_string());
@@ -116,6 +104,18 @@ proptest! {
             prop_assert_eq!(ids::short(&id), Ok(id));
         }
     }
+}
+
+/// A mebibyte of what is wrong a hundred thousand times gets a short answer.
+#[test]
+fn a_body_full_of_faults_gets_a_short_answer() {
+    let mut message = example("01-order-acute-nominated/order-request");
+    let telecom =
+        json!({"fullUrl": "x", "resource": {"resourceType": "PractitionerRole", "telecom": vec![json!({}); 1_000]}});
+    let entries = message["entry"].as_array_mut().expect("entries");
+    entries.resize(350, telecom);
+    let problems = order::check(&message).expect_err("refused");
+    assert_eq!(problems.issues.len(), 100);
 }
 
 /// Every single member of every message gone, one at a time.

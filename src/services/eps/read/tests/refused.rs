@@ -364,6 +364,50 @@ fn conversion_stops_at_the_first_thing_that_has_no_form() {
 }
 
 #[test]
+fn conversion_misses_and_counts_what_the_store_needs() {
+    let (few, many) = ("TOO_FEW_VALUES_SUBMITTED", "TOO_MANY_VALUES_SUBMITTED");
+    let refused = |path: &str, code: &str, change: &dyn Fn(&mut Value)| {
+        let found = only(order::check(&changed(ACUTE, change)).expect_err(path));
+        assert_eq!((found.0.as_str(), found.2.as_str(), found.4.as_str()), ("fatal", code, path));
+    };
+    let twice = |list: &mut Value| {
+        let one = list[0].clone();
+        list.as_array_mut().expect("an array").push(one);
+    };
+    for member in ["telecom", "address"] {
+        refused(&format!("Organization.{member}"), many, &|b| twice(&mut first(b, "Organization")[member]));
+    }
+    for member in ["identifier", "name", "telecom", "address"] {
+        refused(&format!("Organization.{member}"), few, &|b| drop_member(first(b, "Organization"), member));
+    }
+    refused("Practitioner.name", many, &|b| twice(&mut first(b, "Practitioner")["name"]));
+    for member in ["name", "birthDate", "address"] {
+        refused(&format!("Patient.{member}"), few, &|b| drop_member(first(b, "Patient"), member));
+    }
+    refused("Patient.identifier", few, &|b| first(b, "Patient")["identifier"][0]["system"] = json!("x"));
+    let group = "MedicationRequest.groupIdentifier.extension.valueIdentifier";
+    refused(group, few, &|b| each(b, |r| drop_member(&mut r["groupIdentifier"], "extension")));
+    refused("MedicationRequest.extension", few, &|b| each(b, |r| drop_member(r, "extension")));
+    let site = "MedicationRequest.dispenseRequest.extension";
+    refused(site, few, &|b| each(b, |r| drop_member(&mut r["dispenseRequest"], "extension")));
+    let days = "MedicationRequest.dispenseRequest.expectedSupplyDuration.code";
+    refused(days, "INVALID_VALUE", &|b| {
+        each(b, |r| r["dispenseRequest"]["expectedSupplyDuration"]["code"] = json!("wk"));
+    });
+    // The code of who answers for it may be any of three; a doctor's loses its letter.
+    let spurious = changed("05-order-secondary-care-four-items/order-request", |b| {
+        first(b, "PractitionerRole")["identifier"][1]["value"] = json!("1234567890123");
+    });
+    assert!(order::order(&spurious, now(), Some(now())).is_err());
+    let doctor = changed(ACUTE, |b| {
+        let all = first(b, "Practitioner")["identifier"].as_array_mut().expect("identifiers");
+        all.truncate(2);
+        all[1]["value"] = json!("C123456789012");
+    });
+    order::order(&doctor, now(), Some(now())).expect("twelve without the letter");
+}
+
+#[test]
 fn the_store_refuses_values_that_break_its_table() {
     let failed = |name: &str, reason: &str, change: &dyn Fn(&mut Value)| {
         let words = format!("Unable to process message. Information missing or invalid - {reason}");

@@ -163,6 +163,8 @@ fn tasks_name_the_person_by_identifier_and_the_organisation_inside() {
                  Display.";
     let wrong = changed(RETURN, |t| t["contained"][0]["practitioner"] = json!({"reference": "#x"}));
     assert_only(task::task(&wrong), INVALID, words);
+    let both = changed(RETURN, |t| t["contained"][0]["practitioner"]["reference"] = json!("#x"));
+    assert_only(task::task(&both), INVALID, words);
     for (member, path) in [("requester", "Task.requester"), ("contained", "Task.requester")] {
         let wrong = changed(RETURN, |t| drop_member(t, member));
         assert_eq!(only(task::task(&wrong).expect_err("refused")).4, path);

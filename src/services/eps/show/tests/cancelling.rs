@@ -1,20 +1,18 @@
 //! A cancellation's answer against the published ones.
 
 use super::{differences, document, example, ids, json, numbered};
+use crate::wire::packed;
 use crate::{
     model::time,
-    services::{
-        eps::{
-            record::Dispenser,
-            show::{
-                cancel::{self, Answer},
-                document::Document,
-            },
-            steps::{Cancelled, Code},
+    services::eps::{
+        record::Dispenser,
+        show::{
+            cancel::{self, Answer},
+            document::Document,
         },
+        steps::{Cancelled, Code},
     },
 };
-use crate::wire::packed;
 use serde_json::{Value, json};
 
 fn at(text: &str) -> u64 {

@@ -1,6 +1,8 @@
 //! Answers against the published ones, member by member. Ids that are new each time are compared by which one stands where.
 
 mod cancelling;
+mod chain;
+mod mutated;
 mod refusing;
 mod releasing;
 mod tasks;

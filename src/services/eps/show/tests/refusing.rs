@@ -3,13 +3,12 @@
 use super::{example, ids, json, numbered};
 use crate::{
     model::time,
-    services::{
-        eps::{
-            record::Dispenser,
-            refused::Refused,
-            show::refusals::{self, Vocabulary::*},
-        },
+    services::eps::{
+        record::Dispenser,
+        refused::Refused,
+        show::refusals::{self, Vocabulary::*},
     },
+    wire::packed,
 };
 
 fn at(text: &str) -> u64 {

@@ -54,7 +54,7 @@ fn authorities() -> Authorities {
 
 impl Authorities {
     fn certificate(&self) -> Vec<u8> {
-        self.certificate_of(&*KEY)
+        self.certificate_of(&KEY)
     }
     /// Valid through 2026.
     fn certificate_of(&self, key: &KeyPair) -> Vec<u8> {

@@ -223,10 +223,13 @@ fn resource<'a>(order: &'a mut Value, kind: &str) -> &'a mut Value {
     &mut entries.iter_mut().find(|e| e["resource"]["resourceType"] == kind).unwrap()["resource"]
 }
 
+/// What is changed in an order, and what its text then holds and did not before.
+type Case<'a> = (&'a dyn Fn(&mut Value), &'a str);
+
 #[test]
 fn what_the_published_orders_do_not_have_is_written_as_the_tables_say() {
     let more = |order: &mut Value, entry: Value| order["entry"].as_array_mut().unwrap().push(entry);
-    let cases: &[(&dyn Fn(&mut Value), &str)] = &[
+    let cases: &[Case<'_>] = &[
         (&|o| resource(o, "Practitioner")["identifier"][1]["value"] = value!("C6095104"), "<id extension=\"6095104\""),
         (
             &|o| {

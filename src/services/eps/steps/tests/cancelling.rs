@@ -217,6 +217,8 @@ fn a_record_that_changed_too_often_takes_no_more_messages_but_time_goes_on() {
     let failure = Refused::Failure("prescription was changed too often".into());
     assert_eq!(case.release("FA565"), Err(failure));
     assert_eq!((case.cancel(0, "A83008"), case.p()), (Code::R5000, &stored));
+    let dead = died(case.p.as_ref(), &case.at);
+    assert_eq!(dead.record.map(|p| p.instances[0].status), Some(5));
     case.pass(200);
     assert!(case.night());
     assert_eq!(case.status(), 4);

@@ -106,6 +106,7 @@ fn a_withdrawal_takes_back_the_last() {
     assert_eq!((case.send_withdraw(&m), case.p()), (Ok(()), &stored), "a repeat");
     case.withdraw(&first).unwrap();
     assert_eq!((case.status(), case.items_of(1)), (2, vec![8, 8]));
+    assert!(case.p().current_issue().unwrap().history.is_empty());
     assert_eq!(Case::of(&[1]).withdraw(&first), Err(Refused::NotFound));
     case.dispense(6, &[1, 1]).unwrap();
     case.claim(0, "").unwrap();
@@ -178,4 +179,17 @@ fn erd_comes_back_without_its_issue_number_and_never_below_0003() {
     assert_eq!(case.give_back(), Err(Refused::Transition));
     case.dispense(6, &[1]).unwrap();
     assert_eq!(case.p().current, 2);
+}
+
+#[test]
+fn a_repeated_release_tells_the_same_after_the_issue_before_was_amended() {
+    let mut case = Case::released(&[2]);
+    let first = case.dispense(6, &[1]).unwrap();
+    let m = case.release_message("FA565", false);
+    let told = case.send_release(&m).unwrap();
+    case.pass(1);
+    let amended = message::Dispense { issue: 1, replaces: first, ..case.dispense_message(6, &[1]) };
+    case.send_dispense(&amended).unwrap();
+    assert_eq!(case.p().issue(2).unwrap().previous_issue_at, MONDAY + DAY);
+    assert_eq!(case.send_release(&m), Ok(told));
 }

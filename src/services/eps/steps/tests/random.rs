@@ -244,11 +244,11 @@ impl Run {
 
 fn sequences() -> impl Strategy<Value = (Vec<u32>, Vec<(u8, u8, u8)>)> {
     let items = prop_oneof![Just(vec![1]), Just(vec![1, 1, 1]), Just(vec![3, 1]), Just(vec![4, 4, 2, 1])];
-    (items, proptest::collection::vec(any::<(u8, u8, u8)>(), 1..60))
+    (items, proptest::collection::vec(any::<(u8, u8, u8)>(), 1..120))
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn nothing_twice_nothing_lost_no_other_answer((items, ops) in sequences()) {
         let mut run = Run { case: Case::of(&items), ledger: Ledger::default() };

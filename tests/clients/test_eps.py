@@ -148,7 +148,8 @@ def test_an_order_is_prepared_signed_and_sent(eps):
     assert back["signature"][0]["when"] == told["timestamp"]
     # Without a signature, or with one that is none, it is refused.
     other = Case(eps).read(f"{ACUTE}/order-request.json")
-    refused(eps.message({**other, "entry": [e for e in other["entry"] if e["resource"]["resourceType"] != "Provenance"]}), "MISSING_DIGITAL_SIGNATURE")
+    unsigned = [e for e in other["entry"] if e["resource"]["resourceType"] != "Provenance"]
+    refused(eps.message({**other, "entry": unsigned}), "MISSING_DIGITAL_SIGNATURE")
     resources(other, "Provenance")[0]["signature"][0]["data"] = "bm8geG1s"
     refused(eps.message(other), "INVALID_VALUE", "Invalid signature format.")
 

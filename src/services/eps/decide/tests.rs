@@ -30,7 +30,8 @@ fn stamp() -> Stamp {
 
 /// One prescription that nobody asks for.
 fn store() -> MapStore {
-    let first = Issue { number: 1, status: issue::TO_BE_DISPENSED, items: vec![7].into(), ..Default::default() };
+    let first =
+        Issue { number: 1, status: issue::TO_BE_DISPENSED, items: Bytes::from_static(&[7]), ..Default::default() };
     let waiting = Prescription {
         id: ID.into(),
         prescribed_at: NOW,
@@ -72,7 +73,7 @@ fn sweep(store: &mut MapStore, registry: &MapStore, ahead: u32) -> bool {
         payload: EpsCommand::from(Sweep { ahead, ..Default::default() }).encode(),
         ..Default::default()
     };
-    let mut draft = Draft::new(store, &overlay, registry);
+    let mut draft = Draft::new(&*store, &overlay, registry);
     let reply = eps().decide(&mut draft, &stamp(), &command).unwrap();
     let decided = draft.finish();
     store.apply(decided.rows);

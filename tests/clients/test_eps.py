@@ -427,6 +427,27 @@ def test_cancelling_what_a_dispenser_has(eps, case):
     assert response_code(case.cancel(0)) == "R-0004"
 
 
+def test_what_is_pending_cancels_a_prescription_that_comes_back_or_is_not_dispensed(eps):
+    returned, undispensed = Case(eps, pharmacy()), Case(eps, pharmacy())
+    for case in (returned, undispensed):
+        case.order()
+        assert released(case.release()) == [case.id]
+        assert [response_code(case.cancel(item)) for item in range(4)] == ["R-0002"] * 4
+    succeeded(returned.give_back())
+    assert eps.state(returned, node=1) == ("0005",) * 5
+    refused(returned.release(), "PRESCRIPTION_CANCELLED")
+    succeeded(eps.dispense(undispensed.notification(1, items=["0002"] * 4, status="0007")))
+    assert eps.state(undispensed, node=2)[0] == "0005"
+
+
+def test_a_cancelled_item_is_told_at_the_release(eps, case):
+    assert response_code(case.cancel(2, reason="0005")) == "R-0001"
+    (entry,) = case.release().json()["parameter"][0]["resource"]["entry"]
+    items = resources(entry["resource"], "MedicationRequest")
+    assert [item["status"] for item in items] == ["active", "active", "cancelled", "active"]
+    assert eps.state(case) == ("0002", "0008", "0008", "0005", "0008")
+
+
 def test_cancelling_what_is_not_there_or_somebody_elses(eps, case):
     before = eps.states(case)
     items, case.items = case.items, [str(uuid.uuid4())]

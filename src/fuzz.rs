@@ -61,6 +61,7 @@ pub fn every_record(visit: &mut impl Visit) {
     visit.record::<services::identity::login::command::Enrol>("services::identity::login::command::Enrol");
     visit.record::<services::identity::login::rows::PasskeyUse>("services::identity::login::rows::PasskeyUse");
     visit.record::<audit::parsers::Seal>("audit::Seal");
+    of_prescriptions(visit);
 }
 
 fn of_the_rooms_below(visit: &mut impl Visit) {
@@ -317,6 +318,38 @@ fn of_log_in(visit: &mut impl Visit) {
     visit.record::<services::directory::issuers::CitizenIssuer>("services::directory::issuers::CitizenIssuer");
     visit.record::<services::directory::issuers::SetIssuer>("services::directory::issuers::SetIssuer");
     visit.record::<services::identity::rows::Citizen>("services::identity::rows::Citizen");
+}
+
+fn of_prescriptions(visit: &mut impl Visit) {
+    visit.record::<services::eps::message::Sender>("services::eps::message::Sender");
+    visit.record::<services::eps::message::Item>("services::eps::message::Item");
+    visit.record::<services::eps::message::Order>("services::eps::message::Order");
+    visit.record::<services::eps::message::Cancel>("services::eps::message::Cancel");
+    visit.record::<services::eps::message::Release>("services::eps::message::Release");
+    visit.record::<services::eps::message::Dispensed>("services::eps::message::Dispensed");
+    visit.record::<services::eps::message::Dispense>("services::eps::message::Dispense");
+    visit.record::<services::eps::message::Return>("services::eps::message::Return");
+    visit.record::<services::eps::message::Withdraw>("services::eps::message::Withdraw");
+    visit.record::<services::eps::message::Claim>("services::eps::message::Claim");
+    visit.record::<services::eps::record::Dispenser>("services::eps::record::Dispenser");
+    visit.record::<services::eps::record::Nomination>("services::eps::record::Nomination");
+    visit.record::<services::eps::record::LineItem>("services::eps::record::LineItem");
+    visit.record::<services::eps::record::Snapshot>("services::eps::record::Snapshot");
+    visit.record::<services::eps::record::Claim>("services::eps::record::Claim");
+    visit.record::<services::eps::record::Issue>("services::eps::record::Issue");
+    visit.record::<services::eps::record::Cancellation>("services::eps::record::Cancellation");
+    visit.record::<services::eps::record::Event>("services::eps::record::Event");
+    visit.record::<services::eps::record::Prescription>("services::eps::record::Prescription");
+    visit.record::<services::eps::command::Noted>("services::eps::command::Noted");
+    visit.record::<services::eps::command::Pick>("services::eps::command::Pick");
+    visit.record::<services::eps::command::Show>("services::eps::command::Show");
+    visit.record::<services::eps::command::Updates>("services::eps::command::Updates");
+    visit.record::<services::eps::command::Sweep>("services::eps::command::Sweep");
+    visit.record::<services::eps::command::Advance>("services::eps::command::Advance");
+    visit.record::<services::eps::command::Reply>("services::eps::command::Reply");
+    visit.record::<services::eps::status::StatusUpdate>("services::eps::status::StatusUpdate");
+    visit.record::<crate::wire::person_changed::PersonChanged>("wire::person_changed::PersonChanged");
+    visit.record::<crate::wire::person_changed::NominatedNow>("wire::person_changed::NominatedNow");
 }
 
 #[cfg(test)]

@@ -290,8 +290,7 @@ pub const EPS: &[Rule] = &[
     holders("eps.tasks", EPS_TRACKER, "eps.md §14.1").of(Organisation::Active),
     holders("eps.tracker_search", EPS_CLINICAL_TRACKER, "eps.md §14.2").of(Organisation::Active),
     holders("eps.tracker", EPS_CLINICAL_TRACKER, "eps.md §14.2").of(Organisation::Active),
-    holders("eps.status_update", &["urn:nhsd:apim:app:level3:prescription-status-update"], "eps.md §15")
-        .of(Organisation::Active),
+    holders("eps.status_update", &["urn:nhsd:apim:app:level3:prescription-status-update"], "eps.md §15"),
 ];
 
 /// Spine Mini Services (spec/pds.md §17): old clients, by the certificate of their registered system.

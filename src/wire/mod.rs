@@ -9,6 +9,7 @@ pub mod ldif;
 pub mod mesh;
 pub mod packed;
 mod packed_words;
+pub mod person_changed;
 pub mod post;
 pub mod record;
 pub mod tree;

@@ -13,6 +13,7 @@ mod log;
 mod papers;
 mod paths;
 mod people;
+mod prescriptions;
 mod records;
 mod snapshot;
 mod tokens;
@@ -49,6 +50,7 @@ pub const ALL: &[Target] = &[
     directory::TARGET,
     people::TARGET,
     xml::TARGET,
+    prescriptions::TARGET,
 ];
 
 /// Input taken apart from the front; what is not there reads as zero.

@@ -22,8 +22,8 @@ use super::{
 use crate::{engine::draft::Fault, model::EpochMillis, wire::record::Record};
 use bytes::Bytes;
 
-/// Spine itself, where it gives a prescription back (§9.4).
-const SPINE: &str = "X2601";
+/// Who gives a prescription back by itself (§9.4).
+const SPINE: &str = "NHS Spine";
 /// Return reason "Invalid digital signature" (§20.7).
 const BAD_SIGNATURE: &str = "0005";
 
@@ -89,10 +89,16 @@ impl Asked {
             issue: out.reply.issue,
             reason: BAD_SIGNATURE.into(),
             response: out.reply.response.clone(),
-            by: message::Sender { ods: SPINE.into(), name: "NHS Spine".into(), ..Default::default() },
+            // In the holder's name: it is they who have it.
+            by: message::Sender { ods: self.holder_of(out), name: SPINE.into(), ..Default::default() },
             ..Default::default()
         };
         call(p.key(), told.into(), String::new())
+    }
+
+    fn holder_of(&self, out: &Out) -> String {
+        let issue = out.prescription.issue(out.reply.issue);
+        issue.and_then(|issue| out.prescription.holder(issue)).map(|d| d.ods.clone()).unwrap_or_default()
     }
 
     pub fn answer(&mut self) -> Result<Response, Fault> {

@@ -6,7 +6,12 @@ use super::{
     refused::Refused,
     status::StatusUpdate,
 };
-use crate::{commands, engine::draft::Fault, record, wire::record::Record};
+use crate::{
+    commands,
+    engine::draft::Fault,
+    record,
+    wire::{person_changed::PersonChanged, record::Record},
+};
 use bytes::Bytes;
 
 commands! {
@@ -31,6 +36,8 @@ commands! {
         12 Sweep(Sweep),
         /// Moves the calendar of a test site: in the site's partition.
         13 Advance(Advance),
+        /// A death, another nomination; from PDS, to each partition.
+        64 PersonChanged(PersonChanged),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     rows,
     show::refusals::{self, Vocabulary},
     states::Trigger,
-    steps::{self, Moment, Outcome},
+    steps::{self, Moment, Nominate, Outcome},
 };
 use crate::{
     engine::{
@@ -19,10 +19,13 @@ use crate::{
     },
     model::NhsNumber,
     store::Reader,
-    wire::record::Record,
+    wire::{person_changed::PersonChanged, record::Record},
 };
 use bytes::Bytes;
 
+/// Prescriptions of one person that a partition looks at when the person changes; the newest, of which none open is left out:
+/// what is over is deleted within months.
+const MOST_OF_ONE: usize = 1_000;
 /// Dispense notifications that a tracker shows of an issue.
 const NOTIFICATIONS: usize = 16;
 /// Prescriptions whose due work one decision does; more of one day follow in the next.
@@ -86,6 +89,7 @@ impl Decide for Eps {
             EpsCommand::Pick(c) => work.pick(c),
             EpsCommand::Show(c) => work.show(&c)?,
             EpsCommand::Updates(c) => work.updates(&c)?,
+            EpsCommand::PersonChanged(c) => work.person(&c)?,
             EpsCommand::Sweep(c) => Reply { more: work.sweep_of(c.ahead)?, ..Default::default() },
             EpsCommand::Advance(c) if by_operator && !self.options.live => work.advance(&c)?,
             EpsCommand::Advance(_) => return Err(Fault::Other("a live site's calendar is not moved".into())),
@@ -319,6 +323,23 @@ impl Work<'_, '_> {
         }
         self.note(&About::of("eps.status_update", &c.id, subject, ""), subject, "ok");
         Ok(reply)
+    }
+
+    /// Prescriptions of a person who died are cancelled; those that nobody has taken follow a new nomination.
+    fn person(&mut self, c: &PersonChanged) -> Result<Reply, Fault> {
+        for key in rows::of_person(self.draft, c.nhs, MOST_OF_ONE)? {
+            let nothing = Bytes::new();
+            if c.died {
+                let about = About::of("eps.death", &key, c.nhs, "");
+                self.step(about, &nothing, steps::died, |_, ()| {})?;
+            }
+            for now in &c.nominations {
+                let to = Nominate { kind: now.kind.clone(), to: now.ods.clone(), ..Default::default() };
+                let about = About::of("eps.nomination", &key, c.nhs, "");
+                self.step(about, &nothing, |old, at| steps::nominate(old, &to, at), |_, ()| {})?;
+            }
+        }
+        Ok(Reply::default())
     }
 
     fn advance(&mut self, c: &Advance) -> Result<Reply, Fault> {

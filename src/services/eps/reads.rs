@@ -189,7 +189,7 @@ impl Asked {
                 let ids = reply.notifications.iter().map(|id| Id::or_none(id));
                 let documents = reply.documents.iter().filter_map(|bytes| Document::read(&packed::unpack(bytes)?));
                 let notifications: Vec<(Id, Document)> = ids.zip(documents).collect();
-                match self.detail(one.as_ref(), order().as_ref(), &notifications, detail.issue) {
+                match self.detail(one.as_ref(), order().as_ref(), (&notifications, &reply.updates), detail.issue) {
                     Some(body) => body,
                     None => return Ok(refuse::respond(404, &tracker_query::not_found(self.now))),
                 }
@@ -202,11 +202,11 @@ impl Asked {
         &self,
         record: Option<&Prescription>,
         order: Option<&Document>,
-        notifications: &[(Id, Document)],
+        (notifications, updates): (&[(Id, Document)], &[StatusUpdate]),
         issue: Option<u32>,
     ) -> Option<Value> {
         let record = record.filter(|p| !p.is_placeholder())?;
-        let of = tracker::Detailed { record, order, notifications };
+        let of = tracker::Detailed { record, order, notifications, updates, now: self.now };
         tracker::detail(&of, issue, &mut self.ids("group"))
     }
 }

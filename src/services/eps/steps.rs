@@ -81,7 +81,7 @@ impl Moment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Then {
     /// A pending cancellation took effect: tell who asked for it (§8.5).
-    LaterCancellation { cancellation: Cancellation, to: Sender, at: EpochMillis },
+    LaterCancellation { cancellation: Box<Cancellation>, to: Box<Sender>, at: EpochMillis },
     /// Something for the reimbursement agency.
     Reimburse(Reimbursement),
     /// Somebody else than the holder returned or withdrew: a warning in the trail (§11).

@@ -7,7 +7,7 @@ use super::{
     import, names, numbers, patch,
     refusal::{self, Problem},
     rows::{self, Actor, Card, Person},
-    search, shapes,
+    search, shapes, tell,
     trace::decide as trace,
 };
 use crate::{
@@ -235,6 +235,7 @@ impl Pds {
         };
         rows::keep_version(draft, nhs, &old, &new, &stored)?;
         rows::put(draft, nhs, Some(&old), &new)?;
+        tell::prescriptions(draft, stamp, nhs, &old.stored()?, &stored);
         Ok(Reply { nhs: command.nhs, version: new.version, ..Default::default() })
     }
 

@@ -21,6 +21,7 @@
 //! | `patch`, `patch_ids`, `rules`, `rules_lists`, `periods`, `countries` | update: operations, companions, what fields may become |
 //! | `create`, `birth`, `numbers` | new people and their numbers |
 //! | `coverage` | the EHIC card |
+//! | `tell` | what EPS must know of a change |
 //! | `import`, `export` | a line of a file ⇄ a person |
 //! | `past` | what changed in a record, who did it and when |
 //! | `rows`, `fhir` | what is stored, and the names of the FHIR shapes; how JSON is packed: `wire::packed` |
@@ -63,6 +64,7 @@ mod search;
 pub mod shapes;
 mod show;
 pub mod smsp;
+mod tell;
 #[cfg(test)]
 mod tests;
 pub mod trace;

@@ -12,10 +12,11 @@ use super::{
     url, words,
 };
 use crate::{
-    model::{day, time},
+    model::{EpochMillis, day, time},
     services::eps::{
         record::{Event, Id, Issue, Prescription},
         states::{self, Trigger},
+        status::{self, StatusUpdate},
         steps::Code,
     },
 };
@@ -35,6 +36,9 @@ pub struct Detailed<'a> {
     pub order: Option<&'a Document>,
     /// Dispense notifications of the issue, in the order of the change log.
     pub notifications: &'a [(Id, Document)],
+    /// What pharmacies told of its items (§15); of each item the newest whose moment has come by `now` is shown.
+    pub updates: &'a [StatusUpdate],
+    pub now: EpochMillis,
 }
 
 /// The answer for an issue, or for the current one; `None` where there is no such issue.
@@ -131,6 +135,7 @@ impl Shown<'_> {
             ]}),
             pending(&[("lineItemPendingCancellation", waits.is_some())]),
         ];
+        extensions.extend(self.told(&id));
         let mut dispense = json!({
             "quantity": quantity(&sent["dispenseRequest"]["quantity"]),
             "extension": [{"url": url("Extension-DM-PerformerSiteType"), "valueCoding": self.site_type()}],
@@ -170,6 +175,16 @@ impl Shown<'_> {
             shown["performer"] = json!({"identifier": identifier(ODS, &holder.ods)});
         }
         shown
+    }
+
+    /// The status update that is shown of an item of this issue.
+    fn told(&self, item: &str) -> Option<Value> {
+        let mine = |u: &&StatusUpdate| u.item == item && (u.repeat == 0 || u.repeat == self.issue.number);
+        let update = status::shown(self.of.updates.iter().filter(mine), self.of.now)?;
+        Some(json!({"url": url("Extension-DM-PrescriptionStatusHistory"), "extension": [
+            {"url": "status", "valueCoding": {"system": status::SYSTEM, "code": update.status}},
+            {"url": "statusDate", "valueDateTime": time::iso(update.modified_at)},
+        ]}))
     }
 
     fn site_type(&self) -> Value {

@@ -1,6 +1,6 @@
 //! Checks of one entry, with the published texts in their order (spec/eps.md §15).
 
-use super::StatusUpdate;
+use super::{SYSTEM, StatusUpdate};
 use crate::{
     model::{EpochMillis, NhsNumber, time},
     services::eps::{
@@ -13,7 +13,6 @@ use crate::{
 };
 use serde_json::Value;
 
-const SYSTEM: &str = "https://fhir.nhs.uk/CodeSystem/task-businessStatus-nppt";
 const HOUR: u64 = 3_600_000;
 /// How far ahead a moment may lie; and that of an update that says when it was written.
 const AHEAD: u64 = 24 * HOUR;

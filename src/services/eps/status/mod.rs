@@ -14,6 +14,9 @@ pub use answer::{trouble, whole_refusal};
 use crate::{model::EpochMillis, record};
 use serde_json::Value;
 
+/// Code system of the business statuses.
+pub const SYSTEM: &str = "https://fhir.nhs.uk/CodeSystem/task-businessStatus-nppt";
+
 record! {
     /// One update of an item.
     pub struct StatusUpdate v1 {

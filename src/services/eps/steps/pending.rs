@@ -75,6 +75,6 @@ fn applied(d: &mut Draft, at: usize, issue: u32) {
     let c = c.clone();
     // Somebody who died needs no message; Spine itself asks for none.
     if let (Some(to), true) = (d.p.sender(c.who).cloned(), c.reason != DEATH) {
-        d.then.push(Then::LaterCancellation { cancellation: c, to, at: now });
+        d.then.push(Then::LaterCancellation { cancellation: Box::new(c), to: Box::new(to), at: now });
     }
 }

@@ -85,6 +85,8 @@ struct Site {
     count: u64,
     /// What was sent to MESH.
     posted: Vec<Bytes>,
+    /// What EPS was told, with the partition key of each.
+    told: Vec<(Bytes, Bytes)>,
     /// Rows of the site's registers.
     registry: MapStore,
 }
@@ -114,6 +116,7 @@ impl Site {
             remembered: BTreeMap::new(),
             count: 0,
             posted: vec![],
+            told: vec![],
             registry: MapStore::default(),
         }
     }
@@ -153,9 +156,10 @@ impl Site {
         self.partitions[at].apply(decided.rows);
         self.notes.extend(decided.audit);
         for (key, service, payload) in decided.outbox {
-            match service == services::MESH {
-                true => self.posted.push(payload),
-                false => drop(self.decide(&key, payload, caller)),
+            match service {
+                services::MESH => self.posted.push(payload),
+                services::EPS => self.told.push((key, payload)),
+                _ => drop(self.decide(&key, payload, caller)),
             }
         }
         reply

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::services::pds::fhir::BIRTH_PLACE;
+use crate::wire::{person_changed::PersonChanged, record::Record};
+use std::collections::BTreeSet;
 
 const ADDRESS: &str = "https://fhir.hl7.org.uk/StructureDefinition/Extension-UKCore-";
 
@@ -274,6 +276,13 @@ fn an_informal_death_is_told_with_its_date() {
         let body = json(&site.patch(&worker(), "9733162337", version, told));
         assert_eq!(body["deceasedDateTime"], "2026-11-01");
         assert_eq!(body["extension"][0]["extension"][1]["valueDateTime"], "2026-11-22T00:59:33+00:00");
+        // Prescriptions are in every partition: each hears of it, once.
+        let told: Vec<PersonChanged> =
+            site.told.iter().map(|(_, payload)| PersonChanged::decode(&payload.slice(1..)).unwrap()).collect();
+        assert_eq!(told.len(), site.partitions.len());
+        assert!(told.iter().all(|one| one.died && one.nhs == 9_733_162_337 && one.nominations.is_empty()));
+        let keys: BTreeSet<_> = site.told.iter().map(|(key, _)| key.clone()).collect();
+        assert_eq!(keys.len(), told.len());
     }
 }
 

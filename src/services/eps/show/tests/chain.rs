@@ -112,13 +112,13 @@ fn the_trackers_follow_it() {
     let m = read::dispense::dispense(notification.bundle()).unwrap();
     let record = steps::dispense(Some(&record), &m, &moment("2022-11-22T10:00:00Z")).record.unwrap();
     let asked = TaskQuery { prescription: Some(record.id.clone()), ..Default::default() };
-    let tasks = task::answer(&asked, &[record.clone()], 0, &mut ids());
+    let tasks = task::answer(&asked, std::slice::from_ref(&record), 0, &mut ids());
     let shown = &tasks["entry"][0]["resource"];
     assert_eq!((&shown["status"], &shown["owner"]["display"]), (&"in-progress".into(), &"The Simple Pharmacy".into()));
     let days: Vec<u32> = record.instances.iter().map(|i| day::of_millis(i.released_at)).collect();
     assert_eq!(days, [20221121]);
     let notifications = [(Id::or_none(&m.message), notification)];
-    let of = Detailed { record: &record, order: Some(&order), notifications: &notifications };
+    let of = Detailed { record: &record, order: Some(&order), notifications: &notifications, updates: &[], now: 0 };
     let shown = tracker::detail(&of, Some(1), &mut ids()).unwrap();
     let group = shown["entry"].as_array().unwrap().last().unwrap()["resource"].clone();
     let titles: Vec<_> =

@@ -6,7 +6,10 @@ use crate::{
     services::eps::{
         record::Dispenser,
         refused::Refused,
-        show::refusals::{self, Vocabulary::*},
+        show::refusals::{
+            self,
+            Vocabulary::{self, *},
+        },
     },
     wire::packed,
 };
@@ -40,75 +43,73 @@ fn with_another_dispenser_is_as_published() {
     assert_eq!(shown["contained"][0]["identifier"][0]["value"], "FA565");
 }
 
+/// The tables' rows: issue code, system, code, display.
+const ROWS: [(Refused, Vocabulary, &str); 16] = [
+    (
+        Refused::DuplicatePrescription,
+        Prescribing,
+        "duplicate I DUPLICATE_PRESCRIPTION_ID Duplicate prescription ID exists",
+    ),
+    (Refused::DuplicateItem, Prescribing, "duplicate I DUPLICATE_MEDICATIONREQUEST_ID Duplicate item ID exists"),
+    (Refused::MissingSignature, Prescribing, "business-rule I MISSING_DIGITAL_SIGNATURE Digital signature not found"),
+    (
+        Refused::NotFound,
+        Prescribing,
+        "not-found I PRESCRIPTION_NOT_FOUND Prescription can not be found. Contact prescriber",
+    ),
+    (
+        Refused::Transition,
+        Prescribing,
+        "business-rule I PRESCRIPTION_INVALID_STATE_TRANSITION Invalid State Transition for Prescription",
+    ),
+    (
+        Refused::ItemTransition,
+        Prescribing,
+        "business-rule I MEDICATIONREQUEST_INVALID_STATE_TRANSITION Invalid State Transition for Prescription Item",
+    ),
+    (Refused::ItemNotFound, Prescribing, "not-found I MEDICATIONREQUEST_NOT_FOUND Prescription Item Not found"),
+    (
+        Refused::NotDispensed,
+        Prescribing,
+        "business-rule I CLAIM_INVALID_NOT_DISPENSED Invalid Claim. Prescription is not Dispensed",
+    ),
+    (
+        Refused::RepeatCount,
+        Prescribing,
+        "business-rule I MISMATCH_AUTHORISED_REPEAT_COUNT Mismatch in authorised repeat counts",
+    ),
+    (
+        Refused::AmendMismatch,
+        Prescribing,
+        "business-rule I DISPENSE_AMEND_IDENTIFIER_MISMATCH \
+         Dispense Amendment/Cancellation Request does not pertain to Last Dispense",
+    ),
+    (
+        Refused::ClaimPeriod,
+        Prescribing,
+        "business-rule S CLAIM_AMEND_PERIOD_ISSUE Claim amendment is not permitted outside of the claim period",
+    ),
+    (Refused::Cancelled, Dispensing, "business-rule I PRESCRIPTION_CANCELLED Prescription has been cancelled"),
+    (Refused::Expired, Dispensing, "business-rule I PRESCRIPTION_EXPIRED Prescription has expired"),
+    (Refused::ResourceNotFound, Dispensing, "not-found S RESOURCE_NOT_FOUND Resource not found"),
+    (
+        Refused::WithAnotherDispenser,
+        Prescribing,
+        "business-rule I PRESCRIPTION_WITH_ANOTHER_DISPENSER Prescription is with another dispenser",
+    ),
+    (Refused::Dispensed, Dispensing, "business-rule I PRESCRIPTION_DISPENSED Prescription has been dispensed"),
+];
+
 #[test]
 fn every_refusal_has_its_row() {
     let failure = Refused::Failure("prescriptionID has invalid checksum".into());
-    let cases = [
-        (
-            Refused::DuplicatePrescription,
-            Prescribing,
-            "duplicate I DUPLICATE_PRESCRIPTION_ID Duplicate prescription ID exists",
-        ),
-        (Refused::DuplicateItem, Prescribing, "duplicate I DUPLICATE_MEDICATIONREQUEST_ID Duplicate item ID exists"),
-        (
-            Refused::MissingSignature,
-            Prescribing,
-            "business-rule I MISSING_DIGITAL_SIGNATURE Digital signature not found",
-        ),
-        (
-            Refused::NotFound,
-            Prescribing,
-            "not-found I PRESCRIPTION_NOT_FOUND Prescription can not be found. Contact prescriber",
-        ),
-        (
-            Refused::Transition,
-            Prescribing,
-            "business-rule I PRESCRIPTION_INVALID_STATE_TRANSITION Invalid State Transition for Prescription",
-        ),
-        (
-            Refused::ItemTransition,
-            Prescribing,
-            "business-rule I MEDICATIONREQUEST_INVALID_STATE_TRANSITION Invalid State Transition for Prescription Item",
-        ),
-        (Refused::ItemNotFound, Prescribing, "not-found I MEDICATIONREQUEST_NOT_FOUND Prescription Item Not found"),
-        (
-            Refused::NotDispensed,
-            Prescribing,
-            "business-rule I CLAIM_INVALID_NOT_DISPENSED Invalid Claim. Prescription is not Dispensed",
-        ),
-        (
-            Refused::RepeatCount,
-            Prescribing,
-            "business-rule I MISMATCH_AUTHORISED_REPEAT_COUNT Mismatch in authorised repeat counts",
-        ),
-        (
-            Refused::AmendMismatch,
-            Prescribing,
-            "business-rule I DISPENSE_AMEND_IDENTIFIER_MISMATCH \
-             Dispense Amendment/Cancellation Request does not pertain to Last Dispense",
-        ),
-        (
-            Refused::ClaimPeriod,
-            Prescribing,
-            "business-rule S CLAIM_AMEND_PERIOD_ISSUE Claim amendment is not permitted outside of the claim period",
-        ),
-        (
-            failure,
-            Prescribing,
-            "processing S FAILURE_TO_PROCESS_MESSAGE \
-             Unable to process message. Information missing or invalid - prescriptionID has invalid checksum",
-        ),
-        (Refused::Cancelled, Dispensing, "business-rule I PRESCRIPTION_CANCELLED Prescription has been cancelled"),
-        (Refused::Expired, Dispensing, "business-rule I PRESCRIPTION_EXPIRED Prescription has expired"),
-        (Refused::ResourceNotFound, Dispensing, "not-found S RESOURCE_NOT_FOUND Resource not found"),
-        (
-            Refused::WithAnotherDispenser,
-            Prescribing,
-            "business-rule I PRESCRIPTION_WITH_ANOTHER_DISPENSER Prescription is with another dispenser",
-        ),
-        (Refused::Dispensed, Dispensing, "business-rule I PRESCRIPTION_DISPENSED Prescription has been dispensed"),
-    ];
-    for (refused, vocabulary, row) in cases {
+    let failure = (
+        failure,
+        Prescribing,
+        "processing S FAILURE_TO_PROCESS_MESSAGE \
+         Unable to process message. Information missing or invalid - prescriptionID has invalid checksum",
+    );
+    for (refused, vocabulary, row) in ROWS.into_iter().chain([failure]) {
         let shown = refusals::refusal(&refused, vocabulary, 0);
         let issue = &shown["issue"][0];
         let coding = &issue["details"]["coding"][0];

@@ -12,6 +12,7 @@ use crate::{
             tracker_query::{Search, Whose},
         },
         states::Trigger,
+        status::StatusUpdate,
     },
 };
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ fn resources<'a>(published: &'a Value, kind: &'a str) -> impl Iterator<Item = &'
     entries.map(|e| &e["resource"]).filter(move |r| r["resourceType"] == kind)
 }
 
-fn text<'a>(value: &'a Value) -> &'a str {
+fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -183,7 +184,7 @@ fn details_are_as_published() {
         let (order, record) = (order(&published), record(&published));
         let last = record.instances[0].last_notification;
         let notifications: Vec<_> = last.is_some().then(|| (last, notification(&published))).into_iter().collect();
-        let of = Detailed { record: &record, order: Some(&order), notifications: &notifications };
+        let of = Detailed { record: &record, order: Some(&order), notifications: &notifications, updates: &[], now: 0 };
         let ours = tracker::detail(&of, None, &mut ids()).unwrap();
         let found = differences(&numbered(&ours), &numbered(&corrected(&published)));
         assert_eq!(found, [""; 0], "{}", record.id);
@@ -235,7 +236,7 @@ fn what_waits_and_what_is_gone() {
     assert_eq!(group["status"], "completed");
     let waits = group["extension"].as_array().unwrap().last().unwrap()["extension"].clone();
     assert_eq!((&waits[0]["valueBoolean"], &waits[1]["valueBoolean"]), (&json!(true), &json!(true)));
-    let of = Detailed { record: &record, order: None, notifications: &[] };
+    let of = Detailed { record: &record, order: None, notifications: &[], updates: &[], now: 0 };
     let shown = tracker::detail(&of, Some(7), &mut ids()).unwrap();
     let group = shown["entry"].as_array().unwrap().last().unwrap()["resource"].clone();
     let reason = group["extension"].as_array().unwrap().last().unwrap()["extension"][0].clone();
@@ -251,7 +252,7 @@ fn a_notification_is_read_as_it_came() {
     let (_, record) = seven();
     let text = include_str!("../../../../../tests/data/eps/09-dispense-notification/acute-01-request.json");
     let notifications = [(record.order, document(text))];
-    let of = Detailed { record: &record, order: None, notifications: &notifications };
+    let of = Detailed { record: &record, order: None, notifications: &notifications, updates: &[], now: 0 };
     let shown = tracker::detail(&of, None, &mut ids()).unwrap();
     let dispenses: Vec<&Value> = resources(&shown, "MedicationDispense").collect();
     let codes: Vec<_> = dispenses.iter().map(|d| text_of(&d["type"])).collect();
@@ -263,4 +264,32 @@ fn a_notification_is_read_as_it_came() {
 
 fn text_of(concept: &Value) -> &str {
     text(&concept["coding"][0]["code"])
+}
+
+/// What a pharmacy told of an item is shown on it, of the issue that it is for.
+#[test]
+fn the_newest_update_of_an_item_is_shown() {
+    let published = json(example!("13-tracker/requestgroup-200_AcuteWithMultipleItems_Created.json"));
+    let (order, record) = (order(&published), record(&published));
+    let update = |modified_at: u64, status: &str, repeat: u32| StatusUpdate {
+        item: record.items[1].id.to_string(),
+        status: status.into(),
+        modified_at,
+        repeat,
+        ..Default::default()
+    };
+    let updates = [update(1000, "With Pharmacy", 1), update(2000, "Ready to Collect", 0), update(3000, "Collected", 0)];
+    let of = Detailed { record: &record, order: Some(&order), notifications: &[], updates: &updates, now: 2500 };
+    let shown = tracker::detail(&of, None, &mut ids()).unwrap();
+    let items: Vec<&Value> = resources(&shown, "MedicationRequest").collect();
+    assert_eq!(items[0]["extension"].as_array().unwrap().len(), 2);
+    let told = &items[1]["extension"][2]["extension"];
+    assert_eq!(
+        (&told[0]["valueCoding"]["code"], &told[1]["valueDateTime"]),
+        (&json!("Ready to Collect"), &json!("1970-01-01T00:00:02.000Z"))
+    );
+    let other = [update(1000, "Collected", 2)];
+    let of = Detailed { updates: &other, ..of };
+    let shown = tracker::detail(&of, None, &mut ids()).unwrap();
+    assert!(resources(&shown, "MedicationRequest").all(|r| r["extension"].as_array().unwrap().len() == 2));
 }

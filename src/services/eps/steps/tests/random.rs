@@ -51,7 +51,7 @@ impl Run {
         match op % 16 {
             0 | 1 => self.order(),
             2 => self.cancel(usize::from(a) % 5, ["A83008", "B81001"][usize::from(b) % 2]),
-            3..=5 => self.release(site, a % 2 == 0),
+            3..=5 => self.release(site, a.is_multiple_of(2)),
             6..=8 => self.notify(site, a, b),
             9 => self.give_back(site, b),
             10 => self.withdraw(site, a, b),
@@ -93,7 +93,7 @@ impl Run {
     fn notify(&mut self, site: &str, a: u8, b: u8) {
         let number = self.issue(b);
         let last = self.ledger.stand.get(&number).and_then(|n| n.last()).map(|(id, _)| id.clone());
-        let replaces = if a % 3 == 0 { last.clone().unwrap_or_default() } else { String::new() };
+        let replaces = if a.is_multiple_of(3) { last.clone().unwrap_or_default() } else { String::new() };
         let now = self.case.p.as_ref().and_then(|p| p.issue(number)).map(|i| i.item_statuses().collect::<Vec<_>>());
         let now = now.unwrap_or_else(|| vec![8; self.case.items.len()]);
         let all_of = [(6, 1), (7, 2), (3, 4), (3, 3)][usize::from(a / 3) % 4];
@@ -132,7 +132,7 @@ impl Run {
     fn withdraw(&mut self, site: &str, a: u8, b: u8) {
         let number = self.issue(b);
         let stand = self.ledger.stand.get(&number).cloned().unwrap_or_default();
-        let which = if a % 4 == 0 { stand.first() } else { stand.last() };
+        let which = if a.is_multiple_of(4) { stand.first() } else { stand.last() };
         let Some((id, _)) = which else { return };
         let m = message::Withdraw { issue: number, by: sender(site), ..self.case.withdraw_message(id) };
         if self.case.send_withdraw(&m).is_ok() {
@@ -145,7 +145,7 @@ impl Run {
     fn claim(&mut self, site: &str, a: u8, b: u8) {
         let number = self.issue(b);
         let claimed = self.case.p.as_ref().and_then(|p| p.issue(number)).map(|i| i.claim.id).filter(Id::is_some);
-        let replaces = claimed.filter(|_| a % 2 == 0).map(|id| id.to_string()).unwrap_or_default();
+        let replaces = claimed.filter(|_| a.is_multiple_of(2)).map(|id| id.to_string()).unwrap_or_default();
         let m = message::Claim { by: sender(site), ..self.case.claim_message(number, &replaces) };
         if self.case.send_claim(&m).is_ok() {
             assert_eq!(self.ledger.holder.get(&number).map(String::as_str), Some(site), "by somebody else");
@@ -178,7 +178,7 @@ impl Run {
 
     fn days(&mut self, a: u8, b: u8) {
         self.case.pass(u64::from(a) % 40);
-        if b % 2 == 0 {
+        if b.is_multiple_of(2) {
             self.case.night();
         }
     }
@@ -210,10 +210,10 @@ impl Run {
             assert_eq!(p.holder(i).map(|h| &h.ods), holder, "issue {}", i.number);
             let stand = self.ledger.stand.get(&i.number).map_or(&[][..], Vec::as_slice);
             for (at, item) in p.items.iter().enumerate() {
-                let said = stand.iter().filter_map(|(_, items)| items.get(at));
+                let mut said = stand.iter().filter_map(|(_, items)| items.get(at));
                 let supplied = said.clone().fold((0, false), |(n, was), s| (n + u32::from(*s == 1 && !was), *s == 1));
                 assert!(supplied.0 <= 1, "an item supplied twice");
-                let last = said.last().copied();
+                let last = said.next_back().copied();
                 let status = i.item(at);
                 match last {
                     // What a notification said stands until expiry or a no-claim closes what it left open.

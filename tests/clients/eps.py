@@ -208,7 +208,8 @@ class Case:
             if part.get("resourceType") == "Patient":
                 NAMES.update(name["family"] for name in part.get("name", []) if isinstance(name.get("family"), str))
             for key in TIMES & part.keys():
-                part[key] = f"{self.eps.today}T08:00:00+00:00"
+                # Past at whatever hour this runs.
+                part[key] = f"{self.eps.today}T00:00:00+00:00"
             if isinstance(part.get("validityPeriod"), dict):
                 part["validityPeriod"] = {"start": str(self.eps.today), "end": str(self.eps.today + dt.timedelta(days=200))}
         message = message or str(uuid.uuid4())

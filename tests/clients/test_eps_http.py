@@ -1,6 +1,7 @@
 """What stands around prescriptions' messages (spec/eps.md §2, §3, §14, §15): headers, base paths, who may do what, the trackers, pharmacies'
 status updates, and input that is wrong in every way, which gets 4xx and changes nothing. Promises P5 and P10."""
 
+import datetime as dt
 import json
 import re
 import uuid
@@ -258,7 +259,7 @@ def update(eps, case, name="request-multiple-items.json"):
     body.pop("identifier", None)
     for part in walk(body):
         if "lastModified" in part:
-            part["lastModified"] = f"{eps.today}T08:00:00Z"
+            part["lastModified"] = f"{eps.today}T00:00:00Z"
         if part.get("system", "").endswith("ods-organization-code"):
             part["value"] = "C9Z1O"
     return body
@@ -306,6 +307,21 @@ def test_status_updates_each_outcome(eps, case):
     assert eps.call("POST", f"{UPDATES}/", body, DOCTOR).status_code == 403
     # They do not change the prescription.
     assert eps.state(case)[0] == "0001"
+
+
+def test_the_clinical_tracker_shows_the_newest_update_of_an_item(eps, case):
+    for code, hour in (("With Pharmacy", "01"), ("Ready to Collect", "03"), ("With Pharmacy - Preparing Remainder", "02")):
+        body = update(eps, Case(eps))
+        body["entry"] = body["entry"][1:]
+        task = body["entry"][0]["resource"]
+        task["basedOn"][0]["identifier"]["value"], task["for"]["identifier"]["value"] = case.id, case.number
+        task["focus"]["identifier"]["value"] = case.items[1]
+        task["businessStatus"]["coding"][0]["code"] = code
+        task["lastModified"] = f"{eps.today - dt.timedelta(days=1)}T{hour}:00:00Z"
+        assert len(told(send(eps, body), 201)) == 1
+    shown = [json.dumps(request) for request in resources(group(eps, f"/{case.id}", node=1).json(), "MedicationRequest")]
+    with_update = [request for request in shown if "task-businessStatus-nppt" in request]
+    assert len(with_update) == 1 and case.items[1] in with_update[0].lower() and '"Ready to Collect"' in with_update[0], shown
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ pub async fn advance(node: Arc<Node>, r: AdminRequest) -> Told {
     submit(engine, &r, Bytes::new(), Advance { days: ahead, ..Default::default() }.into()).await?;
     for partition in engine.map().all().filter(|partition| *partition != SITE) {
         let key = key_in(engine, partition)?;
-        while submit(engine, &r, key.clone(), Sweep::default().into()).await?.more {}
+        let sweep = || Sweep { ahead, ..Default::default() };
+        while submit(engine, &r, key.clone(), sweep().into()).await?.more {}
     }
     told(&node, ahead)
 }

@@ -83,7 +83,10 @@ record! {
 }
 
 record! {
-    pub struct Sweep v1 {}
+    pub struct Sweep v1 {
+        /// Days that the calendar is ahead: the answer is "more" until whoever decides knows it.
+        1 => ahead: u32,
+    }
 }
 
 record! {

@@ -90,7 +90,7 @@ impl Decide for Eps {
             EpsCommand::Show(c) => work.show(&c)?,
             EpsCommand::Updates(c) => work.updates(&c)?,
             EpsCommand::PersonChanged(c) => work.person(&c)?,
-            EpsCommand::Sweep(_) => Reply { more: work.sweep()?, ..Default::default() },
+            EpsCommand::Sweep(c) => Reply { more: work.sweep_of(c.ahead)?, ..Default::default() },
             EpsCommand::Advance(c) if by_operator && !self.options.live => work.advance(&c)?,
             EpsCommand::Advance(_) => return Err(Fault::Other("a live site's calendar is not moved".into())),
         };
@@ -354,6 +354,12 @@ impl Work<'_, '_> {
         Ok(Reply::default())
     }
 
+    /// When the calendar was moved. The site's rows reach a partition's leader a moment after they are written: until they have,
+    /// nothing is done, and there is more to do, or a day's work would wait for a day that does not come.
+    fn sweep_of(&mut self, ahead: u32) -> Result<bool, Fault> {
+        if rows::days_ahead(self.draft.site())? < ahead { Ok(true) } else { self.sweep() }
+    }
+
     /// Carries out what is due today or before; true where more is.
     fn sweep(&mut self) -> Result<bool, Fault> {
         let found = rows::due(self.draft, self.at.today, SWEEP + 1)?;
@@ -389,3 +395,6 @@ impl Work<'_, '_> {
 fn digits(number: u64) -> String {
     NhsNumber::of(number).filter(|_| number != 0).map(NhsNumber::digits).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,8 +231,10 @@ impl Day {
         let message = uuid(CANCEL + place as u16, script.n);
         let ask = Ask::post(PROCESS, message.clone(), script.cancellation(&message, place));
         let answer = hand.surely(&ask).await;
-        self.note(false, true, &ask, &answer);
-        match (answer.status, decided(&answer.body)) {
+        let decided = decided(&answer.body);
+        // What came too late left nothing behind: asked again, it is decided again.
+        self.note(false, decided != "R-0004", &ask, &answer);
+        match (answer.status, decided) {
             (200, "R-0001") => self.enter(&script.id, |entry| entry.cancelled[place] = true),
             (400, "R-0002" | "R-0003" | "R-0004") => {}
             _ => self.complain(format!("cancellation of {}: {}", script.id, told(&answer))),

@@ -157,7 +157,7 @@ impl Demo {
     }
 
     /// A path of demo.json, which may be relative to the demo's folder.
-    fn within(&self, path: &Value) -> PathBuf {
+    pub fn within(&self, path: &Value) -> PathBuf {
         self.path().join(path.as_str().expect("a path"))
     }
 

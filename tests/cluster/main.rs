@@ -7,10 +7,10 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` `creating` `patching` | the scenarios, by family |
+//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` `creating` `patching` `prescriptions` | the scenarios, by family |
 //! | `scene` | the shape that all of them have |
 //! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
-//! | `load` `clerk` `staff` | clients of mailboxes, operators of the registry, staff at the HTTP APIs |
+//! | `load` `clerk` `staff` `pharmacies` `script` | clients of mailboxes, operators of the registry, staff at the HTTP APIs, pharmacies and what they say |
 //! | `history` `keys` `linear` | the judges of what they saw: as a whole, and key by key |
 
 mod ballast;
@@ -34,8 +34,11 @@ mod mixed;
 mod network;
 mod packets;
 mod patching;
+mod pharmacies;
+mod prescriptions;
 mod rot;
 mod scene;
+mod script;
 mod slow;
 mod staff;
 mod throttle;

@@ -8,12 +8,17 @@ use super::{
 use bytes::Bytes;
 use http::{Method, Request, header};
 use http_body_util::Full;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use serde_json::{Value, json};
 use spine::cli::bench::{
     client::{Client, Failure},
     site::Site,
 };
 use std::{
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -29,13 +34,25 @@ pub struct Office {
 }
 
 impl Office {
+    /// Of those who may change people (spec/identity.md §6.5).
     pub fn open(demo: &Demo) -> Arc<Office> {
         let (site, _) = Site::of_apis(demo.path()).expect("demo.json can be read");
-        let mut users = demo.json()["users"].as_array().cloned().expect("the demo has users");
-        // Not everybody may change people (spec/identity.md §6.5).
-        users.retain(|user| {
-            user["roles"][0]["activities"].as_array().is_some_and(|held| held.iter().any(|a| a == "B0825"))
-        });
+        Office::of(demo, site, "B0825")
+    }
+
+    /// Of those who have the activity and a smartcard, which proves each connection too: mutual TLS.
+    pub fn with_smartcards(demo: &Demo, activity: &str) -> Arc<Office> {
+        let (mut site, _) = Site::of_apis(demo.path()).expect("demo.json can be read");
+        let users = holders(demo, activity);
+        let card = users.iter().find(|user| user["smartcard"].is_string()).expect("somebody has a smartcard");
+        let ca = demo.within(&demo.json()["ca"]);
+        let (cert, key) = (demo.within(&card["smartcard"]), demo.within(&card["smartcard_key"]));
+        site.tls = proving(&ca, &cert, &key);
+        Office::of(demo, site, activity)
+    }
+
+    fn of(demo: &Demo, site: Site, activity: &str) -> Arc<Office> {
+        let users = holders(demo, activity);
         let token = |user: &Value| {
             let asked = ["demo", "token", "--as", user["id"].as_str().expect("an id"), "--dir"];
             let given = Command::new(program()).args(asked).arg(demo.path()).stdin(Stdio::null()).output();
@@ -53,13 +70,37 @@ impl Office {
     }
 }
 
+/// Everybody whose first role has the activity.
+fn holders(demo: &Demo, activity: &str) -> Vec<Value> {
+    let mut users = demo.json()["users"].as_array().cloned().expect("the demo has users");
+    let has =
+        |user: &Value| user["roles"][0]["activities"].as_array().is_some_and(|all| all.contains(&json!(activity)));
+    users.retain(has);
+    users
+}
+
+/// Trusts the demo's authority, and proves itself by a certificate.
+fn proving(ca: &Path, cert: &Path, key: &Path) -> Arc<ClientConfig> {
+    let chain = |path: &Path| -> Vec<CertificateDer<'static>> {
+        let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+        found.expect("certificates can be read")
+    };
+    let mut roots = RootCertStore::empty();
+    chain(ca).into_iter().for_each(|authority| roots.add(authority).expect("an authority"));
+    let secret = PrivateKeyDer::from_pem_file(key).expect("a key can be read");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("protocol versions").with_root_certificates(roots);
+    Arc::new(config.with_client_auth_cert(chain(cert), secret).expect("certificate and key fit"))
+}
+
 /// One request: sent as often as it takes, always the same.
 #[derive(Clone)]
 pub struct Ask {
     method: Method,
     path: String,
     pub id: String,
-    version: Option<u64>,
+    headers: Vec<(&'static str, String)>,
     body: Bytes,
 }
 
@@ -67,7 +108,17 @@ impl Ask {
     /// `series` and `count` name the request among all of a test.
     fn new(method: Method, path: String, (series, count): (u16, usize), body: Bytes) -> Ask {
         let id = format!("60e0b220-8136-4ca5-{series:04x}-{count:012x}");
-        Ask { method, path, id, version: None, body }
+        Ask { method, path, id, headers: vec![], body }
+    }
+
+    /// A message under an id of its own.
+    pub fn post(path: &str, id: String, body: String) -> Ask {
+        Ask { method: Method::POST, path: path.to_owned(), id, headers: vec![], body: body.into() }
+    }
+
+    /// What is at a path, with headers that say more than who asks.
+    pub fn get(path: String, id: String, headers: Vec<(&'static str, String)>) -> Ask {
+        Ask { method: Method::GET, path, id, headers, body: Bytes::new() }
     }
 
     /// A new person, as [`person`] describes them.
@@ -79,7 +130,7 @@ impl Ask {
     pub fn born(number: &str, version: u64, day: &str, name: (u16, usize)) -> Ask {
         let body = json!({"patches": [{"op": "replace", "path": "/birthDate", "value": day}]}).to_string();
         let ask = Ask::new(Method::PATCH, format!("{PATIENT}/{number}"), name, body.into());
-        Ask { version: Some(version), ..ask }
+        Ask { headers: vec![("if-match", format!("W/\"{version}\""))], ..ask }
     }
 
     pub fn retrieve(number: &str, name: (u16, usize)) -> Ask {
@@ -101,8 +152,8 @@ impl Ask {
             .header(header::CONTENT_TYPE, "application/json")
             .header("nhsd-session-urid", role)
             .header("x-request-id", &self.id);
-        if let Some(version) = self.version {
-            request = request.header(header::IF_MATCH, format!("W/\"{version}\""));
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
         }
         request.body(Full::new(self.body.clone())).expect("a request of known parts")
     }

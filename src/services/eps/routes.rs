@@ -1,5 +1,7 @@
 //! Method and path to a route and its interaction (spec/eps.md §2).
 
+use crate::wire::mesh::percent_decode;
+
 /// The published bases and the older one that served both (§2); all reach one implementation.
 const BASES: [&str; 3] = ["/fhir-prescribing", "/fhir-dispensing", "/electronic-prescriptions"];
 /// Base of status updates (§15).
@@ -149,10 +151,15 @@ fn tracker(method: &str, rest: &str, query: &str) -> Route {
         ("GET", "/RequestGroup") => Route::Groups(query.to_owned()),
         ("GET", "/metadata") => Route::Metadata,
         ("GET", group) if group.starts_with("/RequestGroup/") && group.matches('/').count() == 2 => {
-            Route::Group(group.trim_start_matches("/RequestGroup/").to_owned(), query.to_owned())
+            Route::Group(segment(group.trim_start_matches("/RequestGroup/")), query.to_owned())
         }
         _ => probe(method, rest),
     }
+}
+
+/// An id as its caller means it: one short id in 37 ends with a plus sign, which many write as `%2B`.
+fn segment(text: &str) -> String {
+    String::from_utf8_lossy(&percent_decode(text)).into_owned()
 }
 
 fn probe(method: &str, rest: &str) -> Route {
@@ -185,6 +192,8 @@ mod tests {
             assert_eq!(at("POST", "/Task/$release"), Route::Release);
             assert_eq!(at("GET", "/Task"), Route::Tasks("q".into()));
             assert_eq!(at("GET", "/RequestGroup/A-B-C"), Route::Group("A-B-C".into(), "q".into()));
+            assert_eq!(at("GET", "/RequestGroup/A-B-C%2B"), Route::Group("A-B-C+".into(), "q".into()));
+            assert_eq!(at("GET", "/RequestGroup/A-B-C+"), Route::Group("A-B-C+".into(), "q".into()));
             assert_eq!(at("GET", "/metadata"), Route::Metadata);
             assert_eq!(at("PUT", "/Task"), Route::Nothing("/Task".into()));
             assert_eq!(route("GET", &format!("{base}/_ping"), ""), Route::Ping);

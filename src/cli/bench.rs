@@ -19,6 +19,8 @@ mod trace;
 mod usage;
 mod work;
 
+pub use api_asks::Known;
+
 use anyhow::{Context, bail};
 use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
 

@@ -5,9 +5,10 @@
 //! (`--set eps.prescribing=false`) starts without them. They are made once for a folder.
 
 use super::{
-    data, login, people,
-    record::{Item, Prescription as Listed, Record},
+    data,
     layout::Layout,
+    login, people,
+    record::{Item, Prescription as Listed, Record},
 };
 use crate::{
     cli::{
@@ -61,8 +62,15 @@ struct Plan {
     issue: u32,
 }
 
-const ACUTE: Plan =
-    Plan { items: 1, nominated: true, course: Course::Acute, ahead: 0, does: &[Does::Order], states: &["0001"], issue: 1 };
+const ACUTE: Plan = Plan {
+    items: 1,
+    nominated: true,
+    course: Course::Acute,
+    ahead: 0,
+    does: &[Does::Order],
+    states: &["0001"],
+    issue: 1,
+};
 const DISPENSING: Plan = Plan { course: Course::Dispensing(3), states: &["0001", "9000", "9000"], ..ACUTE };
 const SUPPLIED: Does = Does::Dispense("0006", &["0001"]);
 
@@ -286,7 +294,9 @@ mod tests {
     fn every_state_that_messages_reach_is_there() {
         let reached: Vec<&str> = PLANS.iter().flat_map(|plan| plan.states).copied().collect();
         let by_clock_alone = [issue::EXPIRED, issue::NO_CLAIMED].map(|state| format!("{state:04}"));
-        for state in ["0000", "0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "9000", "9001", "9005"] {
+        for state in
+            ["0000", "0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "9000", "9001", "9005"]
+        {
             let wanted = !by_clock_alone.iter().any(|s| s == state);
             assert_eq!(reached.contains(&state), wanted, "{state}");
         }

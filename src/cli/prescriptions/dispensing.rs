@@ -40,9 +40,8 @@ pub fn release(by: &Sender, id: Option<&str>) -> Value {
 /// What was given out; `response` is the id of the release's answer.
 pub fn dispense(p: &Prescription, by: &Sender, message: &str, response: &str, supply: &Supply<'_>) -> Value {
     let organisation_id = within(message, ORGANISATION);
-    let focus: Vec<Value> = (0..p.items.len() as u8)
-        .map(|at| json!({"reference": urn(&within(message, DISPENSED + at))}))
-        .collect();
+    let focus: Vec<Value> =
+        (0..p.items.len() as u8).map(|at| json!({"reference": urn(&within(message, DISPENSED + at))})).collect();
     let header = json!({
         "resourceType": "MessageHeader",
         "eventCoding": event("dispense-notification", "Dispense Notification"),
@@ -142,7 +141,8 @@ fn status(code: &str) -> Value {
         "0007" => "Not Dispensed",
         _ => "Dispensed",
     };
-    let coding = json!({"system": "https://fhir.nhs.uk/CodeSystem/EPS-task-business-status", "code": code, "display": words});
+    let coding =
+        json!({"system": "https://fhir.nhs.uk/CodeSystem/EPS-task-business-status", "code": code, "display": words});
     json!({"url": format!("{STRUCTURE}Extension-EPS-TaskBusinessStatus"), "valueCoding": coding})
 }
 

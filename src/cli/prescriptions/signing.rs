@@ -21,7 +21,8 @@ pub struct SigningKey {
 impl SigningKey {
     /// From the PEM files of certificate and key.
     pub fn read(certificate: &Path, key: &Path) -> Result<SigningKey, Failure> {
-        let text = |path: &Path| std::fs::read_to_string(path).map_err(|e| file("a signing key cannot be read", path, &e));
+        let text =
+            |path: &Path| std::fs::read_to_string(path).map_err(|e| file("a signing key cannot be read", path, &e));
         let trouble = |why: String| Failure::of(&codes::CLI_CERTIFICATE, "a signing key cannot be used", why);
         SigningKey::of_pem(&text(certificate)?, &text(key)?).map_err(trouble)
     }

@@ -99,7 +99,6 @@ fn orders_are_read_and_their_signatures_hold() {
     }
 }
 
-
 #[test]
 fn what_a_pharmacy_sends_is_read() {
     let by = sender("FA565");

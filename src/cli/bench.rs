@@ -7,6 +7,8 @@
 mod api;
 mod api_asks;
 pub mod client;
+mod eps;
+mod eps_asks;
 mod payload;
 mod phase;
 mod report;
@@ -18,6 +20,8 @@ pub mod token;
 mod trace;
 mod usage;
 mod work;
+
+pub use api_asks::Known;
 
 use anyhow::{Context, bail};
 use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
@@ -38,6 +42,10 @@ enum Profile {
     #[command(after_help = "Examples:\n  spine bench pds --demo target/demo --duration 10s\n  \
         spine bench pds --demo d --op search,fuzzy --connections 32\n  spine bench pds --demo d --op patch --token TOKEN")]
     Pds(api::PdsArgs),
+    /// Orders, releases, polls for, dispenses and claims prescriptions of its own
+    #[command(after_help = "Examples:\n  spine bench eps --demo target/demo\n  \
+        spine bench eps --demo d --prescriptions 1000 --phase order --output json")]
+    Eps(eps::EpsArgs),
     /// Gets access tokens with signed JWTs
     #[command(
         after_help = "Examples:\n  spine bench token --demo target/demo\n  spine bench token --demo d --duration 10s --output json"
@@ -161,6 +169,7 @@ pub fn run(args: BenchArgs, output: Output) -> anyhow::Result<ExitCode> {
     let args = match args.profile {
         Profile::Mesh(args) => args,
         Profile::Pds(args) => return api::pds(&args, output),
+        Profile::Eps(args) => return eps::run(&args, output),
         Profile::Token(args) => return api::token(&args, output),
         Profile::Trace(args) => return trace::run(&args, output),
     };

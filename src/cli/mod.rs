@@ -30,6 +30,7 @@ pub mod output;
 pub mod party;
 pub mod pds;
 pub mod people;
+pub mod prescriptions;
 pub mod registration;
 pub mod registry;
 pub mod relationship;

@@ -100,7 +100,15 @@ impl Authority {
 
     /// Makes a key and a certificate for it.
     pub fn issue(&self, wanted: &Wanted) -> Result<Issued, PkiError> {
-        let key = KeyPair::generate()?;
+        self.issue_for(KeyPair::generate()?, wanted)
+    }
+
+    /// The same with an RSA key of 2048 bits: prescriptions are signed with no other kind.
+    pub fn issue_rsa(&self, wanted: &Wanted) -> Result<Issued, PkiError> {
+        self.issue_for(KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048)?, wanted)
+    }
+
+    fn issue_for(&self, key: KeyPair, wanted: &Wanted) -> Result<Issued, PkiError> {
         let params = leaf(CertificateParams::new(wanted.names.clone())?, wanted)?;
         let cert = params.signed_by(&key, &self.issuer)?.pem();
         Ok(Issued { cert, key: key.serialize_pem() })

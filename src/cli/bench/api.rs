@@ -96,14 +96,22 @@ pub struct TokenArgs {
 }
 
 /// What one run has come to.
-struct Counted {
-    latency: Histogram<u64>,
-    errors: BTreeMap<String, u64>,
+pub(super) struct Counted {
+    pub latency: Histogram<u64>,
+    pub errors: BTreeMap<String, u64>,
 }
 
 impl Counted {
-    fn new() -> anyhow::Result<Counted> {
+    pub fn new() -> anyhow::Result<Counted> {
         Ok(Counted { latency: Histogram::new_with_bounds(1, LONGEST_US, 3)?, errors: BTreeMap::new() })
+    }
+
+    pub fn add(&mut self, other: Counted) -> anyhow::Result<()> {
+        self.latency.add(&other.latency)?;
+        for (what, n) in other.errors {
+            *self.errors.entry(what).or_default() += n;
+        }
+        Ok(())
     }
 }
 
@@ -199,7 +207,7 @@ pub fn pds(args: &PdsArgs, output: Output) -> anyhow::Result<ExitCode> {
         };
         reports.push(run(&site, &args.common, op.name(), asker)?);
     }
-    tell(&site, &reports, args.population, output)
+    tell(&site, &reports, args.population, output, None)
 }
 
 pub fn token(args: &TokenArgs, output: Output) -> anyhow::Result<ExitCode> {
@@ -229,7 +237,7 @@ pub fn token(args: &TokenArgs, output: Output) -> anyhow::Result<ExitCode> {
         Box::new(taken.unwrap_or(Assertions { ready: vec![], make: Box::new(|| Err(String::new())) })) as Box<dyn Asker>
     };
     let report = run(&site, &args.common, "token", asker)?;
-    tell(&site, &[report], None, output)
+    tell(&site, &[report], None, output, None)
 }
 
 pub fn once<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
@@ -298,11 +306,11 @@ pub async fn of_site(socket: &Path, most: usize) -> anyhow::Result<Vec<Known>> {
     Ok(people.into_values().take(most).collect())
 }
 
-struct RunReport {
-    name: &'static str,
-    took: Duration,
-    counted: Counted,
-    cpu_s: f64,
+pub(super) struct RunReport {
+    pub name: &'static str,
+    pub took: Duration,
+    pub counted: Counted,
+    pub cpu_s: f64,
 }
 
 fn run(
@@ -330,11 +338,7 @@ fn run(
     });
     for part in parts {
         for one in part? {
-            let one = one?;
-            counted.latency.add(&one.latency)?;
-            for (what, n) in one.errors {
-                *counted.errors.entry(what).or_default() += n;
-            }
+            counted.add(one?)?;
         }
     }
     let after = Sample::take(site);
@@ -380,7 +384,14 @@ async fn all(
     set.join_all().await
 }
 
-fn tell(site: &Site, reports: &[RunReport], population: Option<u64>, output: Output) -> anyhow::Result<ExitCode> {
+/// Prints runs and nodes; `more` is a line of text, and the same for `--output json`.
+pub(super) fn tell(
+    site: &Site,
+    reports: &[RunReport],
+    population: Option<u64>,
+    output: Output,
+    more: Option<(String, Value)>,
+) -> anyhow::Result<ExitCode> {
     let rest = Sample::take(site);
     let ms = |us: u64| us as f64 / 1_000.0;
     let mut runs = vec![];
@@ -390,7 +401,7 @@ fn tell(site: &Site, reports: &[RunReport], population: Option<u64>, output: Out
     );
     for run in reports {
         let Counted { latency, errors } = &run.counted;
-        let (count, seconds) = (latency.len(), run.took.as_secs_f64());
+        let (count, seconds) = (latency.len(), run.took.as_secs_f64().max(1e-6));
         let (p50, p99) = (ms(latency.value_at_quantile(0.5)), ms(latency.value_at_quantile(0.99)));
         let rate = count as f64 / seconds;
         let cpu = if count > 0 { run.cpu_s * 1e6 / count as f64 } else { 0.0 };
@@ -415,8 +426,14 @@ fn tell(site: &Site, reports: &[RunReport], population: Option<u64>, output: Out
         nodes.push(json!({"id": node.id, "rss": node.rss, "disk": node.disk, "rss_per_person": per(node.rss),
             "disk_per_person": per(node.disk)}));
     }
+    let (line, more) = more.unwrap_or_default();
+    text.push_str(&line);
     if output == Output::Json {
-        text = serde_json::to_string_pretty(&json!({"runs": runs, "nodes": nodes}))? + "\n";
+        let mut told = json!({"runs": runs, "nodes": nodes});
+        if let (Some(told), Value::Object(more)) = (told.as_object_mut(), more) {
+            told.extend(more);
+        }
+        text = serde_json::to_string_pretty(&told)? + "\n";
     }
     // A reader that has seen enough (`| head`) is no failure of the load.
     let _ = std::io::stdout().write_all(text.as_bytes());

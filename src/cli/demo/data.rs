@@ -6,6 +6,7 @@ use crate::{
         failure::Failure,
         mailbox::MAILBOXES,
         party::{self, PARTIES},
+        prescriptions::Sender,
         registry::Mode,
         user::{USERS as USERS_REGISTER, smartcard},
         workflow::WORKFLOWS,
@@ -116,7 +117,7 @@ pub const APPLICATIONS: &[Application] = &[
 
 /// Organisations without a client certificate: a practice that prescribes, and pharmacies.
 pub const ORGANISATIONS: &[(&str, &str)] =
-    &[("A83008", "Demo Surgery"), ("FA565", "Demo Pharmacy"), ("VNCEL", "Other Pharmacy")];
+    &[(PRACTICE, "Demo Surgery"), (PHARMACY, "Demo Pharmacy"), ("VNCEL", "Other Pharmacy")];
 
 /// The demo application's secret and the address that a browser is sent back to: nothing needs to listen there.
 pub const CLIENT_SECRET: &str = "demo-app-secret-0001";
@@ -168,13 +169,13 @@ pub const USERS: &[User] = &[
         ],
     },
     User {
-        id: "656005750105",
+        id: PHARMACIST,
         given: "Philip",
         family: "Pharmacist",
         password: "demo-pharmacist-password",
         totp_secret: "NBSWY3DPO5XXE3DENBSWY3DPO5XXE3DE",
         smartcard: true,
-        roles: &[("656014452105", "FA565", "S8000:G8000:R8003", DISPENSING)],
+        roles: &[("656014452105", PHARMACY, "S8000:G8000:R8003", DISPENSING)],
     },
     // At the desk, with a role that opens nothing of PDS: what a refusal looks like.
     User {
@@ -186,7 +187,40 @@ pub const USERS: &[User] = &[
         smartcard: false,
         roles: &[("656014452106", "X26", "S8000:G8000:R8009", &[])],
     },
+    // With one role, so that requests need no NHSD-Session-URID.
+    User {
+        id: PRESCRIBER,
+        given: "Petra",
+        family: "Prescriber",
+        password: "demo-prescriber-password",
+        totp_secret: "ONYGS3TFEBSGK3LPONYGS3TFEBSGK3LP",
+        smartcard: true,
+        roles: &[("656014452103", PRACTICE, "S8000:G8000:R8000", PRESCRIBING)],
+    },
 ];
+
+/// Who signs the demo's prescriptions, and who dispenses them; each has one role.
+pub const PRESCRIBER: &str = "656005750103";
+pub const PHARMACIST: &str = "656005750105";
+pub const PRACTICE: &str = "A83008";
+/// Where the demo's patients have their medicines from.
+pub const PHARMACY: &str = "FA565";
+
+/// One of the demo's people as messages name them, in their first role.
+pub fn sender(id: &str) -> Option<Sender> {
+    let user = USERS.iter().find(|user| user.id == id)?;
+    let (role, ods, job, _) = user.roles.first()?;
+    let organisation = ORGANISATIONS.iter().find(|(code, _)| code == ods)?.1;
+    Some(Sender {
+        user: user.id.into(),
+        role: (*role).into(),
+        job: (*job).into(),
+        given: user.given.into(),
+        family: user.family.into(),
+        ods: (*ods).into(),
+        organisation: organisation.into(),
+    })
+}
 
 /// Registers everything that is missing; what is there already stays.
 pub async fn register(client: &AdminClient, layout: &super::layout::Layout) -> Result<(), Failure> {

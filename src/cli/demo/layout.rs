@@ -111,6 +111,14 @@ impl Layout {
     pub fn smartcard(&self, user: &str) -> (PathBuf, PathBuf) {
         self.client(&format!("smartcard-{user}"))
     }
+    /// The certificate and key of a prescriber's signature.
+    pub fn signing(&self, user: &str) -> (PathBuf, PathBuf) {
+        self.client(&format!("signing-{user}"))
+    }
+    /// What the demo's prescriptions have become, once they are loaded.
+    pub fn prescriptions(&self) -> PathBuf {
+        self.dir.join("prescriptions.json")
+    }
     fn shared_key(&self) -> PathBuf {
         self.dir.join("tls/mesh-shared-key")
     }
@@ -141,14 +149,15 @@ impl Layout {
             write_private(&self.ca(), ca.cert())?;
         }
         let ca = Authority::load(&read(&self.ca())?, &read(&self.ca_key())?).map_err(trouble)?;
-        let pair = |cert: &Path, key: &Path, wanted: Wanted| -> Result<(), Failure> {
+        let kept = |cert: &Path, key: &Path, make: &dyn Fn() -> Result<pki::Issued, pki::PkiError>| {
             if cert.exists() && key.exists() {
                 return Ok(());
             }
-            let issued = ca.issue(&wanted).map_err(trouble)?;
+            let issued = make().map_err(trouble)?;
             write_private(key, &issued.key)?;
             write_private(cert, &issued.cert)
         };
+        let pair = |cert: &Path, key: &Path, wanted: Wanted| kept(cert, key, &|| ca.issue(&wanted));
         for n in 1..=nodes {
             let wanted = Wanted {
                 common_name: format!("node-{n}.spine.demo"),
@@ -178,6 +187,10 @@ impl Layout {
                 purpose: Purpose::Client,
                 days: pki::LEAF_DAYS,
             };
+            if user.id == super::data::PRESCRIBER {
+                let (cert, key) = self.signing(user.id);
+                kept(&cert, &key, &|| ca.issue_rsa(&wanted))?;
+            }
             let (cert, key) = self.smartcard(user.id);
             pair(&cert, &key, wanted)?;
         }

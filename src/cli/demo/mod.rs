@@ -8,21 +8,24 @@ mod data;
 mod layout;
 mod login;
 mod people;
+mod prescriptions;
 pub(super) mod record;
 pub(super) mod signer;
 mod start;
 mod supervisor;
 
+pub use data::{PHARMACIST, PRESCRIBER, sender};
 pub use record::Record;
 
 use super::{
     args::Globals,
     failure::{Done, Failure, failure},
     output,
+    prescriptions::signing::SigningKey,
 };
 use crate::ops::codes;
 use layout::Layout;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Debug)]
 #[command(
@@ -118,6 +121,21 @@ pub async fn run(globals: &Globals, args: Args) -> Done {
             Ok(())
         }
     }
+}
+
+/// An access token of one of the people of the demo in this folder.
+pub async fn user_token(dir: &Path, record: &Record, id: &str) -> Result<String, Failure> {
+    let layout = Layout::new(dir, 0);
+    let user = record.users.iter().find(|user| user.id == id).ok_or_else(|| {
+        Failure::of(&codes::CLI_DEMO, "no token was given", format!("the demo has no user {id}: start it anew"))
+    })?;
+    login::token(record, &layout, user).await
+}
+
+/// The key with which the demo's prescriber signs.
+pub fn signing_key(dir: &Path) -> Result<SigningKey, Failure> {
+    let (certificate, key) = Layout::new(dir, 0).signing(PRESCRIBER);
+    SigningKey::read(&certificate, &key)
 }
 
 fn tell(globals: &Globals, number: u16, verb: &str) {

@@ -3,14 +3,17 @@
 use super::layout::Layout;
 use crate::{
     cli::{
+        bench::Known,
         failure::{Done, failure, file},
         import_people::load_text,
         output::progress,
         people,
     },
     ops::{admin_client::AdminClient, codes},
+    services::pds::fhir,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::sync::LazyLock;
 
 /// The published people, of whom the tests speak too (licence beside them).
 const PUBLISHED: &str = include_str!("../../../tests/data/pds/people/seed.json");
@@ -35,7 +38,7 @@ pub async fn load(client: &AdminClient, layout: &Layout, count: u64) -> Done {
     let (give, mut take) = tokio::sync::mpsc::channel(1);
     let made = std::thread::spawn(move || people::write(count, SEED, false, &mut Pieces { give, lines: vec![] }));
     while let Some(lines) = take.recv().await {
-        load_text(client, "the demo's people", lines).await?;
+        load_text(client, "the demo's people", lines.into_iter().map(nominating).collect()).await?;
     }
     match made.join() {
         Ok(Ok(())) => {}
@@ -43,6 +46,36 @@ pub async fn load(client: &AdminClient, layout: &Layout, count: u64) -> Done {
         Err(_) => return Err(trouble("the thread that makes them ended".into())),
     }
     std::fs::write(&mark, count.to_string()).map_err(|e| file("the file cannot be written", &mark, &e))
+}
+
+/// How many of the demo's people have prescriptions, and how many are looked at to find them.
+const PATIENTS: usize = 8;
+const LOOKED_AT: u64 = 40;
+
+/// The people that the demo's prescriptions are for: the first whose record is whole and open, out of `count`.
+pub fn patients(count: u64) -> Vec<Known> {
+    let mut lines = vec![];
+    // Writing to memory cannot fail.
+    let _ = people::write(count.min(LOOKED_AT), SEED, false, &mut lines);
+    let text = String::from_utf8_lossy(&lines);
+    text.lines().filter_map(Known::of_line).take(PATIENTS).collect()
+}
+
+/// A person's line; of the demo's patients with the nomination of the demo's pharmacy.
+fn nominating(line: String) -> String {
+    static PATIENTS: LazyLock<Vec<Known>> = LazyLock::new(|| patients(LOOKED_AT));
+    let patient = Known::of_line(&line).filter(|known| PATIENTS.iter().any(|patient| patient.nhs == known.nhs));
+    let parsed = patient.and_then(|_| serde_json::from_str::<Value>(&line).ok());
+    let Some(mut person) = parsed else { return line };
+    let nomination = json!({"url": fhir::NOMINATED_PHARMACY,
+        "valueReference": {"identifier": {"system": fhir::ODS, "value": super::data::PHARMACY}}});
+    let Some(resource) = person["resource"].as_object_mut() else { return line };
+    let extensions = resource.entry("extension").or_insert_with(|| json!([]));
+    if let Some(extensions) = extensions.as_array_mut() {
+        extensions.retain(|e| e["url"] != fhir::NOMINATED_PHARMACY);
+        extensions.push(nomination);
+    }
+    person.to_string()
 }
 
 /// Collects what is written line by line, and passes it on in pieces.

@@ -41,6 +41,34 @@ pub struct Record {
     /// People who log in.
     #[serde(default)]
     pub users: Vec<User>,
+    /// What the demo's prescriptions were when they had been loaded.
+    #[serde(default)]
+    pub prescriptions: Vec<Prescription>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prescription {
+    /// Short and long id.
+    pub id: String,
+    pub long_id: String,
+    pub nhs_number: String,
+    /// Of the current issue; `9005` is a cancellation that waits for its order.
+    pub state: String,
+    /// Of each issue, the first first.
+    pub states: Vec<String>,
+    /// The issue that is current.
+    pub issue: u32,
+    /// ODS code of the nominated pharmacy, if there is one.
+    pub nominated: Option<String>,
+    pub items: Vec<Item>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub id: String,
+    /// dm+d.
+    pub code: String,
+    pub name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +220,7 @@ impl Record {
             mailboxes: data::MAILBOXES_OF_DEMO.iter().map(mailbox).collect(),
             workflows: data::WORKFLOWS_OF_DEMO.iter().map(|(id, ..)| (*id).into()).collect(),
             trace_mailbox: data::TRACE_MAILBOX.into(),
+            prescriptions: super::prescriptions::loaded(layout),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Starting a demo: folder, certificates, first node, the others by invitation, the demo data, then the hints.
 
-use super::{Args, control, data, layout::Layout, people, supervisor::Supervisor};
+use super::{Args, control, data, layout::Layout, people, prescriptions, supervisor::Supervisor};
 use crate::{
     cli::{
         args::Globals,
@@ -113,6 +113,7 @@ async fn bring_up(supervisor: &mut Supervisor, layout: &Layout, program: &Path, 
     progress("registering organisations, systems, mailboxes and workflows");
     data::register(&first, layout).await?;
     people::load(&first, layout, args.people).await?;
+    prescriptions::load(layout, nodes, args.people).await?;
     progress(&format!("{nodes} nodes ready after {:.1} s", began.elapsed().as_secs_f64()));
     Ok(())
 }

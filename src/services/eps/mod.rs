@@ -52,7 +52,7 @@ pub mod status;
 pub mod steps;
 
 pub use super::carried::{BodyIn, Call, Response, Step};
-pub use ask::Asked;
+pub use ask::{Asked, MOST_RELEASED};
 pub use routes::{INTERACTIONS, Route, is_ours, route};
 
 /// What an operator may choose.

@@ -54,7 +54,7 @@ const LOOKED_AT: u64 = 40;
 
 /// The people that the demo's prescriptions are for: the first whose record is whole and open, out of `count`.
 pub fn patients(count: u64) -> Vec<Known> {
-    let mut lines = vec![];
+    let mut lines: Vec<u8> = vec![];
     // Writing to memory cannot fail.
     let _ = people::write(count.min(LOOKED_AT), SEED, false, &mut lines);
     let text = String::from_utf8_lossy(&lines);
@@ -63,8 +63,8 @@ pub fn patients(count: u64) -> Vec<Known> {
 
 /// A person's line; of the demo's patients with the nomination of the demo's pharmacy.
 fn nominating(line: String) -> String {
-    static PATIENTS: LazyLock<Vec<Known>> = LazyLock::new(|| patients(LOOKED_AT));
-    let patient = Known::of_line(&line).filter(|known| PATIENTS.iter().any(|patient| patient.nhs == known.nhs));
+    static THEY: LazyLock<Vec<Known>> = LazyLock::new(|| patients(LOOKED_AT));
+    let patient = Known::of_line(&line).filter(|known| THEY.iter().any(|patient| patient.nhs == known.nhs));
     let parsed = patient.and_then(|_| serde_json::from_str::<Value>(&line).ok());
     let Some(mut person) = parsed else { return line };
     let nomination = json!({"url": fhir::NOMINATED_PHARMACY,

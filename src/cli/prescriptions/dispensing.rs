@@ -161,11 +161,10 @@ fn repeats(p: &Prescription, issue: u32) -> Option<Value> {
 /// Gives a prescription back that nothing was dispensed of.
 pub fn give_back(p: &Prescription, by: &Sender, message: &str, response: &str, at: &str) -> Value {
     let reasons = "https://fhir.nhs.uk/CodeSystem/EPS-task-dispense-return-status-reason";
-    json!({
+    let mut task = json!({
         "resourceType": "Task",
         "id": message,
         "contained": [role(by, "requester", Some("#organization".into())), organisation(by, "organization")],
-        "extension": repeats(p, 1).into_iter().collect::<Vec<_>>(),
         "identifier": [uuid_identifier(message)],
         "status": "rejected",
         "statusReason": concept(reasons, "0003", "Patient requested release"),
@@ -176,7 +175,11 @@ pub fn give_back(p: &Prescription, by: &Sender, message: &str, response: &str, a
         "for": {"identifier": identifier("nhs-number", &p.patient.nhs)},
         "authoredOn": at,
         "requester": {"reference": "#requester"},
-    })
+    });
+    if let Some(repeats) = repeats(p, 1) {
+        task["extension"] = json!([repeats]);
+    }
+    task
 }
 
 /// Asks to be paid for a prescription that was dispensed.

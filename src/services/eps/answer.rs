@@ -108,7 +108,8 @@ impl Asked {
             Goal::Cancel(request) => self.cancelled(&request),
             Goal::Release(_) if self.out.is_empty() => self.not_released(),
             Goal::Release(release) => self.released(&release),
-            Goal::Nominated { .. } if self.out.is_empty() => {
+            // Where others took all that were found meanwhile, the answer is an empty one: there may be more.
+            Goal::Nominated { .. } if self.out.is_empty() && self.replies.is_empty() => {
                 Ok(refuse::respond(200, &refusals::no_more_prescriptions(self.now)))
             }
             Goal::Nominated { template, .. } => self.released(&template),

@@ -66,25 +66,25 @@ impl Decide for Eps {
             EpsCommand::Noted(c) => work.noted(c),
             EpsCommand::Order(c) => {
                 let about = About::of("eps.order", &c.id, c.nhs, &c.message);
-                work.step(about, &c.document, |old, at| steps::order(old, &c, at), |_, ()| {})?
+                work.step(about, &c.document, |old, at| steps::order(old, &c, at), |_, ()| done())?
             }
             EpsCommand::Cancel(c) => work.cancel(&c)?,
             EpsCommand::Release(c) => work.release(&c)?,
             EpsCommand::Dispense(c) => {
                 let about = About::of("eps.dispense", &c.id, c.nhs, &c.message);
-                work.step(about, &c.document, |old, at| steps::dispense(old, &c, at), |_, ()| {})?
+                work.step(about, &c.document, |old, at| steps::dispense(old, &c, at), |_, ()| done())?
             }
             EpsCommand::Return(c) => {
                 let about = About::of("eps.return", &c.id, c.nhs, &c.message);
-                work.step(about, &c.document, |old, at| steps::give_back(old, &c, at), |_, ()| {})?
+                work.step(about, &c.document, |old, at| steps::give_back(old, &c, at), |_, ()| done())?
             }
             EpsCommand::Withdraw(c) => {
                 let about = About::of("eps.withdraw", &c.id, c.nhs, &c.message);
-                work.step(about, &c.document, |old, at| steps::withdraw(old, &c, at), |_, ()| {})?
+                work.step(about, &c.document, |old, at| steps::withdraw(old, &c, at), |_, ()| done())?
             }
             EpsCommand::Claim(c) => {
                 let about = About::of("eps.claim", &c.id, c.nhs, &c.message);
-                work.step(about, &c.document, |old, at| steps::claim(old, &c, at), |_, ()| {})?
+                work.step(about, &c.document, |old, at| steps::claim(old, &c, at), |_, ()| done())?
             }
             EpsCommand::Pick(c) => work.pick(c),
             EpsCommand::Show(c) => work.show(&c)?,
@@ -130,13 +130,14 @@ pub(super) struct Work<'d, 'a> {
 }
 
 impl Work<'_, '_> {
-    /// A step on the stored prescription: its rows, its document, what follows, and its note. `told` fills the reply.
+    /// A step on the stored prescription: its rows, its document, what follows, and its note. `told` fills the reply, and
+    /// gives the outcome for the trail.
     fn step<T>(
         &mut self,
         about: About<'_>,
         document: &Bytes,
         step: impl FnOnce(Option<&Prescription>, &Moment) -> Outcome<T>,
-        told: impl FnOnce(&mut Reply, T),
+        told: impl FnOnce(&mut Reply, T) -> String,
     ) -> Result<Reply, Fault> {
         let key = key(about.id);
         let old = rows::prescription(self.draft, key)?;
@@ -155,16 +156,18 @@ impl Work<'_, '_> {
         let (reply, outcome) = match result {
             Ok(done) => {
                 let mut reply = Reply::default();
-                told(&mut reply, done);
-                (reply, "ok")
+                let outcome = told(&mut reply, done);
+                (reply, outcome)
             }
             Err(refused) => {
                 let code = refusals::row_of(&refused, about.vocabulary).code;
-                (Reply::refused_by(self.at.now, &refused), code)
+                (Reply::refused_by(self.at.now, &refused), code.to_owned())
             }
         };
         let nhs = if about.nhs != 0 { about.nhs } else { now.as_ref().map_or(0, |p| p.nhs) };
-        self.note(&about, nhs, outcome);
+        // A nominated release and a person's change know the key only.
+        let id = now.as_ref().map_or_else(|| about.id.to_owned(), |p| p.id.clone());
+        self.note(&About { id: &id, ..about }, nhs, &outcome);
         let prescription = now.map(|p| p.encode()).unwrap_or_default();
         Ok(Reply { prescription, ..reply })
     }
@@ -218,6 +221,7 @@ impl Work<'_, '_> {
                 if let Some(dispenser) = done.dispenser {
                     (reply.owner, reply.agent) = (dispenser.owner, dispenser.agent);
                 }
+                if done.code == steps::Code::R0001 { self::done() } else { done.code.word() }
             },
         )?;
         self.with_order(&c.id, reply)
@@ -235,6 +239,7 @@ impl Work<'_, '_> {
                 reply.items_before =
                     released.items_before.iter().map(|status| *status as u8).collect::<Vec<_>>().into();
                 reply.last_dispensed = released.last_dispensed;
+                self::done()
             },
         )?;
         self.with_order(&c.id, reply)
@@ -331,12 +336,12 @@ impl Work<'_, '_> {
             let nothing = Bytes::new();
             if c.died {
                 let about = About::of("eps.death", &key, c.nhs, "");
-                self.step(about, &nothing, steps::died, |_, ()| {})?;
+                self.step(about, &nothing, steps::died, |_, ()| done())?;
             }
             for now in &c.nominations {
                 let to = Nominate { kind: now.kind.clone(), to: now.ods.clone(), ..Default::default() };
                 let about = About::of("eps.nomination", &key, c.nhs, "");
-                self.step(about, &nothing, |old, at| steps::nominate(old, &to, at), |_, ()| {})?;
+                self.step(about, &nothing, |old, at| steps::nominate(old, &to, at), |_, ()| done())?;
             }
         }
         Ok(Reply::default())
@@ -390,6 +395,11 @@ impl Work<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// The outcome of what was done.
+fn done() -> String {
+    "ok".into()
 }
 
 fn digits(number: u64) -> String {

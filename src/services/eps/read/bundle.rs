@@ -30,6 +30,11 @@ impl<'a> Bundle<'a> {
         self.entries.iter().map(|(_, resource)| *resource).filter(move |resource| is(resource, kind))
     }
 
+    /// The name of each entry; empty for none.
+    pub fn urls(&self) -> impl Iterator<Item = &'a str> {
+        self.entries.iter().map(|(url, _)| *url)
+    }
+
     /// Every resource.
     pub fn resources(&self) -> impl Iterator<Item = &'a Value> {
         self.entries.iter().map(|(_, resource)| *resource)

@@ -42,6 +42,8 @@ pub enum Event {
     DispenseNotification,
 }
 
+/// Most signatures in an order: that of the requester counts.
+const SIGNATURES: usize = 4;
 /// Most items of a prescription (§5).
 const ITEMS: usize = 4;
 
@@ -85,7 +87,13 @@ pub fn event(root: &Value) -> Result<Event, Problems> {
         }
     };
     match event {
-        Event::Order => count(&bundle, "MedicationRequest", 1, ITEMS)?,
+        // What is signed is the first of each: there must be no other that could be taken for it.
+        Event::Order => {
+            count(&bundle, "MedicationRequest", 1, ITEMS)?;
+            count(&bundle, "Patient", 1, 1)?;
+            count(&bundle, "Provenance", 0, SIGNATURES)?;
+            unlike(&bundle)?;
+        }
         Event::Cancel => {}
         Event::DispenseNotification => count(&bundle, "MedicationDispense", 1, usize::MAX)?,
     }
@@ -93,6 +101,19 @@ pub fn event(root: &Value) -> Result<Event, Problems> {
 }
 
 const EVENT_CODE: &str = "Bundle.entry.resource.ofType(MessageHeader).eventCoding.code";
+
+/// No two entries of one name.
+fn unlike(bundle: &Bundle) -> Result<(), Problems> {
+    let mut seen = std::collections::HashSet::new();
+    let twice = bundle.urls().any(|url| !url.is_empty() && !seen.insert(url.to_ascii_lowercase()));
+    match twice {
+        false => Ok(()),
+        true => {
+            let text = "Bundle contains two entries with the same fullUrl.";
+            Err(Issue::check("processing", text, "Bundle.entry.fullUrl").into())
+        }
+    }
+}
 
 /// How many resources of a type a Bundle has (§5).
 fn count(bundle: &Bundle, kind: &str, least: usize, most: usize) -> Result<(), Problems> {

@@ -123,6 +123,21 @@ fn a_fifth_item_is_refused_and_an_order_without_one() {
     assert_only(event(&five), ("error", "processing", ""), words);
     let none = changed(ACUTE, |b| b["entry"].as_array_mut().expect("entries").truncate(1));
     assert!(event(&none).is_err());
+    // A second patient, or a second entry of one name, could be shown in the place of the one that was signed.
+    let again = |kind: &str, other: bool| {
+        changed(ACUTE, |b| {
+            let entries = b["entry"].as_array_mut().expect("entries");
+            let mut entry = entries.iter().find(|e| e["resource"]["resourceType"] == kind).expect("one").clone();
+            if other {
+                entry["fullUrl"] = "urn:uuid:4bb2a0d3-0c5b-4c5c-9d53-8f1d2f0f1a01".into();
+            }
+            entries.push(entry);
+        })
+    };
+    let words = "Bundle contains too many resources of type Patient. Expected at most 1.";
+    assert_only(event(&again("Patient", true)), ("error", "processing", ""), words);
+    let words = "Bundle contains two entries with the same fullUrl.";
+    assert_only(event(&again("Practitioner", false)), ("error", "processing", ""), words);
 }
 
 #[test]

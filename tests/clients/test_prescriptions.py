@@ -27,7 +27,7 @@ def tasks(site, token, short):
         task = entry["resource"]
         (repeats,) = [e["extension"] for e in task["extension"] if e["url"] == REPEATS] or [[]]
         issued = [part["valueInteger"] for part in repeats if part["url"] == "numberOfRepeatsIssued"]
-        found[issued[0] + 1 if issued else 1] = task["businessStatus"]["coding"][0]["code"]
+        found[issued[0] if issued else 1] = task["businessStatus"]["coding"][0]["code"]
     return found
 
 

@@ -89,20 +89,21 @@ pub fn run(args: &EpsArgs, output: Output) -> anyhow::Result<ExitCode> {
     let mut work = Work::new(seed, count, args.pharmacies, people)?;
     work.make(&key)?;
     let work = Arc::new(work);
-    let (before, mut reports) = (Sample::take(&site), vec![]);
+    let stored = || record.nodes.iter().map(|node| usage::stored(&node.metrics)).sum::<u64>();
+    let (before, mut reports) = (stored(), vec![]);
     for kind in &args.phase {
         let token = format!("Bearer {}", token(args, &record, *kind)?);
         reports.push(phase(&site, args, &work, *kind, &token)?);
     }
-    let rest = usage::settle(&site, args.settle);
+    usage::settle(&site, args.settle);
     let nodes = site.nodes.len().max(1) as u64;
-    let each = rest.disk().saturating_sub(before.disk()).checked_div(u64::from(count) * nodes).unwrap_or(0);
+    let each = stored().saturating_sub(before).checked_div(u64::from(count) * nodes).unwrap_or(0);
     let (size, released) = (work.mean_size(), work.released());
     let text = format!(
-        "{count} prescriptions of {size} bytes on average, {released} released; disk {each} B for each on a node, log and all\n"
+        "{count} prescriptions of {size} bytes on average, {released} released; {each} B for each in a node's store, its log apart\n"
     );
     let more =
-        json!({"prescriptions": count, "order_bytes": size, "released": released, "disk_per_prescription": each});
+        json!({"prescriptions": count, "order_bytes": size, "released": released, "store_per_prescription": each});
     api::tell(&site, &reports, None, output, Some((text, more)))
 }
 

@@ -114,6 +114,13 @@ pub fn partitions_led(metrics_url: &str) -> usize {
     page.lines().filter(leads).count()
 }
 
+/// Bytes that a node's store holds on disk, by its metrics page: rows and what is sealed, without the log.
+pub fn stored(metrics_url: &str) -> u64 {
+    let page = fetch(metrics_url).unwrap_or_default();
+    let told = page.lines().filter(|l| l.starts_with(metrics::STORE_BYTES));
+    told.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
+}
+
 /// A plain HTTP GET of a page on this machine.
 fn fetch(url: &str) -> Option<String> {
     let rest = url.strip_prefix("http://")?;

@@ -295,6 +295,10 @@ impl Counter {
                 tokio::time::sleep(PACE * 20).await;
                 continue;
             }
+            // All that was found was cancelled before it could be taken: there may be more.
+            if answer.status == 200 && answer.body["parameter"][0]["resource"]["total"] == 0 {
+                continue;
+            }
             let all = self.given(&answer, self.n);
             if all.is_empty() {
                 return;

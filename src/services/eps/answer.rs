@@ -43,7 +43,9 @@ impl Asked {
         match &mut self.goal {
             Goal::Nominated { template, picked } if !*picked => {
                 *picked = true;
-                let keys = replies.into_iter().next().map(|reply| reply.keys).unwrap_or_default();
+                // Remembered with the keys: an answer without prescriptions is of this moment when it is asked for again.
+                let Reply { at, keys, .. } = replies.into_iter().next().unwrap_or_default();
+                self.now = at;
                 self.next = keys.into_iter().map(|key| taking(template, key)).collect();
             }
             Goal::Nominated { .. } | Goal::Release(_) if self.out.is_empty() => {

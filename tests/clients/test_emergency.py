@@ -13,7 +13,7 @@ NAMES = ("spine_places_total", "spine_turns_total")
 
 def counted(site, node, name, clazz, outcome="admitted"):
     """A counter of the API listener of a node, by class."""
-    text = requests.get(site.demo["nodes"][node]["metrics"].rstrip("/") + "/metrics", timeout=30).text
+    text = requests.get(site.demo["nodes"][node]["metrics"], timeout=30).text
     for labels, value in re.findall(rf"^{name}{{(.*)}} (\S+)$", text, re.MULTILINE):
         told = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         if told == {"service": "api", "class": clazz, "outcome": outcome}:
@@ -37,7 +37,7 @@ def shown(app, site):
 def test_what_is_marked_is_seen_as_emergency_care_on_every_node(site, ambulance):
     for headers in shown(ambulance, site):
         for node in range(site.size):
-            url = site.demo["nodes"][node]["internet"].rstrip("/") + "/oauth2/_status"
+            url = site.demo["nodes"][node]["internet"].rstrip("/") + "/oauth2/_ping"
 
             def asked(headers=headers, node=node, url=url):
                 # It asks for no credentials: the class is found with what this node has at hand, or not at all.
@@ -58,7 +58,7 @@ def test_what_is_not_marked_is_as_all_others(site):
     app = site.demo["applications"][0]
     spine(site, "app", "set", app["client_id"], "--emergency", "off")
     for headers in shown(app, site):
-        url = site.demo["nodes"][0]["internet"].rstrip("/") + "/oauth2/_status"
+        url = site.demo["nodes"][0]["internet"].rstrip("/") + "/oauth2/_ping"
 
         def asked(headers=headers, url=url):
             emergency, usual = (counted(site, 0, NAMES[0], clazz) for clazz in ("emergency", "usual"))

@@ -7,11 +7,11 @@ import re
 import shutil
 import ssl
 import subprocess
+import time
 
 import ldap3
 import pytest
 import requests
-from mesh import wait_for
 from test_staff_login import demo_token, spine
 
 PEOPLE = "ou=People,o=nhs"
@@ -233,9 +233,9 @@ def test_fhir_refuses_as_specified_and_tells_no_secret(site, worker, token):
 
 
 def trail(site, word):
-    """Records of the audit trail by their ids."""
+    """Records of the audit trail by their ids, but those of looking into it."""
     told = json.loads(spine(site, "audit", "search", "--object", word, "--limit", "1000", "--output", "json"))["items"]
-    return {one["id"]: one for one in told}
+    return {one["id"]: one for one in told if not one["interaction"].startswith("audit.")}
 
 
 def test_who_looked_at_whom_is_in_the_trail(site, worker, connection):
@@ -275,6 +275,13 @@ def test_a_flood_of_strangers_leaves_a_few_records_that_tell_of_all(site):
         # The first alone has no number.
         return new if sum(int(told[1]) if told else 1 for told in times) >= sent else None
 
-    new = wait_for("the trail to tell of all of them", all_told, 90)
+    # Each look is in the trail too, and a thousand of them would hide what they look for: seldom, for longer than the minute of a record.
+    new = None
+    for _ in range(20):
+        new = all_told()
+        if new:
+            break
+        time.sleep(5)
+    assert new, "the trail does not tell of all of them"
     assert sent > 900 and len(new) <= 4, (sent, new)
     assert all(one["address"] == "127.0.0.1" and not one["application"] for one in new)

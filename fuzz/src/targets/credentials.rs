@@ -40,7 +40,7 @@ static EC: LazyLock<EcdsaKeyPair> =
     LazyLock::new(|| EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).expect("a key can be made"));
 static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
     let issuer_path = "/openam/oauth2/realms/root/realms/oidc".into();
-    Identity::new(IdentityOptions { url: URL.into(), version: "1".into(), issuer_path })
+    Identity::new(IdentityOptions { url: URL.into(), version: "1".into(), issuer_path, site: "fuzz".into() })
 });
 static SITE: LazyLock<MapStore> = LazyLock::new(|| {
     let public = RSA.public_key();

@@ -176,8 +176,14 @@ impl Group {
 
     /// Takes entries up to `upto.index` away. If the log ends before that, it restarts behind it.
     pub fn purge(&mut self, upto: Mark) {
-        if self.purged.as_ref().is_some_and(|p| p.index >= upto.index) {
-            return;
+        match &mut self.purged {
+            Some(before) if before.index > upto.index => return,
+            // The later word counts: a checkpoint must be able to say again what stood in a segment that is gone by now.
+            Some(before) if before.index == upto.index => {
+                *before = upto;
+                return;
+            }
+            _ => {}
         }
         let gone = (upto.index + 1).saturating_sub(self.first).min(self.slots.len() as u64);
         self.cached -= payload_bytes(self.slots.range(..gone as usize));

@@ -413,6 +413,19 @@ mod tests {
         assert!(matches!(read(&[entry(1), far]), Err(LogError::StateLost { .. })));
     }
 
+    /// Found by the fuzz target `log`: three purges of one index that named different entries, of which the first was kept; with its
+    /// segment gone, what the log said to have purged last was another.
+    #[test]
+    fn of_two_purges_up_to_one_index_the_later_counts() {
+        let mut replay = Replay::new(1);
+        for (term, leader) in [(7, 1), (8, 2)] {
+            let head = Head { kind: Kind::Purge as u8, group: 1, index: 10, term, leader, ..Head::default() };
+            replay.apply(1, HEADER_BYTES, &head, Some(Bytes::new())).unwrap();
+        }
+        let last = replay.groups[&1].last().unwrap();
+        assert_eq!((last.index, last.term, last.leader), (10, 8, 2));
+    }
+
     #[test]
     fn a_purge_of_what_was_not_read_moves_nothing() {
         let mut replay = Replay::new(1);

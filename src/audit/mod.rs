@@ -2,9 +2,10 @@
 //!
 //! The engine makes a [`Record`] of every interaction and stores it in the same entry as the effect, so a record is
 //! as durable as what it tells of (P1). Each partition has a chain of its own. Invariants: `sequence` rises by one
-//! from 1 without gaps; a record holds its predecessor's hash; the partition's mark holds the newest hash;
+//! from 1 without gaps, or from where its retention has left it; a record holds its predecessor's hash; the partition's mark holds the newest hash;
 //! signed [`Head`]s pin the chain now and then. [`verify`] finds what breaks any of these.
 
+mod expire;
 mod head;
 mod record;
 mod seal;
@@ -15,9 +16,10 @@ mod verify;
 /// The room's parsers, opened to `crate::fuzz` alone.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod parsers {
-    pub use super::{head::*, record::*, seal::*};
+    pub use super::{expire::*, head::*, record::*, seal::*};
 }
 
+pub use expire::{Begin, EXPIRED, Kept, PIECE, Piece, piece};
 pub use head::{Ca, Head, HeadError, Signer, head_key};
 pub use record::{
     Chain, HASH_LEN, Indexed, OTHER_OBJECTS, Record, action_of, actor, event_id, index_keys, place_of, record_key,

@@ -2,6 +2,7 @@
 //!
 //! Streams in pages, so that a chain of any length costs bounded memory; the caller may pause between pages.
 
+use super::expire::Begin;
 use super::head::{Ca, Head, HeadError, head_key};
 use super::record::{Chain, Record, record_key};
 use crate::store::tables::Parts;
@@ -46,6 +47,9 @@ pub enum Finding {
     /// An export ends with a head that is signed when it is made; without one nothing says that it is whole.
     #[error("no signed head closes the export at record {0}")]
     Unclosed(u64),
+    /// The first records are gone, and no record of the trail says that their time was over.
+    #[error("the trail begins behind record {0}, and does not say itself that those before it expired")]
+    Unexplained(u64),
     /// The signature over the whole export is of another end: of an earlier head, say, of which a cut trail has one.
     #[error("the export is not sealed at record {0}")]
     Unsealed(u64),
@@ -101,6 +105,9 @@ pub struct Verifier {
     kept: VecDeque<Head>,
     /// Where records must be signed: the last that a head covers.
     signed: Option<u64>,
+    /// Where the trail begins, and where its newest record of what expired says that it does.
+    begin: Begin,
+    told: Begin,
     /// Whether the hash of the record before is known: not at a start in the middle, nor behind an unreadable record.
     follows: bool,
     verdict: Verdict,
@@ -121,8 +128,30 @@ impl Verifier {
             partition,
             kept: VecDeque::new(),
             signed: None,
+            begin: Begin::default(),
+            told: Begin::default(),
             follows: from == 1,
             verdict: Verdict { first: from, last: from - 1, ..Default::default() },
+        }
+    }
+
+    /// The trail's first records are gone: it begins behind these, and must say so itself.
+    pub fn begins(mut self, begin: Begin) -> Self {
+        self.begin(begin);
+        self
+    }
+
+    /// As [`Verifier::begins`], of an export: before its first record.
+    pub fn begin(&mut self, begin: Begin) {
+        if begin.sequence > 0 && self.verdict.records == 0 {
+            self.chain = begin.chain();
+            self.heads_from = begin.sequence + 1;
+            (self.verdict.first, self.verdict.last) = (begin.sequence + 1, begin.sequence);
+            self.follows = true;
+            self.signed = self.signed.map(|_| begin.sequence);
+            let at = begin.sequence;
+            self.begin = begin;
+            self.compare_kept(at);
         }
     }
 
@@ -142,6 +171,9 @@ impl Verifier {
             }
         }
         self.kept.make_contiguous().sort_by_key(|head| head.sequence);
+        if self.begin.sequence > 0 {
+            self.compare_kept(self.begin.sequence);
+        }
         self
     }
 
@@ -179,6 +211,7 @@ impl Verifier {
         if !whole {
             self.found(Finding::Unclosed(self.chain.sequence));
         }
+        self.explained();
         self.missed();
         self.verdict
     }
@@ -234,6 +267,9 @@ impl Verifier {
             self.follows = false;
             return false;
         };
+        if let Some(told) = Begin::read(&record) {
+            self.told = told;
+        }
         if record.sequence != place {
             self.found(Finding::Moved { place, found: record.sequence });
         } else if self.follows && !gap && record.previous != self.chain.hash {
@@ -253,6 +289,14 @@ impl Verifier {
             if head.sequence == place && head.hash != self.chain.hash {
                 self.found(Finding::OtherHistory(place));
             }
+        }
+    }
+
+    /// Whether the trail itself says where it begins. What expires while it is read is told further on than it begins.
+    fn explained(&mut self) {
+        let (begin, told) = (&self.begin, &self.told);
+        if begin.sequence > told.sequence || begin.sequence == told.sequence && begin.hash != told.hash {
+            self.found(Finding::Unexplained(begin.sequence));
         }
     }
 
@@ -299,6 +343,9 @@ impl Verifier {
 
     fn finish(&mut self, reader: &dyn Reader) -> Result<(), StoreError> {
         self.missed();
+        if self.end.is_some() {
+            self.explained();
+        }
         let Some(end) = self.end else {
             for missing in (self.chain.sequence + 1..=self.to).take(1) {
                 self.found(Finding::Missing(missing));

@@ -107,6 +107,8 @@ pub const KEYS: &[Key] = &[
     key("disk.scrub_interval", Duration, "24h", Restart, "Time between two walks over everything at rest, which find bytes that went bad while another node still has them whole."),
     key("disk.scrub_rate", Size, "8MiB", Restart, "Bytes that such a walk reads in a second."),
 
+    key("audit.retention", Duration, "0s", Restart, "How long records of the audit trail are kept, the same on every node; 0s keeps them for ever, and a live site keeps them for a year at least."),
+
     key("raft.heartbeat", Duration, "100ms", Restart, "How often a leader shows that it lives."),
     key("raft.election_min", Duration, "300ms", Restart, "Shortest silence after which a follower asks for an election."),
     key("raft.election_max", Duration, "600ms", Restart, "Longest such silence; each follower picks one between the two."),

@@ -21,6 +21,8 @@ pub struct Settings {
     pub pds: super::pds::Pds,
     pub eps: super::eps::Eps,
     pub storage: Storage,
+    /// None: for ever.
+    pub audit_retention: Option<Duration>,
     pub raft: Raft,
     /// Where all this came from, for whoever asks the running node.
     pub told: Running,
@@ -153,6 +155,7 @@ impl Settings {
             pds: from.pds()?,
             eps: from.eps()?,
             storage: from.storage(),
+            audit_retention: from.audit_retention()?,
             raft: from.raft(),
             told: Running::of(layers),
         };
@@ -407,6 +410,23 @@ impl Values<'_> {
         }
     }
 
+    /// A trail that ends too soon answers nobody who asks who looked at them; a day is what requests are remembered for.
+    fn audit_retention(&self) -> Result<Option<Duration>, ConfigError> {
+        const YEAR: Duration = Duration::from_secs(365 * 86_400);
+        let kept = self.duration("audit.retention");
+        if kept.is_zero() {
+            return Ok(None);
+        }
+        if kept < YEAR && self.environment() == Environment::Live {
+            return Err(ConfigError::new(
+                self.place("audit.retention"),
+                "audit.retention is under a year while site.environment is \"live\"",
+                "write \"365d\" or more, or \"0s\" to keep the trail for ever",
+            ));
+        }
+        Ok(Some(kept))
+    }
+
     fn raft(&self) -> Raft {
         Raft {
             heartbeat: self.duration("raft.heartbeat"),
@@ -419,6 +439,8 @@ impl Values<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DAY: Duration = Duration::from_secs(86_400);
 
     fn settings(set: &[&str]) -> Result<Settings, ConfigError> {
         let mut layers = Layers::defaults();
@@ -444,6 +466,13 @@ mod tests {
         let refused = |set: &[&str]| settings(set).unwrap_err().problem;
         assert!(refused(&["mesh.test_endpoints=true"]).contains("live"));
         assert!(settings(&["mesh.test_endpoints=true", "site.environment=demo"]).is_ok());
+        assert!(refused(&["audit.retention=364d"]).contains("under a year"));
+        assert_eq!(
+            settings(&["audit.retention=364d", "site.environment=test"]).unwrap().audit_retention,
+            Some(364 * DAY)
+        );
+        assert_eq!(settings(&["audit.retention=8760h"]).unwrap().audit_retention, Some(365 * DAY));
+        assert_eq!(settings(&[]).unwrap().audit_retention, None, "for ever");
         assert!(refused(&["raft.heartbeat=300ms"]).contains("two heartbeats"));
         assert!(refused(&["peer.nodes=1=10.0.0.1:8441"]).contains("no other node"));
         assert!(refused(&["node.data=/etc/spine"]).contains("lies inside node.data"));

@@ -35,6 +35,8 @@ pub(super) struct Rules {
     pub node: u16,
     /// How long a request is remembered, in milliseconds.
     pub memory: u64,
+    /// How long audit records are kept, in milliseconds; none: for ever.
+    pub retention: Option<u64>,
     pub services: Vec<Arc<dyn Decide>>,
 }
 
@@ -205,6 +207,27 @@ impl Rules {
         let from = batch.ops.len();
         batch.ops.push(RowOp::Put { key: audit::head_key(head.sequence), value: head.encode(), fresh: false });
         batch.take(desk, from);
+    }
+
+    /// Takes a piece of the trail that has had its time away, and says so in the trail.
+    pub fn expire(&self, desk: &mut Desk, batch: &mut Batch, piece: audit::Piece, now: EpochMillis) {
+        let (object, detail) = piece.begin.told();
+        let note = AuditNote {
+            interaction: audit::EXPIRED.into(),
+            outcome: "ok".into(),
+            object,
+            detail,
+            ..Default::default()
+        };
+        let done = Done {
+            rows: piece.rows,
+            notes: vec![Noted::of(&Command::default(), note)],
+            timers: vec![],
+            outbox: vec![],
+            sequence: desk.mark.sequence,
+            decisions: 0,
+        };
+        self.enter_rows(desk, batch, done, "", now);
     }
 
     fn errand(

@@ -79,6 +79,8 @@ struct Reign {
     packer: Packer,
     next_timer: u64,
     head: (u64, u64),
+    /// Where the audit trail begins, and whether more of it may have had its time.
+    trail: (audit::Begin, bool),
     ticks: u32,
 }
 
@@ -209,6 +211,7 @@ impl Decider {
         let first = rows.scan(rows::due(u64::MAX - 1), false, 1)?;
         let heads = rows.scan(Table::AuditHeads.key().prefix(), true, 1)?;
         let head = heads.first().and_then(|(_, value)| audit::Head::decode(value).ok());
+        let begin = audit::Begin::load(rows)?;
         let mut name = [0; 8];
         self.world.rng.fill(&mut name);
         Ok(Reign {
@@ -221,6 +224,7 @@ impl Decider {
             packer: Packer::default(),
             next_timer: first.first().map_or(u64::MAX, |(key, _)| rows::due_of(key)),
             head: head.map_or((0, 0), |head| (head.sequence, head.at)),
+            trail: (begin, false),
             ticks: 0,
         })
     }
@@ -376,18 +380,27 @@ impl Decider {
         // What is on its way may renew a request that the store still shows as expired.
         let forget = reign.ticks % FORGET_EVERY == 1 && self.slot.flights.len() == 0;
         let head_due = self.head_due(reign, now);
-        if (reign.next_timer > now && !forget && !head_due) || self.slot.flights.len() >= MAX_FLIGHTS {
+        let piece = self.expired(reign, now);
+        if (reign.next_timer > now && !forget && !head_due && piece.is_none()) || self.slot.flights.len() >= MAX_FLIGHTS
+        {
             return Ok(());
         }
         self.slot.rows.room().await;
-        let batch = self.do_chores(reign, now, forget, head_due);
+        let batch = self.do_chores(reign, now, forget, head_due, piece);
         if batch.ops.is_empty() {
             return Ok(());
         }
         self.propose(reign, batch, vec![]).await
     }
 
-    fn do_chores(&self, reign: &mut Reign, now: u64, forget: bool, head_due: bool) -> Batch {
+    fn do_chores(
+        &self,
+        reign: &mut Reign,
+        now: u64,
+        forget: bool,
+        head_due: bool,
+        piece: Option<audit::Piece>,
+    ) -> Batch {
         reign.batches += 1;
         let mut batch = Batch::new(reign.batches, &reign.desk);
         let mut moment = Moment { base: self.base(), now, entropy: [0; 16] };
@@ -397,6 +410,11 @@ impl Decider {
         }
         if forget && let Err(fault) = self.rules.forget(&mut reign.desk, &mut batch, &moment) {
             tracing::error!(event = "engine.forget.fault", partition = self.slot.id.0, %fault);
+        }
+        if let Some(piece) = piece {
+            metrics::counter!(names::AUDIT_EXPIRED).increment(audit::PIECE);
+            reign.trail = (piece.begin.clone(), true);
+            self.rules.expire(&mut reign.desk, &mut batch, piece, now);
         }
         if head_due {
             self.sign(reign, &mut batch, now);
@@ -413,6 +431,23 @@ impl Decider {
         let next = draft.scan(rows::due(u64::MAX - 1), false, 1);
         reign.next_timer =
             next.ok().and_then(|rows| rows.first().map(|(key, _)| rows::due_of(key))).unwrap_or(u64::MAX);
+    }
+
+    /// A piece of the audit trail that has had its time. What is that old is applied, but for what this reign has taken away
+    /// itself, which `reign.trail` knows of. Looked for with every tick while there is one, else now and then.
+    fn expired(&self, reign: &mut Reign, now: u64) -> Option<audit::Piece> {
+        let retention = self.rules.retention?;
+        if !reign.trail.1 && reign.ticks % FORGET_EVERY != 2 {
+            return None;
+        }
+        reign.trail.1 = false;
+        match audit::piece(self.slot.rows.as_ref(), &reign.trail.0, now.saturating_sub(retention)) {
+            Ok(piece) => piece,
+            Err(why) => {
+                tracing::error!(event = "audit.expire.kept", partition = self.slot.id.0, %why);
+                None
+            }
+        }
     }
 
     fn head_due(&self, reign: &Reign, now: u64) -> bool {

@@ -39,6 +39,8 @@ pub struct EngineOptions {
     pub patience: Duration,
     /// How long a request id is remembered (P3); at least 24 hours.
     pub request_memory: Duration,
+    /// How long audit records are kept; none: for ever.
+    pub audit_retention: Option<Duration>,
     /// Free bytes below which writes are refused.
     pub spare_bytes: u64,
 }
@@ -57,6 +59,7 @@ impl EngineOptions {
             queue_bytes: 64 << 20,
             patience: Duration::from_secs(4),
             request_memory: SHORTEST_MEMORY,
+            audit_retention: None,
             spare_bytes: 1 << 30,
         }
     }
@@ -118,6 +121,7 @@ impl Engine {
                 map,
                 node: options.node.0,
                 memory: options.request_memory.max(SHORTEST_MEMORY).as_millis() as u64,
+                retention: options.audit_retention.map(|kept| kept.as_millis() as u64),
                 services: services.clone(),
             };
             let decider = Decider {

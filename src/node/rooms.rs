@@ -242,6 +242,7 @@ async fn engine(
     }
     let mut options = EngineOptions::new(NodeNumber(settings.node.number), settings.node.data.clone());
     options.spare_bytes = settings.storage.disk_reserve;
+    options.audit_retention = settings.audit_retention;
     let mesh = Arc::new(Mesh::new(mesh_options(settings)?));
     let url = settings.api.url.clone();
     let pds = Arc::new(Pds {

@@ -123,6 +123,7 @@ pub const MAILBOX_OLDEST_UNREAD_AGE: &str = "spine_mailbox_oldest_unread_age_sec
 pub const TIMERS_DUE: &str = "spine_timers_due";
 // Safety.
 pub const AUDIT_RECORDS: &str = "spine_audit_records_total";
+pub const AUDIT_EXPIRED: &str = "spine_audit_expired_total";
 pub const AUDIT_VERIFIED: &str = "spine_audit_verified_timestamp_seconds";
 pub const AUDIT_CHAIN_OK: &str = "spine_audit_chain_ok";
 pub const CLOCK_OFFSET: &str = "spine_clock_offset_seconds";
@@ -299,6 +300,7 @@ pub const ALL: &[Metric] = &[
     ),
     gauge(TIMERS_DUE, "Timers that are due and not yet acted on, of the partitions that this node leads."),
     counter(AUDIT_RECORDS, "Audit records written.", &[]),
+    counter(AUDIT_EXPIRED, "Audit records removed because the retention of the trail was over.", &[]),
     moment(AUDIT_VERIFIED, "Unix time at which the audit chain was last verified."),
     gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
     moment(

@@ -6,7 +6,7 @@
 
 use super::judged;
 use crate::{
-    audit::{Ca, Finding, Head, Seal, Verdict, Verifier},
+    audit::{Begin, Ca, Finding, Head, Seal, Verdict, Verifier},
     cli::{
         args::Globals,
         client,
@@ -45,7 +45,10 @@ pub async fn export(globals: &Globals, path: &Path, only: Option<u16>) -> Done {
     let mut written = 0;
     for chain in &chains {
         let (partition, upto) = (&chain["partition"], chain["records"].as_u64().unwrap_or_default());
-        let mut after = 0;
+        let mut after = chain["begins"].as_u64().unwrap_or_default();
+        if after > 0 {
+            out.line(&json!({"partition": partition, "begins": after, "hash": chain["hash"]}))?;
+        }
         while after < upto {
             let ask = format!("/v1/audit/export?partition={partition}&after={after}&upto={upto}");
             let page = client.get(&ask).await?;
@@ -225,6 +228,10 @@ pub fn read(path: &Path, file: impl BufRead, ca: &Ca, kept: &[Head]) -> Result<V
         if let Some(sequence) = line["sequence"].as_u64() {
             let bytes = line["record"].as_str().and_then(from_base64url).ok_or_else(|| bad("no record in it"))?;
             verifier.take_record(sequence, &bytes.into());
+        } else if let Some(sequence) = line["begins"].as_u64() {
+            let hash = line["hash"].as_str().and_then(from_base64url).and_then(|hash| hash.try_into().ok());
+            let hash = hash.ok_or_else(|| bad("no hash in it"))?;
+            verifier.begin(Begin { sequence, hash, ..Default::default() });
         } else if line["end"].is_u64() {
             let closing = head()?;
             closed.ends.push((partition, closing.encode()));

@@ -4,6 +4,7 @@ mod backlog;
 mod clocks;
 pub(crate) mod dead;
 mod disk;
+mod expire;
 pub(crate) mod harness;
 mod moving;
 pub(crate) mod once;

@@ -1,6 +1,6 @@
 //! The audit trail as an operator has it: one record shown, an export that proves itself, and logs without people (P4, P10).
 
-use super::site::one;
+use super::site::{one, until};
 use serde_json::Value;
 use std::{fs, path::Path};
 
@@ -44,6 +44,43 @@ fn an_export_that_was_cut_at_an_earlier_head_or_lacks_a_partition_is_found() {
     let file = dir.path().join("alone");
     node.run(&["audit", "export", file.to_str().unwrap(), "--partition", "0"]).ok();
     verify("f", &lines(&file)).ok();
+    node.stop();
+}
+
+#[test]
+fn a_trail_whose_first_records_expired_proves_where_it_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = one(dir.path());
+    node.edit("[disk]", "[audit]\nretention = \"2s\"\n[disk]");
+    node.start_ready();
+    let parties: String = (0..700).map(|n| format!("T{n:04},Clinic {n}\n")).collect();
+    fs::write(dir.path().join("parties.csv"), format!("ods,name\n{parties}")).unwrap();
+    node.run(&["party", "import", dir.path().join("parties.csv").to_str().unwrap()]).ok();
+    let file = dir.path().join("export");
+    let ca = node.dir.join("tls/ca.pem");
+    until("the first records expire", || {
+        let _ = fs::remove_file(&file);
+        node.run(&["audit", "export", file.to_str().unwrap()]).ok();
+        lines(&file).iter().any(|line| line["begins"].is_u64())
+    });
+    node.run(&["audit", "verify"]).ok();
+    let whole = lines(&file);
+    let verify = |lines: &[Value]| {
+        fs::write(&file, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        node.run(&["audit", "verify", "--file", file.to_str().unwrap(), "--ca", ca.to_str().unwrap()])
+    };
+    verify(&whole).ok();
+    // Somebody takes more away than expired, or the word of where it begins.
+    let at = whole.iter().position(|line| line["begins"].is_u64()).unwrap();
+    let mut shorter = whole.clone();
+    shorter[at]["begins"] = (whole[at]["begins"].as_u64().unwrap() + 1).into();
+    shorter.remove(at + 1);
+    let [_, why, ..] = verify(&shorter).failed(1);
+    assert!(why.contains("does not say itself"), "{why}");
+    let mut untold = whole.clone();
+    untold.remove(at);
+    let [_, why, ..] = verify(&untold).failed(1);
+    assert!(why.contains("is missing"), "{why}");
     node.stop();
 }
 

@@ -46,6 +46,7 @@ pub mod ldap;
 pub mod listener;
 pub mod mesh;
 pub mod meter;
+mod offhand;
 pub mod openapi;
 pub mod options;
 pub mod pace;

@@ -2,13 +2,9 @@
 //! `docs/openapi` as they are. Open to whoever reaches the listener: it says nothing that is not in the documents.
 
 use super::api::problem;
-use super::problem::Refusal;
-use super::protocol::{Attempt, Body, BodyRule, Broken, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
-use crate::access::gate::Permit;
-use crate::engine::{ServiceId, services};
-use crate::store::Reader;
+use super::offhand::{Offhand, only_get};
+use super::protocol::{Exchange, Protocol, Reply, ReplyBody};
 use bytes::Bytes;
-use http::HeaderMap;
 
 pub const INTERACTION: &str = "api.openapi";
 const BASE: &str = "/openapi/";
@@ -50,14 +46,12 @@ struct Asked {
     document: Option<&'static str>,
 }
 
-impl Asked {
+impl Offhand for Asked {
+    const INTERACTION: &'static str = INTERACTION;
+
     fn reply(&self) -> Reply {
         match self.document {
-            _ if !self.get => {
-                let mut reply = problem(405, "invalid_request", "Method Not Allowed");
-                reply.headers.push(("allow", Bytes::from_static(b"GET")));
-                reply
-            }
+            _ if !self.get => only_get(),
             Some(text) => {
                 let headers = vec![("content-type", Bytes::from_static(super::api::JSON))];
                 Reply { status: 200, headers, body: ReplyBody::Bytes(Bytes::from_static(text.as_bytes())) }
@@ -67,36 +61,6 @@ impl Asked {
                 problem(404, "invalid_request", &format!("There is one for each of: {}", names.join(", ")))
             }
         }
-    }
-}
-
-impl Exchange for Asked {
-    fn interaction(&self) -> &'static str {
-        INTERACTION
-    }
-    fn service(&self) -> ServiceId {
-        services::ENGINE
-    }
-    fn body_rule(&self) -> BodyRule {
-        BodyRule::Ignored
-    }
-    fn at_once(&mut self) -> Option<Reply> {
-        Some(self.reply())
-    }
-    fn worth_reading(&mut self, _: &HeaderMap, _: &dyn Reader, _: u64) -> bool {
-        false
-    }
-    fn ask(&mut self, _: &Permit, _: &HeaderMap, _: Body, _: &dyn Reader, _: Attempt) -> Next {
-        Next::Answer(self.reply())
-    }
-    fn replied(&mut self, _: &[Bytes]) -> Result<Wait, Broken> {
-        Ok(Wait::default())
-    }
-    fn answer(&mut self, _: &dyn Reader, _: Option<&dyn Reader>) -> Result<Reply, Broken> {
-        Ok(self.reply())
-    }
-    fn refuse(&self, refusal: &Refusal, _: &str) -> Reply {
-        super::api::refused(refusal)
     }
 }
 

@@ -2,15 +2,12 @@
 //! before a turn is taken, from the program itself; kept by browsers for ever, since each release has addresses of its own.
 
 use super::api;
-use super::problem::Refusal;
-use super::protocol::{Attempt, Body, BodyRule, Broken, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
-use crate::access::gate::Permit;
-use crate::engine::{ServiceId, services};
+use super::offhand::{Offhand, only_get};
+use super::protocol::{Exchange, Protocol, Reply, ReplyBody};
 use crate::pages::assets::{self, Asset};
-use crate::store::Reader;
 use crate::wire::mesh::values::accepts_gzip;
 use bytes::Bytes;
-use http::{HeaderMap, Method, header};
+use http::{Method, header};
 
 const INTERACTION: &str = "pages.asset";
 const FOR_EVER: &[u8] = b"public, max-age=31536000, immutable";
@@ -45,13 +42,13 @@ struct Asked {
     gzip: bool,
 }
 
-impl Asked {
+impl Offhand for Asked {
+    const INTERACTION: &'static str = INTERACTION;
+
     fn reply(&self) -> Reply {
         let Some(asset) = self.asset else { return api::problem(404, "invalid_request", "Not Found") };
         if !self.looks {
-            let mut reply = api::problem(405, "invalid_request", "Method Not Allowed");
-            reply.headers.push(("allow", Bytes::from_static(b"GET")));
-            return reply;
+            return only_get();
         }
         let mut headers = vec![
             ("content-type", Bytes::from_static(asset.kind.as_bytes())),
@@ -70,36 +67,6 @@ impl Asked {
             }
         };
         Reply { status: 200, headers, body }
-    }
-}
-
-impl Exchange for Asked {
-    fn interaction(&self) -> &'static str {
-        INTERACTION
-    }
-    fn service(&self) -> ServiceId {
-        services::ENGINE
-    }
-    fn body_rule(&self) -> BodyRule {
-        BodyRule::Ignored
-    }
-    fn at_once(&mut self) -> Option<Reply> {
-        Some(self.reply())
-    }
-    fn worth_reading(&mut self, _: &HeaderMap, _: &dyn Reader, _: u64) -> bool {
-        false
-    }
-    fn ask(&mut self, _: &Permit, _: &HeaderMap, _: Body, _: &dyn Reader, _: Attempt) -> Next {
-        Next::Answer(self.reply())
-    }
-    fn replied(&mut self, _: &[Bytes]) -> Result<Wait, Broken> {
-        Ok(Wait::default())
-    }
-    fn answer(&mut self, _: &dyn Reader, _: Option<&dyn Reader>) -> Result<Reply, Broken> {
-        Ok(self.reply())
-    }
-    fn refuse(&self, refusal: &Refusal, _: &str) -> Reply {
-        api::refused(refusal)
     }
 }
 

@@ -9,7 +9,7 @@ use super::blocks::{BlockTree, Rest};
 use super::kv::Kv;
 use super::kv_memory::MemoryKv;
 use super::open::{Shared, StoreOptions};
-use super::sled::SledKv;
+use super::sled::{SledKv, TIDY_EVERY};
 use super::snapshot::SnapshotInfo;
 use crate::seam::clock::Millis;
 use crate::seam::fs::{Fs, Open};
@@ -56,7 +56,7 @@ pub fn open_engine(
     }
     let tries = read_small(fs, &dir.join("opening")).first().copied().unwrap_or(0);
     write_small(fs, &dir.join("opening"), &[tries.saturating_add(1)])?;
-    let open = || SledKv::open(&dir.join(ENGINE), options.sled_cache_bytes, dir.join("suspect"));
+    let open = || SledKv::open(&dir.join(ENGINE), options.sled_cache_bytes, dir.join("suspect"), TIDY_EVERY);
     let kv = match open() {
         Ok(kv) => kv,
         Err(StoreError::Corrupt(what)) => {

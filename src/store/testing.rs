@@ -3,7 +3,7 @@
 use super::index::{DATA, EDITS, INDEX, Place};
 use super::kv::{Kv, Tree};
 use super::kv_memory::MemoryKv;
-use super::sled::SledKv;
+use super::sled::{SledKv, TIDY_EVERY};
 use super::*;
 use crate::seam::{World, clock, fs, rng};
 use std::{
@@ -148,7 +148,7 @@ pub fn sled() -> Engine {
 pub fn open_sled(dir: &Path) -> Arc<dyn Kv> {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     loop {
-        match SledKv::open(&dir.join("sled"), 1 << 20, dir.join("suspect")) {
+        match SledKv::open(&dir.join("sled"), 1 << 20, dir.join("suspect"), TIDY_EVERY) {
             Ok(kv) => return Arc::new(kv),
             Err(e) if std::time::Instant::now() > deadline => panic!("{e}"),
             Err(_) => std::thread::yield_now(),

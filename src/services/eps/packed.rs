@@ -85,7 +85,11 @@ mod tests {
             assert!(packed.len() * 100 < without.len() * most, "{} and {}", packed.len(), without.len());
         }
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, DICTIONARY);
-        assert_eq!(crate::wire::mesh::hex_encode(digest.as_ref()), "49fb793f9dab5d3c1ddf842f941935d39d723ba4be68edd62796d628b98c941a", "what is stored needs it as it is");
+        assert_eq!(
+            crate::wire::mesh::hex_encode(digest.as_ref()),
+            "49fb793f9dab5d3c1ddf842f941935d39d723ba4be68edd62796d628b98c941a",
+            "what is stored needs it as it is"
+        );
     }
 
     #[test]

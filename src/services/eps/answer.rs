@@ -12,6 +12,7 @@ use super::{
         cancel,
         document::Document,
         exact,
+        help::{self, Of},
         metadata::{self, Base},
         refusals::{self, Vocabulary},
         release::{Answer, Given, GivenItem},
@@ -128,7 +129,7 @@ impl Asked {
         let reply = self.first()?;
         Ok(match reply.refusal() {
             None => refuse::respond(200, &super::read::problem::success(&self.last_updated(reply.at))),
-            Some(refused) => refuse::respond(400, &refusals::refusal(&refused, Vocabulary::Prescribing, reply.at)),
+            Some(refused) => self.not_taken(&refused, reply.at),
         })
     }
 
@@ -139,7 +140,7 @@ impl Asked {
     fn cancelled(&self, request: &Document) -> Result<Response, Fault> {
         let reply = self.first()?;
         if let Some(refused) = reply.refusal() {
-            return Ok(refuse::respond(400, &refusals::refusal(&refused, Vocabulary::Prescribing, reply.at)));
+            return Ok(self.not_taken(&refused, reply.at));
         }
         let code = Code::of(reply.code).ok_or_else(|| Fault::Other("a cancellation without its code".into()))?;
         let order = packed::unpack(&reply.order).and_then(|text| Document::read(&text));
@@ -150,8 +151,18 @@ impl Asked {
         });
         let why = WHYS.into_iter().find(|why| *why == reply.reason).unwrap_or_default();
         let decided = Cancelled { code, at: reply.decided, dispenser, why };
+    /// What the store refuses of a message, with where it lies and what would be right.
+    fn not_taken(&self, refused: &Refused, at: EpochMillis) -> Response {
+        let mut told = refusals::refusal(refused, Vocabulary::Prescribing, at);
+        help::tell(&mut told, help::help(refused, Of::of(&self.root)));
+        refuse::respond(400, &told)
+    }
+
         let answer = cancel::Answer { decided: &decided, request, order: order.as_ref(), base: &self.base() };
-        let (status, body) = answer.show(&mut self.ids(&request.message()));
+        let (status, mut body) = answer.show(&mut self.ids(&request.message()));
+        if body["resourceType"] == "OperationOutcome" {
+            help::tell(&mut body, help::cancellation(code, why));
+        }
         Ok(refuse::written(status, exact::write(&body)))
     }
 
@@ -159,13 +170,13 @@ impl Asked {
     fn not_released(&self) -> Result<Response, Fault> {
         let reply = self.first()?;
         let refused = reply.refusal().ok_or_else(|| Fault::Other("a release without a prescription".into()))?;
-        let body = match refused {
+        let mut body = match &refused {
             Refused::WithAnotherDispenser => {
                 let p = decoded(&reply.prescription)?;
                 let holder = p.current_issue().and_then(|issue| p.holder(issue));
                 refusals::with_another_dispenser(holder, reply.at, &mut self.ids("holder"))
             }
-            refused => refusals::refusal(&refused, Vocabulary::Dispensing, reply.at),
+            refused => refusals::refusal(refused, Vocabulary::Dispensing, reply.at),
         };
         Ok(refuse::respond(400, &body))
     }
@@ -185,6 +196,7 @@ impl Asked {
         };
         let body = answer.show(&mut self.ids(&release.response));
         Ok(refuse::written(200, exact::write(&body)))
+        help::tell(&mut body, help::help(&refused, Of::Release));
     }
 
     /// §2 no. 13.

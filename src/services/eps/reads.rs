@@ -52,12 +52,13 @@ impl Asked {
             Route::Groups(query) => {
                 self.tracker_headers(headers)?;
                 let wanted = tracker_query::search(&pairs(&query), clock::uk_day(self.now));
-                let search = wanted.map_err(|texts| self.bad_query(&texts))?;
+                let search = wanted.map_err(|problems| self.bad_query(&problems))?;
                 self.groups(search)
             }
             Route::Group(id, query) => {
                 self.tracker_headers(headers)?;
-                let detail = tracker_query::detail(&id, &pairs(&query)).map_err(|texts| self.bad_query(&texts))?;
+                let detail =
+                    tracker_query::detail(&id, &pairs(&query)).map_err(|problems| self.bad_query(&problems))?;
                 let show = Show {
                     id: detail.prescription.clone(),
                     interaction: self.route.name().into(),
@@ -78,8 +79,8 @@ impl Asked {
         if missing.is_empty() { Ok(()) } else { Err(self.bad_query(&missing)) }
     }
 
-    fn bad_query(&self, texts: &[String]) -> Refusal {
-        Refusal::of(refuse::respond(400, &tracker_query::refusal(400, texts, self.now)), "invalid")
+    fn bad_query(&self, problems: &[tracker_query::Problem]) -> Refusal {
+        Refusal::of(refuse::respond(400, &tracker_query::refusal(400, problems, self.now)), "invalid")
     }
 
     fn tasks(&mut self, query: &str) -> Result<Step, Refusal> {

@@ -3,6 +3,7 @@
 //! Invariant: every refusal has at least one issue, and an answer never more than [`MOST`]. An issue may carry what its sender
 //! wrote, so these texts go to the sender only, never to a log.
 
+use super::rules::Rule;
 use crate::model::{EpochMillis, time};
 use serde_json::{Map, Value, json};
 
@@ -140,19 +141,30 @@ impl Issue {
         }
     }
 
-    /// The store does not take it (step 10): `issue` and `code` as in §19.2 and §19.3.
-    pub fn store(issue: &'static str, system: &'static str, code: &'static str, display: &str) -> Self {
-        Self::coded(Severity::Error, issue, system, code, display)
+    /// The store does not take it (step 10): `issue` and `code` as in §19.2 and §19.3; where it is, and what would be right.
+    pub fn store(
+        issue: &'static str,
+        system: &'static str,
+        (code, display): (&'static str, &str),
+        path: &str,
+        right: &str,
+    ) -> Self {
+        Issue {
+            diagnostics: right.to_owned(),
+            expression: path.to_owned(),
+            ..Self::coded(Severity::Error, issue, system, code, display)
+        }
     }
 
-    /// The store does not take it: a field breaks a rule of §7.2; `reason` is "field rule".
-    pub fn failure(reason: &str) -> Self {
-        Self::store("processing", SPINE, "FAILURE_TO_PROCESS_MESSAGE", &unable(reason))
+    /// The store does not take it: a field breaks a rule of §7.2.
+    pub fn failure(rule: Rule) -> Self {
+        let told = ("FAILURE_TO_PROCESS_MESSAGE", unable(rule.reason));
+        Self::store("processing", SPINE, (told.0, &told.1), rule.path, rule.right)
     }
 
     /// The same in the vocabulary of cancellations (§8.4).
-    pub fn cancel_failure(reason: &str) -> Self {
-        Self::store("processing", HISTORY, "R-5000", &unable(reason))
+    pub fn cancel_failure(rule: Rule) -> Self {
+        Self::store("processing", HISTORY, ("R-5000", &unable(rule.reason)), rule.path, rule.right)
     }
 
     /// Step 5: the token has no scope for it; `what` is `prescribing`, `dispensing` or `tracker` (§3.2).

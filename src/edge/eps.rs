@@ -71,6 +71,10 @@ impl Exchange for Request {
 
     fn looked(&mut self, views: &[&dyn Reader]) -> Next {
         self.look.next(self.asked.looked(views))
+    fn granted(&self) -> Option<&str> {
+        self.asked.granted()
+    }
+
     }
 
     fn replied(&mut self, replies: &[Bytes]) -> Result<Wait, Broken> {

@@ -362,6 +362,10 @@ def test_each_step_is_in_the_trail(eps, case):
     steps = {"eps.order": 1, "eps.release": 3, "eps.dispense": 2, "eps.withdraw": 1, "eps.return": 1, "eps.claim": 1, "eps.cancel": 1}
     assert {name: seen[name] for name in steps} == steps, seen
     assert {note["subject"] for note in trail if note["interaction"] in steps} == {case.number}
+    # By which of the caller's scopes: of one who has both, the one that the message needed.
+    by = {note["interaction"]: note["granted"].split()[0] for note in trail if note["interaction"] in steps}
+    for name, scope in by.items():
+        assert scope.endswith("prescribing" if name in ("eps.order", "eps.cancel") else "dispensing"), by
     people = {note["user"] for note in trail if note["interaction"] == "eps.order"}
     assert people == {DOCTOR} and all(note["request_id"] for note in trail)
     assert sorted(note["outcome"] for note in trail if note["interaction"] == "eps.release").count("ok") == 2

@@ -83,6 +83,8 @@ impl Asked {
             replies: vec![],
             next: vec![],
             out: vec![],
+    /// Which of the caller's scopes and activities let it pass; empty until that is known.
+    pub(super) granted: String,
         }
     }
 
@@ -101,6 +103,7 @@ impl Asked {
         format!("https://{}{below}/FHIR/R4", self.host)
     }
 
+            granted: String::new(),
     /// New ids for an answer, the same for the same request and prescription: a repeat gets the same answer (§3.7).
     pub(super) fn ids(&self, of: &str) -> impl FnMut() -> String + use<> {
         let seed = format!("{} {of}", self.request);
@@ -113,6 +116,11 @@ impl Asked {
 
     /// Reads the request. `site` is the registry.
     pub fn ask(&mut self, caller: &Caller, headers: &HeaderMap, body: BodyIn, site: &dyn Reader) -> Step {
+    /// Which of the caller's scopes and activities the message needed, once that is known.
+    pub fn granted(&self) -> Option<&str> {
+        Some(self.granted.as_str()).filter(|granted| !granted.is_empty())
+    }
+
         if self.host.is_empty() {
             self.name_host(Some(header(headers, "host")));
         }
@@ -292,10 +300,12 @@ impl Asked {
     }
 
     /// Scope, activity and whether the feature is on (§3.2).
-    fn may(&self, caller: &Caller, duty: Duty, who: Who, activities: Option<&[&str]>) -> Result<(), Refusal> {
-        let told = access::scope(caller, duty, who);
-        let told = told.and_then(|()| activities.map_or(Ok(()), |any_of| access::activity(caller, any_of)));
-        told.map_err(|words| Refusal::of(refuse::forbidden(&words), "forbidden"))?;
+    fn may(&mut self, caller: &Caller, duty: Duty, who: Who, activities: Option<&[&str]>) -> Result<(), Refusal> {
+        let told = access::scope(caller, duty, who).and_then(|scope| {
+            activities.map_or(Ok(()), |any_of| access::activity(caller, any_of))?;
+            Ok(access::granted(caller, scope, activities))
+        });
+        self.granted = told.map_err(|words| Refusal::of(refuse::forbidden(&words), "forbidden"))?;
         let (on, word) = match duty {
             Duty::Prescribing => (self.eps.options.prescribing, "Prescribing"),
             Duty::Dispensing => (self.eps.options.dispensing, "Dispensing"),

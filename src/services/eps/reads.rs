@@ -45,8 +45,9 @@ impl Asked {
         match self.route.clone() {
             Route::Tasks(query) => {
                 self.request = super::ask::request_id(headers)?;
-                access::scope(caller, Duty::Tracker, Who::UserOrApplication)
+                let scope = access::scope(caller, Duty::Tracker, Who::UserOrApplication)
                     .map_err(|words| Refusal::of(refuse::forbidden(&words), "forbidden"))?;
+                self.granted = access::granted(caller, scope, None);
                 self.tasks(&query)
             }
             Route::Groups(query) => {

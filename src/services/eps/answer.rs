@@ -2,7 +2,7 @@
 
 use super::{
     Call, Response,
-    ask::{Asked, Goal, call},
+    ask::{Asked, Goal, MOST_FOUND, MOST_RELEASED, call},
     command::Reply,
     message, packed,
     record::{Dispenser, Prescription},
@@ -18,7 +18,7 @@ use super::{
         release::{Answer, Given, GivenItem},
     },
     sign::{self, Checked},
-    steps::{Cancelled, Code, cancel::WHYS},
+    steps::{ANSWERED, Cancelled, Code, cancel::WHYS},
 };
 use crate::{engine::draft::Fault, model::EpochMillis, wire::record::Record};
 use bytes::Bytes;
@@ -42,12 +42,13 @@ impl Asked {
     pub fn replied(&mut self, replies: &[Bytes]) -> Result<(), Fault> {
         let replies = replies.iter().map(Reply::of).collect::<Result<Vec<_>, _>>()?;
         match &mut self.goal {
-            Goal::Nominated { template, picked } if !*picked => {
+            Goal::Nominated { template, picked, rest, more } if !*picked => {
                 *picked = true;
                 // Remembered with the keys: an answer without prescriptions is of this moment when it is asked for again.
                 let Reply { at, keys, .. } = replies.into_iter().next().unwrap_or_default();
                 self.now = at;
-                self.next = keys.into_iter().map(|key| taking(template, key)).collect();
+                (*more, *rest) = (keys.len() >= MOST_FOUND, keys);
+                self.next = next_of(rest, template);
             }
             Goal::Nominated { .. } | Goal::Release(_) if self.out.is_empty() => {
                 self.replies.clone_from(&replies);
@@ -55,12 +56,29 @@ impl Asked {
                     self.given_out(reply)?;
                 }
                 self.next = self.out.iter().filter(|out| !out.good).map(|out| self.given_back(out)).collect();
+                if self.out.is_empty() {
+                    self.next = self.next_try();
+                }
             }
             // Spine's own returns: the answer is what was given out, good and bad.
             Goal::Nominated { .. } | Goal::Release(_) => {}
             _ => self.replies = replies,
         }
         Ok(())
+    }
+
+    /// What a nominated release takes when all before were others' by the time it came. One that was answered before takes no more
+    /// than it had then, though it has come back since.
+    fn next_try(&mut self) -> Vec<Call> {
+        let answered = self.replies.iter().any(|reply| reply.refused != 0 && reply.reason == ANSWERED);
+        match &mut self.goal {
+            Goal::Nominated { more, .. } if answered => {
+                *more = true;
+                vec![]
+            }
+            Goal::Nominated { template, rest, .. } => next_of(rest, template),
+            _ => vec![],
+        }
     }
 
     pub fn onward(&mut self) -> Vec<Call> {
@@ -111,8 +129,8 @@ impl Asked {
             Goal::Cancel(request) => self.cancelled(&request),
             Goal::Release(_) if self.out.is_empty() => self.not_released(),
             Goal::Release(release) => self.released(&release),
-            // Where others took all that were found meanwhile, the answer is an empty one: there may be more.
-            Goal::Nominated { .. } if self.out.is_empty() && self.replies.is_empty() => {
+            // Where others took all that were found meanwhile, and more may wait, the answer is an empty one: it is asked again.
+            Goal::Nominated { more: false, .. } if self.out.is_empty() => {
                 Ok(refuse::respond(200, &refusals::no_more_prescriptions(self.now)))
             }
             Goal::Nominated { template, .. } => self.released(&template),
@@ -248,6 +266,11 @@ impl Out {
     fn released_at(&self) -> EpochMillis {
         self.prescription.issue(self.reply.issue).map_or(0, |issue| issue.released_at)
     }
+}
+
+/// The releases of the next of those that a nominated release found.
+fn next_of(rest: &mut Vec<String>, template: &message::Release) -> Vec<Call> {
+    rest.drain(..rest.len().min(MOST_RELEASED)).map(|key| taking(template, key)).collect()
 }
 
 /// The release of one of those that a nominated release found.

@@ -28,6 +28,11 @@ pub const MOST_RELEASED: usize = 25;
 
 /// A request that ends here, with the word for its audit note.
 pub struct Refusal {
+/// How often a nominated release that got nothing tries the next ones: where several tills of one pharmacy ask at once, all see the
+/// same oldest, and one gets them.
+const MOST_TRIES: usize = 3;
+/// Prescriptions that it knows of for that.
+pub(super) const MOST_FOUND: usize = MOST_RELEASED * MOST_TRIES;
     pub response: Response,
     pub code: &'static str,
 }
@@ -48,6 +53,10 @@ pub enum Goal {
     },
     Read(Read),
 }
+        /// Keys of what is tried if nothing was had of those before.
+        rest: Vec<String>,
+        /// Whether more may wait than were found.
+        more: bool,
 
 /// One request on its way.
 pub struct Asked {
@@ -271,7 +280,7 @@ impl Asked {
             self.goal = Goal::Release(Box::new(release.clone()));
             return Ok(submit(&release.id.clone(), release.into()));
         }
-        self.goal = Goal::Nominated { template: Box::new(release), picked: false };
+        self.goal = Goal::Nominated { template: Box::new(release), picked: false, rest: vec![], more: false };
         Ok(Step::Look)
     }
 
@@ -323,10 +332,10 @@ impl Asked {
             Goal::Nominated { template, .. } => {
                 let mut found = vec![];
                 for view in views {
-                    found.extend(rows::nominated(*view, &template.by.ods, MOST_RELEASED)?);
+                    found.extend(rows::nominated(*view, &template.by.ods, MOST_FOUND)?);
                 }
                 found.sort();
-                let keys = found.into_iter().take(MOST_RELEASED).map(|(_, key)| key).collect();
+                let keys = found.into_iter().take(MOST_FOUND).map(|(_, key)| key).collect();
                 let pick = Pick { ods: template.by.ods.clone(), keys, ..Default::default() };
                 let id = format!("{} {} {}", self.route.name(), template.by.ods, self.request);
                 Ok(Step::Submit(vec![call(&self.request, pick.into(), id)]))

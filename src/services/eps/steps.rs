@@ -26,7 +26,7 @@ pub(super) use draft::Draft;
 pub use give_back::give_back;
 pub use order::order;
 pub use patient::{Nominate, died, nominate};
-pub use release::{Released, release};
+pub use release::{ANSWERED, Released, release};
 pub use withdraw::withdraw;
 
 use super::{

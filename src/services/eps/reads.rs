@@ -246,3 +246,21 @@ fn storing(updates: &status::Updates) -> Vec<Call> {
     };
     by.into_iter().map(one).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plus_sign_that_was_not_escaped_is_still_the_ids() {
+        let id = "4243A0-A99968-4E149+";
+        for written in [id, "4243A0-A99968-4E149%2B", "4243a0-a99968-4e149+"] {
+            let system = "https://fhir.nhs.uk/Id/prescription-order-number|";
+            for query in [format!("focus:identifier={written}"), format!("identifier={system}{written}")] {
+                assert_eq!(task_query::read(&pairs(&query)).unwrap().one(), Some(id), "{query}");
+            }
+            let search = tracker_query::search(&pairs(&format!("prescriptionId={written}")), 20261129).unwrap();
+            assert_eq!(search.whose, Whose::Prescription(id.into()));
+        }
+    }
+}

@@ -74,13 +74,17 @@ fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
 pub fn search(pairs: &[(String, String)], today: u32) -> Result<Search, Vec<Problem>> {
     let mut problems = vec![];
     let whose = match (value(pairs, "prescriptionId"), value(pairs, "nhsNumber")) {
-        (None, None) => {
-            Err("Missing required query string parameter; either prescriptionId or nhsNumber must be included.".into())
-        }
-        (Some(_), Some(_)) => {
-            Err("Invalid query string parameters; only prescriptionId or nhsNumber must be provided, not both.".into())
-        }
-        (Some(id), None) => prescription(id).map(Whose::Prescription),
+        (None, None) => Err(problem(
+            &WHOSE,
+            "Missing required query string parameter; either prescriptionId or nhsNumber must be included.",
+            ONE_OF_THEM,
+        )),
+        (Some(_), Some(_)) => Err(problem(
+            &WHOSE,
+            "Invalid query string parameters; only prescriptionId or nhsNumber must be provided, not both.",
+            ONE_OF_THEM,
+        )),
+        (Some(id), None) => prescription(&ids::from_query(id)).map(Whose::Prescription),
         (None, Some(number)) => patient(number).map(Whose::Patient),
     };
     let mut limit = |name: &'static str, without: u32| match value(pairs, name) {

@@ -123,6 +123,8 @@ record! {
         22 => claim: Claim,
         /// `previous_issue_at` as the release told it; an amendment may change that later, a repeat of the release tells the same.
         23 => previous_told: u64,
+        /// The agency that pays, as the last notification named it; empty before one.
+        24 => payer: String,
     }
 }
 

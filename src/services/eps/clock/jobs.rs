@@ -7,7 +7,7 @@ use crate::services::eps::{
     record::{Event, Issue, Prescription},
     refused::Refused,
     states::{Trigger, issue},
-    steps::{Draft, Moment, Outcome, Reimbursement, Then, items, next_issue, pending},
+    steps::{Draft, Moment, Outcome, Reimbursement, Then, agency, items, next_issue, pending},
 };
 
 /// More jobs than one record can have due at once: each takes an issue further, and none goes back.
@@ -116,9 +116,10 @@ fn no_claim(d: &mut Draft, number: u32) -> Result<(), Refused> {
     i.history.clear();
     let dispenser = d.p.issue(number).and_then(|i| d.p.holder(i)).map(|h| h.ods.clone()).unwrap_or_default();
     let (claim, replaces) = Default::default();
-    d.then.push(Then::Reimburse(Reimbursement { issue: number, claim, replaces, payer: String::new(), dispenser }));
+    d.then.push(Then::Reimburse(Reimbursement { issue: number, claim, replaces, payer, dispenser }));
     if number == d.p.current {
         pending::drop_all(d, "prescription was closed without a claim");
+    let payer = agency(d.issue(number)?);
     }
     next_issue::make_available(d, number)?;
     log(d, Trigger::NoClaim, number, before)

@@ -113,6 +113,12 @@ fn authority(organization: &Value) -> Option<Issue> {
     Some(Issue::check("invalid", text_of, path))
 }
 
+/// The code of the agency that pays.
+fn payer(organization: Option<&Value>) -> Option<&str> {
+    let relations = extension(organization?, "Extension-ODS-OrganisationRelationships")?;
+    text(extension(relations, "reimbursementAuthority")?, "/valueIdentifier/value")
+}
+
 /// Why nothing of the prescription was dispensed: counts only where every entry says it, and then they must agree (no. 23).
 fn reason<'a>(dispenses: &[&'a Value]) -> Result<Option<&'a str>, Issue> {
     let said = |d: &&'a Value| extension(d, REASON).and_then(|e| text(e, "/valueCoding/code"));
@@ -207,6 +213,7 @@ pub fn dispense(root: &Value) -> Result<message::Dispense, Problems> {
         reason: reason(&dispenses)?.unwrap_or_default().to_owned(),
         at: text(first, "/whenHandedOver").and_then(moment).unwrap_or_default(),
         items: items(&dispenses)?,
+        payer: payer(people::organization(&bundle, role)).unwrap_or_default().to_ascii_uppercase(),
         ..Default::default()
     })
 }

@@ -93,7 +93,7 @@ impl Asked {
         let prescription = decoded(&reply.prescription)?;
         let text = packed::unpack(&reply.order).ok_or_else(|| Fault::Other("an order without its document".into()))?;
         let options = &self.eps.options;
-        let checked = sign::check(&text, options.signatures, &options.trust);
+        let checked = sign::check(&text, options.signatures, &self.trust);
         let good = matches!(checked, Checked::Signed(failures) if failures.is_empty());
         let order = Document::read(&text).ok_or_else(|| Fault::Other("an order that is no JSON".into()))?;
         self.out.push(Out { reply, prescription, order, good });
@@ -151,6 +151,13 @@ impl Asked {
         })
     }
 
+    /// What the store refuses of a message, with where it lies and what would be right.
+    fn not_taken(&self, refused: &Refused, at: EpochMillis) -> Response {
+        let mut told = refusals::refusal(refused, Vocabulary::Prescribing, at);
+        help::tell(&mut told, help::help(refused, Of::of(&self.root)));
+        refuse::respond(400, &told)
+    }
+
     fn last_updated(&self, at: EpochMillis) -> String {
         super::read::problem::last_updated(&self.root, at)
     }
@@ -169,13 +176,6 @@ impl Asked {
         });
         let why = WHYS.into_iter().find(|why| *why == reply.reason).unwrap_or_default();
         let decided = Cancelled { code, at: reply.decided, dispenser, why };
-    /// What the store refuses of a message, with where it lies and what would be right.
-    fn not_taken(&self, refused: &Refused, at: EpochMillis) -> Response {
-        let mut told = refusals::refusal(refused, Vocabulary::Prescribing, at);
-        help::tell(&mut told, help::help(refused, Of::of(&self.root)));
-        refuse::respond(400, &told)
-    }
-
         let answer = cancel::Answer { decided: &decided, request, order: order.as_ref(), base: &self.base() };
         let (status, mut body) = answer.show(&mut self.ids(&request.message()));
         if body["resourceType"] == "OperationOutcome" {
@@ -196,6 +196,7 @@ impl Asked {
             }
             refused => refusals::refusal(refused, Vocabulary::Dispensing, reply.at),
         };
+        help::tell(&mut body, help::help(&refused, Of::Release));
         Ok(refuse::respond(400, &body))
     }
 
@@ -214,7 +215,6 @@ impl Asked {
         };
         let body = answer.show(&mut self.ids(&release.response));
         Ok(refuse::written(200, exact::write(&body)))
-        help::tell(&mut body, help::help(&refused, Of::Release));
     }
 
     /// §2 no. 13.

@@ -22,17 +22,20 @@ use http::HeaderMap;
 use serde_json::Value;
 use std::sync::Arc;
 
+/// Told to whoever orders while nobody can say whether the signer's certificate was revoked.
+const LISTS_OUTDATED: &str = "The signature cannot be checked now: the revocation list of the certificate's authority is older than \
+                              this site may believe. Nothing was done.";
 const DAY_MS: u64 = 86_400_000;
 /// Prescriptions of one nominated release (§9.2).
 pub const MOST_RELEASED: usize = 25;
-
-/// A request that ends here, with the word for its audit note.
-pub struct Refusal {
 /// How often a nominated release that got nothing tries the next ones: where several tills of one pharmacy ask at once, all see the
 /// same oldest, and one gets them.
 const MOST_TRIES: usize = 3;
 /// Prescriptions that it knows of for that.
 pub(super) const MOST_FOUND: usize = MOST_RELEASED * MOST_TRIES;
+
+/// A request that ends here, with the word for its audit note.
+pub struct Refusal {
     pub response: Response,
     pub code: &'static str,
 }
@@ -50,17 +53,19 @@ pub enum Goal {
     Nominated {
         template: Box<message::Release>,
         picked: bool,
-    },
-    Read(Read),
-}
         /// Keys of what is tried if nothing was had of those before.
         rest: Vec<String>,
         /// Whether more may wait than were found.
         more: bool,
+    },
+    Read(Read),
+}
 
 /// One request on its way.
 pub struct Asked {
     pub(super) eps: Arc<Eps>,
+    /// Whose signatures count for this request.
+    pub(super) trust: Arc<sign::Trust>,
     pub(super) route: Route,
     pub(super) path: String,
     /// As the caller named it.
@@ -71,29 +76,34 @@ pub struct Asked {
     pub(super) root: Value,
     /// Now, by the calendar of the site.
     pub(super) now: EpochMillis,
+    /// When it came, by the clock: what certificates and their lists go by.
+    arrived: EpochMillis,
     pub(super) goal: Goal,
     pub(super) replies: Vec<Reply>,
     pub(super) next: Vec<Call>,
     /// Prescriptions given out to this request.
     pub(super) out: Vec<super::answer::Out>,
+    /// Which of the caller's scopes and activities let it pass; empty until that is known.
+    pub(super) granted: String,
 }
 
 impl Asked {
-    pub fn new(eps: Arc<Eps>, route: Route, path: &str, now: EpochMillis) -> Asked {
+    pub fn new(eps: Arc<Eps>, trust: Arc<sign::Trust>, route: Route, path: &str, now: EpochMillis) -> Asked {
         Asked {
             eps,
+            trust,
             route,
             path: path.to_owned(),
             host: String::new(),
             request: String::new(),
             root: Value::Null,
             now,
+            arrived: now,
             goal: Goal::Done,
             replies: vec![],
             next: vec![],
             out: vec![],
-    /// Which of the caller's scopes and activities let it pass; empty until that is known.
-    pub(super) granted: String,
+            granted: String::new(),
         }
     }
 
@@ -106,13 +116,17 @@ impl Asked {
         &self.route
     }
 
+    /// Which of the caller's scopes and activities the message needed, once that is known.
+    pub fn granted(&self) -> Option<&str> {
+        Some(self.granted.as_str()).filter(|granted| !granted.is_empty())
+    }
+
     /// Our address up to and with `FHIR/R4`.
     pub(super) fn base(&self) -> String {
         let below = self.path.split("/FHIR/R4").next().unwrap_or_default();
         format!("https://{}{below}/FHIR/R4", self.host)
     }
 
-            granted: String::new(),
     /// New ids for an answer, the same for the same request and prescription: a repeat gets the same answer (§3.7).
     pub(super) fn ids(&self, of: &str) -> impl FnMut() -> String + use<> {
         let seed = format!("{} {of}", self.request);
@@ -125,11 +139,6 @@ impl Asked {
 
     /// Reads the request. `site` is the registry.
     pub fn ask(&mut self, caller: &Caller, headers: &HeaderMap, body: BodyIn, site: &dyn Reader) -> Step {
-    /// Which of the caller's scopes and activities the message needed, once that is known.
-    pub fn granted(&self) -> Option<&str> {
-        Some(self.granted.as_str()).filter(|granted| !granted.is_empty())
-    }
-
         if self.host.is_empty() {
             self.name_host(Some(header(headers, "host")));
         }
@@ -251,12 +260,15 @@ impl Asked {
     /// Step 9: when it was signed, if the signature holds; none where there is none.
     fn signature(&self, text: &[u8]) -> Result<Option<EpochMillis>, Refusal> {
         let options = &self.eps.options;
-        let issues = match sign::check(text, options.signatures, &options.trust) {
+        let issues = match sign::check(text, options.signatures, &self.trust) {
             Checked::Missing => return Ok(None),
             Checked::NotJson => vec![],
             Checked::Bad(bad @ BadSignature::TooMany(_)) => vec![Issue::too_many(&bad.to_string(), bad.expression())],
             Checked::Bad(bad) => vec![Issue::invalid(&bad.to_string(), bad.expression())],
             Checked::Signed(failures) if failures.is_empty() => {
+                if sign::outdated(&self.root, options.signatures, &self.trust, self.arrived) {
+                    return Err(Refusal::of(refuse::unavailable(LISTS_OUTDATED), "revocations_outdated"));
+                }
                 return Ok(Signature::of(&self.root).ok().flatten().map(|signature| signature.at));
             }
             Checked::Signed(failures) => {
@@ -395,3 +407,6 @@ pub(super) fn body_text(body: BodyIn) -> Result<Bytes, Refusal> {
 fn packed(text: &[u8]) -> Result<Bytes, Refusal> {
     packed::pack(text).ok_or_else(|| Refusal::of(refuse::fault(), "fault"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use super::{
     trust::Trust,
     x509::Certificate,
 };
+use crate::model::EpochMillis;
 use serde_json::Value;
 
 /// What is asked of a signature.
@@ -74,6 +75,14 @@ pub fn check(text: &[u8], mode: Mode, trust: &Trust) -> Checked {
         Ok(None) => Checked::Missing,
         Ok(Some(signature)) => Checked::Signed(verify(&bundle, &Digits::of(text), &signature, mode, trust)),
     }
+}
+
+/// Whether it cannot be said any more if the certificate of an order's signature was revoked (`Trust`): asked of new orders only.
+/// What is given out was checked when it came in, by lists that were believed then.
+pub fn outdated(bundle: &Value, mode: Mode, trust: &Trust, now: EpochMillis) -> bool {
+    let Ok(Some(signature)) = Signature::of(bundle) else { return false };
+    let certificate = base64::decode(signature.certificate()).as_deref().and_then(Certificate::read);
+    mode == Mode::Verify && certificate.is_some_and(|certificate| trust.is_outdated(&certificate, now))
 }
 
 /// What is wrong with the signature of an order: nothing where it holds.

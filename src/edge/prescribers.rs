@@ -3,7 +3,7 @@
 //! with what was in force when it came; files that cannot be used leave the old ones in force, and that is told.
 
 use super::tls;
-use crate::ops::codes;
+use crate::ops::{codes, metrics::RELOAD_SUCCESS};
 use crate::seam::clock::Clock;
 use crate::services::eps::sign::{BadTrust, Trust};
 use arc_swap::ArcSwap;
@@ -48,8 +48,11 @@ impl Prescribers {
         self.current.load_full()
     }
 
-    /// Reads the files again.
+    /// Reads the files again, where there are any.
     pub fn reload(&self) -> Result<(), TrustError> {
+        if self.files.authorities.is_none() && self.files.revocations.is_none() {
+            return Ok(());
+        }
         match read(&self.files) {
             Ok(trust) => {
                 let (authorities, revoked) = trust.counts();
@@ -66,6 +69,7 @@ impl Prescribers {
                 Ok(())
             }
             Err(e) => {
+                metrics::gauge!(RELOAD_SUCCESS).set(0.0);
                 tracing::error!(event = "eps.trust.failed", code = codes::TLS_FILES.code, error = %e,
                     "new files of prescribers' authorities cannot be used; the old ones stay in force");
                 Err(e)

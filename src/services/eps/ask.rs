@@ -272,7 +272,11 @@ impl Asked {
                 return Ok(Signature::of(&self.root).ok().flatten().map(|signature| signature.at));
             }
             Checked::Signed(failures) => {
-                failures.iter().map(|f| Issue::check("invalid", f.to_string(), "Provenance.signature.data")).collect()
+                let told = |f: &sign::Failure| Issue {
+                    right: f.right(),
+                    ..Issue::check("invalid", f.to_string(), "Provenance.signature.data")
+                };
+                failures.iter().map(told).collect()
             }
         };
         Err(self.wrong(Problems { issues }))

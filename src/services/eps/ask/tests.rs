@@ -107,6 +107,7 @@ impl Site {
         (asked, step)
     }
 
+    /// All are of the same items: their ids are a prescription's own (§19.1 no. 11), and the published orders share them too.
     fn order(&mut self, n: u32) {
         let mut body = example!("01-order-acute-nominated/order-request");
         body["identifier"]["value"] = uuid_of(&format!("order {n}")).into();
@@ -190,6 +191,13 @@ fn an_order_is_not_taken_while_nobody_can_say_who_was_revoked() {
     let issue = &told["issue"][0];
     assert_eq!((status, &issue["code"]), (503, &"transient".into()), "{told}");
     assert!(issue["diagnostics"].as_str().unwrap().contains("revocation list"), "{told}");
+    // Whom nobody trusts is told so, and what would be right.
+    let mut site = Site::at(time::parse_iso("2026-06-02T12:00:00Z").unwrap(), Mode::Verify, sign::Trust::default());
+    let (asked, step) = site.ask("/$process-message", &uuid_of("x"), &order);
+    let (status, told) = site.finish(asked, step);
+    let issue = &told["issue"][0];
+    assert_eq!((status, &issue["diagnostics"]), (400, &"Certificate not trusted".into()), "{told}");
+    assert_eq!(issue["details"]["text"], sign::Failure::NotTrusted.right());
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub struct Issue {
     pub diagnostics: String,
     /// Path of the element; empty for none.
     pub expression: String,
+    /// What would be right, where neither of the texts says it; in `details.text`.
+    pub right: &'static str,
 }
 
 impl Issue {
@@ -66,6 +68,7 @@ impl Issue {
             coding: None,
             diagnostics: diagnostics.into(),
             expression: expression.into(),
+            right: "",
         }
     }
 
@@ -76,7 +79,7 @@ impl Issue {
 
     fn coded(severity: Severity, issue: &'static str, system: &'static str, code: &'static str, display: &str) -> Self {
         let coding = Some(Coding { system, code, display: display.to_owned() });
-        Issue { severity, code: issue, coding, diagnostics: String::new(), expression: String::new() }
+        Issue { severity, code: issue, coding, diagnostics: String::new(), expression: String::new(), right: "" }
     }
 
     /// Step 8: the message has no form in the store.
@@ -195,6 +198,9 @@ impl Issue {
                 member["display"] = coding.display.clone().into();
             }
             issue.insert("details".into(), json!({"coding": [member]}));
+        }
+        if !self.right.is_empty() {
+            issue.entry("details").or_insert_with(|| json!({}))["text"] = self.right.into();
         }
         if !self.diagnostics.is_empty() {
             issue.insert("diagnostics".into(), self.diagnostics.clone().into());

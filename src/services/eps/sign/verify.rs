@@ -53,6 +53,31 @@ pub enum Failure {
     NotTrusted,
 }
 
+impl Failure {
+    /// What would be right.
+    pub fn right(self) -> &'static str {
+        match self {
+            Failure::Format => {
+                "A Signature with SignedInfo, SignatureValue and one X509Certificate is wanted, as base64."
+            }
+            Failure::SeveralCertificates => "One certificate is wanted, the signer's, in DER as base64.",
+            Failure::Certificate => "An X.509 certificate is wanted, in DER as base64.",
+            Failure::Invalid => {
+                "SignatureValue must be the RSASSA-PKCS1-v1_5 signature of the digest of $prepare, by the certificate's key."
+            }
+            Failure::Mismatch => {
+                "The digest of $prepare for this very order must be signed, and signature.when be its timestamp, unchanged."
+            }
+            Failure::Revoked => "The signer needs a certificate that was not revoked when it signed.",
+            Failure::AuthorityRevoked => "The signer needs a certificate of an authority that was not revoked.",
+            Failure::Expired => "The signing time must lie within the certificate's validity.",
+            Failure::NotTrusted => {
+                "The signer needs a certificate of an authority that this site trusts with prescribers."
+            }
+        }
+    }
+}
+
 /// What a text holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checked {

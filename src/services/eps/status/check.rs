@@ -74,24 +74,25 @@ pub fn bad_ods_codes(entries: &[Value]) -> Vec<String> {
 pub struct Wrong {
     pub text: String,
     pub paths: Vec<&'static str>,
-    pub right: Vec<&'static str>,
+    pub right: Vec<String>,
 }
 
 impl Wrong {
-    pub fn one(text: impl Into<String>, path: &'static str, right: &'static str) -> Wrong {
-        Wrong { text: text.into(), paths: vec![path], right: vec![right] }
+    pub fn one(text: impl Into<String>, path: &'static str, right: &str) -> Wrong {
+        Wrong { text: text.into(), paths: vec![path], right: vec![right.to_owned()] }
     }
 
     /// An empty text adds to what was said before.
-    fn add(&mut self, text: &str, (path, right): (&'static str, &'static str)) {
+    fn add(&mut self, text: &str, (path, right): (&'static str, &str)) {
         if !self.text.is_empty() && !text.is_empty() {
             self.text.push(' ');
         }
         self.text.push_str(text);
-        for (list, new) in [(&mut self.paths, path), (&mut self.right, right)] {
-            if !list.contains(&new) {
-                list.push(new);
-            }
+        if !self.paths.contains(&path) {
+            self.paths.push(path);
+        }
+        if !self.right.iter().any(|told| told == right) {
+            self.right.push(right.to_owned());
         }
     }
 }
@@ -123,14 +124,8 @@ pub const PHARMACY: (&str, &str) = ("Task.owner.identifier.value", "An ODS code 
 /// An entry's update, or what is wrong with it.
 pub fn entry(entry: &Value, request: &str, now: EpochMillis) -> Result<StatusUpdate, Wrong> {
     let of = Task::of(entry);
-    let missing = missing(entry, &of);
-    if !missing.is_empty() {
-        let text = format!(
-            "Missing required field(s) - {}.",
-            missing.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-        );
-        let paths = missing.iter().map(|(_, path)| *path).collect();
-        return Err(Wrong { text, paths, right: vec!["Each of these elements must be there and not be empty."] });
+    if let Some(wrong) = left_out(entry, &of) {
+        return Err(wrong);
     }
     let (modified, written) = moments(of.task);
     let mut wrong = Wrong::default();
@@ -191,6 +186,16 @@ pub fn entry(entry: &Value, request: &str, now: EpochMillis) -> Result<StatusUpd
         }
         _ => Err(wrong),
     }
+}
+
+/// What an update cannot do without and has not: told alone.
+fn left_out(entry: &Value, of: &Task<'_>) -> Option<Wrong> {
+    let (names, paths): (Vec<&str>, Vec<&str>) = missing(entry, of).into_iter().unzip();
+    (!names.is_empty()).then(|| Wrong {
+        text: format!("Missing required field(s) - {}.", names.join(", ")),
+        paths,
+        right: vec!["Each of these elements must be there and not be empty.".into()],
+    })
 }
 
 /// Names and places of what an update cannot do without, in the published order.
@@ -255,7 +260,7 @@ fn systems(of: &Task<'_>, wrong: &mut Wrong) {
     let names: Vec<&str> = bad.iter().map(|(name, ..)| *name).collect();
     for (n, (_, _, system, path)) in bad.iter().enumerate() {
         let said = if n == 0 { format!("Invalid CodeSystem(s) - {}.", names.join(", ")) } else { String::new() };
-        wrong.add(&said, (path, system));
+        wrong.add(&said, (path, &format!("{path} must be {system}.")));
     }
 }
 

@@ -154,7 +154,7 @@ impl Asked {
     /// What the store refuses of a message, with where it lies and what would be right.
     fn not_taken(&self, refused: &Refused, at: EpochMillis) -> Response {
         let mut told = refusals::refusal(refused, Vocabulary::Prescribing, at);
-        help::tell(&mut told, help::help(refused, Of::of(&self.root)));
+        help::tell(&mut told, help::help(refused, Of::message(&self.root)));
         refuse::respond(400, &told)
     }
 

@@ -29,7 +29,7 @@ impl Of {
     pub const ALL: [Of; 7] = [Of::Order, Of::Cancel, Of::Dispense, Of::Return, Of::Withdraw, Of::Claim, Of::Release];
 
     /// What a message is, by what it says itself.
-    pub fn of(root: &Value) -> Of {
+    pub fn message(root: &Value) -> Of {
         let event = || text(Bundle::of(root).all("MessageHeader").next()?, "/eventCoding/code");
         match root["resourceType"].as_str() {
             Some("Parameters") => Of::Release,
@@ -256,7 +256,7 @@ mod tests {
             (json!({"resourceType": "Claim"}), Of::Claim, claim::SHORT_ID),
             (json!({"resourceType": "Parameters"}), Of::Release, release::SHORT_ID),
         ] {
-            assert_eq!(Of::of(&root), of);
+            assert_eq!(Of::message(&root), of);
             assert_eq!(help(&Refused::NotFound, of).0, path);
         }
         assert_eq!(help(&Refused::AmendMismatch, Of::Withdraw).0, "Task.focus.identifier.value");

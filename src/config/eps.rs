@@ -1,7 +1,7 @@
 //! What an operator may choose for EPS (spec/eps.md §6.5, §21): signatures, whom they are trusted from, and how strictly a dispenser
 //! must be the holder.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 /// Settings of EPS, named after their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub struct Eps {
     pub sample_signatures: bool,
     pub trust: Option<PathBuf>,
     pub revocations: Option<PathBuf>,
+    /// How long a revocation list is believed past its date.
+    pub revocations_grace: Duration,
     pub prescribing: bool,
     pub dispensing: bool,
     pub holder_only: HolderOnly,

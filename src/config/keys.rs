@@ -91,8 +91,9 @@ pub const KEYS: &[Key] = &[
     key("pds.check_organisations", Bool, "true", Restart, "Whether practices and pharmacies that an update names must be organisations of the registry; as long as none there has a role, because no reference data were imported, all pass."),
 
     key("eps.signatures", Choice(&["verify", "sample"]), "verify", Restart, "verify: prescriptions are taken and given out only with a signature that holds; sample: also with signatures of the published examples, for demo and test sites; refused where site.environment is live."),
-    key("eps.trust", Path, "", Restart, "Certificates of the authorities whose prescribers' certificates are trusted, PEM; empty trusts nobody."),
-    key("eps.revocations", Path, "", Restart, "Revocation lists of those authorities and of the one above them, PEM; empty means none."),
+    key("eps.trust", Path, "", Live, "Certificates of the authorities whose prescribers' certificates are trusted, PEM; empty trusts nobody."),
+    key("eps.revocations", Path, "", Live, "Revocation lists of those authorities and of the one above them, PEM; empty means none."),
+    key("eps.revocations_grace", Duration, "7d", Restart, "How long a revocation list is believed past its date; from then on new orders signed by its authority's prescribers are refused."),
     key("eps.prescribing", Bool, "true", Restart, "Whether prescriptions are taken and cancelled."),
     key("eps.dispensing", Bool, "true", Restart, "Whether prescriptions are given out and dispensed."),
     key("eps.holder_only", Choice(&["none", "notify", "all"]), "notify", Restart, "What only the dispenser who holds a prescription may do: nothing, notify and claim, or also return and withdraw."),

@@ -386,6 +386,7 @@ impl Values<'_> {
             sample_signatures: sample,
             trust: self.optional_path("eps.trust"),
             revocations: self.optional_path("eps.revocations"),
+            revocations_grace: self.duration("eps.revocations_grace"),
             prescribing: self.bool("eps.prescribing"),
             dispensing: self.bool("eps.dispensing"),
             holder_only: match self.text("eps.holder_only").as_str() {

@@ -1,6 +1,7 @@
 //! EPS behind the edge: carries requests between HTTP and `services::eps`, which does all reading and rendering.
 
 use super::carried::Look;
+use super::prescribers::Prescribers;
 use super::problem::Refusal;
 use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, Wait};
 use crate::access::gate::Permit;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 /// The protocol; one for all listeners.
 pub struct EpsProtocol {
     pub eps: Arc<Eps>,
+    pub prescribers: Arc<Prescribers>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -32,7 +34,7 @@ impl Protocol for EpsProtocol {
     fn begin(&self, head: &http::request::Parts) -> Box<dyn Exchange> {
         let uri = &head.uri;
         let route = eps::route(head.method.as_str(), uri.path(), uri.query().unwrap_or_default());
-        let mut asked = Asked::new(self.eps.clone(), route, uri.path(), self.clock.now().0);
+        let mut asked = Asked::new(self.eps.clone(), self.prescribers.current(), route, uri.path(), self.clock.now().0);
         // HTTP/2 names the host in the request's line.
         asked.name_host(uri.authority().map(|a| a.as_str()));
         Box::new(Request { asked, look: Look::default() })
@@ -67,6 +69,10 @@ impl Exchange for Request {
 
     fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, _: Attempt) -> Next {
         self.asked.ask(permit.caller(), headers, body.into(), site).into()
+    }
+
+    fn granted(&self) -> Option<&str> {
+        self.asked.granted()
     }
 
     fn looked(&mut self, views: &[&dyn Reader]) -> Next {

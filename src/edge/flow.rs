@@ -271,7 +271,10 @@ async fn carry_out(
     ids: &Ids,
 ) -> Response<Payload> {
     let interaction = permit.interaction();
-    let caller = permit.into_caller();
+    let mut caller = permit.into_caller();
+    if let Some(granted) = exchange.granted() {
+        granted.clone_into(&mut caller.granted);
+    }
     let service = exchange.service().0;
     let command = |call: Call| Command {
         service,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `listener` | accepts, bounds, shakes hands, drains |
 //! | `tls` `revocation` | certificates and revocation lists, exchanged under load; how long a list is believed |
+//! | `prescribers` | the authorities of prescribers' signatures and their lists, exchanged likewise |
 //! | `connection` | one connection as HTTP/1.1 or 2 |
 //! | `pace` | gives up on slow clients |
 //! | `peer` `tenant` | who is there; its share of the node |
@@ -54,6 +55,7 @@ pub mod pages;
 pub mod payload;
 pub mod pds;
 pub mod peer;
+pub mod prescribers;
 pub mod problem;
 pub mod protocol;
 pub mod relationships;

@@ -185,6 +185,11 @@ pub trait Exchange: Send {
     /// Would a large body of this caller be used? Saves disks from bodies that will be refused.
     fn worth_reading(&mut self, headers: &HeaderMap, site: &dyn Reader, now_ms: u64) -> bool;
     fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, attempt: Attempt) -> Next;
+    /// Once the request was read: which of the caller's scopes and activities it needed, where its rule admits by several and only the
+    /// message says by which. The audit trail names them (spec/identity.md §9.1); `None` leaves what the gate noted.
+    fn granted(&self) -> Option<&str> {
+        None
+    }
     /// The rows asked for by [`Next::Look`], by partition from 1. Nothing of them may be answered before a call has left its
     /// audit record (P4). Not asked of protocols that never look.
     fn looked(&mut self, views: &[&dyn Reader]) -> Next {

@@ -199,7 +199,8 @@ impl ProducesTickets for Anonymous {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+/// A file of certificates or lists.
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
     let error = |e| TlsError::Read(file.to_owned(), e);
     if std::fs::metadata(file).map_err(error)?.len() > MAX_FILE {
         return Err(error(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "larger than 64 MiB")));

@@ -18,6 +18,7 @@ use crate::{
         options::Options,
         pages::PagesProtocol,
         pds::PdsProtocol,
+        prescribers::Prescribers,
         protocol::Protocol,
         relationships::RelationshipsProtocol,
         smsp::{SmspProtocol, Suppliers},
@@ -44,6 +45,8 @@ pub struct Front {
     doors: Vec<Door>,
     /// The directory's LDAP face, where there is one.
     ldap: Option<LdapDoor>,
+    /// Whose signatures prescriptions are taken with.
+    prescribers: Arc<Prescribers>,
     draining: AtomicBool,
 }
 
@@ -104,7 +107,8 @@ impl Front {
             doors.push(Door { edge, key, address, passed, serving: tokio::sync::Mutex::new(None) });
         }
         let ldap = LdapDoor::open(node, backend)?;
-        let front = Front { doors, ldap, draining: AtomicBool::new(false) };
+        let prescribers = rooms.prescribers.clone();
+        let front = Front { doors, ldap, prescribers, draining: AtomicBool::new(false) };
         front.resume().await?;
         Ok(front)
     }
@@ -154,8 +158,9 @@ impl Front {
     /// Reads certificates and revocation lists again. What cannot be used leaves the old ones serving.
     pub fn reload(&self) -> Result<(), String> {
         let all = self.doors.iter().map(|door| &door.edge.tls).chain(self.ldap.iter().map(|ldap| ldap.tls.as_ref()));
-        let all: Vec<_> = all.map(Tls::reload).collect();
-        all.into_iter().collect::<Result<(), _>>().map_err(|e| e.to_string())
+        let all = all.map(|tls| tls.reload().map_err(|e| e.to_string()));
+        let all: Vec<_> = all.chain([self.prescribers.reload().map_err(|e| e.to_string())]).collect();
+        all.into_iter().collect()
     }
 }
 
@@ -233,7 +238,11 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
         let protocols: Vec<Arc<dyn Protocol>> = vec![
             Arc::new(IdentityProtocol::new(rooms.tokens.clone())),
             Arc::new(PdsProtocol(rooms.pds.clone())),
-            Arc::new(EpsProtocol { eps: rooms.eps.clone(), clock: clock.clone() }),
+            Arc::new(EpsProtocol {
+                eps: rooms.eps.clone(),
+                prescribers: rooms.prescribers.clone(),
+                clock: clock.clone(),
+            }),
             Arc::new(DirectoryProtocol { clock: clock.clone() }),
             Arc::new(TrailProtocol),
             Arc::new(RelationshipsProtocol),
@@ -308,6 +317,8 @@ pub async fn watch_certificates(node: Arc<Node>) {
     }
     all.extend(paths.client_authorities);
     all.extend(paths.revocations);
+    let eps = &node.settings.eps;
+    all.extend(eps.trust.iter().chain(&eps.revocations).cloned());
     let stamps = || -> Vec<_> { all.iter().map(|p| std::fs::metadata(p).and_then(|m| m.modified()).ok()).collect() };
     let mut seen = stamps();
     loop {

@@ -12,6 +12,7 @@ use crate::{
     audit::Ca,
     config::Settings,
     consensus::{self, Consensus, Group, Member, RaftId, StateMachine},
+    edge::prescribers::{Prescribers, TrustFiles},
     engine::{Agreement, Applier, Engine, EngineOptions, Rows, bulk::Bulk},
     log::{Log, LogOptions},
     peer::{Peers, Tls},
@@ -44,6 +45,7 @@ pub struct Rooms {
     pub tokens: Arc<TokenService>,
     pub pds: Arc<Pds>,
     pub eps: Arc<Eps>,
+    pub prescribers: Arc<Prescribers>,
     pub ca: Ca,
     pub log: Log,
     pub store: Store,
@@ -104,6 +106,7 @@ impl Rooms {
             // Damage that nobody could repair, or data of the past: begin again as the next incarnation.
             set_aside(&settings.node.data)?;
         };
+        let prescribers = Arc::new(prescribers(node)?);
         let engine_parts = engine(node, &base, &transport, &tls).await?;
         let address = settings.peer.listen;
         door::bar(&engine_parts.1, &peers);
@@ -129,6 +132,7 @@ impl Rooms {
             tokens,
             pds,
             eps,
+            prescribers,
             ca,
             log,
             store,
@@ -251,7 +255,7 @@ async fn engine(
             check_organisations: settings.pds.check_organisations,
         },
     });
-    let eps = Arc::new(Eps { options: eps_options(settings)? });
+    let eps = Arc::new(Eps { options: eps_options(settings) });
     let issuer_path = settings.api.issuer_path.clone();
     let version = crate::ops::recorder::VERSION.into();
     let tokens =
@@ -308,28 +312,22 @@ fn store_options(settings: &Settings) -> StoreOptions {
     }
 }
 
-fn eps_options(settings: &Settings) -> Result<EpsOptions, NodeError> {
+fn prescribers(node: &Node) -> Result<Prescribers, NodeError> {
+    let eps = &node.settings.eps;
+    let files = TrustFiles {
+        authorities: eps.trust.clone(),
+        revocations: eps.revocations.clone(),
+        grace: eps.revocations_grace,
+    };
+    let loaded = Prescribers::load(files, node.world.clock.clone());
+    loaded.map_err(|e| NodeError::Room { room: "prescribers' authorities", why: e.to_string() })
+}
+
+fn eps_options(settings: &Settings) -> EpsOptions {
     use crate::config::eps::HolderOnly;
-    use crate::services::eps::sign::{Mode, Trust};
-    let read = |key: &'static str, path: &Option<std::path::PathBuf>| match path {
-        None => Ok(None),
-        Some(path) => std::fs::read(path)
-            .map(Some)
-            .map_err(|e| NodeError::Room { room: key, why: format!("{}: {e}", path.display()) }),
-    };
-    let told = |key: &'static str| {
-        move |e: crate::services::eps::sign::BadTrust| NodeError::Room { room: key, why: e.to_string() }
-    };
-    let mut trust = Trust::default();
-    if let Some(file) = read("eps.trust", &settings.eps.trust)? {
-        trust.add_authorities(&file).map_err(told("eps.trust"))?;
-    }
-    if let Some(file) = read("eps.revocations", &settings.eps.revocations)? {
-        trust.add_lists(&file).map_err(told("eps.revocations"))?;
-    }
-    Ok(EpsOptions {
+    use crate::services::eps::sign::Mode;
+    EpsOptions {
         signatures: if settings.eps.sample_signatures { Mode::Sample } else { Mode::Verify },
-        trust,
         prescribing: settings.eps.prescribing,
         dispensing: settings.eps.dispensing,
         rules: crate::services::eps::steps::Rules {
@@ -337,7 +335,7 @@ fn eps_options(settings: &Settings) -> Result<EpsOptions, NodeError> {
             holder_only_returns: settings.eps.holder_only == HolderOnly::All,
         },
         live: settings.environment == crate::model::Environment::Live,
-    })
+    }
 }
 
 fn mesh_options(settings: &Settings) -> Result<crate::services::mesh::MeshOptions, NodeError> {

@@ -41,6 +41,7 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
     }
     let (revocations, trouble) = revocations(&node);
     troubles.extend(trouble);
+    troubles.extend(rooms.prescribers.trouble());
     let scrub = node.scrub.report();
     troubles.extend(scrub.open.iter().map(|line| format!("damage at rest: {line}")));
     let lost = lost(rooms);

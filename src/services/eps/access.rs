@@ -44,16 +44,16 @@ impl Duty {
     }
 }
 
-/// The scopes' rule of §3.2.
-pub fn scope(caller: &Caller, duty: Duty, who: Who) -> Result<(), Denied> {
-    if caller.scopes.iter().any(|scope| duty.is_user(scope)) {
-        return Ok(());
+/// The scopes' rule of §3.2: the scope that opens the duty.
+pub fn scope(caller: &Caller, duty: Duty, who: Who) -> Result<&str, Denied> {
+    if let Some(scope) = caller.scopes.iter().find(|scope| duty.is_user(scope)) {
+        return Ok(scope);
     }
-    if !caller.scopes.iter().any(|scope| duty.is_application(scope)) {
+    let Some(scope) = caller.scopes.iter().find(|scope| duty.is_application(scope)) else {
         return Err(format!("Your app does not have permission to access {} functionality.", duty.word()));
-    }
+    };
     match who {
-        Who::UserOrApplication => Ok(()),
+        Who::UserOrApplication => Ok(scope),
         Who::UserOnly => {
             let word = match duty {
                 Duty::Prescribing => "Prescribing",
@@ -73,6 +73,16 @@ pub fn activity(caller: &Caller, any_of: &[&str]) -> Result<(), Denied> {
     Err(format!("Your role needs one of these activities: {}.", any_of.join(", ")))
 }
 
+/// What the trail names as having let a message pass: its scope, and of the activities those that the message asks for; where it
+/// asks for none of its own, those that met the gate's rule.
+pub fn granted(caller: &Caller, scope: &str, any_of: Option<&[&str]>) -> String {
+    let used: Vec<&str> = match any_of {
+        Some(any_of) => caller.activities.iter().map(String::as_str).filter(|has| any_of.contains(has)).collect(),
+        None => caller.granted.split(' ').filter(|word| !word.is_empty() && !word.starts_with("urn:")).collect(),
+    };
+    std::iter::once(scope).chain(used).collect::<Vec<_>>().join(" ")
+}
+
 /// Activities for each kind of message on the shared path.
 pub const ORDER: &[&str] = policy::SIGN;
 pub const CANCEL: &[&str] = policy::CANCEL;
@@ -89,11 +99,14 @@ mod tests {
     #[test]
     fn scopes_open_what_they_name_and_say_what_is_missing() {
         let user = with(&["urn:nhsd:apim:user-nhs-id:aal3:fhir-prescribing"]);
-        assert_eq!(scope(&user, Duty::Prescribing, Who::UserOnly), Ok(()));
+        assert_eq!(
+            scope(&user, Duty::Prescribing, Who::UserOnly),
+            Ok("urn:nhsd:apim:user-nhs-id:aal3:fhir-prescribing")
+        );
         let told = "Your app does not have permission to access dispensing functionality.";
         assert_eq!(scope(&user, Duty::Dispensing, Who::UserOnly), Err(told.into()));
         let system = with(&["urn:nhsd:apim:app:level3:electronic-prescription-service-api:dispensing"]);
-        assert_eq!(scope(&system, Duty::Dispensing, Who::UserOrApplication), Ok(()));
+        assert!(scope(&system, Duty::Dispensing, Who::UserOrApplication).is_ok());
         let told = "Dispensing functionality can only be accessed using the user-restricted access mode.";
         assert_eq!(scope(&system, Duty::Dispensing, Who::UserOnly), Err(told.into()));
         let tracker = with(&["urn:nhsd:apim:user-nhs-id:aal3:fhir-tracker"]);

@@ -2,7 +2,7 @@
 
 use super::{
     Call, Response,
-    ask::{Asked, Goal, call},
+    ask::{Asked, Goal, MOST_FOUND, MOST_RELEASED, call},
     command::Reply,
     message, packed,
     record::{Dispenser, Prescription},
@@ -12,12 +12,13 @@ use super::{
         cancel,
         document::Document,
         exact,
+        help::{self, Of},
         metadata::{self, Base},
         refusals::{self, Vocabulary},
         release::{Answer, Given, GivenItem},
     },
     sign::{self, Checked},
-    steps::{Cancelled, Code, cancel::WHYS},
+    steps::{ANSWERED, Cancelled, Code, cancel::WHYS},
 };
 use crate::{engine::draft::Fault, model::EpochMillis, wire::record::Record};
 use bytes::Bytes;
@@ -41,12 +42,13 @@ impl Asked {
     pub fn replied(&mut self, replies: &[Bytes]) -> Result<(), Fault> {
         let replies = replies.iter().map(Reply::of).collect::<Result<Vec<_>, _>>()?;
         match &mut self.goal {
-            Goal::Nominated { template, picked } if !*picked => {
+            Goal::Nominated { template, picked, rest, more } if !*picked => {
                 *picked = true;
                 // Remembered with the keys: an answer without prescriptions is of this moment when it is asked for again.
                 let Reply { at, keys, .. } = replies.into_iter().next().unwrap_or_default();
                 self.now = at;
-                self.next = keys.into_iter().map(|key| taking(template, key)).collect();
+                (*more, *rest) = (keys.len() >= MOST_FOUND, keys);
+                self.next = next_of(rest, template);
             }
             Goal::Nominated { .. } | Goal::Release(_) if self.out.is_empty() => {
                 self.replies.clone_from(&replies);
@@ -54,12 +56,29 @@ impl Asked {
                     self.given_out(reply)?;
                 }
                 self.next = self.out.iter().filter(|out| !out.good).map(|out| self.given_back(out)).collect();
+                if self.out.is_empty() {
+                    self.next = self.next_try();
+                }
             }
             // Spine's own returns: the answer is what was given out, good and bad.
             Goal::Nominated { .. } | Goal::Release(_) => {}
             _ => self.replies = replies,
         }
         Ok(())
+    }
+
+    /// What a nominated release takes when all before were others' by the time it came. One that was answered before takes no more
+    /// than it had then, though it has come back since.
+    fn next_try(&mut self) -> Vec<Call> {
+        let answered = self.replies.iter().any(|reply| reply.refused != 0 && reply.reason == ANSWERED);
+        match &mut self.goal {
+            Goal::Nominated { more, .. } if answered => {
+                *more = true;
+                vec![]
+            }
+            Goal::Nominated { template, rest, .. } => next_of(rest, template),
+            _ => vec![],
+        }
     }
 
     pub fn onward(&mut self) -> Vec<Call> {
@@ -74,7 +93,7 @@ impl Asked {
         let prescription = decoded(&reply.prescription)?;
         let text = packed::unpack(&reply.order).ok_or_else(|| Fault::Other("an order without its document".into()))?;
         let options = &self.eps.options;
-        let checked = sign::check(&text, options.signatures, &options.trust);
+        let checked = sign::check(&text, options.signatures, &self.trust);
         let good = matches!(checked, Checked::Signed(failures) if failures.is_empty());
         let order = Document::read(&text).ok_or_else(|| Fault::Other("an order that is no JSON".into()))?;
         self.out.push(Out { reply, prescription, order, good });
@@ -110,8 +129,8 @@ impl Asked {
             Goal::Cancel(request) => self.cancelled(&request),
             Goal::Release(_) if self.out.is_empty() => self.not_released(),
             Goal::Release(release) => self.released(&release),
-            // Where others took all that were found meanwhile, the answer is an empty one: there may be more.
-            Goal::Nominated { .. } if self.out.is_empty() && self.replies.is_empty() => {
+            // Where others took all that were found meanwhile, and more may wait, the answer is an empty one: it is asked again.
+            Goal::Nominated { more: false, .. } if self.out.is_empty() => {
                 Ok(refuse::respond(200, &refusals::no_more_prescriptions(self.now)))
             }
             Goal::Nominated { template, .. } => self.released(&template),
@@ -128,8 +147,15 @@ impl Asked {
         let reply = self.first()?;
         Ok(match reply.refusal() {
             None => refuse::respond(200, &super::read::problem::success(&self.last_updated(reply.at))),
-            Some(refused) => refuse::respond(400, &refusals::refusal(&refused, Vocabulary::Prescribing, reply.at)),
+            Some(refused) => self.not_taken(&refused, reply.at),
         })
+    }
+
+    /// What the store refuses of a message, with where it lies and what would be right.
+    fn not_taken(&self, refused: &Refused, at: EpochMillis) -> Response {
+        let mut told = refusals::refusal(refused, Vocabulary::Prescribing, at);
+        help::tell(&mut told, help::help(refused, Of::message(&self.root)));
+        refuse::respond(400, &told)
     }
 
     fn last_updated(&self, at: EpochMillis) -> String {
@@ -139,7 +165,7 @@ impl Asked {
     fn cancelled(&self, request: &Document) -> Result<Response, Fault> {
         let reply = self.first()?;
         if let Some(refused) = reply.refusal() {
-            return Ok(refuse::respond(400, &refusals::refusal(&refused, Vocabulary::Prescribing, reply.at)));
+            return Ok(self.not_taken(&refused, reply.at));
         }
         let code = Code::of(reply.code).ok_or_else(|| Fault::Other("a cancellation without its code".into()))?;
         let order = packed::unpack(&reply.order).and_then(|text| Document::read(&text));
@@ -151,7 +177,10 @@ impl Asked {
         let why = WHYS.into_iter().find(|why| *why == reply.reason).unwrap_or_default();
         let decided = Cancelled { code, at: reply.decided, dispenser, why };
         let answer = cancel::Answer { decided: &decided, request, order: order.as_ref(), base: &self.base() };
-        let (status, body) = answer.show(&mut self.ids(&request.message()));
+        let (status, mut body) = answer.show(&mut self.ids(&request.message()));
+        if body["resourceType"] == "OperationOutcome" {
+            help::tell(&mut body, help::cancellation(code, why));
+        }
         Ok(refuse::written(status, exact::write(&body)))
     }
 
@@ -159,14 +188,15 @@ impl Asked {
     fn not_released(&self) -> Result<Response, Fault> {
         let reply = self.first()?;
         let refused = reply.refusal().ok_or_else(|| Fault::Other("a release without a prescription".into()))?;
-        let body = match refused {
+        let mut body = match &refused {
             Refused::WithAnotherDispenser => {
                 let p = decoded(&reply.prescription)?;
                 let holder = p.current_issue().and_then(|issue| p.holder(issue));
                 refusals::with_another_dispenser(holder, reply.at, &mut self.ids("holder"))
             }
-            refused => refusals::refusal(&refused, Vocabulary::Dispensing, reply.at),
+            refused => refusals::refusal(refused, Vocabulary::Dispensing, reply.at),
         };
+        help::tell(&mut body, help::help(&refused, Of::Release));
         Ok(refuse::respond(400, &body))
     }
 
@@ -236,6 +266,11 @@ impl Out {
     fn released_at(&self) -> EpochMillis {
         self.prescription.issue(self.reply.issue).map_or(0, |issue| issue.released_at)
     }
+}
+
+/// The releases of the next of those that a nominated release found.
+fn next_of(rest: &mut Vec<String>, template: &message::Release) -> Vec<Call> {
+    rest.drain(..rest.len().min(MOST_RELEASED)).map(|key| taking(template, key)).collect()
 }
 
 /// The release of one of those that a nominated release found.

@@ -22,9 +22,17 @@ use http::HeaderMap;
 use serde_json::Value;
 use std::sync::Arc;
 
+/// Told to whoever orders while nobody can say whether the signer's certificate was revoked.
+const LISTS_OUTDATED: &str = "The signature cannot be checked now: the revocation list of the certificate's authority is older than \
+                              this site may believe. Nothing was done.";
 const DAY_MS: u64 = 86_400_000;
 /// Prescriptions of one nominated release (§9.2).
 pub const MOST_RELEASED: usize = 25;
+/// How often a nominated release that got nothing tries the next ones: where several tills of one pharmacy ask at once, all see the
+/// same oldest, and one gets them.
+const MOST_TRIES: usize = 3;
+/// Prescriptions that it knows of for that.
+pub(super) const MOST_FOUND: usize = MOST_RELEASED * MOST_TRIES;
 
 /// A request that ends here, with the word for its audit note.
 pub struct Refusal {
@@ -45,6 +53,10 @@ pub enum Goal {
     Nominated {
         template: Box<message::Release>,
         picked: bool,
+        /// Keys of what is tried if nothing was had of those before.
+        rest: Vec<String>,
+        /// Whether more may wait than were found.
+        more: bool,
     },
     Read(Read),
 }
@@ -52,6 +64,8 @@ pub enum Goal {
 /// One request on its way.
 pub struct Asked {
     pub(super) eps: Arc<Eps>,
+    /// Whose signatures count for this request.
+    pub(super) trust: Arc<sign::Trust>,
     pub(super) route: Route,
     pub(super) path: String,
     /// As the caller named it.
@@ -62,27 +76,34 @@ pub struct Asked {
     pub(super) root: Value,
     /// Now, by the calendar of the site.
     pub(super) now: EpochMillis,
+    /// When it came, by the clock: what certificates and their lists go by.
+    arrived: EpochMillis,
     pub(super) goal: Goal,
     pub(super) replies: Vec<Reply>,
     pub(super) next: Vec<Call>,
     /// Prescriptions given out to this request.
     pub(super) out: Vec<super::answer::Out>,
+    /// Which of the caller's scopes and activities let it pass; empty until that is known.
+    pub(super) granted: String,
 }
 
 impl Asked {
-    pub fn new(eps: Arc<Eps>, route: Route, path: &str, now: EpochMillis) -> Asked {
+    pub fn new(eps: Arc<Eps>, trust: Arc<sign::Trust>, route: Route, path: &str, now: EpochMillis) -> Asked {
         Asked {
             eps,
+            trust,
             route,
             path: path.to_owned(),
             host: String::new(),
             request: String::new(),
             root: Value::Null,
             now,
+            arrived: now,
             goal: Goal::Done,
             replies: vec![],
             next: vec![],
             out: vec![],
+            granted: String::new(),
         }
     }
 
@@ -93,6 +114,11 @@ impl Asked {
 
     pub fn route(&self) -> &Route {
         &self.route
+    }
+
+    /// Which of the caller's scopes and activities the message needed, once that is known.
+    pub fn granted(&self) -> Option<&str> {
+        Some(self.granted.as_str()).filter(|granted| !granted.is_empty())
     }
 
     /// Our address up to and with `FHIR/R4`.
@@ -234,16 +260,23 @@ impl Asked {
     /// Step 9: when it was signed, if the signature holds; none where there is none.
     fn signature(&self, text: &[u8]) -> Result<Option<EpochMillis>, Refusal> {
         let options = &self.eps.options;
-        let issues = match sign::check(text, options.signatures, &options.trust) {
+        let issues = match sign::check(text, options.signatures, &self.trust) {
             Checked::Missing => return Ok(None),
             Checked::NotJson => vec![],
             Checked::Bad(bad @ BadSignature::TooMany(_)) => vec![Issue::too_many(&bad.to_string(), bad.expression())],
             Checked::Bad(bad) => vec![Issue::invalid(&bad.to_string(), bad.expression())],
             Checked::Signed(failures) if failures.is_empty() => {
+                if sign::outdated(&self.root, options.signatures, &self.trust, self.arrived) {
+                    return Err(Refusal::of(refuse::unavailable(LISTS_OUTDATED), "revocations_outdated"));
+                }
                 return Ok(Signature::of(&self.root).ok().flatten().map(|signature| signature.at));
             }
             Checked::Signed(failures) => {
-                failures.iter().map(|f| Issue::check("invalid", f.to_string(), "Provenance.signature.data")).collect()
+                let told = |f: &sign::Failure| Issue {
+                    right: f.right(),
+                    ..Issue::check("invalid", f.to_string(), "Provenance.signature.data")
+                };
+                failures.iter().map(told).collect()
             }
         };
         Err(self.wrong(Problems { issues }))
@@ -263,7 +296,7 @@ impl Asked {
             self.goal = Goal::Release(Box::new(release.clone()));
             return Ok(submit(&release.id.clone(), release.into()));
         }
-        self.goal = Goal::Nominated { template: Box::new(release), picked: false };
+        self.goal = Goal::Nominated { template: Box::new(release), picked: false, rest: vec![], more: false };
         Ok(Step::Look)
     }
 
@@ -292,10 +325,12 @@ impl Asked {
     }
 
     /// Scope, activity and whether the feature is on (§3.2).
-    fn may(&self, caller: &Caller, duty: Duty, who: Who, activities: Option<&[&str]>) -> Result<(), Refusal> {
-        let told = access::scope(caller, duty, who);
-        let told = told.and_then(|()| activities.map_or(Ok(()), |any_of| access::activity(caller, any_of)));
-        told.map_err(|words| Refusal::of(refuse::forbidden(&words), "forbidden"))?;
+    fn may(&mut self, caller: &Caller, duty: Duty, who: Who, activities: Option<&[&str]>) -> Result<(), Refusal> {
+        let told = access::scope(caller, duty, who).and_then(|scope| {
+            activities.map_or(Ok(()), |any_of| access::activity(caller, any_of))?;
+            Ok(access::granted(caller, scope, activities))
+        });
+        self.granted = told.map_err(|words| Refusal::of(refuse::forbidden(&words), "forbidden"))?;
         let (on, word) = match duty {
             Duty::Prescribing => (self.eps.options.prescribing, "Prescribing"),
             Duty::Dispensing => (self.eps.options.dispensing, "Dispensing"),
@@ -313,10 +348,10 @@ impl Asked {
             Goal::Nominated { template, .. } => {
                 let mut found = vec![];
                 for view in views {
-                    found.extend(rows::nominated(*view, &template.by.ods, MOST_RELEASED)?);
+                    found.extend(rows::nominated(*view, &template.by.ods, MOST_FOUND)?);
                 }
                 found.sort();
-                let keys = found.into_iter().take(MOST_RELEASED).map(|(_, key)| key).collect();
+                let keys = found.into_iter().take(MOST_FOUND).map(|(_, key)| key).collect();
                 let pick = Pick { ods: template.by.ods.clone(), keys, ..Default::default() };
                 let id = format!("{} {} {}", self.route.name(), template.by.ods, self.request);
                 Ok(Step::Submit(vec![call(&self.request, pick.into(), id)]))
@@ -376,3 +411,6 @@ pub(super) fn body_text(body: BodyIn) -> Result<Bytes, Refusal> {
 fn packed(text: &[u8]) -> Result<Bytes, Refusal> {
     packed::pack(text).ok_or_else(|| Refusal::of(refuse::fault(), "fault"))
 }
+
+#[cfg(test)]
+mod tests;

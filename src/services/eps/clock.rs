@@ -8,7 +8,7 @@ mod jobs;
 pub use jobs::{due, overdue};
 
 use super::{
-    record::{Issue, Prescription, day_of},
+    record::{Event, Issue, Prescription, day_of},
     states::issue,
 };
 use crate::model::{EpochMillis, day};
@@ -22,11 +22,19 @@ pub enum Activity {
     CreateNoClaim,
     Delete,
     Purge,
+    /// Documents of a prescription that goes on have reached their age (§16).
+    Forget,
 }
 
 impl Activity {
-    pub const ALL: &'static [Activity] =
-        &[Activity::Ready, Activity::Expire, Activity::CreateNoClaim, Activity::Delete, Activity::Purge];
+    pub const ALL: &'static [Activity] = &[
+        Activity::Ready,
+        Activity::Expire,
+        Activity::CreateNoClaim,
+        Activity::Delete,
+        Activity::Purge,
+        Activity::Forget,
+    ];
 
     /// As the index spells it: `ready_20260301`.
     pub fn word(self) -> &'static str {
@@ -36,6 +44,7 @@ impl Activity {
             Activity::CreateNoClaim => "createNoClaim",
             Activity::Delete => "delete",
             Activity::Purge => "purge",
+            Activity::Forget => "forget",
         }
     }
 }
@@ -52,7 +61,7 @@ const CLAIMED_KEPT_DAYS: i32 = 36;
 const PLACEHOLDER_KEPT_DAYS: i32 = 180;
 const SHELL_KEPT_DAYS: i32 = 365;
 /// Documents are deleted after so many months at the latest, even of a prescription that goes on (§16).
-pub const DOCUMENT_MONTHS: i32 = 18;
+const DOCUMENT_MONTHS: i32 = 18;
 /// The last day that is counted with: a wild date in a message must not break the calendar.
 const LAST_DAY: u32 = 99_991_231;
 /// Days that a span may have: more than any rule here, less than the calendar library refuses.
@@ -144,7 +153,18 @@ fn next_of(p: &Prescription) -> Option<(Activity, u32, u32)> {
     let earliest =
         |of: &dyn Fn(&(Activity, u32, u32)) -> bool| all().filter(of).min_by_key(|(a, day, n)| (*day, *a, *n));
     let permitted = |(a, _, number): &(Activity, u32, u32)| *a != Activity::Delete && *number <= p.current;
-    earliest(&permitted)
+    let of_issues = earliest(&permitted)
         .or_else(|| earliest(&|(a, _, _)| *a != Activity::Delete))
-        .or_else(|| all().max_by_key(|(_, day, _)| *day).map(|(a, day, _)| (a, day, 0)))
+        .or_else(|| all().max_by_key(|(_, day, _)| *day).map(|(a, day, _)| (a, day, 0)));
+    let of_documents = p.documented().next().map(|e| (Activity::Forget, forget_on(p, e), 0));
+    // On one day what moves the prescription comes first: it may take the documents along.
+    of_issues.into_iter().chain(of_documents).min_by_key(|(_, day, _)| *day)
+}
+
+/// The day on which a message's document is deleted for its age. The order's stays as long as the prescription can be given out,
+/// which may be longer for one that is dated ahead.
+fn forget_on(p: &Prescription, e: &Event) -> u32 {
+    let aged = plus_months(uk_day(e.at), DOCUMENT_MONTHS);
+    let last = p.instances.last().filter(|_| e.message == p.order);
+    last.map_or(aged, |i| plus_days(expiry(p, i), EXPIRY_IS_DUE_AFTER).max(aged))
 }

@@ -159,7 +159,7 @@ impl Reply {
 }
 
 /// Refusals without words of their own, in the order of their numbers in replies, from 1: appended, never moved.
-const PLAIN: [Refused; 16] = [
+pub(super) const PLAIN: [Refused; 16] = [
     Refused::DuplicatePrescription,
     Refused::DuplicateItem,
     Refused::MissingSignature,

@@ -82,12 +82,11 @@ impl Work<'_, '_> {
             }),
         };
         let Some(document) = document else { return Ok(()) };
-        let payer = if due.payer.is_empty() { "T1450" } else { &due.payer };
         let id = match due.claim.is_some() {
             true => due.claim.to_string(),
             false => super::ask::uuid_of(&format!("no claim {key} {}", due.issue)),
         };
-        self.post(payer, CLAIM, &id, document.into())
+        self.post(&due.payer, CLAIM, &id, document.into())
     }
 
     /// By MESH to the organisation's mailbox that receives the workflow. One that has none hears by the tracker alone.

@@ -52,6 +52,15 @@ pub fn short(text: &str) -> Result<String, BadShortId> {
     if right { Ok(id) } else { Err(BadShortId::Check) }
 }
 
+/// A short id out of a query: one in 37 ends with a plus sign, and clients that write it as it is have it read as a blank
+/// (`application/x-www-form-urlencoded`). No id has a blank.
+pub fn from_query(text: &str) -> String {
+    match text.strip_suffix(' ') {
+        Some(front) => format!("{front}+"),
+        None => text.to_owned(),
+    }
+}
+
 /// What a prescription is stored under: the short id without its check character.
 pub fn key(short: &str) -> &str {
     short.get(..SHORT - 1).unwrap_or(short)

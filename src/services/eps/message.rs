@@ -142,6 +142,8 @@ record! {
         /// One for each item, in the message's order (the first of several for one item).
         11 => items: Vec<Dispensed>,
         12 => document: Bytes,
+        /// The agency that pays the dispenser (`reimbursementAuthority`): `T1450`, `RQFZ1`.
+        13 => payer: String,
     }
 }
 

@@ -59,7 +59,6 @@ pub use routes::{INTERACTIONS, Route, is_ours, route};
 #[derive(Clone, Debug)]
 pub struct EpsOptions {
     pub signatures: sign::Mode,
-    pub trust: sign::Trust,
     /// Who but the holder may do what (§21 no. 2).
     pub rules: steps::Rules,
     /// Whether prescriptions are taken and cancelled; given out and dispensed.

@@ -45,19 +45,21 @@ impl Asked {
         match self.route.clone() {
             Route::Tasks(query) => {
                 self.request = super::ask::request_id(headers)?;
-                access::scope(caller, Duty::Tracker, Who::UserOrApplication)
+                let scope = access::scope(caller, Duty::Tracker, Who::UserOrApplication)
                     .map_err(|words| Refusal::of(refuse::forbidden(&words), "forbidden"))?;
+                self.granted = access::granted(caller, scope, None);
                 self.tasks(&query)
             }
             Route::Groups(query) => {
                 self.tracker_headers(headers)?;
                 let wanted = tracker_query::search(&pairs(&query), clock::uk_day(self.now));
-                let search = wanted.map_err(|texts| self.bad_query(&texts))?;
+                let search = wanted.map_err(|problems| self.bad_query(&problems))?;
                 self.groups(search)
             }
             Route::Group(id, query) => {
                 self.tracker_headers(headers)?;
-                let detail = tracker_query::detail(&id, &pairs(&query)).map_err(|texts| self.bad_query(&texts))?;
+                let detail =
+                    tracker_query::detail(&id, &pairs(&query)).map_err(|problems| self.bad_query(&problems))?;
                 let show = Show {
                     id: detail.prescription.clone(),
                     interaction: self.route.name().into(),
@@ -78,8 +80,8 @@ impl Asked {
         if missing.is_empty() { Ok(()) } else { Err(self.bad_query(&missing)) }
     }
 
-    fn bad_query(&self, texts: &[String]) -> Refusal {
-        Refusal::of(refuse::respond(400, &tracker_query::refusal(400, texts, self.now)), "invalid")
+    fn bad_query(&self, problems: &[tracker_query::Problem]) -> Refusal {
+        Refusal::of(refuse::respond(400, &tracker_query::refusal(400, problems, self.now)), "invalid")
     }
 
     fn tasks(&mut self, query: &str) -> Result<Step, Refusal> {
@@ -243,4 +245,22 @@ fn storing(updates: &status::Updates) -> Vec<Call> {
         call(key(id), Updates { id: id.to_owned(), updates, ..Default::default() }.into(), String::new())
     };
     by.into_iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plus_sign_that_was_not_escaped_is_still_the_ids() {
+        let id = "4243A0-A99968-4E149+";
+        for written in [id, "4243A0-A99968-4E149%2B", "4243a0-a99968-4e149+"] {
+            let system = "https://fhir.nhs.uk/Id/prescription-order-number|";
+            for query in [format!("focus:identifier={written}"), format!("identifier={system}{written}")] {
+                assert_eq!(task_query::read(&pairs(&query)).unwrap().one(), Some(id), "{query}");
+            }
+            let search = tracker_query::search(&pairs(&format!("prescriptionId={written}")), 20261129).unwrap();
+            assert_eq!(search.whose, Whose::Prescription(id.into()));
+        }
+    }
 }

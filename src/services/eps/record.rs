@@ -123,6 +123,8 @@ record! {
         22 => claim: Claim,
         /// `previous_issue_at` as the release told it; an amendment may change that later, a repeat of the release tells the same.
         23 => previous_told: u64,
+        /// The agency that pays, as the last notification named it; empty before one.
+        24 => payer: String,
     }
 }
 
@@ -224,6 +226,8 @@ record! {
         26 => changed_at: u64,
         /// A shell since this day; 0: no shell.
         27 => deleted_on: u32,
+        /// Documents of messages that came before this moment were deleted for their age (§16); 0: none were.
+        28 => forgotten: u64,
     }
 }
 
@@ -292,9 +296,14 @@ impl Prescription {
         self.dispenser(issue.dispenser)
     }
 
-    /// Messages whose documents are stored under their ids: they are deleted with the prescription (§16).
+    /// Messages whose documents are stored under their ids: they are deleted with the prescription, or for their age (§16).
     pub fn documents(&self) -> impl Iterator<Item = Id> + '_ {
-        self.log.iter().filter(|e| e.message.is_some() && !e.is_release()).map(|e| e.message)
+        self.documented().map(|e| e.message)
+    }
+
+    /// The log's entries of these.
+    pub fn documented(&self) -> impl Iterator<Item = &Event> {
+        self.log.iter().filter(|e| e.message.is_some() && !e.is_release() && e.at >= self.forgotten)
     }
 
     pub fn pending(&self) -> impl Iterator<Item = &Cancellation> {

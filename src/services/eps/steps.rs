@@ -26,13 +26,14 @@ pub(super) use draft::Draft;
 pub use give_back::give_back;
 pub use order::order;
 pub use patient::{Nominate, died, nominate};
-pub use release::{Released, release};
+pub use release::{ANSWERED, Released, release};
 pub use withdraw::withdraw;
 
 use super::{
     clock,
     message::Sender,
-    record::{Cancellation, Id, Prescription},
+    read::codes,
+    record::{Cancellation, Id, Issue, Prescription},
     refused::Refused,
 };
 use crate::model::EpochMillis;
@@ -100,10 +101,17 @@ pub struct Reimbursement {
     pub claim: Id,
     /// The claim that it replaces; none: a first claim.
     pub replaces: Id,
-    /// `T1450`, `RQFZ1`; empty for a no-claim, whose agency no message names.
+    /// Who is told: `T1450`, `RQFZ1`. By a claim the one that it names, of a no-claim [`agency`].
     pub payer: String,
     /// ODS code.
     pub dispenser: String,
+}
+
+/// The agency that hears that nobody claimed for an issue (§18.2): the one that pays its dispenser, which every dispense notification
+/// names (§10.1). England's for one that names another than the two there are, and for issues of before that was kept.
+pub(super) fn agency(issue: &Issue) -> String {
+    let named = codes::PAYERS.iter().find(|payer| **payer == issue.payer);
+    named.or(codes::PAYERS.first()).copied().unwrap_or_default().to_owned()
 }
 
 /// What a step decided.

@@ -1,13 +1,13 @@
 //! Carrying out what is due (spec/eps.md §18.2). Each job moves statuses through the published table, writes the change log, and
 //! can be run again without harm.
 
-use super::{Activity, activity, next_of};
+use super::{Activity, activity, forget_on, next_of};
 use crate::services::eps::{
     message::Sender,
-    record::{Event, Issue, Prescription},
+    record::{Event, Id, Issue, Prescription},
     refused::Refused,
     states::{Trigger, issue},
-    steps::{Draft, Moment, Outcome, Reimbursement, Then, items, next_issue, pending},
+    steps::{Draft, Moment, Outcome, Reimbursement, Then, agency, items, next_issue, pending},
 };
 
 /// More jobs than one record can have due at once: each takes an issue further, and none goes back.
@@ -68,6 +68,10 @@ fn job(d: &mut Draft, activity: Activity, number: u32) -> Result<(), Refused> {
         Activity::Expire => expire(d, number),
         Activity::CreateNoClaim => no_claim(d, number),
         Activity::Delete => delete(d),
+        Activity::Forget => {
+            forget(d);
+            Ok(())
+        }
         Activity::Purge => {
             d.then.push(Then::Remove);
             Ok(())
@@ -115,13 +119,23 @@ fn no_claim(d: &mut Draft, number: u32) -> Result<(), Refused> {
     (i.completed_on, i.claim.received_on) = (today, today);
     i.history.clear();
     let dispenser = d.p.issue(number).and_then(|i| d.p.holder(i)).map(|h| h.ods.clone()).unwrap_or_default();
+    let payer = agency(d.issue(number)?);
     let (claim, replaces) = Default::default();
-    d.then.push(Then::Reimburse(Reimbursement { issue: number, claim, replaces, payer: String::new(), dispenser }));
+    d.then.push(Then::Reimburse(Reimbursement { issue: number, claim, replaces, payer, dispenser }));
     if number == d.p.current {
         pending::drop_all(d, "prescription was closed without a claim");
     }
     next_issue::make_available(d, number)?;
     log(d, Trigger::NoClaim, number, before)
+}
+
+/// Documents go that have reached their age, oldest first; the log still knows their messages.
+fn forget(d: &mut Draft) {
+    let aged = |e: &&Event| forget_on(&d.p, e) <= d.at.today;
+    let gone: Vec<(u64, Id)> = d.p.documented().take_while(aged).map(|e| (e.at, e.message)).collect();
+    let last = gone.iter().map(|(at, _)| *at).max().unwrap_or_default();
+    d.p.forgotten = d.p.forgotten.max(last + 1);
+    d.then.push(Then::DeleteDocuments(gone.into_iter().map(|(_, id)| id).collect()));
 }
 
 /// Documents go, and all that is of the record but its frame: the shell keeps the id from being used again.

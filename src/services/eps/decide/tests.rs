@@ -10,7 +10,7 @@ use crate::{
         EpsOptions,
         command::Sweep,
         record::{Issue, LineItem},
-        sign::{Mode, Trust},
+        sign::Mode,
         states::issue,
         steps::Rules,
     },
@@ -20,8 +20,8 @@ const NOW: u64 = 1_772_366_400_000;
 const ID: &str = "24F5DA-A83008-7EFE6Z";
 
 fn eps() -> Eps {
-    let (signatures, trust, rules) = (Mode::Sample, Trust::default(), Rules::default());
-    Eps { options: EpsOptions { signatures, trust, rules, prescribing: true, dispensing: true, live: false } }
+    let (signatures, rules) = (Mode::Sample, Rules::default());
+    Eps { options: EpsOptions { signatures, rules, prescribing: true, dispensing: true, live: false } }
 }
 
 fn stamp() -> Stamp {

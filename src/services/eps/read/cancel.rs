@@ -1,10 +1,11 @@
 //! A cancellation (spec/eps.md §8.1). Like an order with one item; a Provenance is let pass.
 
 use super::{
-    MESSAGE_ID, Problems,
+    Problems,
     bundle::{Bundle, code, identifier},
     codes, message_id, order, order_checks as checks, people,
     problem::Issue,
+    rules::{self, Rule},
 };
 use crate::{
     model::NhsNumber,
@@ -55,23 +56,23 @@ pub fn cancel(root: &Value) -> Result<message::Cancel, Problems> {
     let (short, long) = checks::group(request);
 
     let mut issues = Vec::new();
-    let mut need = |found: Option<String>, reason: &str| {
+    let mut need = |found: Option<String>, rule: Rule| {
         if found.is_none() {
-            issues.push(Issue::cancel_failure(reason));
+            issues.push(Issue::cancel_failure(rule));
         }
         found.unwrap_or_default()
     };
-    let message = need(message_id(root), MESSAGE_ID);
+    let message = need(message_id(root), rules::MESSAGE);
     let id = match ids::short(short) {
         Ok(id) => id,
-        Err(wrong) => need(None, &format!("prescriptionID {wrong}")),
+        Err(wrong) => need(None, rules::short_id(wrong)),
     };
-    let long_id = need(ids::uuid(long), "prescriptionLongID has invalid format");
-    let item = need(checks::item(request).and_then(ids::uuid), "lineItemID has invalid format");
+    let long_id = need(ids::uuid(long), rules::LONG_ID);
+    let item = need(checks::item(request).and_then(ids::uuid), rules::ITEM);
     let by = checks::requester(&bundle, &requests).map(|role| people::prescriber(&bundle, role)).unwrap_or_default();
-    need(people::known(&by).then(String::new), "cancellingOrganization has invalid format");
+    need(people::known(&by).then(String::new), rules::CANCELLER);
     let nhs = identifier(patient, codes::NHS_NUMBER).and_then(NhsNumber::strict);
-    need(nhs.map(|_| String::new()), "nhsNumber is not valid");
+    need(nhs.map(|_| String::new()), rules::NHS_NUMBER);
     Problems::none(issues)?;
     Ok(message::Cancel {
         message,

@@ -1,16 +1,22 @@
 //! A claim (spec/eps.md §13): a dispenser asks to be paid. The scope is checked between [`before_scope`] and [`claim`] (§3.2).
 
 use super::{
-    MESSAGE_ID, Problems,
+    Problems,
     bundle::{code_of, extension, identifier, list, moment, text},
     codes, message_id, order_checks as checks, people,
     problem::Issue,
+    rules,
 };
 use crate::{
     model::NhsNumber,
     services::eps::{ids, message},
 };
 use serde_json::Value;
+
+const ORGANIZATION: &str = "Claim.contained(\"Organization\").identifier.value";
+/// Where a claim names its prescription.
+pub const SHORT_ID: &str = "Claim.prescription.extension(\"https://fhir.nhs.uk/StructureDefinition/Extension-DM-GroupIdentifier\")\
+                            .extension(\"shortForm\").valueIdentifier.value";
 
 /// Insurance and practitioner: nos. 28, 29 and 9.
 pub fn before_scope(root: &Value) -> Result<(), Problems> {
@@ -77,7 +83,7 @@ pub fn claim(root: &Value) -> Result<message::Claim, Problems> {
     let role = role(root).unwrap_or(&Value::Null);
     let by = people::dispenser(role, people::inner_organization(root, role).unwrap_or(&Value::Null));
     if !people::known(&by) {
-        return Err(Issue::failure("dispensingOrganization has invalid format").into());
+        return Err(Issue::failure(rules::DISPENSER.at(ORGANIZATION)).into());
     }
     let prescription = root.get("prescription").unwrap_or(&Value::Null);
     let group = extension(prescription, "Extension-DM-GroupIdentifier").unwrap_or(&Value::Null);
@@ -91,9 +97,9 @@ pub fn claim(root: &Value) -> Result<message::Claim, Problems> {
         Issue::invalid("Claim.created must be a date, or a time YYYY-MM-DDThh:mm:ss+zz:zz.", "Claim.created")
     })?;
     Ok(message::Claim {
-        message: message_id(root).ok_or_else(|| Issue::failure(MESSAGE_ID))?,
-        id: ids::short(short.unwrap_or_default()).map_err(|_| checks::unknown())?,
-        nhs: patient(root).ok_or_else(|| Issue::failure("nhsNumber is not valid"))?,
+        message: message_id(root).ok_or_else(|| Issue::failure(rules::MESSAGE.at("Claim.identifier.value")))?,
+        id: ids::short(short.unwrap_or_default()).map_err(|_| checks::unknown(SHORT_ID))?,
+        nhs: patient(root).ok_or_else(|| Issue::failure(rules::NHS_NUMBER.at("Claim.patient.identifier.value")))?,
         issue: checks::first_repeats(&places).0,
         replaces: replaces.unwrap_or_default(),
         by,

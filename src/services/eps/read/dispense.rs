@@ -1,10 +1,11 @@
 //! A dispense notification (spec/eps.md §10.1, §10.3): what a dispenser gave out, for every item of an issue.
 
 use super::{
-    MESSAGE_ID, Problems,
+    Problems,
     bundle::{Bundle, code, code_of, contained, extension, extensions, identifier, is, list, moment, text},
     codes, message_id, order_checks as checks, people,
     problem::Issue,
+    rules,
     same::{Same, as_is, differing, of_type},
 };
 use crate::{
@@ -19,6 +20,10 @@ use std::borrow::Cow;
 
 const DISPENSE: &str = "MedicationDispense";
 const STATUS: &str = "Extension-EPS-TaskBusinessStatus";
+pub const PATIENT: &str = "Bundle.entry.resource.ofType(MedicationDispense).subject.identifier.value";
+/// Where a notification names its prescription.
+pub const SHORT_ID: &str =
+    "Bundle.entry.resource.ofType(MedicationDispense).contained(\"MedicationRequest\").groupIdentifier.value";
 const REASON: &str = "Extension-DM-PrescriptionNonDispensingReason";
 
 /// Elements that are the same in every MedicationDispense (§19.1 no. 18). A patient given by reference compares as that.
@@ -108,6 +113,12 @@ fn authority(organization: &Value) -> Option<Issue> {
     Some(Issue::check("invalid", text_of, path))
 }
 
+/// The code of the agency that pays.
+fn payer(organization: Option<&Value>) -> Option<&str> {
+    let relations = extension(organization?, "Extension-ODS-OrganisationRelationships")?;
+    text(extension(relations, "reimbursementAuthority")?, "/valueIdentifier/value")
+}
+
 /// Why nothing of the prescription was dispensed: counts only where every entry says it, and then they must agree (no. 23).
 fn reason<'a>(dispenses: &[&'a Value]) -> Result<Option<&'a str>, Issue> {
     let said = |d: &&'a Value| extension(d, REASON).and_then(|e| text(e, "/valueCoding/code"));
@@ -183,7 +194,7 @@ pub fn dispense(root: &Value) -> Result<message::Dispense, Problems> {
     let role = performer(first).unwrap_or(&Value::Null);
     let by = people::dispenser(role, people::organization(&bundle, role).unwrap_or(&Value::Null));
     if !people::known(&by) {
-        return Err(Issue::failure("dispensingOrganization has invalid format").into());
+        return Err(Issue::failure(rules::DISPENSER).into());
     }
     let header = bundle.all("MessageHeader").next().unwrap_or(&Value::Null);
     let replaced = extensions(header, "Extension-replacementOf").next();
@@ -191,9 +202,9 @@ pub fn dispense(root: &Value) -> Result<message::Dispense, Problems> {
     let inner = request(first).unwrap_or(&Value::Null);
     let (issue, issues) = checks::first_repeats(&[first, list(inner, "/basedOn").first().unwrap_or(&Value::Null)]);
     Ok(message::Dispense {
-        message: message_id(root).ok_or_else(|| Issue::failure(MESSAGE_ID))?,
-        id: ids::short(checks::group(inner).0).map_err(|_| checks::unknown())?,
-        nhs: patient(&bundle, first).ok_or_else(|| Issue::failure("nhsNumber is not valid"))?,
+        message: message_id(root).ok_or_else(|| Issue::failure(rules::MESSAGE))?,
+        id: ids::short(checks::group(inner).0).map_err(|_| checks::unknown(SHORT_ID))?,
+        nhs: patient(&bundle, first).ok_or_else(|| Issue::failure(rules::NHS_NUMBER.at(PATIENT)))?,
         issue,
         issues,
         replaces: replaces.unwrap_or_default(),
@@ -202,6 +213,7 @@ pub fn dispense(root: &Value) -> Result<message::Dispense, Problems> {
         reason: reason(&dispenses)?.unwrap_or_default().to_owned(),
         at: text(first, "/whenHandedOver").and_then(moment).unwrap_or_default(),
         items: items(&dispenses)?,
+        payer: payer(people::organization(&bundle, role)).unwrap_or_default().to_ascii_uppercase(),
         ..Default::default()
     })
 }

@@ -21,6 +21,7 @@ mod order_store;
 mod people;
 pub mod problem;
 pub mod release;
+pub(super) mod rules;
 mod same;
 mod shapes;
 pub mod structure;
@@ -134,9 +135,6 @@ fn message_id(root: &Value) -> Option<String> {
     let first = bundle::identifier(root, codes::RFC4122).or_else(|| bundle::text(root, "/identifier/0/value"));
     one.or(first).and_then(super::ids::uuid)
 }
-
-/// The refusal where [`message_id`] finds none.
-const MESSAGE_ID: &str = "messageID has invalid format";
 
 /// The reader, opened to `crate::fuzz` and to the tests.
 #[cfg(any(test, feature = "fuzz"))]

@@ -41,7 +41,10 @@ pub fn store(root: &Value, now: EpochMillis, signed_at: Option<EpochMillis>) -> 
     let Some(signed_at) = signed_at else {
         let display = "Digital signature not found";
         let (system, code) = (super::problem::EPS, "MISSING_DIGITAL_SIGNATURE");
-        return Err(Issue::store("business-rule", system, code, display).into());
+        let right =
+            "A Provenance is wanted whose signature.who is the requester, with signature.when and signature.data.";
+        let path = "Bundle.entry.resource.ofType(Provenance)";
+        return Err(Issue::store("business-rule", system, (code, display), path, right).into());
     };
     let bundle = Bundle::of(root);
     let requests: Vec<&Value> = bundle.all("MedicationRequest").collect();

@@ -5,6 +5,7 @@ use super::{
     bundle::{Bundle, extension, integer, list, repeats, text},
     codes, people,
     problem::{Issue, MOST},
+    rules,
     same::{Same, as_is, differing, of_type},
 };
 use crate::services::eps::ids;
@@ -192,9 +193,9 @@ pub fn not_contained(path: &str) -> Issue {
 }
 
 /// A prescription that nobody can have stored: its id breaks the rule of §4.1.
-pub fn unknown() -> Issue {
-    let display = "Prescription can not be found. Contact prescriber";
-    Issue::store("not-found", super::problem::EPS, "PRESCRIPTION_NOT_FOUND", display)
+pub fn unknown(path: &str) -> Issue {
+    let told = ("PRESCRIPTION_NOT_FOUND", "Prescription can not be found. Contact prescriber");
+    Issue::store("not-found", super::problem::EPS, told, path, rules::SHORT_ID_FORM)
 }
 
 /// Nos. 9 and 16: references of the items and of every role.

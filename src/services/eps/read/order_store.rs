@@ -3,10 +3,11 @@
 //! Invariant: an order that comes out obeys every row of that table; each row that it breaks is one issue.
 
 use super::{
-    MESSAGE_ID, Problems,
+    Problems,
     bundle::{Bundle, day_of, extension, from_one, identifier, integer, moment, text},
     codes, message_id, order, order_checks as checks, people,
     problem::Issue,
+    rules::{self, Rule},
 };
 use crate::{
     model::{EpochMillis, NhsNumber, day},
@@ -30,14 +31,14 @@ const WINDOW_MONTHS: i8 = 12;
 struct Reasons(Vec<Issue>);
 
 impl Reasons {
-    fn add(&mut self, reason: &str) {
-        self.0.push(Issue::failure(reason));
+    fn add(&mut self, broken: Rule) {
+        self.0.push(Issue::failure(broken));
     }
 
     /// The value, or the reason and something in its place.
-    fn need<T: Default>(&mut self, value: Option<T>, reason: &str) -> T {
+    fn need<T: Default>(&mut self, value: Option<T>, rule: Rule) -> T {
         if value.is_none() {
-            self.add(reason);
+            self.add(rule);
         }
         value.unwrap_or_default()
     }
@@ -58,21 +59,18 @@ pub fn order(
     let treatment = treatment(requests);
     let prescribed_at = match text(first, "/dispenseRequest/validityPeriod/start") {
         None => signed_at,
-        Some(start) => reasons.need(
-            moment(start),
-            "prescriptionTime is not a valid time or in the valid format; expected format %Y%m%d%H%M%S",
-        ),
+        Some(start) => reasons.need(moment(start), rules::PRESCRIBED_AT),
     };
-    let message = reasons.need(message_id(bundle.root), MESSAGE_ID);
+    let message = reasons.need(message_id(bundle.root), rules::MESSAGE);
     let issues = issues(first, treatment, &mut reasons);
     let items = items(requests, issues, &mut reasons);
     let (nominated, nominated_type) = nomination(first, &mut reasons);
     let (short, long) = checks::group(first);
     let id = ids::short(short);
     if let Err(wrong) = id {
-        reasons.add(&format!("prescriptionID {wrong}"));
+        reasons.add(rules::short_id(wrong));
     }
-    let long_id = reasons.need(ids::uuid(long), "prescriptionLongID has invalid format");
+    let long_id = reasons.need(ids::uuid(long), rules::LONG_ID);
     let days_supply = days_supply(first, &mut reasons);
     let (window_low, window_high) = match treatment {
         treatment::DISPENSING => window(first, today, &mut reasons),
@@ -104,24 +102,24 @@ pub fn order(
 /// The requester, whose organisation and whose responsible prescriber have codes that the store takes.
 fn sender(bundle: &Bundle, requests: &[&Value], reasons: &mut Reasons) -> message::Sender {
     let Some(role) = checks::requester(bundle, requests) else {
-        reasons.add("prescribingOrganization has invalid format");
+        reasons.add(rules::PRESCRIBER);
         return message::Sender::default();
     };
     let sender = people::prescriber(bundle, role);
     if !people::known(&sender) {
-        reasons.add("prescribingOrganization has invalid format");
+        reasons.add(rules::PRESCRIBER);
     }
     if let Some(parent) = people::organization(bundle, role).and_then(|o| o.get("partOf")) {
         let by_reference = || bundle.resolve(Some(parent), "Organization").and_then(|o| identifier(o, codes::ODS));
         let code = text(parent, "/identifier/value").or_else(by_reference);
         if code.and_then(ids::ods).is_none() {
-            reasons.add("parentOrganization has invalid format");
+            reasons.add(rules::PARENT);
         }
     }
     let code = checks::responsible(bundle, requests).and_then(|role| order::prescriber_code(bundle, role));
     // Up to twelve characters are tolerated.
     if code.and_then(|code| ids::code(code, 12)).is_none() {
-        reasons.add("prescriberCode has invalid format");
+        reasons.add(rules::PRESCRIBER_CODE);
     }
     sender
 }
@@ -130,11 +128,11 @@ fn sender(bundle: &Bundle, requests: &[&Value], reasons: &mut Reasons) -> messag
 fn patient(bundle: &Bundle, request: &Value, today: u32, reasons: &mut Reasons) -> (u64, u32) {
     let patient = bundle.resolve(request.get("subject"), "Patient").unwrap_or(&Value::Null);
     let number = identifier(patient, codes::NHS_NUMBER).and_then(NhsNumber::strict).map(NhsNumber::value);
-    let number = reasons.need(number, "nhsNumber is not valid");
+    let number = reasons.need(number, rules::NHS_NUMBER);
     let born = text(patient, "/birthDate").and_then(day::parse);
-    let born = reasons.need(born, "birthTime is not a valid time or in the valid format; expected format %Y%m%d");
+    let born = reasons.need(born, rules::BORN);
     if born > today {
-        reasons.add("birthTime is in the future");
+        reasons.add(rules::BORN_LATER);
     }
     (number, born)
 }
@@ -158,16 +156,16 @@ fn issues(request: &Value, treatment: u8, reasons: &mut Reasons) -> u32 {
     }
     let count = from_one(request.pointer("/dispenseRequest/numberOfRepeatsAllowed"));
     let count = count.filter(|n| (1..=MOST_ISSUES).contains(n));
-    reasons.need(count, "maxRepeats must be between 1 and 99")
+    reasons.need(count, rules::ISSUES)
 }
 
 fn items(requests: &[&Value], issues: u32, reasons: &mut Reasons) -> Vec<Item> {
     if requests.is_empty() {
-        reasons.add("No valid line items found");
+        reasons.add(rules::NO_ITEMS);
     }
     let mut items = Vec::with_capacity(requests.len().min(super::ITEMS));
     for request in requests.iter().take(super::ITEMS) {
-        let id = reasons.need(checks::item(request).and_then(ids::uuid), "lineItemID has invalid format");
+        let id = reasons.need(checks::item(request).and_then(ids::uuid), rules::ITEM);
         items.push(Item { id, issues, ..Default::default() });
     }
     items
@@ -178,22 +176,22 @@ fn nomination(request: &Value, reasons: &mut Reasons) -> (String, String) {
     let dispense = request.get("dispenseRequest").unwrap_or(&Value::Null);
     let site = extension(dispense, checks::SITE).and_then(|e| text(e, "/valueCoding/code")).unwrap_or_default();
     if !matches!(site, "P1" | "P2" | "P3" | "0004") {
-        reasons.add("nominatedPerformerType is not of expected type");
+        reasons.add(rules::SITE);
     }
     let Some(performer) = dispense.get("performer") else { return (String::new(), site.to_owned()) };
     if site == "0004" {
-        reasons.add("nominatedPerformerType is not of expected type");
+        reasons.add(rules::SITE);
     }
     let code = text(performer, "/identifier/value").and_then(ids::ods);
-    (reasons.need(code, "nominatedPerformer has invalid format"), site.to_owned())
+    (reasons.need(code, rules::NOMINATED), site.to_owned())
 }
 
 fn days_supply(request: &Value, reasons: &mut Reasons) -> u32 {
     let Some(duration) = request.pointer("/dispenseRequest/expectedSupplyDuration") else { return DAYS_SUPPLY };
     match integer(duration.get("value")) {
-        Some(days) if days > MOST_DAYS => reasons.add("daysSupply cannot exceed 366"),
-        Some(days) => return reasons.need(u32::try_from(days).ok(), "daysSupply must be a non-negative integer"),
-        None => reasons.add("daysSupply is not an integer"),
+        Some(days) if days > MOST_DAYS => reasons.add(rules::DAYS_MANY),
+        Some(days) => return reasons.need(u32::try_from(days).ok(), rules::DAYS_NEGATIVE),
+        None => reasons.add(rules::DAYS_NO_NUMBER),
     }
     0
 }
@@ -201,19 +199,19 @@ fn days_supply(request: &Value, reasons: &mut Reasons) -> u32 {
 /// First and last day of the window of repeat dispensing.
 fn window(request: &Value, today: u32, reasons: &mut Reasons) -> (u32, u32) {
     let period = request.pointer("/dispenseRequest/validityPeriod").unwrap_or(&Value::Null);
-    let low = reasons.need(text(period, "/start").and_then(day_of), "daysSupplyValidLow is missing or no date");
-    let high = reasons.need(text(period, "/end").and_then(day_of), "daysSupplyValidHigh is missing or no date");
+    let low = reasons.need(text(period, "/start").and_then(day_of), rules::WINDOW_LOW);
+    let high = reasons.need(text(period, "/end").and_then(day_of), rules::WINDOW_HIGH);
     if low == 0 || high == 0 {
         return (low, high);
     }
     if high < today {
-        reasons.add("daysSupplyValidHigh is in the past");
+        reasons.add(rules::WINDOW_PAST);
     }
     if high > months_after(today, WINDOW_MONTHS) {
-        reasons.add("daysSupplyValidHigh is more than 12 months beyond current day");
+        reasons.add(rules::WINDOW_FAR);
     }
     if low > high {
-        reasons.add("daysSupplyValid low is after daysSupplyValidHigh");
+        reasons.add(rules::WINDOW_TURNED);
     }
     (low, high)
 }

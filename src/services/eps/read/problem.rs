@@ -3,6 +3,7 @@
 //! Invariant: every refusal has at least one issue, and an answer never more than [`MOST`]. An issue may carry what its sender
 //! wrote, so these texts go to the sender only, never to a log.
 
+use super::rules::Rule;
 use crate::model::{EpochMillis, time};
 use serde_json::{Map, Value, json};
 
@@ -54,6 +55,8 @@ pub struct Issue {
     pub diagnostics: String,
     /// Path of the element; empty for none.
     pub expression: String,
+    /// What would be right, where neither of the texts says it; in `details.text`.
+    pub right: &'static str,
 }
 
 impl Issue {
@@ -65,6 +68,7 @@ impl Issue {
             coding: None,
             diagnostics: diagnostics.into(),
             expression: expression.into(),
+            right: "",
         }
     }
 
@@ -75,7 +79,7 @@ impl Issue {
 
     fn coded(severity: Severity, issue: &'static str, system: &'static str, code: &'static str, display: &str) -> Self {
         let coding = Some(Coding { system, code, display: display.to_owned() });
-        Issue { severity, code: issue, coding, diagnostics: String::new(), expression: String::new() }
+        Issue { severity, code: issue, coding, diagnostics: String::new(), expression: String::new(), right: "" }
     }
 
     /// Step 8: the message has no form in the store.
@@ -140,19 +144,30 @@ impl Issue {
         }
     }
 
-    /// The store does not take it (step 10): `issue` and `code` as in §19.2 and §19.3.
-    pub fn store(issue: &'static str, system: &'static str, code: &'static str, display: &str) -> Self {
-        Self::coded(Severity::Error, issue, system, code, display)
+    /// The store does not take it (step 10): `issue` and `code` as in §19.2 and §19.3; where it is, and what would be right.
+    pub fn store(
+        issue: &'static str,
+        system: &'static str,
+        (code, display): (&'static str, &str),
+        path: &str,
+        right: &str,
+    ) -> Self {
+        Issue {
+            diagnostics: right.to_owned(),
+            expression: path.to_owned(),
+            ..Self::coded(Severity::Error, issue, system, code, display)
+        }
     }
 
-    /// The store does not take it: a field breaks a rule of §7.2; `reason` is "field rule".
-    pub fn failure(reason: &str) -> Self {
-        Self::store("processing", SPINE, "FAILURE_TO_PROCESS_MESSAGE", &unable(reason))
+    /// The store does not take it: a field breaks a rule of §7.2.
+    pub fn failure(rule: Rule) -> Self {
+        let told = ("FAILURE_TO_PROCESS_MESSAGE", unable(rule.reason));
+        Self::store("processing", SPINE, (told.0, &told.1), rule.path, rule.right)
     }
 
     /// The same in the vocabulary of cancellations (§8.4).
-    pub fn cancel_failure(reason: &str) -> Self {
-        Self::store("processing", HISTORY, "R-5000", &unable(reason))
+    pub fn cancel_failure(rule: Rule) -> Self {
+        Self::store("processing", HISTORY, ("R-5000", &unable(rule.reason)), rule.path, rule.right)
     }
 
     /// Step 5: the token has no scope for it; `what` is `prescribing`, `dispensing` or `tracker` (§3.2).
@@ -183,6 +198,9 @@ impl Issue {
                 member["display"] = coding.display.clone().into();
             }
             issue.insert("details".into(), json!({"coding": [member]}));
+        }
+        if !self.right.is_empty() {
+            issue.entry("details").or_insert_with(|| json!({}))["text"] = self.right.into();
         }
         if !self.diagnostics.is_empty() {
             issue.insert("diagnostics".into(), self.diagnostics.clone().into());

@@ -5,6 +5,7 @@ use super::{
     bundle::{identifier, is, list, text},
     codes, order_checks as checks, people,
     problem::{Issue, SPINE},
+    rules,
 };
 use crate::{
     services::eps::{ids, message},
@@ -12,6 +13,9 @@ use crate::{
 };
 use serde_json::Value;
 
+const OWNER: &str = "Parameters.parameter(\"owner\").resource.identifier.value";
+/// Where a release names its prescription.
+pub const SHORT_ID: &str = "Parameters.parameter(\"group-identifier\").valueIdentifier.value";
 const AGENT: &str = "Parameters.parameter(\"agent\").resource";
 
 /// A parameter by its name.
@@ -57,7 +61,7 @@ pub fn release(root: &Value, request: &str, response: &str) -> Result<message::R
     }
     let by = people::dispenser(agent, owner);
     if !people::known(&by) {
-        return Err(Issue::failure("dispensingOrganization has invalid format").into());
+        return Err(Issue::failure(rules::DISPENSER.at(OWNER)).into());
     }
     let nominated = !by_id(root);
     let id = if nominated { String::new() } else { short(root)? };
@@ -86,5 +90,6 @@ fn missing(name: &str) -> Issue {
 fn short(root: &Value) -> Result<String, Issue> {
     let id = parameter(root, "group-identifier").and_then(|p| text(p, "/valueIdentifier/value"));
     let id = id.and_then(|id| ids::short(id).ok());
-    id.ok_or_else(|| Issue::store("not-found", SPINE, "RESOURCE_NOT_FOUND", "Resource not found"))
+    let told = ("RESOURCE_NOT_FOUND", "Resource not found");
+    id.ok_or_else(|| Issue::store("not-found", SPINE, told, SHORT_ID, rules::SHORT_ID_FORM))
 }

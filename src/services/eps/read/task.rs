@@ -1,10 +1,11 @@
 //! A return (spec/eps.md §11) and a withdrawal (§12): Tasks that differ by their status.
 
 use super::{
-    MESSAGE_ID, Problems,
+    Problems,
     bundle::{code_of, repeats, text},
     codes, message_id, order_checks as checks, people,
     problem::Issue,
+    rules,
 };
 use crate::{
     model::NhsNumber,
@@ -97,14 +98,14 @@ fn read(root: &Value, reason: &str) -> Result<Common, Issue> {
     let role = people::inner_role(root, root.get("requester")).unwrap_or(&Value::Null);
     let by = people::dispenser(role, people::inner_organization(root, role).unwrap_or(&Value::Null));
     if !people::known(&by) {
-        return Err(Issue::failure("dispensingOrganization has invalid format"));
+        return Err(Issue::failure(rules::DISPENSER.at("Task.contained(\"Organization\").identifier.value")));
     }
     let short = text(root, "/groupIdentifier/value").unwrap_or_default();
     let nhs = text(root, "/for/identifier/value").and_then(NhsNumber::strict);
     Ok(Common {
-        message: message_id(root).ok_or_else(|| Issue::failure(MESSAGE_ID))?,
-        id: ids::short(short).map_err(|_| checks::unknown())?,
-        nhs: nhs.ok_or_else(|| Issue::failure("nhsNumber is not valid"))?.value(),
+        message: message_id(root).ok_or_else(|| Issue::failure(rules::MESSAGE.at("Task.identifier.value")))?,
+        id: ids::short(short).map_err(|_| checks::unknown("Task.groupIdentifier.value"))?,
+        nhs: nhs.ok_or_else(|| Issue::failure(rules::NHS_NUMBER.at("Task.for.identifier.value")))?.value(),
         issue: repeats(root).0,
         reason: reason.to_owned(),
         focus: text(root, "/focus/identifier/value").unwrap_or_default().to_ascii_lowercase(),

@@ -113,7 +113,7 @@ fn only(problems: Problems) -> (String, String, String, String, String) {
     let outcome = problems.outcome(&Value::Null, now());
     let issue = &outcome["issue"][0];
     let text = |pointer: &str| issue.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let words = Some(text("/diagnostics")).filter(|t| !t.is_empty()).unwrap_or(text("/details/coding/0/display"));
+    let words = Some(text("/details/coding/0/display")).filter(|t| !t.is_empty()).unwrap_or(text("/diagnostics"));
     (text("/severity"), text("/code"), text("/details/coding/0/code"), words, text("/expression/0"))
 }
 

@@ -3,6 +3,7 @@
 //! | file | duty |
 //! |---|---|
 //! | `refusals` | what the store refuses → OperationOutcome (§19.2, §19.3) |
+//! | `help` | where in the message such a refusal lies, and what would be right |
 //! | `document`, `exact` | a stored message, and its numbers with the digits they came with |
 //! | `people` | resources copied from a message into an answer, under new ids |
 //! | `release` | a release's answer (§9.4) |
@@ -17,6 +18,7 @@
 pub mod cancel;
 pub mod document;
 pub mod exact;
+pub mod help;
 pub mod metadata;
 pub(crate) mod people;
 pub mod refusals;

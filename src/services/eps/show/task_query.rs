@@ -1,7 +1,10 @@
 //! What a `GET /Task` asks for (spec/eps.md §14.1), or every error of its query.
 
 use super::{BUSINESS_STATUS, NHS_NUMBER, SHORT_ID, zoned};
-use crate::model::{EpochMillis, NhsNumber, day};
+use crate::{
+    model::{EpochMillis, NhsNumber, day},
+    services::eps::ids,
+};
 use serde_json::{Value, json};
 
 /// A bound on the day of an issue.
@@ -39,15 +42,17 @@ const ENOUGH: [&str; 3] = ["focus:identifier", "identifier", "patient:identifier
 /// Most bounds on the day: more say nothing new.
 const MOST_BOUNDS: usize = 10;
 
-/// An error: its issue code and its text.
+/// An error: its issue code, the parameters that it is of, its published text, and what would be right where that does not say it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub code: &'static str,
+    pub of: Vec<&'static str>,
     pub text: String,
+    pub right: String,
 }
 
-fn problem(code: &'static str, text: String) -> Problem {
-    Problem { code, text }
+fn problem(code: &'static str, of: &[&'static str], text: String) -> Problem {
+    Problem { code, of: of.to_vec(), text, right: String::new() }
 }
 
 /// Reads a query's pairs, decoded. Parameters of other names are ignored.
@@ -57,14 +62,16 @@ pub fn read(pairs: &[(String, String)]) -> Result<TaskQuery, Vec<Problem>> {
     if ENOUGH.iter().all(|name| of(name).is_empty()) {
         let names = ENOUGH.join(", ");
         let text = format!("At least one of the following query parameters must be provided: {names}.");
-        problems.push(problem("invalid", text));
+        problems.push(problem("invalid", &ENOUGH, text));
     }
     let mut query = TaskQuery::default();
     for (name, system) in PARAMETERS {
         let values = of(name);
         let most = if name == "authored-on" { MOST_BOUNDS } else { 1 };
         if values.len() > most {
-            problems.push(problem("invalid", "Invalid combination of query parameters.".into()));
+            let right = format!("Query parameter {name} may come {most} time(s).");
+            let wrong = problem("invalid", &[name], "Invalid combination of query parameters.".into());
+            problems.push(Problem { right, ..wrong });
             continue;
         }
         for value in values {
@@ -78,21 +85,21 @@ pub fn read(pairs: &[(String, String)]) -> Result<TaskQuery, Vec<Problem>> {
 }
 
 /// The value behind its system.
-fn taken<'a>(name: &str, system: &str, value: &'a str) -> Result<&'a str, Problem> {
+fn taken<'a>(name: &'static str, system: &str, value: &'a str) -> Result<&'a str, Problem> {
     let Some((said, value)) = value.split_once('|') else { return Ok(value) };
     let text = match system {
         "" => format!("Query parameter {name} must not have a system specified."),
         _ if said == system => return Ok(value),
         _ => format!("Query parameter {name} must have system {system} if specified."),
     };
-    Err(problem("value", text))
+    Err(problem("value", &[name], text))
 }
 
 impl TaskQuery {
     fn take(&mut self, name: &str, value: &str, problems: &mut Vec<Problem>) {
         match name {
-            "focus:identifier" => self.prescription = Some(value.to_uppercase()),
-            "identifier" => self.identifier = Some(value.to_uppercase()),
+            "focus:identifier" => self.prescription = Some(ids::from_query(value).to_uppercase()),
+            "identifier" => self.identifier = Some(ids::from_query(value).to_uppercase()),
             "patient:identifier" => self.patient = Some(NhsNumber::strict(value).map_or(0, NhsNumber::value)),
             "business-status" => self.status = Some(value.to_owned()),
             _ => match bound(value) {
@@ -100,7 +107,7 @@ impl TaskQuery {
                 None => {
                     let text =
                         "Query parameter authored-on must be a date YYYY-MM-DD, with eq, le or ge before it if wanted.";
-                    problems.push(problem("invalid", text.into()));
+                    problems.push(problem("invalid", &["authored-on"], text.into()));
                 }
             },
         }
@@ -136,7 +143,15 @@ fn bound(value: &str) -> Option<Bound> {
 
 /// The answer to a query with errors; its status is 400.
 pub fn refusal(problems: &[Problem], at: EpochMillis) -> Value {
-    let issues = problems.iter().map(|p| json!({"severity": "error", "code": p.code, "diagnostics": p.text}));
+    let issues = problems.iter().map(|p| {
+        let mut issue = json!({"severity": "error", "code": p.code, "diagnostics": p.text});
+        // Parameters are no elements: R4 names them so.
+        issue["location"] = p.of.iter().map(|name| json!(format!("http.{name}"))).collect();
+        if !p.right.is_empty() {
+            issue["details"] = json!({"text": p.right});
+        }
+        issue
+    });
     json!({
         "resourceType": "OperationOutcome",
         "meta": {"lastUpdated": zoned(at)},
@@ -185,6 +200,10 @@ mod tests {
             assert_eq!(ask(query), Err(vec![text.to_owned()]), "{query}");
         }
         assert_eq!(ask("identifier=a&identifier=b&authored-on=é").unwrap_err().len(), 2);
+        let twice = ["a", "b"].map(|v| ("identifier".to_owned(), v.to_owned()));
+        let told = refusal(&read(&twice).unwrap_err(), 0);
+        assert_eq!(told["issue"][0]["location"], json!(["http.identifier"]));
+        assert_eq!(told["issue"][0]["details"]["text"], "Query parameter identifier may come 1 time(s).");
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use super::{HTTP_ERRORS, coding};
 use crate::{
     model::{EpochMillis, NhsNumber, day, time},
-    services::eps::ids::{self, BadShortId},
+    services::eps::{
+        ids::{self, BadShortId},
+        read::rules::{NHS_NUMBER, short_id},
+    },
 };
 use serde_json::{Value, json};
 
@@ -14,6 +17,9 @@ pub const HEADERS: [&str; 5] =
 const DEFAULT_DAYS: i32 = 2 * 365;
 /// Most issues that a prescription has.
 const MOST_ISSUES: u32 = 99;
+/// The parameters of which a search has one.
+const WHOSE: [&str; 2] = ["prescriptionId", "nhsNumber"];
+const ONE_OF_THEM: &str = "One of the two is wanted.";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
@@ -39,9 +45,25 @@ pub struct Detail {
     pub issue: Option<u32>,
 }
 
+/// What is wrong with a request: the published text, which header or parameters it is of, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub text: String,
+    pub of: Vec<&'static str>,
+    pub right: &'static str,
+}
+
+fn problem(of: &[&'static str], text: impl Into<String>, right: &'static str) -> Problem {
+    Problem { text: text.into(), of: of.to_vec(), right }
+}
+
 /// A text for each header that is missing; `has` says whether one is there and not empty.
-pub fn missing_headers(has: impl Fn(&str) -> bool) -> Vec<String> {
-    HEADERS.iter().filter(|name| !has(name)).map(|name| format!("Missing required header, {name}.")).collect()
+pub fn missing_headers(has: impl Fn(&str) -> bool) -> Vec<Problem> {
+    let missing = HEADERS.iter().filter(|name| !has(name));
+    let told = |name: &&'static str| {
+        problem(&[*name], format!("Missing required header, {name}."), "The header must be there and not be empty.")
+    };
+    missing.map(told).collect()
 }
 
 fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
@@ -49,23 +71,28 @@ fn value<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 /// Reads a search's pairs, decoded; `today` bounds the days where the search does not.
-pub fn search(pairs: &[(String, String)], today: u32) -> Result<Search, Vec<String>> {
+pub fn search(pairs: &[(String, String)], today: u32) -> Result<Search, Vec<Problem>> {
     let mut problems = vec![];
     let whose = match (value(pairs, "prescriptionId"), value(pairs, "nhsNumber")) {
-        (None, None) => {
-            Err("Missing required query string parameter; either prescriptionId or nhsNumber must be included.".into())
-        }
-        (Some(_), Some(_)) => {
-            Err("Invalid query string parameters; only prescriptionId or nhsNumber must be provided, not both.".into())
-        }
-        (Some(id), None) => prescription(id).map(Whose::Prescription),
+        (None, None) => Err(problem(
+            &WHOSE,
+            "Missing required query string parameter; either prescriptionId or nhsNumber must be included.",
+            ONE_OF_THEM,
+        )),
+        (Some(_), Some(_)) => Err(problem(
+            &WHOSE,
+            "Invalid query string parameters; only prescriptionId or nhsNumber must be provided, not both.",
+            ONE_OF_THEM,
+        )),
+        (Some(id), None) => prescription(&ids::from_query(id)).map(Whose::Prescription),
         (None, Some(number)) => patient(number).map(Whose::Patient),
     };
-    let mut limit = |name: &str, without: u32| match value(pairs, name) {
+    let mut limit = |name: &'static str, without: u32| match value(pairs, name) {
         None => without,
         Some(text) if text.len() == 8 && day::parse(text).is_some() => day::parse(text).unwrap_or(without),
         Some(_) => {
-            problems.push(format!("{name} does not match required format."));
+            let text = format!("{name} does not match required format.");
+            problems.push(problem(&[name], text, "A day is wanted: YYYYMMDD."));
             without
         }
     };
@@ -82,10 +109,11 @@ pub fn search(pairs: &[(String, String)], today: u32) -> Result<Search, Vec<Stri
 }
 
 /// Reads the id of the path and the pairs.
-pub fn detail(id: &str, pairs: &[(String, String)]) -> Result<Detail, Vec<String>> {
+pub fn detail(id: &str, pairs: &[(String, String)]) -> Result<Detail, Vec<Problem>> {
     let issue = value(pairs, "issueNumber").map(|text| {
         let number = text.parse::<u32>().ok().filter(|n| (1..=MOST_ISSUES).contains(n));
-        number.ok_or_else(|| "issueNumber does not match required format.".to_owned())
+        let text = "issueNumber does not match required format.";
+        number.ok_or_else(|| problem(&["issueNumber"], text, "A whole number from 1 to 99 is wanted."))
     });
     match (prescription(id), issue.transpose()) {
         (Ok(prescription), Ok(issue)) => Ok(Detail { prescription, issue }),
@@ -93,22 +121,26 @@ pub fn detail(id: &str, pairs: &[(String, String)]) -> Result<Detail, Vec<String
     }
 }
 
-fn prescription(id: &str) -> Result<String, String> {
-    ids::short(id).map_err(|bad| match bad {
-        BadShortId::Format => "prescriptionId does not match required format.".to_owned(),
-        BadShortId::Check => "prescriptionId checksum is invalid.".to_owned(),
+fn prescription(id: &str) -> Result<String, Problem> {
+    ids::short(id).map_err(|bad| {
+        let text = match bad {
+            BadShortId::Format => "prescriptionId does not match required format.",
+            BadShortId::Check => "prescriptionId checksum is invalid.",
+        };
+        problem(&["prescriptionId"], text, short_id(bad).right)
     })
 }
 
-fn patient(number: &str) -> Result<u64, String> {
+fn patient(number: &str) -> Result<u64, Problem> {
+    let wrong = |text| problem(&["nhsNumber"], text, NHS_NUMBER.right);
     if number.len() != 10 || !number.bytes().all(|b| b.is_ascii_digit()) {
-        return Err("nhsNumber does not match required format.".into());
+        return Err(wrong("nhsNumber does not match required format."));
     }
-    NhsNumber::strict(number).map(NhsNumber::value).ok_or_else(|| "nhsNumber checksum is invalid.".into())
+    NhsNumber::strict(number).map(NhsNumber::value).ok_or_else(|| wrong("nhsNumber checksum is invalid."))
 }
 
-/// An OperationOutcome of the tracker, one issue for each text.
-pub fn refusal(status: u16, texts: &[String], at: EpochMillis) -> Value {
+/// An OperationOutcome of the tracker, one issue for each problem.
+pub fn refusal(status: u16, problems: &[Problem], at: EpochMillis) -> Value {
     let (code, word, display) = match status {
         400 => ("value", "BAD_REQUEST", "400: The Server was unable to process the request."),
         401 => ("forbidden", "UNAUTHORIZED", "401: The Server deemed you unauthorized to make this request."),
@@ -117,13 +149,19 @@ pub fn refusal(status: u16, texts: &[String], at: EpochMillis) -> Value {
         408 => ("timeout", "TIMEOUT", "408: The request timed out."),
         _ => ("exception", "SERVER_ERROR", "500: The Server has encountered an error processing the request."),
     };
-    let issues = texts.iter().map(|text| {
-        json!({
+    let issues = problems.iter().map(|p| {
+        let mut issue = json!({
             "code": code,
             "severity": "error",
-            "diagnostics": text,
+            "diagnostics": p.text,
             "details": {"coding": [coding(HTTP_ERRORS, word, display)]},
-        })
+        });
+        if !p.of.is_empty() {
+            // Headers and parameters are no elements: R4 names them so.
+            issue["location"] = p.of.iter().map(|name| json!(format!("http.{name}"))).collect();
+            issue["details"]["text"] = json!(p.right);
+        }
+        issue
     });
     json!({
         "resourceType": "OperationOutcome",
@@ -134,7 +172,7 @@ pub fn refusal(status: u16, texts: &[String], at: EpochMillis) -> Value {
 
 /// Nothing is known of a prescription; its status is 404.
 pub fn not_found(at: EpochMillis) -> Value {
-    refusal(404, &["not found".to_owned()], at)
+    refusal(404, &[problem(&[], "not found", "")], at)
 }
 
 #[cfg(test)]
@@ -150,7 +188,8 @@ mod tests {
         assert!(missing_headers(|_| true).is_empty());
         let missing = missing_headers(|name| name == "x-request-id" || name == "nhsd-session-urid");
         assert_eq!(missing.len(), 3);
-        assert_eq!(missing[0], "Missing required header, nhsd-organization-uuid.");
+        assert_eq!(missing[0].text, "Missing required header, nhsd-organization-uuid.");
+        assert_eq!(refusal(400, &missing, 0)["issue"][0]["location"], json!(["http.nhsd-organization-uuid"]));
     }
 
     #[test]
@@ -169,7 +208,11 @@ mod tests {
             ("nhsNumber=9449304130&highDate=20250230", "highDate does not match required format."),
         ];
         for (query, text) in cases {
-            assert_eq!(search(&pairs(query), 20251001), Err(vec![text.to_owned()]), "{query}");
+            let problems = search(&pairs(query), 20251001).unwrap_err();
+            assert_eq!(problems.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(), [text], "{query}");
+            let issue = refusal(400, &problems, 0)["issue"][0].clone();
+            assert!(issue["location"][0].as_str().unwrap().starts_with("http."), "{issue}");
+            assert!(issue["details"]["text"].as_str().unwrap().ends_with('.'), "{issue}");
         }
         assert_eq!(detail("1", &pairs("issueNumber=0")).unwrap_err().len(), 2);
     }

@@ -25,7 +25,7 @@ mod people;
 pub mod prepare;
 pub mod signature;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub mod trust;
 pub mod verify;
 mod x509;
@@ -35,7 +35,7 @@ pub use make::{CannotSign, Signing, sign};
 pub use prepare::prepare;
 pub use signature::{BadSignature, Signature};
 pub use trust::{BadTrust, Trust};
-pub use verify::{Checked, Failure, Mode, ON_RELEASE, check, verify};
+pub use verify::{Checked, Failure, Mode, ON_RELEASE, check, outdated, verify};
 
 /// How a prescription is hashed and signed (§6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use super::x509::{Certificate, millis, serial};
 use crate::model::EpochMillis;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 /// Most authorities: the national infrastructure has a handful.
@@ -25,7 +25,10 @@ pub struct Trust {
     authorities: Vec<Certificate>,
     /// By issuer's name, then by serial number.
     revoked: HashMap<Vec<u8>, HashMap<Vec<u8>, Revoked>>,
-    next_update: Option<EpochMillis>,
+    /// When the newest list of each issuer should have been replaced.
+    dates: HashMap<Vec<u8>, EpochMillis>,
+    /// How long a list is believed behind that, milliseconds.
+    grace: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub enum BadTrust {
     UnknownAuthority(usize),
     #[error("revocation list {0} was not signed by the authority that it names")]
     ListNotSigned(usize),
+    #[error("revocation list {0} does not say when the next one comes")]
+    NoNextList(usize),
     #[error("more than {MAX_REVOKED} revoked certificates")]
     TooManyRevoked,
 }
@@ -64,6 +69,11 @@ impl Trust {
         authorities.iter().try_for_each(|file| trust.add_authorities(file))?;
         lists.iter().try_for_each(|file| trust.add_lists(file))?;
         Ok(trust)
+    }
+
+    /// Nobody yet; lists are believed so long behind their date.
+    pub fn with_grace(grace: Duration) -> Trust {
+        Trust { grace: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), ..Trust::default() }
     }
 
     /// A file of sub-authorities (or of the authority above them, for its list). After an error the value is half filled: throw it away.
@@ -112,14 +122,27 @@ impl Trust {
             let entry = Revoked { at: millis(one.revocation_date), reason };
             revoked.insert(serial(one.raw_serial()), entry);
         }
-        let next = list.next_update().map(millis);
-        self.next_update = self.next_update.into_iter().chain(next).min();
+        let next = list.next_update().map(millis).ok_or(BadTrust::NoNextList(n))?;
+        let newest = self.dates.entry(issuer.to_vec()).or_default();
+        *newest = next.max(*newest);
         Ok(())
     }
 
-    /// When the first of the lists should have been replaced: for the operator's watch. A list that is late is still used.
+    /// When the first of the lists should have been replaced: for the operator's watch.
     pub fn next_update(&self) -> Option<EpochMillis> {
-        self.next_update
+        self.dates.values().min().copied()
+    }
+
+    /// How long a list is believed behind its date, milliseconds.
+    pub fn grace(&self) -> u64 {
+        self.grace
+    }
+
+    /// Whether nobody can say any more if a certificate, or the one of its authority, was revoked: a list of theirs is past its date
+    /// and its grace. An authority without a list is taken at its word.
+    pub(super) fn is_outdated(&self, certificate: &Certificate, now: EpochMillis) -> bool {
+        let issuers = std::iter::once(&certificate.issuer).chain(self.issuer(certificate).map(|one| &one.issuer));
+        issuers.filter_map(|issuer| self.dates.get(issuer)).any(|next| now > next.saturating_add(self.grace))
     }
 
     /// How many authorities are trusted, how many certificates revoked.

@@ -12,6 +12,7 @@ use super::{
     trust::Trust,
     x509::Certificate,
 };
+use crate::model::EpochMillis;
 use serde_json::Value;
 
 /// What is asked of a signature.
@@ -52,6 +53,31 @@ pub enum Failure {
     NotTrusted,
 }
 
+impl Failure {
+    /// What would be right.
+    pub fn right(self) -> &'static str {
+        match self {
+            Failure::Format => {
+                "A Signature with SignedInfo, SignatureValue and one X509Certificate is wanted, as base64."
+            }
+            Failure::SeveralCertificates => "One certificate is wanted, the signer's, in DER as base64.",
+            Failure::Certificate => "An X.509 certificate is wanted, in DER as base64.",
+            Failure::Invalid => {
+                "SignatureValue must be the RSASSA-PKCS1-v1_5 signature of the digest of $prepare, by the certificate's key."
+            }
+            Failure::Mismatch => {
+                "The digest of $prepare for this very order must be signed, and signature.when be its timestamp, unchanged."
+            }
+            Failure::Revoked => "The signer needs a certificate that was not revoked when it signed.",
+            Failure::AuthorityRevoked => "The signer needs a certificate of an authority that was not revoked.",
+            Failure::Expired => "The signing time must lie within the certificate's validity.",
+            Failure::NotTrusted => {
+                "The signer needs a certificate of an authority that this site trusts with prescribers."
+            }
+        }
+    }
+}
+
 /// What a text holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Checked {
@@ -74,6 +100,14 @@ pub fn check(text: &[u8], mode: Mode, trust: &Trust) -> Checked {
         Ok(None) => Checked::Missing,
         Ok(Some(signature)) => Checked::Signed(verify(&bundle, &Digits::of(text), &signature, mode, trust)),
     }
+}
+
+/// Whether it cannot be said any more if the certificate of an order's signature was revoked (`Trust`): asked of new orders only.
+/// What is given out was checked when it came in, by lists that were believed then.
+pub fn outdated(bundle: &Value, mode: Mode, trust: &Trust, now: EpochMillis) -> bool {
+    let Ok(Some(signature)) = Signature::of(bundle) else { return false };
+    let certificate = base64::decode(signature.certificate()).as_deref().and_then(Certificate::read);
+    mode == Mode::Verify && certificate.is_some_and(|certificate| trust.is_outdated(&certificate, now))
 }
 
 /// What is wrong with the signature of an order: nothing where it holds.

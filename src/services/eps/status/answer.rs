@@ -1,5 +1,6 @@
 //! Entries of a transaction's response (spec/eps.md §15).
 
+use super::check::Wrong;
 use crate::{
     model::{EpochMillis, time},
     services::eps::show::{HTTP_ERRORS, coding},
@@ -27,12 +28,23 @@ fn issue(code: &str, severity: &str, text: &str) -> Value {
 }
 
 /// A refusal of everything; its status is 400.
-pub fn whole_refusal(text: &str, at: EpochMillis) -> Value {
-    bundle(vec![bad("", text, at)])
+pub fn whole_refusal(wrong: &Wrong, at: EpochMillis) -> Value {
+    bundle(vec![bad("", wrong, at)])
 }
 
-pub fn bad(url: &str, text: &str, at: EpochMillis) -> Value {
-    entry(url, "400 Bad Request", issue("value", "error", text), at)
+/// The published text; beside it the elements, and what would be right.
+pub fn bad(url: &str, wrong: &Wrong, at: EpochMillis) -> Value {
+    let mut issue = issue("value", "error", &wrong.text);
+    let (headers, elements): (Vec<&str>, Vec<&str>) = wrong.paths.iter().partition(|path| path.starts_with("http."));
+    for (member, paths) in [("expression", elements), ("location", headers)] {
+        if !paths.is_empty() {
+            issue[member] = json!(paths);
+        }
+    }
+    if !wrong.right.is_empty() {
+        issue["details"] = json!({"text": wrong.right.join(" ")});
+    }
+    entry(url, "400 Bad Request", issue, at)
 }
 
 pub fn created(url: &str, at: EpochMillis) -> Value {

@@ -5,8 +5,9 @@ use crate::{
     model::{EpochMillis, NhsNumber, time},
     services::eps::{
         ids,
+        read::rules::{NHS_NUMBER, SHORT_ID_FORM},
         show::{
-            ITEM, NHS_NUMBER, ODS, SHORT_ID,
+            self, ITEM, ODS, SHORT_ID,
             document::{list, text},
         },
     },
@@ -68,50 +69,105 @@ pub fn bad_ods_codes(entries: &[Value]) -> Vec<String> {
     codes.filter(bad).map(str::to_owned).collect()
 }
 
+/// What is wrong with an entry: the published texts, the elements that they are of, and what would be right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wrong {
+    pub text: String,
+    pub paths: Vec<&'static str>,
+    pub right: Vec<String>,
+}
+
+impl Wrong {
+    pub fn one(text: impl Into<String>, path: &'static str, right: &str) -> Wrong {
+        Wrong { text: text.into(), paths: vec![path], right: vec![right.to_owned()] }
+    }
+
+    /// An empty text adds to what was said before.
+    fn add(&mut self, text: &str, (path, right): (&'static str, &str)) {
+        if !self.text.is_empty() && !text.is_empty() {
+            self.text.push(' ');
+        }
+        self.text.push_str(text);
+        if !self.paths.contains(&path) {
+            self.paths.push(path);
+        }
+        if !self.right.iter().any(|told| told == right) {
+            self.right.push(right.to_owned());
+        }
+    }
+}
+
+const TASK: (&str, &str) =
+    ("Task.id", "Task.id must be a UUID, and the entry's fullUrl urn:uuid: with the same UUID behind it.");
+const STATUS: (&str, &str) = ("Task.status", "Task.status must be completed or in-progress.");
+const BUSINESS: (&str, &str) = (
+    "Task.businessStatus.coding.code",
+    "Task.businessStatus must be Collected, Not Dispensed or Dispatched where Task.status is completed, With Pharmacy, With Pharmacy \
+     - Preparing Remainder, Ready to Collect - Partial or Ready to Dispatch - Partial where it is in-progress; Ready to Collect and \
+     Ready to Dispatch go with both.",
+);
+const MODIFIED: (&str, &str) = (
+    "Task.lastModified",
+    "Task.lastModified must be a time YYYY-MM-DDThh:mm:ss with its zone, at most 24 hours ahead; 999 hours with meta.lastUpdated.",
+);
+const WRITTEN: (&str, &str) = (
+    "Task.meta.lastUpdated",
+    "Task.meta.lastUpdated must be a time YYYY-MM-DDThh:mm:ss with its zone, at most 24 hours ahead.",
+);
+const PATIENT: (&str, &str) = ("Task.for.identifier.value", NHS_NUMBER.right);
+const PRESCRIPTION: (&str, &str) = ("Task.basedOn.identifier.value", SHORT_ID_FORM);
+const RESOURCE: (&str, &str) = ("Bundle.entry.resource.resourceType", "The resource must be a Task.");
+const LINE: (&str, &str) = ("Task.focus.identifier.value", "The id of the item is wanted, of at most 64 characters.");
+/// Of codes of pharmacies.
+pub const PHARMACY: (&str, &str) = ("Task.owner.identifier.value", "An ODS code has capital letters and digits only.");
+
 /// An entry's update, or what is wrong with it.
-pub fn entry(entry: &Value, request: &str, now: EpochMillis) -> Result<StatusUpdate, String> {
+pub fn entry(entry: &Value, request: &str, now: EpochMillis) -> Result<StatusUpdate, Wrong> {
     let of = Task::of(entry);
-    let missing = missing(entry, &of);
-    if !missing.is_empty() {
-        return Err(format!("Missing required field(s) - {}.", missing.join(", ")));
+    if let Some(wrong) = left_out(entry, &of) {
+        return Err(wrong);
     }
     let (modified, written) = moments(of.task);
-    let mut problems: Vec<String> = vec![];
+    let mut wrong = Wrong::default();
     let id = text(of.task, "id");
     if ids::uuid(id).is_none() || text(entry, "fullUrl") != format!("urn:uuid:{id}") {
-        problems.push("Invalid entry fullUrl or task id.".into());
+        wrong.add("Invalid entry fullUrl or task id.", TASK);
     }
     let status = text(of.task, "status");
     if !matches!(status, "completed" | "in-progress") {
-        problems.push(format!("Unsupported Task.status '{status}'."));
+        wrong.add(&format!("Unsupported Task.status '{status}'."), STATUS);
     }
     let code = text(of.coding, "code");
     let named = STATUSES.iter().find(|(name, _)| name.eq_ignore_ascii_case(code));
     if named.is_none() {
-        problems.push("Invalid business status.".into());
+        wrong.add("Invalid business status.", BUSINESS);
     }
     let most = if written.is_some() { AHEAD_POST_DATED } else { AHEAD };
-    problems.extend(moment("lastModified", Some(modified), now.saturating_add(most)));
-    problems.extend(moment("meta.lastUpdated", written, now.saturating_add(AHEAD)));
+    for (told, of) in [
+        (moment("lastModified", Some(modified), now.saturating_add(most)), MODIFIED),
+        (moment("meta.lastUpdated", written, now.saturating_add(AHEAD)), WRITTEN),
+    ] {
+        told.iter().for_each(|text| wrong.add(text, of));
+    }
     let number = NhsNumber::strict(text(of.identifier("for"), "value"));
     if number.is_none() {
-        problems.push("NHS number is invalid.".into());
+        wrong.add("NHS number is invalid.", PATIENT);
     }
     let prescription = ids::short(text(of.based_on, "value"));
     if prescription.is_err() {
-        problems.push("Prescription ID is invalid.".into());
+        wrong.add("Prescription ID is invalid.", PRESCRIPTION);
     }
     if text(of.task, "resourceType") != "Task" {
-        problems.push("Resource's resourceType is not 'Task'.".into());
+        wrong.add("Resource's resourceType is not 'Task'.", RESOURCE);
     }
-    problems.extend(ends(status, code, named.map(|(_, ends)| *ends)));
-    problems.extend(systems(&of));
+    ends(status, code, named.map(|(_, ends)| *ends)).iter().for_each(|text| wrong.add(text, BUSINESS));
+    systems(&of, &mut wrong);
     let item = text(of.identifier("focus"), "value");
     if item.len() > LONGEST_ITEM {
-        problems.push(format!("Task.focus.identifier.value is longer than {LONGEST_ITEM} characters."));
+        wrong.add(&format!("Task.focus.identifier.value is longer than {LONGEST_ITEM} characters."), LINE);
     }
     match (number, prescription, named, modified) {
-        (Some(number), Ok(prescription), Some((name, _)), Some(modified_at)) if problems.is_empty() => {
+        (Some(number), Ok(prescription), Some((name, _)), Some(modified_at)) if wrong.text.is_empty() => {
             Ok(StatusUpdate {
                 task: id.to_owned(),
                 prescription,
@@ -128,28 +184,38 @@ pub fn entry(entry: &Value, request: &str, now: EpochMillis) -> Result<StatusUpd
                 ..Default::default()
             })
         }
-        _ => Err(problems.join(" ")),
+        _ => Err(wrong),
     }
 }
 
-/// Names of what an update cannot do without, in the published order.
-fn missing(entry: &Value, of: &Task<'_>) -> Vec<&'static str> {
+/// What an update cannot do without and has not: told alone.
+fn left_out(entry: &Value, of: &Task<'_>) -> Option<Wrong> {
+    let (names, paths): (Vec<&str>, Vec<&str>) = missing(entry, of).into_iter().unzip();
+    (!names.is_empty()).then(|| Wrong {
+        text: format!("Missing required field(s) - {}.", names.join(", ")),
+        paths,
+        right: vec!["Each of these elements must be there and not be empty.".into()],
+    })
+}
+
+/// Names and places of what an update cannot do without, in the published order.
+fn missing(entry: &Value, of: &Task<'_>) -> Vec<(&'static str, &'static str)> {
     let fields = [
-        ("FullUrl", text(entry, "fullUrl")),
-        ("LastModified", text(of.task, "lastModified")),
-        ("LineItemID", text(of.identifier("focus"), "value")),
-        ("PatientNHSNumber", text(of.identifier("for"), "value")),
-        ("PharmacyODSCode", text(of.identifier("owner"), "value")),
-        ("PrescriptionID", text(of.based_on, "value")),
-        ("Status", text(of.coding, "code")),
-        ("TaskID", text(of.task, "id")),
-        ("TerminalStatus", text(of.task, "status")),
+        (("FullUrl", "Bundle.entry.fullUrl"), text(entry, "fullUrl")),
+        (("LastModified", MODIFIED.0), text(of.task, "lastModified")),
+        (("LineItemID", LINE.0), text(of.identifier("focus"), "value")),
+        (("PatientNHSNumber", PATIENT.0), text(of.identifier("for"), "value")),
+        (("PharmacyODSCode", PHARMACY.0), text(of.identifier("owner"), "value")),
+        (("PrescriptionID", PRESCRIPTION.0), text(of.based_on, "value")),
+        (("Status", BUSINESS.0), text(of.coding, "code")),
+        (("TaskID", TASK.0), text(of.task, "id")),
+        (("TerminalStatus", STATUS.0), text(of.task, "status")),
     ];
-    let empty = |(name, value): &(&'static str, &str)| value.is_empty().then_some(*name);
+    let empty = |(field, value): &((&'static str, &'static str), &str)| value.is_empty().then_some(*field);
     if of.task.is_object() {
         return fields.iter().filter_map(empty).collect();
     }
-    fields.iter().take(1).filter_map(empty).chain(["Resource"]).collect()
+    fields.iter().take(1).filter_map(empty).chain([("Resource", "Bundle.entry.resource")]).collect()
 }
 
 /// `lastModified`, and `meta.lastUpdated` where there is one; `None` inside for what is no moment.
@@ -181,17 +247,21 @@ fn ends(status: &str, code: &str, named: Option<Ends>) -> Option<String> {
     }
 }
 
-fn systems(of: &Task<'_>) -> Option<String> {
+/// Elements whose system is not theirs; what would be right names the system.
+fn systems(of: &Task<'_>, wrong: &mut Wrong) {
     let wanted = [
-        ("LineItemID", of.identifier("focus"), ITEM),
-        ("PatientNHSNumber", of.identifier("for"), NHS_NUMBER),
-        ("PharmacyODSCode", of.identifier("owner"), ODS),
-        ("PrescriptionID", of.based_on, SHORT_ID),
-        ("Status", of.coding, SYSTEM),
+        ("LineItemID", of.identifier("focus"), ITEM, "Task.focus.identifier.system"),
+        ("PatientNHSNumber", of.identifier("for"), show::NHS_NUMBER, "Task.for.identifier.system"),
+        ("PharmacyODSCode", of.identifier("owner"), ODS, "Task.owner.identifier.system"),
+        ("PrescriptionID", of.based_on, SHORT_ID, "Task.basedOn.identifier.system"),
+        ("Status", of.coding, SYSTEM, "Task.businessStatus.coding.system"),
     ];
-    let wrong = wanted.iter().filter(|(_, part, system)| text(part, "system") != *system).map(|(name, ..)| *name);
-    let wrong: Vec<&str> = wrong.collect();
-    (!wrong.is_empty()).then(|| format!("Invalid CodeSystem(s) - {}.", wrong.join(", ")))
+    let bad: Vec<_> = wanted.iter().filter(|(_, part, system, _)| text(part, "system") != *system).collect();
+    let names: Vec<&str> = bad.iter().map(|(name, ..)| *name).collect();
+    for (n, (_, _, system, path)) in bad.iter().enumerate() {
+        let said = if n == 0 { format!("Invalid CodeSystem(s) - {}.", names.join(", ")) } else { String::new() };
+        wrong.add(&said, (path, &format!("{path} must be {system}.")));
+    }
 }
 
 /// The repeat number; 0 for none. What is none is left out, as upstream does not check it.

@@ -9,9 +9,11 @@ mod check;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{trouble, whole_refusal};
+pub use answer::trouble;
 
 use crate::{model::EpochMillis, record};
+use answer::whole_refusal;
+use check::Wrong;
 use serde_json::Value;
 
 /// Code system of the business statuses.
@@ -97,12 +99,17 @@ impl Updates {
 pub fn read(body: &[u8], request: Option<&str>, now: EpochMillis) -> Result<Updates, (u16, Value)> {
     let request = request.map(str::trim).filter(|id| !id.is_empty());
     let Some(request) = request else {
-        return Err((400, whole_refusal("Missing or empty x-request-id header.", now)));
+        let right = "The header must be there and not be empty.";
+        return Err((
+            400,
+            whole_refusal(&Wrong::one("Missing or empty x-request-id header.", "http.x-request-id", right), now),
+        ));
     };
     let bundle = serde_json::from_slice::<Value>(body).unwrap_or_default();
     if bundle["resourceType"] != "Bundle" || bundle["type"] != "transaction" {
         let text = "Request body does not have resourceType of 'Bundle' and type of 'transaction'.";
-        return Err((400, whole_refusal(text, now)));
+        let right = "A Bundle of type transaction with one entry for each Task is wanted.";
+        return Err((400, whole_refusal(&Wrong::one(text, "Bundle.type", right), now)));
     }
     let entries = bundle["entry"].as_array().map(Vec::as_slice).unwrap_or_default();
     if entries.is_empty() {
@@ -111,7 +118,11 @@ pub fn read(body: &[u8], request: Option<&str>, now: EpochMillis) -> Result<Upda
     let codes = check::bad_ods_codes(entries);
     if !codes.is_empty() {
         let codes = Value::from(codes);
-        return Err((400, whole_refusal(&format!("Received invalid ODS codes: {codes}"), now)));
+        let (path, right) = check::PHARMACY;
+        return Err((
+            400,
+            whole_refusal(&Wrong::one(format!("Received invalid ODS codes: {codes}"), path, right), now),
+        ));
     }
     let read: Vec<_> = entries.iter().map(|entry| check::entry(entry, request, now)).collect();
     let urls: Vec<String> = entries.iter().map(|e| e["fullUrl"].as_str().unwrap_or_default().to_owned()).collect();
@@ -120,7 +131,7 @@ pub fn read(body: &[u8], request: Option<&str>, now: EpochMillis) -> Result<Upda
     }
     let entries = read.iter().zip(&urls).map(|(read, url)| match read {
         Ok(_) => answer::not_committed(url, now),
-        Err(text) => answer::bad(url, text, now),
+        Err(wrong) => answer::bad(url, wrong, now),
     });
     Err((400, answer::bundle(entries.collect())))
 }

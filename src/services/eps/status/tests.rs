@@ -66,6 +66,8 @@ fn missing_fields_are_named_alone() {
     assert_eq!(status, 400);
     let text = "Missing required field(s) - PharmacyODSCode, TaskID.";
     assert_eq!(texts(&body), [("400 Bad Request".into(), text.into())]);
+    let issue = &body["entry"][0]["response"]["outcome"]["issue"][0];
+    assert_eq!(issue["expression"], json!(["Task.owner.identifier.value", "Task.id"]));
     let bare =
         json!({"resourceType": "Bundle", "type": "transaction", "entry": [{}, {"fullUrl": "x", "resource": {}}]});
     let (_, body) = read(bare.to_string().as_bytes(), Some(ID), now()).unwrap_err();
@@ -130,6 +132,9 @@ fn every_problem_has_its_text_and_nothing_is_stored() {
     let good = ("200 OK".to_owned(), "Data not committed due to issues in other entries.".to_owned());
     for (change, text) in cases {
         let (status, body) = read(&changed(change), Some(ID), now()).unwrap_err();
+        let issue = &body["entry"][0]["response"]["outcome"]["issue"][0];
+        assert!(issue["expression"][0].as_str().unwrap().contains('.'), "{issue}");
+        assert!(issue["details"]["text"].as_str().unwrap().len() > 20, "what would be right: {issue}");
         assert_eq!((status, texts(&body)), (400, vec![("400 Bad Request".into(), text.into()), good.clone()]));
     }
 }
@@ -160,6 +165,9 @@ fn what_is_refused_whole() {
     let good = example!("request-multiple-items.json").as_bytes();
     for missing in [None, Some(""), Some(" ")] {
         assert_eq!(one(read(good, missing, now())), "Missing or empty x-request-id header.");
+        let (_, body) = read(good, missing, now()).unwrap_err();
+        let issue = &body["entry"][0]["response"]["outcome"]["issue"][0];
+        assert_eq!(issue["location"], json!(["http.x-request-id"]));
     }
     let shape = "Request body does not have resourceType of 'Bundle' and type of 'transaction'.";
     for body in [

@@ -137,6 +137,7 @@ fn notify(
     i.history.push(Snapshot { message, ..base });
     i.dispensed_at = if m.at == 0 { now } else { m.at };
     (i.last_status, i.last_notification, i.dispenser) = (m.status, message, dispenser);
+    i.payer = m.payer.clone();
     i.reason = if m.status == issue::NOT_DISPENSED { m.reason.clone() } else { String::new() };
     let complete = m.status != issue::ACTIVE;
     i.completed_on = if complete { day_of(i.dispensed_at) } else { 0 };

@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// Why a repeat gets nothing of what its first answer had.
+pub const ANSWERED: &str = "this request was answered, and the prescription has come back since";
+
 /// What the answer is made from, with the record after (or, for a replay, as it stands).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Released {
@@ -51,9 +54,7 @@ fn again(p: &Prescription, m: &Release, request: Id) -> Option<Result<Released, 
     let event = p.log.iter().rev().find(|e| e.is_release() && e.message == request && by(e.who))?;
     let issue = p.issue(event.issue)?;
     if issue.release_request != request || issue.dispenser == 0 {
-        return Some(Err(Refused::Failure(
-            "this request was answered, and the prescription has come back since".into(),
-        )));
+        return Some(Err(Refused::Failure(ANSWERED.into())));
     }
     Some(Ok(Released {
         issue: issue.number,

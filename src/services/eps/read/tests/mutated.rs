@@ -11,6 +11,10 @@ fn read_all(root: &Value) {
     for refusal in refusals {
         assert!(!refusal.issues.is_empty() && refusal.issues.len() <= 100);
         assert!(refusal.outcome(root, now())["issue"][0]["severity"].is_string());
+        for issue in &refusal.issues {
+            let said = !issue.diagnostics.is_empty() || issue.coding.as_ref().is_some_and(|c| !c.display.is_empty());
+            assert!(said && (!issue.expression.is_empty() || !root.is_object()), "path and rule: {issue:?}");
+        }
         assert!(matches!(refusal.status(), 200 | 400 | 403));
     }
 }

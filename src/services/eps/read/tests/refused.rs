@@ -53,7 +53,15 @@ fn a_wrong_check_character_is_refused_as_published() {
     assert_eq!(event(&bundle), Ok(Event::Order));
     let problems = order::order(&bundle, now(), Some(now())).expect_err("refused");
     let published: Value = serde_json::from_str(text("15-errors/order-invalid-checksum-response")).expect("JSON");
-    assert_eq!((problems.outcome(&bundle, now()), problems.status()), (published, 400));
+    let mut outcome = problems.outcome(&bundle, now());
+    let issue = &mut outcome["issue"][0];
+    // Beyond what is published: where it is, and what would be right.
+    assert_eq!(issue["expression"], json!(["Bundle.entry.resource.ofType(MedicationRequest).groupIdentifier.value"]));
+    let right = "The last character must be the check character of those before it (modulus 37, radix 2).";
+    assert_eq!(issue["diagnostics"], right);
+    drop_member(issue, "expression");
+    drop_member(issue, "diagnostics");
+    assert_eq!((outcome, problems.status()), (published, 400));
 }
 
 #[test]
@@ -427,6 +435,8 @@ fn the_store_refuses_values_that_break_its_table() {
     let failed = |name: &str, reason: &str, change: &dyn Fn(&mut Value)| {
         let words = format!("Unable to process message. Information missing or invalid - {reason}");
         let order = order::order(&changed(name, change), now(), Some(now()));
+        let issue = order.as_ref().expect_err("refused").issues[0].clone();
+        assert!(issue.expression.starts_with("Bundle.") && issue.diagnostics.ends_with('.'), "{issue:?}");
         assert_only(order, ("error", "processing", "FAILURE_TO_PROCESS_MESSAGE"), &words);
     };
     let all = |path: &'static str, to: Value| {

@@ -3,8 +3,8 @@
 use super::{example, json};
 use crate::model::{EpochMillis, time::parse_iso};
 use crate::services::eps::sign::{
-    Algorithm, BadSignature, BadTrust, Checked, Digits, Failure, Mode, Signature, Signing, Trust, base64, check, sign,
-    verify,
+    Algorithm, BadSignature, BadTrust, Checked, Digits, Failure, Mode, Signature, Signing, Trust, base64, check,
+    outdated, sign, verify,
 };
 use aws_lc_rs::{digest, rsa, signature, test::rand::FixedByteRandom};
 use rcgen::{
@@ -136,6 +136,16 @@ fn signed(certificate: &[u8], at: EpochMillis, algorithm: Algorithm) -> Value {
     order
 }
 
+/// An order signed in June 2026, and whom to trust: with a list that is good to the first of February, and believed for so many days
+/// more.
+pub(in crate::services::eps) fn under_a_list(days: u64) -> (Value, Trust) {
+    let made = authorities();
+    let mut trust = Trust::with_grace(std::time::Duration::from_secs(days * 86_400));
+    trust.add_authorities(&made.sub_der).unwrap();
+    trust.add_lists(&list(&made.sub, 9, 1, None)).unwrap();
+    (signed(&made.certificate(), june(), Algorithm::Rs256), trust)
+}
+
 fn provenance(order: &mut Value) -> &mut Value {
     let entries = order["entry"].as_array_mut().unwrap();
     &mut entries.iter_mut().find(|e| e["resource"]["resourceType"] == "Provenance").unwrap()["resource"]
@@ -245,6 +255,30 @@ fn an_altered_prescription_does_not_match() {
     let mut order = good.clone();
     provenance(&mut order)["signature"][0]["when"] = value!("2026-06-01T12:00:01+00:00");
     assert_eq!(failures(&order, &trust), [Failure::Mismatch]);
+}
+
+#[test]
+fn an_order_is_not_judged_by_a_list_that_is_out_of_date() {
+    let made = authorities();
+    let order = signed(&made.certificate(), june(), Algorithm::Rs256);
+    let stale = |grace_days: u64, lists: &[&[u8]], at: &str| {
+        let mut trust = Trust::with_grace(std::time::Duration::from_secs(grace_days * 86_400));
+        trust.add_authorities(&made.sub_der).unwrap();
+        lists.iter().for_each(|list| trust.add_lists(list).unwrap());
+        outdated(&order, Mode::Verify, &trust, parse_iso(at).unwrap())
+    };
+    // Both lists are good to the first of February.
+    let (of_sub, of_root) = (list(&made.sub, 9, 1, None), list(&made.root, 9, 1, None));
+    for of in [&of_sub, &of_root] {
+        assert!(!stale(7, &[of], "2026-02-08T00:00:00Z"), "believed through its grace");
+        assert!(stale(7, &[of], "2026-02-08T00:00:01Z"));
+        assert!(stale(0, &[of], "2026-02-01T00:00:01Z"));
+    }
+    assert!(!stale(0, &[], "2027-01-01T00:00:00Z"), "an authority without a list is taken at its word");
+    let mut trust = Trust::with_grace(Default::default());
+    trust.add_authorities(&made.sub_der).unwrap();
+    trust.add_lists(&of_sub).unwrap();
+    assert!(!outdated(&order, Mode::Sample, &trust, u64::MAX), "samples are judged by no list");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! (`certificates`), the three published signed prescriptions (`published`), and whatever comes in (`anything`).
 
 mod anything;
-mod certificates;
+pub(in crate::services::eps) mod certificates;
 mod published;
 mod vectors;
 

@@ -141,6 +141,45 @@ fn a_post_dated_prescription_becomes_ready() {
 }
 
 #[test]
+fn documents_of_a_prescription_that_goes_on_are_kept_for_eighteen_months() {
+    let mut case = Case::released(&[1]);
+    let first = case.dispense(6, &[1]).unwrap();
+    // Ordered on 2 March 2026; said anew in May 2027, and so not closed without a claim before November.
+    case.go_to("2027-05-20");
+    let m = case.dispense_message(6, &[1]);
+    let amended = message::Dispense { replaces: first.clone(), ..m };
+    case.send_dispense(&amended).unwrap();
+    let documents: Vec<Id> = case.p().documents().collect();
+    assert_eq!((documents.len(), next(case.p())), (3, Some((Activity::Forget, 20_270_902))));
+    case.go_to("2027-09-02");
+    case.then.clear();
+    assert!(case.night() && !case.night());
+    assert_eq!(case.then, [Then::DeleteDocuments(documents[..2].to_vec())], "order and first notification");
+    assert_eq!(case.p().documents().collect::<Vec<_>>(), documents[2..]);
+    assert_eq!(next(case.p()), Some((Activity::CreateNoClaim, 20_271_116)));
+    // The messages are still known, and the prescription goes on.
+    let again = message::Dispense { message: first, ..case.dispense_message(6, &[1]) };
+    assert_eq!(case.send_dispense(&again), Ok(()));
+    case.claim(0, "").unwrap();
+    case.pass(36);
+    case.then.clear();
+    assert!(case.night());
+    let [Then::DeleteDocuments(rest)] = &case.then[..] else { panic!("{:?}", case.then) };
+    assert_eq!((rest.len(), rest[0]), (2, documents[2]), "what is left goes with it");
+}
+
+#[test]
+fn an_order_that_is_dated_ahead_keeps_its_document_while_it_can_be_given_out() {
+    let mut case = Case::of(&[1]);
+    let order = message::Order { prescribed_at: MONDAY + 700 * DAY, ..case.order() };
+    case.send_order(&order).unwrap();
+    case.go_to("2028-02-01");
+    case.night();
+    assert_eq!((case.status(), case.p().documents().count()), (1, 1));
+    case.release("FA565").unwrap();
+}
+
+#[test]
 fn a_finished_prescription_is_deleted_and_its_shell_purged() {
     let mut case = Case::released(&[1]);
     case.dispense(6, &[1]).unwrap();

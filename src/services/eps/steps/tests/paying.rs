@@ -76,8 +76,25 @@ fn a_no_claim_ends_it() {
     assert_eq!((case.statuses(), case.items_of(1)), (vec![9, 1], vec![1, 2]), "§21 no. 11; then the next issue");
     let [Then::Reimburse(notice)] = &case.then[..] else { panic!("{:?}", case.then) };
     assert_eq!((notice.issue, notice.claim, notice.dispenser.as_str()), (1, Id::NONE, "FA565"));
+    assert_eq!(notice.payer, "T1450", "no notification named another");
     assert_eq!(case.claim(1, ""), Err(Refused::NotDispensed), "no claim after it");
     assert_eq!(case.claim(1, &uuid(1)), Err(Refused::NotDispensed));
+}
+
+#[test]
+fn the_agency_that_pays_the_dispenser_hears_of_a_no_claim() {
+    for (named, told) in [("RQFZ1", "RQFZ1"), ("T1450", "T1450"), ("X26", "T1450")] {
+        let mut case = Case::released(&[1]);
+        let first = case.dispense_message(6, &[1]);
+        case.send_dispense(&message::Dispense { payer: "T1450".into(), ..first.clone() }).unwrap();
+        let amended =
+            message::Dispense { replaces: first.message, payer: named.into(), ..case.dispense_message(6, &[1]) };
+        case.send_dispense(&amended).unwrap();
+        case.pass(181);
+        assert!(case.night());
+        let [Then::Reimburse(notice)] = &case.then[..] else { panic!("{:?}", case.then) };
+        assert_eq!(notice.payer, told, "the last notification named {named}");
+    }
 }
 
 #[test]

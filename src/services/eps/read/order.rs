@@ -3,7 +3,7 @@
 
 use super::{
     Event, Problems,
-    bundle::{Bundle, extension, identifier, list, text},
+    bundle::{Bundle, code_of, extension, identifier, list, text},
     cancel, codes, dispense, order_checks as checks, order_store, people,
     problem::Issue,
 };
@@ -63,7 +63,7 @@ fn convert(bundle: &Bundle, requests: &[&Value]) -> Result<(), Issue> {
     organisation(bundle, author)?;
     patient(bundle, requests)?;
     course(requests)?;
-    requests.iter().try_for_each(|request| item(request))
+    requests.iter().try_for_each(|request| medication(bundle, request).and_then(|()| item(request)))
 }
 
 fn few(path: &str) -> Issue {
@@ -172,6 +172,19 @@ fn course(requests: &[&Value]) -> Result<(), Issue> {
     Ok(())
 }
 
+/// What is prescribed has a code of dm+d (§5.1): it is what the prescriber signs and the dispenser gives.
+fn medication(bundle: &Bundle, request: &Value) -> Result<(), Issue> {
+    let (concept, path) = match bundle.resolve(request.get("medicationReference"), "Medication") {
+        Some(medication) => (medication.get("code"), "Medication.code.coding"),
+        None => (request.get("medicationCodeableConcept"), "MedicationRequest.medicationCodeableConcept.coding"),
+    };
+    if codes::SNOMED.iter().any(|system| code_of(concept, system).is_some()) {
+        return Ok(());
+    }
+    let [system, _] = codes::SNOMED;
+    Err(Issue::too_few(&format!("{} where system == '{system}'.", TOO_FEW.trim_end_matches('.')), path))
+}
+
 /// One item.
 fn item(request: &Value) -> Result<(), Issue> {
     if checks::group(request).1.is_empty() {
@@ -183,6 +196,10 @@ fn item(request: &Value) -> Result<(), Issue> {
     let dispense = request.get("dispenseRequest").unwrap_or(&Value::Null);
     if extension(dispense, checks::SITE).and_then(|e| text(e, "/valueCoding/code")).is_none() {
         return Err(few("MedicationRequest.dispenseRequest.extension"));
+    }
+    // The text is all of a dosage that is signed and comes out again (§9.4).
+    if list(request, "/dosageInstruction").iter().any(|dosage| text(dosage, "/text").is_none()) {
+        return Err(few("MedicationRequest.dosageInstruction.text"));
     }
     if list(request, "/note").len() > 1 {
         return Err(Issue::too_many(TOO_MANY, "MedicationRequest.note"));

@@ -79,10 +79,12 @@ class Verifying(Eps):
         self.site.kill(1)
         path = self.site.path("node-1/spine.toml")
         with open(path, encoding="utf-8") as file:
-            before = file.read().split("\n[eps]\n")[0]
+            text = file.read()
         lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        text, sections = re.subn(r"(?m)^\[eps\]\n(?:\w.*\n)*", f"[eps]\n{lines}", text)
+        assert sections == 1, text
         with open(path, "w", encoding="utf-8") as file:
-            file.write(f"{before}\n[eps]\n{lines}")
+            file.write(text)
         self.site.start(1)
         self.site.wait_ready()
         self.local.__dict__.clear()

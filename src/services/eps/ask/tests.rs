@@ -22,7 +22,10 @@ fn headers_for_tests_are_refused_where_it_is_live() {
     let refused = asked(Route::Process, path, true).no_test_headers(&headers).err().expect("refused").response;
     let body: Value = serde_json::from_slice(&refused.body).unwrap();
     let issue = &body["issue"][0];
-    assert_eq!((refused.status, issue["severity"].as_str(), issue["code"].as_str()), (403, Some("error"), Some("invalid")));
+    assert_eq!(
+        (refused.status, issue["severity"].as_str(), issue["code"].as_str()),
+        (403, Some("error"), Some("invalid"))
+    );
     assert_eq!(issue["details"]["coding"][0]["code"], "MISSING_OR_INVALID_HEADER");
     assert_eq!(issue["diagnostics"], "Invalid headers: x-skip-validation");
 }

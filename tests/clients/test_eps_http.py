@@ -459,6 +459,7 @@ def test_a_refusal_names_the_element_and_changes_nothing(eps):
         ("category", lambda r: r["category"][0]["coding"][0].update(code="inpatient"), "same value for category. Received ["),
         ("groupIdentifier", lambda r: r["groupIdentifier"].update(value=short_id()), "same value for groupIdentifier"),
         ("medicationCodeableConcept", lambda r: r["medicationCodeableConcept"]["coding"][0].update(system="http://x"), "snomed.info/sct"),
+        ("quantity.value", lambda r: r["dispenseRequest"]["quantity"].update(value=-5), "Quantity must be more than 0."),
         ("dosageInstruction.text", lambda r: r["dosageInstruction"][0].pop("text"), "Too few values submitted."),
     ):
         case = Case(eps, pharmacy())

@@ -198,7 +198,7 @@ fn item(request: &Value) -> Result<(), Issue> {
         return Err(few("MedicationRequest.dispenseRequest.extension"));
     }
     // The text is all of a dosage that is signed and comes out again (§9.4).
-    if list(request, "/dosageInstruction").iter().any(|dosage| text(dosage, "/text").is_none()) {
+    if list(request, "/dosageInstruction").iter().any(|d| text(d, "/text").is_none_or(|t| t.trim().is_empty())) {
         return Err(few("MedicationRequest.dosageInstruction.text"));
     }
     if list(request, "/note").len() > 1 {
@@ -208,5 +208,19 @@ fn item(request: &Value) -> Result<(), Issue> {
         let rule = "Expected supply duration must be specified in days.";
         return Err(Issue::invalid(rule, "MedicationRequest.dispenseRequest.expectedSupplyDuration.code"));
     }
-    Ok(())
+    quantity(dispense.get("quantity").unwrap_or(&Value::Null))
+}
+
+/// How much of what (§5.1): nobody could supply it otherwise.
+fn quantity(of: &Value) -> Result<(), Issue> {
+    let path = |element: &str| format!("MedicationRequest.dispenseRequest.quantity.{element}");
+    let value = match of.get("value") {
+        Some(Value::String(text)) => text.trim().parse::<f64>().ok(),
+        value => value.and_then(Value::as_f64),
+    };
+    let value = value.ok_or_else(|| few(&path("value")))?;
+    for element in ["unit", "code"] {
+        text(of, &format!("/{element}")).ok_or_else(|| few(&path(element)))?;
+    }
+    if value > 0.0 { Ok(()) } else { Err(Issue::invalid("Quantity must be more than 0.", path("value"))) }
 }

@@ -320,10 +320,31 @@ fn what_is_prescribed_has_a_code_and_its_dosage_a_text() {
     });
     assert_eq!(order::check(&https), Ok(()));
     // The structured dosage does not come out again: without its text nobody would know.
-    for dosage in [json!({"sequence": 1}), json!({"timing": {"repeat": {"frequency": 2}}})] {
+    for dosage in [json!({"sequence": 1}), json!({"text": " "}), json!({"timing": {"repeat": {"frequency": 2}}})] {
         let wrong = changed(ACUTE, |b| first(b, "MedicationRequest")["dosageInstruction"] = json!([dosage]));
         let found = only(order::check(&wrong).expect_err("refused"));
         assert_eq!(found.4, "MedicationRequest.dosageInstruction.text");
+    }
+}
+
+#[test]
+fn a_quantity_is_so_much_of_something() {
+    let quantity = |change: &dyn Fn(&mut Value)| {
+        order::check(&changed(ACUTE, |b| change(&mut first(b, "MedicationRequest")["dispenseRequest"]["quantity"])))
+    };
+    for element in ["value", "unit", "code"] {
+        let found = only(quantity(&|q| drop_member(q, element)).expect_err("refused"));
+        assert_eq!(
+            (found.2.as_str(), found.4),
+            ("TOO_FEW_VALUES_SUBMITTED", format!("MedicationRequest.dispenseRequest.quantity.{element}"),)
+        );
+    }
+    for value in [json!(0), json!(-5), json!("-0.5")] {
+        let told = quantity(&|q| q["value"] = value.clone());
+        assert_only(told, ("fatal", "invalid", "INVALID_VALUE"), "Quantity must be more than 0.");
+    }
+    for value in [json!("63"), json!(63.0), json!(0.5)] {
+        assert_eq!(quantity(&|q| q["value"] = value.clone()), Ok(()));
     }
 }
 

@@ -68,7 +68,18 @@ impl Exchange for Request {
     }
 
     fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, _: Attempt) -> Next {
-        self.asked.ask(permit.caller(), headers, body.into(), site).into()
+        let caller = permit.caller();
+        let next = self.asked.ask(caller, headers, body.into(), site);
+        if self.asked.names_others(caller) {
+            tracing::debug!(
+                event = "eps.names_others",
+                interaction = self.interaction(),
+                request_id = self.asked.request(),
+                application = caller.application,
+                "a message names another role or person than its sender's"
+            );
+        }
+        next.into()
     }
 
     fn granted(&self) -> Option<&str> {

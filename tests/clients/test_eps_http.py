@@ -104,11 +104,41 @@ def test_what_it_can_do_and_how_it_is(eps):
             told = answer.json()
             assert (told["resourceType"], told["fhirVersion"]) == ("CapabilityStatement", "4.0.1")
             assert {one["type"] for one in told["rest"][0]["resource"]} == names
+            assert told["implementation"]["url"] == answer.url.removesuffix("/metadata")
+            assert dt.datetime.fromisoformat(told["date"]).tzinfo
         assert eps.call("GET", f"{base}/_ping", who=None).json()["version"]
         shown = eps.call("GET", f"{base}/_status", who=None).json()
         assert shown["status"] == "pass" and {"commitId", "versionNumber", "checks"} <= set(shown)
         assert eps.call("GET", f"{base}/healthcheck", who=None).status_code == 200
         assert eps.call("GET", f"{base}/metadata", who=None).status_code == 401
+
+
+def test_what_is_optional_or_retired_says_that_it_is_not_there(eps, order):
+    for method, path in (
+        ("POST", f"{PRESCRIBING}{R4}/$convert"),
+        ("POST", f"{OLD}{R4}/$dose-to-text"),
+        ("POST", f"{DISPENSING}{R4}/%24verify-signature"),
+        ("GET", f"{OLD}{R4}/Tracker?prescription_id={short_id()}&repeat_number=1"),
+        ("GET", f"{DISPENSING}/_poll/1"),
+        ("GET", f"{UPDATES}/checkprescriptionstatusupdates"),
+    ):
+        (issue,) = refused(eps.call(method, path, order if method == "POST" else None), status=404)["issue"]
+        assert (issue["severity"], issue["code"]) == ("error", "not-supported"), path
+        assert issue["diagnostics"].startswith("This Spine does not offer ")
+    for method, path in (("GET", "Nothing"), ("DELETE", "Task"), ("POST", "Task/"), ("GET", "$prepare")):
+        (issue,) = refused(eps.call(method, f"{PRESCRIBING}{R4}/{path}"), status=404)["issue"]
+        assert issue["code"] == "not-found"
+
+
+def test_any_resource_is_validated_and_what_is_none_is_refused(eps, order):
+    path = f"{PRESCRIBING}{R4}/$validate"
+    succeeded(eps.call("POST", path, order, SYSTEM))
+    for body, element in (
+        ({"a": 1}, "resourceType"),
+        ({"resourceType": "Patient", "identifier": [{"value": "1"}], "gender": "F"}, "Patient.gender"),
+        ({"resourceType": "Patient", "identifier": [{"value": "1"}], "birthDate": "1 May"}, "Patient.birthDate"),
+    ):
+        assert refused(eps.call("POST", path, body))["issue"][0]["expression"] == [element]
 
 
 # Who may do what.
@@ -428,6 +458,9 @@ def test_a_refusal_names_the_element_and_changes_nothing(eps):
         ("lineItemID", lambda r: r["identifier"][0].update(value="x"), "lineItemID has invalid format"),
         ("category", lambda r: r["category"][0]["coding"][0].update(code="inpatient"), "same value for category. Received ["),
         ("groupIdentifier", lambda r: r["groupIdentifier"].update(value=short_id()), "same value for groupIdentifier"),
+        ("medicationCodeableConcept", lambda r: r["medicationCodeableConcept"]["coding"][0].update(system="http://x"), "snomed.info/sct"),
+        ("quantity.value", lambda r: r["dispenseRequest"]["quantity"].update(value=-5), "Quantity must be more than 0."),
+        ("dosageInstruction.text", lambda r: r["dosageInstruction"][0].pop("text"), "Too few values submitted."),
     ):
         case = Case(eps, pharmacy())
         order = case.read(ORDER)

@@ -52,13 +52,19 @@ pub async fn load(client: &AdminClient, layout: &Layout, count: u64) -> Done {
 const PATIENTS: usize = 8;
 const LOOKED_AT: u64 = 40;
 
-/// The people that the demo's prescriptions are for: the first whose record is whole and open, out of `count`.
+/// The people that the demo's prescriptions are for: the first who live and whose record is whole and open, out of `count`.
 pub fn patients(count: u64) -> Vec<Known> {
     let mut lines: Vec<u8> = vec![];
     // Writing to memory cannot fail.
     let _ = people::write(count.min(LOOKED_AT), SEED, false, &mut lines);
     let text = String::from_utf8_lossy(&lines);
-    text.lines().filter_map(Known::of_line).take(PATIENTS).collect()
+    text.lines().filter(|line| lives(line)).filter_map(Known::of_line).take(PATIENTS).collect()
+}
+
+/// Nobody prescribes for the dead.
+fn lives(line: &str) -> bool {
+    let person = serde_json::from_str::<Value>(line).unwrap_or_default();
+    person["resource"].get("deceasedDateTime").is_none()
 }
 
 /// A person's line; of the demo's patients with the nomination of the demo's pharmacy.
@@ -120,5 +126,20 @@ impl Drop for Pieces {
             // Nobody takes any more: the load has failed, and says so itself.
             let _ = self.pass();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patient_lives() {
+        let mut lines: Vec<u8> = vec![];
+        people::write(LOOKED_AT, SEED, false, &mut lines).unwrap();
+        let text = String::from_utf8(lines).unwrap();
+        let dead: Vec<&str> = text.lines().filter(|line| line.contains("deceasedDateTime")).collect();
+        assert!(!dead.is_empty() && dead.iter().all(|line| !lives(line)));
+        assert!(patients(LOOKED_AT).iter().all(|known| dead.iter().all(|line| !line.contains(&known.nhs))));
     }
 }

@@ -1,6 +1,10 @@
 //! Who may do what (spec/eps.md §3.2; activities: spec/identity.md §6.5), read off the proven caller once the message is known.
 
+use super::sign::Algorithm;
 use crate::access::{caller::Caller, policy};
+
+/// Attribute of an application that still signs with SHA-1 (§6.1).
+pub const SHA1: &str = "eps.rs1";
 
 /// What a scope opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,11 @@ pub fn granted(caller: &Caller, scope: &str, any_of: Option<&[&str]>) -> String 
     std::iter::once(scope).chain(used).collect::<Vec<_>>().join(" ")
 }
 
+/// How an application signs: what `$prepare` makes for it (§6.1).
+pub fn algorithm(caller: &Caller) -> Algorithm {
+    if caller.attributes.iter().any(|name| name == SHA1) { Algorithm::Rs1 } else { Algorithm::Rs256 }
+}
+
 /// Activities for each kind of message on the shared path.
 pub const ORDER: &[&str] = policy::SIGN;
 pub const CANCEL: &[&str] = policy::CANCEL;
@@ -111,6 +120,13 @@ mod tests {
         assert_eq!(scope(&system, Duty::Dispensing, Who::UserOnly), Err(told.into()));
         let tracker = with(&["urn:nhsd:apim:user-nhs-id:aal3:fhir-tracker"]);
         assert!(scope(&tracker, Duty::Tracker, Who::UserOrApplication).is_err(), "there is no such product");
+    }
+
+    #[test]
+    fn an_application_signs_with_sha1_only_where_it_is_on_the_list() {
+        let listed = Caller { attributes: vec!["pds.back-office".into(), SHA1.into()], ..Default::default() };
+        assert_eq!(algorithm(&listed), Algorithm::Rs1);
+        assert_eq!(algorithm(&Caller::default()), Algorithm::Rs256);
     }
 
     #[test]

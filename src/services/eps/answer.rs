@@ -4,8 +4,8 @@ use super::{
     Call, Response,
     ask::{Asked, Goal, MOST_FOUND, MOST_RELEASED, call},
     command::Reply,
-    message, packed,
-    record::{Dispenser, Prescription},
+    ids, message, packed,
+    record::{Dispenser, Nomination, Prescription},
     refuse,
     refused::Refused,
     show::{
@@ -55,7 +55,8 @@ impl Asked {
                 for reply in replies {
                     self.given_out(reply)?;
                 }
-                self.next = self.out.iter().filter(|out| !out.good).map(|out| self.given_back(out)).collect();
+                let bad = self.out.iter().filter(|out| !out.good && out.reply.taken_back == 0);
+                self.next = bad.map(|out| self.given_back(out)).collect();
                 if self.out.is_empty() {
                     self.next = self.next_try();
                 }
@@ -94,7 +95,8 @@ impl Asked {
         let text = packed::unpack(&reply.order).ok_or_else(|| Fault::Other("an order without its document".into()))?;
         let options = &self.eps.options;
         let checked = sign::check(&text, options.signatures, &self.trust);
-        let good = matches!(checked, Checked::Signed(failures) if failures.is_empty());
+        // What was taken back for its signature stays so for a repeat, whatever the lists say by now: nobody holds it.
+        let good = reply.taken_back == 0 && matches!(checked, Checked::Signed(failures) if failures.is_empty());
         let order = Document::read(&text).ok_or_else(|| Fault::Other("an order that is no JSON".into()))?;
         self.out.push(Out { reply, prescription, order, good });
         Ok(())
@@ -104,7 +106,7 @@ impl Asked {
     fn given_back(&self, out: &Out) -> Call {
         let p = &out.prescription;
         let told = message::Return {
-            message: super::ask::uuid_of(&format!("{} back {}", self.request, p.id)),
+            message: ids::taken_back(&self.request, &p.id),
             id: p.id.clone(),
             nhs: p.nhs,
             issue: out.reply.issue,
@@ -226,7 +228,8 @@ impl Asked {
             "clinical-prescription-tracker" => Base::Tracker,
             _ => Base::Both,
         };
-        refuse::respond(200, &metadata::capability(base, &super::show::zoned(self.now), env!("CARGO_PKG_VERSION")))
+        let (at, date) = (self.served_at(), super::show::zoned(self.now));
+        refuse::respond(200, &metadata::capability(base, &at, &date, env!("CARGO_PKG_VERSION")))
     }
 
     /// An answer that needs neither caller nor engine.
@@ -244,7 +247,7 @@ impl Asked {
 
 impl Out {
     fn given(&self) -> Given<'_> {
-        let p = &self.prescription;
+        let (p, nomination) = (&self.prescription, self.nomination());
         let before = |at: usize| self.reply.items_before.get(at).map_or(0, |status| u16::from(*status));
         let items = p.items.iter().enumerate().map(|(at, item)| GivenItem {
             id: item.id.to_string(),
@@ -257,14 +260,25 @@ impl Out {
             prescribed_at: p.prescribed_at,
             issue: self.reply.issue,
             items: items.collect(),
-            nominated: &p.nomination.ods,
-            nominated_type: &p.nomination.kind,
+            nominated: &nomination.ods,
+            nominated_type: &nomination.kind,
             last_dispensed: Some(self.reply.last_dispensed).filter(|at| *at != 0),
         }
     }
 
+    /// Who was nominated when it was given out: a return ends that.
+    fn nomination(&self) -> &Nomination {
+        let (p, back) = (&self.prescription, self.reply.taken_back);
+        let ended = p.past_nominations.iter().find(|past| back != 0 && past.ended_at == back);
+        ended.unwrap_or(&p.nomination)
+    }
+
     fn released_at(&self) -> EpochMillis {
-        self.prescription.issue(self.reply.issue).map_or(0, |issue| issue.released_at)
+        let (p, back) = (&self.prescription, self.reply.taken_back);
+        if back != 0 {
+            return p.log.iter().rev().find(|e| e.is_release() && e.at <= back).map_or(back, |e| e.at);
+        }
+        p.issue(self.reply.issue).map_or(0, |issue| issue.released_at)
     }
 }
 

@@ -5,18 +5,19 @@ use super::{
     BodyIn, Call, Eps, Response, Step,
     access::{self, Duty, Who},
     command::{EpsCommand, Noted, Pick, Reply},
+    ids::made_of,
     message, packed,
     read::{self, Event, Issue, Problems},
     reads::Read,
     record::key,
     refuse,
-    routes::Route,
+    routes::{self, Route},
     rows,
     show::{document::Document, refusals},
-    sign::{self, Algorithm, BadSignature, Checked, Digits, Signature},
+    sign::{self, BadSignature, Checked, Digits, Signature},
+    steps,
 };
 use crate::{access::caller::Caller, engine::draft::Fault, model::EpochMillis, store::Reader};
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::Value;
@@ -26,6 +27,8 @@ use std::sync::Arc;
 const LISTS_OUTDATED: &str = "The signature cannot be checked now: the revocation list of the certificate's authority is older than \
                               this site may believe. Nothing was done.";
 const DAY_MS: u64 = 86_400_000;
+/// Headers of test sites (§3.1).
+const TEST_HEADERS: [&str; 2] = ["x-raw-response", "x-skip-validation"];
 /// Prescriptions of one nominated release (§9.2).
 pub const MOST_RELEASED: usize = 25;
 /// How often a nominated release that got nothing tries the next ones: where several tills of one pharmacy ask at once, all see the
@@ -121,10 +124,20 @@ impl Asked {
         Some(self.granted.as_str()).filter(|granted| !granted.is_empty())
     }
 
+    /// The caller's `X-Request-ID`, lower case; empty before it was read.
+    pub fn request(&self) -> &str {
+        &self.request
+    }
+
     /// Our address up to and with `FHIR/R4`.
     pub(super) fn base(&self) -> String {
         let below = self.path.split("/FHIR/R4").next().unwrap_or_default();
         format!("https://{}{below}/FHIR/R4", self.host)
+    }
+
+    /// The address below which this is served, of a CapabilityStatement.
+    pub(super) fn served_at(&self) -> String {
+        format!("https://{}{}", self.host, self.path.strip_suffix("/metadata").unwrap_or(&self.path))
     }
 
     /// New ids for an answer, the same for the same request and prescription: a repeat gets the same answer (§3.7).
@@ -133,7 +146,7 @@ impl Asked {
         let mut count = 0u32;
         move || {
             count += 1;
-            uuid_of(&format!("{seed} {count}"))
+            made_of(&format!("{seed} {count}"))
         }
     }
 
@@ -182,12 +195,11 @@ impl Asked {
         }
         match &self.route {
             Route::Metadata => return Ok(Step::Answer(self.metadata())),
-            Route::Nothing(_) => {
-                return Err(Refusal::of(refuse::incorrect(404, "There is no such path."), "not_found"));
-            }
+            Route::Nothing(path) => return Err(nothing(path)),
             _ => {}
         }
         self.request = request_id(headers)?;
+        self.no_test_headers(headers)?;
         let text = body_text(body)?;
         let root = read::parse(&text).map_err(|p| self.wrong(p))?;
         self.root = root;
@@ -198,8 +210,30 @@ impl Asked {
             Route::Task => self.task(caller, &text),
             Route::Claim => self.claim(caller, &text),
             Route::Validate => self.validate(),
-            _ => Err(Refusal::of(refuse::incorrect(404, "There is no such path."), "not_found")),
+            _ => Err(nothing("")),
         }
+    }
+
+    /// Headers that change what is checked or answered mean nothing here, and nobody may count on them in a live site (§3.1).
+    fn no_test_headers(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let given: Vec<&str> = TEST_HEADERS.iter().copied().filter(|name| headers.contains_key(*name)).collect();
+        if given.is_empty() || !self.eps.options.live {
+            return Ok(());
+        }
+        let text = format!("Invalid headers: {}", given.join(", "));
+        let issue = Issue::coded_check("invalid", "MISSING_OR_INVALID_HEADER", "", &text, "");
+        let body = Problems::from(issue).outcome(&Value::Null, self.now);
+        Err(Refusal::of(refuse::respond(403, &body), "forbidden"))
+    }
+
+    /// Whether the message names roles or people, and its sender's is not among them: for the log (§3.1). Nothing is refused for it.
+    pub fn names_others(&self, caller: &Caller) -> bool {
+        let named = |system: &str, own: &str| {
+            let mut found = vec![];
+            read::bundle::identified(&self.root, system, &mut found);
+            !own.is_empty() && !found.is_empty() && !found.contains(&own)
+        };
+        named(read::codes::ROLE, &caller.role_profile) || named(read::codes::USER, &caller.user)
     }
 
     /// Checks that failed, as an answer (§3.4, §3.5).
@@ -213,16 +247,16 @@ impl Asked {
         self.may(caller, Duty::Prescribing, Who::UserOnly, None)?;
         read::order::prepare(&self.root, event).map_err(|p| self.wrong(p))?;
         let digits = Digits::of(std::str::from_utf8(text).unwrap_or_default());
-        let told = sign::prepare(&self.root, &digits, self.now, Algorithm::Rs256);
+        let told = sign::prepare(&self.root, &digits, self.now, access::algorithm(caller));
         self.goal = Goal::Ready(refuse::respond(200, &told));
         Ok(Step::Submit(vec![self.noted("ok", vec![], "")]))
     }
 
     fn validate(&mut self) -> Result<Step, Refusal> {
         if self.eps.options.live {
-            return Err(Refusal::of(refuse::incorrect(404, "There is no such path."), "not_found"));
+            return Err(nothing(""));
         }
-        read::structure::validate(&self.root).map_err(|p| self.wrong(p))?;
+        read::any(&self.root).map_err(|p| self.wrong(p))?;
         self.goal = Goal::Done;
         Ok(Step::Submit(vec![self.noted("ok", vec![], "")]))
     }
@@ -234,7 +268,8 @@ impl Asked {
                 self.order(text)
             }
             Event::Cancel => {
-                self.may(caller, Duty::Prescribing, Who::UserOnly, Some(access::CANCEL))?;
+                self.allowed(caller, Duty::Prescribing, Who::UserOnly, Some(access::CANCEL))?;
+                self.cancelling()?;
                 let mut cancel = read::cancel::cancel(&self.root).map_err(|p| self.wrong(p))?;
                 cancel.document = packed(text)?;
                 self.goal = Goal::Cancel(Box::new(Document::of(self.root.clone())));
@@ -286,11 +321,11 @@ impl Asked {
         read::resource(&self.root, "Parameters").map_err(|p| self.wrong(p))?;
         let by_id = read::release::by_id(&self.root);
         let who = if by_id { Who::UserOnly } else { Who::UserOrApplication };
+        self.allowed(caller, Duty::Dispensing, who, None)?;
         if !self.eps.options.dispensing {
             return Err(Refusal::of(refuse::respond(400, &refusals::disabled(self.now)), "SERVICE_DISABLED"));
         }
-        self.may(caller, Duty::Dispensing, who, None)?;
-        let response = uuid_of(&format!("{} response {}", self.request, caller.application));
+        let response = made_of(&format!("{} response {}", self.request, caller.application));
         let release = read::release::release(&self.root, &self.request, &response).map_err(|p| self.wrong(p))?;
         if by_id {
             self.goal = Goal::Release(Box::new(release.clone()));
@@ -324,13 +359,30 @@ impl Asked {
         Ok(submit(&claim.id.clone(), claim.into()))
     }
 
-    /// Scope, activity and whether the feature is on (§3.2).
-    fn may(&mut self, caller: &Caller, duty: Duty, who: Who, activities: Option<&[&str]>) -> Result<(), Refusal> {
+    /// Scope and activity (§3.2).
+    fn allowed(&mut self, caller: &Caller, duty: Duty, who: Who, activities: Option<&[&str]>) -> Result<(), Refusal> {
         let told = access::scope(caller, duty, who).and_then(|scope| {
             activities.map_or(Ok(()), |any_of| access::activity(caller, any_of))?;
             Ok(access::granted(caller, scope, activities))
         });
         self.granted = told.map_err(|words| Refusal::of(refuse::forbidden(&words), "forbidden"))?;
+        Ok(())
+    }
+
+    /// Cancelling has a code of its own for a function that is off (§8.2).
+    fn cancelling(&self) -> Result<(), Refusal> {
+        if self.eps.options.prescribing {
+            return Ok(());
+        }
+        let display = steps::Code::R0009.display();
+        let issue = Issue::store("not-supported", read::problem::HISTORY, "R-0009", display);
+        let Refusal { response, .. } = self.wrong(issue.into());
+        Err(Refusal::of(response, "R-0009"))
+    }
+
+    /// Scope, activity and whether the feature is on (§3.2).
+    fn may(&mut self, caller: &Caller, duty: Duty, who: Who, activities: Option<&[&str]>) -> Result<(), Refusal> {
+        self.allowed(caller, duty, who, activities)?;
         let (on, word) = match duty {
             Duty::Prescribing => (self.eps.options.prescribing, "Prescribing"),
             Duty::Dispensing => (self.eps.options.dispensing, "Dispensing"),
@@ -362,6 +414,15 @@ impl Asked {
     }
 }
 
+/// A path that is none, or an operation of the standard that this service does not have.
+pub(super) fn nothing(path: &str) -> Refusal {
+    let response = match routes::not_offered(path) {
+        Some(name) => refuse::not_offered(&format!("This Spine does not offer {name}.")),
+        None => refuse::incorrect(404, "There is no such path."),
+    };
+    Refusal::of(response, "not_found")
+}
+
 impl Refusal {
     pub fn of(response: Response, code: &'static str) -> Refusal {
         Refusal { response, code }
@@ -380,13 +441,6 @@ fn submit(id: &str, command: EpsCommand) -> Step {
 /// A header's text; empty where it is not there or no text.
 pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default()
-}
-
-/// A UUID (version 8) made of a text.
-pub(super) fn uuid_of(text: &str) -> String {
-    let mut id = [0; 16];
-    id.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref().first_chunk::<16>().unwrap_or(&[0; 16]));
-    uuid::Builder::from_custom_bytes(id).into_uuid().to_string()
 }
 
 /// The mandatory X-Request-ID: a UUID (§3.1).
@@ -412,5 +466,7 @@ fn packed(text: &[u8]) -> Result<Bytes, Refusal> {
     packed::pack(text).ok_or_else(|| Refusal::of(refuse::fault(), "fault"))
 }
 
+#[cfg(test)]
+mod before;
 #[cfg(test)]
 mod tests;

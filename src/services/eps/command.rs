@@ -135,6 +135,8 @@ record! {
         /// Show: dispense notifications, ids and packed documents.
         18 => notifications: Vec<String>,
         19 => documents: Vec<Bytes>,
+        /// Release, a repeat: when Spine took it back for its signature; 0 for not.
+        20 => taken_back: u64,
     }
 }
 

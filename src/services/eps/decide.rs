@@ -239,6 +239,7 @@ impl Work<'_, '_> {
                 reply.items_before =
                     released.items_before.iter().map(|status| *status as u8).collect::<Vec<_>>().into();
                 reply.last_dispensed = released.last_dispensed;
+                reply.taken_back = released.taken_back;
                 self::done()
             },
         )?;

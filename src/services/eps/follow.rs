@@ -36,11 +36,11 @@ impl Work<'_, '_> {
                 let Some(p) = now else { return Ok(()) };
                 let Some(request) = self.document(key, cancellation.message)? else { return Ok(()) };
                 let order = self.document(key, p.order)?;
-                let id = super::ask::uuid_of(&format!("later {}", cancellation.message));
+                let id = super::ids::made_of(&format!("later {}", cancellation.message));
                 let mut count = 0;
                 let mut ids = || {
                     count += 1;
-                    super::ask::uuid_of(&format!("{id} {count}"))
+                    super::ids::made_of(&format!("{id} {count}"))
                 };
                 let base = "https://spine/fhir-prescribing/FHIR/R4";
                 let told = cancel::later(&request, order.as_ref(), self.at.now, base, &mut ids);
@@ -84,7 +84,7 @@ impl Work<'_, '_> {
         let Some(document) = document else { return Ok(()) };
         let id = match due.claim.is_some() {
             true => due.claim.to_string(),
-            false => super::ask::uuid_of(&format!("no claim {key} {}", due.issue)),
+            false => super::ids::made_of(&format!("no claim {key} {}", due.issue)),
         };
         self.post(&due.payer, CLAIM, &id, document.into())
     }

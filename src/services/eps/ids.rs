@@ -3,6 +3,8 @@
 //! Invariant: what these functions return is in the one form in which it is stored and compared: short ids and ODS codes in
 //! upper case, UUIDs in lower case.
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 /// Characters of a short id, `HHHHHH-OOOOOO-SSSSSC`.
 pub const SHORT: usize = 20;
 
@@ -98,6 +100,19 @@ pub fn ods(text: &str) -> Option<String> {
 pub fn code(text: &str, most: usize) -> Option<String> {
     let fits = (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     fits.then(|| text.to_ascii_uppercase())
+}
+
+/// A UUID (version 8) made of a text.
+pub fn made_of(text: &str) -> String {
+    let mut id = [0; 16];
+    id.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref().first_chunk::<16>().unwrap_or(&[0; 16]));
+    uuid::Builder::from_custom_bytes(id).into_uuid().to_string()
+}
+
+/// Message id of the return by which Spine takes a prescription back from a release whose signature check it failed (§9.4): the same
+/// for a repeat of that release.
+pub fn taken_back(request: &str, id: &str) -> String {
+    made_of(&format!("{request} back {id}"))
 }
 
 #[cfg(test)]

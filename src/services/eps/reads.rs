@@ -70,7 +70,7 @@ impl Asked {
                 self.goal = Goal::Read(Read::Group(detail));
                 Ok(Step::Submit(vec![call(key(&show.id.clone()), show.into(), String::new())]))
             }
-            _ => Err(Refusal::of(refuse::incorrect(404, "There is no such path."), "not_found")),
+            _ => Err(super::ask::nothing("")),
         }
     }
 

@@ -50,6 +50,11 @@ pub fn incorrect(status: u16, words: &str) -> Response {
     respond(status, &outcome("error", if status == 404 { "not-found" } else { "invalid" }, None, words))
 }
 
+/// An operation that the standard has and this service has not.
+pub fn not_offered(words: &str) -> Response {
+    respond(404, &outcome("error", "not-supported", None, words))
+}
+
 pub fn too_many(words: &str) -> Response {
     respond(429, &outcome("error", "throttled", Some(("TOO_MANY_REQUESTS", "429: Too many requests")), words))
 }

@@ -115,6 +115,17 @@ pub fn is_ours(path: &str) -> bool {
     BASES.iter().chain([&STATUS, &TRACKER]).any(|base| below(path, base).is_some())
 }
 
+/// What §2 and §15 call optional or retired and this service does not have: its name as callers know it.
+pub fn not_offered(rest: &str) -> Option<&'static str> {
+    const NAMES: [&str; 5] =
+        ["$convert", "$dose-to-text", "$verify-signature", "Tracker", "checkprescriptionstatusupdates"];
+    let rest = rest.replace("%24", "$");
+    let name = rest.strip_prefix('/').unwrap_or(&rest);
+    // Every answer is given at once: there is none to come back for.
+    let poll = name.starts_with("_poll/").then_some("_poll");
+    NAMES.into_iter().find(|known| *known == name).or(poll)
+}
+
 pub fn route(method: &str, path: &str, query: &str) -> Route {
     if let Some(rest) = below(path, STATUS) {
         return match (method, rest) {
@@ -181,6 +192,22 @@ mod tests {
         let (names, _) = names.split_once("\n    }\n").unwrap();
         let names: Vec<&str> = names.split('"').skip(1).step_by(2).collect();
         assert_eq!(names, INTERACTIONS);
+    }
+
+    #[test]
+    fn what_is_not_offered_is_known_by_name() {
+        for (method, path, name) in [
+            ("POST", "/fhir-prescribing/FHIR/R4/$convert", "$convert"),
+            ("POST", "/fhir-dispensing/FHIR/R4/%24verify-signature", "$verify-signature"),
+            ("POST", "/electronic-prescriptions/FHIR/R4/$dose-to-text", "$dose-to-text"),
+            ("GET", "/electronic-prescriptions/FHIR/R4/Tracker", "Tracker"),
+            ("GET", "/fhir-dispensing/_poll/7", "_poll"),
+            ("GET", "/prescription-status-update/checkprescriptionstatusupdates", "checkprescriptionstatusupdates"),
+        ] {
+            let Route::Nothing(rest) = route(method, path, "") else { panic!("{path} is served") };
+            assert_eq!(not_offered(&rest), Some(name), "{path}");
+        }
+        assert_eq!(not_offered("/Task"), None);
     }
 
     #[test]

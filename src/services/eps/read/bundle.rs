@@ -99,6 +99,20 @@ pub fn identifier<'a>(resource: &'a Value, system: &str) -> Option<&'a str> {
     list(resource, "/identifier").iter().find(of).and_then(|i| text(i, "/value"))
 }
 
+/// The values of all identifiers of a system, wherever they stand. A parsed message is no deeper than `serde_json` reads.
+pub fn identified<'a>(value: &'a Value, system: &str, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| identified(item, system, found)),
+        Value::Object(members) => {
+            if members.get("system").and_then(Value::as_str) == Some(system) {
+                found.extend(text(value, "/value"));
+            }
+            members.values().for_each(|member| identified(member, system, found));
+        }
+        _ => {}
+    }
+}
+
 /// The extensions of a URL; one without a scheme stands below `https://fhir.nhs.uk/StructureDefinition/`, or is a part's name.
 pub fn extensions<'a>(value: &'a Value, url: &str) -> impl Iterator<Item = &'a Value> {
     list(value, "/extension").iter().filter(move |e| {

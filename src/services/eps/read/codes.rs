@@ -17,6 +17,7 @@ pub const PROFESSIONAL: &[&str] = &[
     "https://fhir.hl7.org.uk/Id/hcpc-number",
     "https://fhir.hl7.org.uk/Id/professional-code",
 ];
+pub const SNOMED: [&str; 2] = ["http://snomed.info/sct", "https://snomed.info/sct"];
 pub const PRESCRIPTION_TYPE: &str = "https://fhir.nhs.uk/CodeSystem/prescription-type";
 pub const COURSE_OF_THERAPY: &str = "http://terminology.hl7.org/CodeSystem/medicationrequest-course-of-therapy";
 pub const SITE: &str = "https://fhir.nhs.uk/CodeSystem/dispensing-site-preference";

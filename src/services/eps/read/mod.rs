@@ -68,9 +68,21 @@ pub fn resource(root: &Value, expected: &str) -> Result<(), Problems> {
     Err(Issue::fatal("value", text, "resourceType").into())
 }
 
+/// Step 2 alone: any resource, for `$validate`.
+pub fn any(root: &Value) -> Result<(), Problems> {
+    structure::validate(root)?;
+    match bundle::text(root, "/resourceType") {
+        Some(_) => Ok(()),
+        None => Err(Issue::missing("Resource", "resourceType", "resourceType").into()),
+    }
+}
+
 /// Steps 2, 3 and 4: what a Bundle wants.
 pub fn event(root: &Value) -> Result<Event, Problems> {
     resource(root, "Bundle")?;
+    if bundle::text(root, "/type") != Some("message") {
+        return Err(Issue::shape("Bundle.type must be message", "Bundle.type").into());
+    }
     if bundle::text(root, "/identifier/value").is_none() {
         return Err(Issue::missing("Bundle", "identifier", "Bundle.identifier").into());
     }

@@ -3,7 +3,7 @@
 
 use super::{
     Event, Problems,
-    bundle::{Bundle, extension, identifier, list, text},
+    bundle::{Bundle, code_of, extension, identifier, list, text},
     cancel, codes, dispense, order_checks as checks, order_store, people,
     problem::Issue,
 };
@@ -66,7 +66,7 @@ fn convert(bundle: &Bundle, requests: &[&Value]) -> Result<(), Issue> {
     organisation(bundle, author)?;
     patient(bundle, requests)?;
     course(requests)?;
-    requests.iter().try_for_each(|request| item(request))
+    requests.iter().try_for_each(|request| medication(bundle, request).and_then(|()| item(request)))
 }
 
 fn few(path: &str) -> Issue {
@@ -175,6 +175,19 @@ fn course(requests: &[&Value]) -> Result<(), Issue> {
     Ok(())
 }
 
+/// What is prescribed has a code of dm+d (§5.1): it is what the prescriber signs and the dispenser gives.
+fn medication(bundle: &Bundle, request: &Value) -> Result<(), Issue> {
+    let (concept, path) = match bundle.resolve(request.get("medicationReference"), "Medication") {
+        Some(medication) => (medication.get("code"), "Medication.code.coding"),
+        None => (request.get("medicationCodeableConcept"), "MedicationRequest.medicationCodeableConcept.coding"),
+    };
+    if codes::SNOMED.iter().any(|system| code_of(concept, system).is_some()) {
+        return Ok(());
+    }
+    let [system, _] = codes::SNOMED;
+    Err(Issue::too_few(&format!("{} where system == '{system}'.", TOO_FEW.trim_end_matches('.')), path))
+}
+
 /// One item.
 fn item(request: &Value) -> Result<(), Issue> {
     if checks::group(request).1.is_empty() {
@@ -187,6 +200,10 @@ fn item(request: &Value) -> Result<(), Issue> {
     if extension(dispense, checks::SITE).and_then(|e| text(e, "/valueCoding/code")).is_none() {
         return Err(few("MedicationRequest.dispenseRequest.extension"));
     }
+    // The text is all of a dosage that is signed and comes out again (§9.4).
+    if list(request, "/dosageInstruction").iter().any(|d| text(d, "/text").is_none_or(|t| t.trim().is_empty())) {
+        return Err(few("MedicationRequest.dosageInstruction.text"));
+    }
     if list(request, "/note").len() > 1 {
         return Err(Issue::too_many(TOO_MANY, "MedicationRequest.note"));
     }
@@ -194,5 +211,19 @@ fn item(request: &Value) -> Result<(), Issue> {
         let rule = "Expected supply duration must be specified in days.";
         return Err(Issue::invalid(rule, "MedicationRequest.dispenseRequest.expectedSupplyDuration.code"));
     }
-    Ok(())
+    quantity(dispense.get("quantity").unwrap_or(&Value::Null))
+}
+
+/// How much of what (§5.1): nobody could supply it otherwise.
+fn quantity(of: &Value) -> Result<(), Issue> {
+    let path = |element: &str| format!("MedicationRequest.dispenseRequest.quantity.{element}");
+    let value = match of.get("value") {
+        Some(Value::String(text)) => text.trim().parse::<f64>().ok(),
+        value => value.and_then(Value::as_f64),
+    };
+    let value = value.ok_or_else(|| few(&path("value")))?;
+    for element in ["unit", "code"] {
+        text(of, &format!("/{element}")).ok_or_else(|| few(&path(element)))?;
+    }
+    if value > 0.0 { Ok(()) } else { Err(Issue::invalid("Quantity must be more than 0.", path("value"))) }
 }

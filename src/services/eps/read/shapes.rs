@@ -122,7 +122,7 @@ const SUBSTITUTION: &[Element] = &[("allowedBoolean", "boolean", May)];
 const PATIENT: &[Element] = &[
     ("identifier", "Identifier", Several),
     ("name", "HumanName", Many),
-    ("gender", "string", May),
+    ("gender", "gender", May),
     ("birthDate", "date", May),
     ("address", "Address", Many),
     ("telecom", "ContactPoint", Many),

@@ -113,6 +113,10 @@ fn primitive(value: &Value, of: &str) -> Option<&'static str> {
         "string" => (text.is_some_and(|t| !t.is_empty()), "text that is not empty"),
         "boolean" => (value.is_boolean() || matches!(text, Some("true" | "false")), "true or false"),
         "integer" => (integer(Some(value)).is_some(), "a whole number"),
+        "gender" => (
+            text.is_some_and(|t| matches!(t, "male" | "female" | "other" | "unknown")),
+            "male, female, other or unknown",
+        ),
         "decimal" => (value.is_number() || text.is_some_and(|t| t.trim().parse::<f64>().is_ok()), "a number"),
         "date" => (text.is_some_and(partial_date), "a date: YYYY, YYYY-MM or YYYY-MM-DD"),
         "dateTime" => (

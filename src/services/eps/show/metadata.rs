@@ -86,8 +86,8 @@ const RESOURCES: [Resource; 4] = [
     },
 ];
 
-/// The CapabilityStatement; `at` is the address that was asked.
-pub fn capability(base: Base, at: &str, version: &str) -> Value {
+/// The CapabilityStatement; `at` is the address that was asked, `date` now.
+pub fn capability(base: Base, at: &str, date: &str, version: &str) -> Value {
     let operation = |o: &Operation| {
         json!({
             "name": o.name,
@@ -123,6 +123,7 @@ pub fn capability(base: Base, at: &str, version: &str) -> Value {
     json!({
         "resourceType": "CapabilityStatement",
         "status": "active",
+        "date": date,
         "kind": "instance",
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json"],
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn each_base_lists_its_endpoints() {
-        let rest = |base| capability(base, "https://x/FHIR/R4", "1")["rest"][0].clone();
+        let rest = |base| capability(base, "https://x/FHIR/R4", "2026-01-02", "1")["rest"][0].clone();
         let prescribing = rest(Base::Prescribing);
         assert_eq!(names(&prescribing, "operation", "name"), ["prepare", "process-message"]);
         assert_eq!(names(&prescribing, "resource", "type"), ["Task"]);
@@ -170,6 +171,13 @@ mod tests {
         assert_eq!(names(&rest(Base::Both), "operation", "name"), ["prepare", "process-message"]);
         assert_eq!(names(&rest(Base::Tracker), "resource", "type"), ["RequestGroup"]);
         assert_eq!(rest(Base::Status)["interaction"][0]["code"], "transaction");
+    }
+
+    #[test]
+    fn it_says_where_and_of_when_it_is() {
+        let shown = capability(Base::Both, "https://x/FHIR/R4", "2026-01-02T03:04:05+00:00", "1");
+        assert_eq!(shown["implementation"]["url"], "https://x/FHIR/R4");
+        assert_eq!(shown["date"], "2026-01-02T03:04:05+00:00");
     }
 
     #[test]

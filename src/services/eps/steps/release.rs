@@ -4,9 +4,9 @@ use super::{Draft, Moment, Outcome, Step, items, run};
 use crate::{
     model::EpochMillis,
     services::eps::{
-        clock,
+        clock, ids,
         message::Release,
-        record::{Dispenser, Event, Id, Prescription},
+        record::{Dispenser, Event, Id, Issue, Prescription},
         refused::Refused,
         states::{Trigger, issue},
     },
@@ -25,6 +25,8 @@ pub struct Released {
     pub items_before: Vec<u16>,
     /// When the issue before was dispensed; 0 for never.
     pub last_dispensed: EpochMillis,
+    /// When Spine took it back from this release, because its signature does not hold; 0 where it did not.
+    pub taken_back: EpochMillis,
 }
 
 pub fn release(old: Option<&Prescription>, m: &Release, at: &Moment) -> Outcome<Released> {
@@ -48,20 +50,38 @@ pub fn release(old: Option<&Prescription>, m: &Release, at: &Moment) -> Outcome<
 }
 
 /// The same request of the same organisation gets the same again, as long as the prescription is still out under it. A repeat
-/// that comes after a return gets nothing: somebody else may have it by now, or it may be cancelled.
+/// that comes after a return gets nothing ([`came_back`]): somebody else may have it by now, or it may be cancelled.
 fn again(p: &Prescription, m: &Release, request: Id) -> Option<Result<Released, Refused>> {
     let by = |who| p.sender(who).is_some_and(|s| s.ods == m.by.ods);
     let event = p.log.iter().rev().find(|e| e.is_release() && e.message == request && by(e.who))?;
     let issue = p.issue(event.issue)?;
     if issue.release_request != request || issue.dispenser == 0 {
-        return Some(Err(Refused::Failure(ANSWERED.into())));
+        return Some(came_back(p, m, issue));
     }
     Some(Ok(Released {
         issue: issue.number,
         response: issue.release_response,
         items_before: issue.before_release.iter().map(|status| u16::from(*status)).collect(),
         last_dispensed: issue.previous_told,
+        taken_back: 0,
     }))
+}
+
+/// What a repeat is told of a prescription that has come back. One that Spine took back is told as it was the first time, among those
+/// that failed: else a pharmacy whose connection broke would never hear that there is one which nobody may dispense.
+fn came_back(p: &Prescription, m: &Release, issue: &Issue) -> Result<Released, Refused> {
+    let by_spine = Id::read(&ids::taken_back(&m.request, &p.id));
+    let event = p.log.iter().find(|e| Some(e.message) == by_spine && e.trigger == Trigger::Return as u8);
+    let Some(event) = event else {
+        return Err(Refused::Failure(ANSWERED.into()));
+    };
+    Ok(Released {
+        issue: issue.number,
+        response: Id::read(&m.response).unwrap_or(Id::NONE),
+        items_before: issue.items.iter().map(|status| u16::from(*status)).collect(),
+        last_dispensed: issue.previous_issue_at,
+        taken_back: event.at,
+    })
 }
 
 /// Why an issue in this status is not given out (§9.3).
@@ -112,6 +132,7 @@ fn give_out(d: &mut Draft, m: &Release, request: Id) -> Result<Step<Released>, R
         response,
         items_before: issue.before_release.iter().map(|status| u16::from(*status)).collect(),
         last_dispensed: issue.previous_told,
+        taken_back: 0,
     };
     let event = Event { message: request, trigger: trigger as u8, who, issue: number, ..Default::default() };
     d.log(Event { before, after: issue::WITH, ..event });

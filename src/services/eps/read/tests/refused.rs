@@ -1,7 +1,7 @@
 //! Orders, cancellations and what both share: each rule refuses an example that breaks it, in its own words (spec/eps.md §19.1).
 
 use super::*;
-use crate::services::eps::read::{cancel, order};
+use crate::services::eps::read::{self, cancel, order};
 
 const ACUTE: &str = "01-order-acute-nominated/order-request";
 const ERD: &str = "04-order-erd/order-request";
@@ -310,6 +310,63 @@ fn no_10_11_12_14_and_17_codes_items_and_dosage() {
     refused(ACUTE, INVALID, "Required field dosageInstructions is missing.", |b| {
         drop_member(first(b, "MedicationRequest"), "dosageInstruction");
     });
+}
+
+#[test]
+fn what_is_prescribed_has_a_code_and_its_dosage_a_text() {
+    let class = ("fatal", "invalid", "TOO_FEW_VALUES_SUBMITTED");
+    let words = "Too few values submitted. Expected 1 element where system == 'http://snomed.info/sct'.";
+    refused(ACUTE, class, words, |b| {
+        first(b, "MedicationRequest")["medicationCodeableConcept"]["coding"][0]["system"] = json!("http://x");
+    });
+    refused(ACUTE, class, words, |b| {
+        first(b, "MedicationRequest")["medicationCodeableConcept"] = json!({"text": "Aspirin"});
+    });
+    let https = changed(ACUTE, |b| {
+        first(b, "MedicationRequest")["medicationCodeableConcept"]["coding"][0]["system"] =
+            json!("https://snomed.info/sct");
+    });
+    assert_eq!(order::check(&https), Ok(()));
+    // The structured dosage does not come out again: without its text nobody would know.
+    for dosage in [json!({"sequence": 1}), json!({"text": " "}), json!({"timing": {"repeat": {"frequency": 2}}})] {
+        let wrong = changed(ACUTE, |b| first(b, "MedicationRequest")["dosageInstruction"] = json!([dosage]));
+        let found = only(order::check(&wrong).expect_err("refused"));
+        assert_eq!(found.4, "MedicationRequest.dosageInstruction.text");
+    }
+}
+
+#[test]
+fn a_quantity_is_so_much_of_something() {
+    let quantity = |change: &dyn Fn(&mut Value)| {
+        order::check(&changed(ACUTE, |b| change(&mut first(b, "MedicationRequest")["dispenseRequest"]["quantity"])))
+    };
+    for element in ["value", "unit", "code"] {
+        let found = only(quantity(&|q| drop_member(q, element)).expect_err("refused"));
+        assert_eq!(
+            (found.2.as_str(), found.4),
+            ("TOO_FEW_VALUES_SUBMITTED", format!("MedicationRequest.dispenseRequest.quantity.{element}"),)
+        );
+    }
+    for value in [json!(0), json!(-5), json!("-0.5")] {
+        let told = quantity(&|q| q["value"] = value.clone());
+        assert_only(told, ("fatal", "invalid", "INVALID_VALUE"), "Quantity must be more than 0.");
+    }
+    for value in [json!("63"), json!(63.0), json!(0.5)] {
+        assert_eq!(quantity(&|q| q["value"] = value.clone()), Ok(()));
+    }
+}
+
+#[test]
+fn a_message_is_a_bundle_of_that_type_and_a_gender_one_of_four() {
+    let class = ("error", "structure", "INVALID_VALUE");
+    for name in [ACUTE, CANCEL, "09-dispense-notification/acute-01-request"] {
+        let other = changed(name, |b| b["type"] = json!("collection"));
+        assert_only(event(&other), class, "Bundle.type must be message");
+    }
+    let odd = changed(ACUTE, |b| first(b, "Patient")["gender"] = json!("F"));
+    assert!(only(event(&odd).expect_err("refused")).3.ends_with("gender must be male, female, other or unknown"));
+    assert!(read::any(&json!({"a": 1})).is_err());
+    assert_eq!(read::any(&json!({"resourceType": "Basic"})), Ok(()));
 }
 
 #[test]

@@ -278,7 +278,13 @@ fn a_record_is_shown_as_it_was_released() {
         record.items.push(crate::services::eps::record::LineItem { id, issues: 6, ..Default::default() });
     }
     let items_before = vec![7; record.items.len()];
-    let released = Released { issue: 3, response: Id::NONE, items_before, last_dispensed: at("2021-07-06T10:11:12Z") };
+    let released = Released {
+        issue: 3,
+        response: Id::NONE,
+        items_before,
+        last_dispensed: at("2021-07-06T10:11:12Z"),
+        taken_back: 0,
+    };
     let given = Given::of(&record, &released, &order);
     assert_eq!((given.issue, given.nominated, given.nominated_type, given.treatment), (3, "FA565", "P1", 3));
     let shown = items(&show(&[given], &[]));

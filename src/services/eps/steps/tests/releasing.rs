@@ -1,7 +1,7 @@
 //! §9: who gets a prescription, once; §11: it comes back; §17.7: nomination.
 
 use super::*;
-use crate::services::eps::states::allowed;
+use crate::services::eps::{ids, states::allowed};
 
 #[test]
 fn one_gets_it_and_the_other_is_told() {
@@ -114,6 +114,27 @@ fn a_return_brings_it_back() {
     late.go_to("2026-09-03");
     late.give_back().unwrap();
     assert_eq!((late.statuses(), late.items_of(1), late.items_of(2)), (vec![4, 4], vec![6], vec![6]));
+}
+
+#[test]
+fn what_spine_took_back_is_told_again_as_that() {
+    let mut case = Case::ordered(&[1, 1]);
+    let m = case.release_message("FA565", false);
+    let first = case.send_release(&m).unwrap();
+    assert_eq!(first.taken_back, 0);
+    let id = case.p().id.clone();
+    let back = message::Return { message: ids::taken_back(&m.request, &id), ..case.return_message("FA565") };
+    case.send_return(&back).unwrap();
+    let stored = case.p().clone();
+    let again = case.send_release(&m).unwrap();
+    assert_eq!(again, Released { taken_back: case.at.now, response: again.response, ..first });
+    assert_eq!(case.p(), &stored, "nobody was given it");
+    // A repeat after somebody's own return is refused still.
+    let mut case = Case::ordered(&[1, 1]);
+    let m = case.release_message("FA565", false);
+    case.send_release(&m).unwrap();
+    case.give_back().unwrap();
+    assert!(matches!(case.send_release(&m), Err(Refused::Failure(_))));
 }
 
 #[test]

@@ -105,7 +105,7 @@ async fn recorded(
     let Some(who) = who else {
         if matches!(refusal.code.kind, Kind::Unauthenticated | Kind::Forbidden) {
             let (caller, reason) = (conn.peer.caller(), refusal.code.code);
-            strangers::turned_away(edge, Stranger { caller, interaction, reason, subject }, ids).await;
+            strangers::turned_away(edge, Stranger { caller, interaction, reason, subject, known: false }, ids).await;
         }
         return refusal;
     };
@@ -320,7 +320,7 @@ async fn told(
     ids: &Ids,
 ) {
     if let Some(reason) = reason.as_deref() {
-        strangers::turned_away(edge, Stranger { caller, interaction, reason, subject }, ids).await;
+        strangers::turned_away(edge, Stranger { caller, interaction, reason, subject, known: false }, ids).await;
     }
 }
 

@@ -357,6 +357,8 @@ fn of_prescriptions(visit: &mut impl Visit) {
     visit.record::<services::identity::command::Stranger>("services::identity::command::Stranger");
     visit.record::<services::trail::command::Staff>("services::trail::command::Staff");
     visit.record::<audit::parsers::Begin>("audit::Begin");
+    visit.record::<services::directory::issuers::LogInAt>("services::directory::issuers::LogInAt");
+    visit.record::<services::identity::login::command::CitizenIn>("services::identity::login::command::CitizenIn");
 }
 
 #[cfg(test)]

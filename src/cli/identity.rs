@@ -4,7 +4,7 @@
 use super::{
     args::Globals,
     client,
-    failure::{Done, failure},
+    failure::{Done, Failure, failure},
     registry::encoded,
 };
 use crate::{config::units, ops::codes};
@@ -51,18 +51,51 @@ pub enum Verb {
     #[command(
         override_usage = "spine identity issuer [OPTIONS] <ISSUER>",
         after_help = "Examples:\n  spine identity issuer https://auth.login.test --jwks keys.json\n  \
+                      spine identity issuer https://auth.login.test --client-id our-id \\\n    \
+                      --client-key key.pem --authorize https://auth.login.test/authorize \\\n    \
+                      --token https://auth.login.test/token\n  \
                       spine identity issuer https://auth.login.test --remove"
     )]
     Issuer {
         /// As iss of its ID tokens has it
         issuer: String,
         /// Its public keys: a JSON Web Key Set (- for stdin); replaces those there are
-        #[arg(long, value_name = "FILE", required_unless_present = "remove", conflicts_with = "remove")]
+        #[arg(long, value_name = "FILE", required_unless_present_any = ["remove", "client_id", "no_log_in"])]
         jwks: Option<PathBuf>,
+        #[command(flatten)]
+        log_in: LogIn,
+        /// Send citizens there no more; their ID tokens are still believed
+        #[arg(long, conflicts_with = "client_id")]
+        no_log_in: bool,
         /// Take it away; tokens that were given out end with their hour
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["jwks", "client_id", "no_log_in"])]
         remove: bool,
     },
+}
+
+/// Where citizens are sent to log in (scope=nhs-login), and who the site is there.
+#[derive(clap::Args, Debug)]
+pub struct LogIn {
+    /// Send citizens there to log in (scope=nhs-login); the site's client id there
+    #[arg(long, value_name = "ID", requires_all = ["client_key", "authorize", "token"])]
+    client_id: Option<String>,
+    /// The site's private key for it, RSA in PKCS#8 PEM (- for stdin)
+    #[arg(long, value_name = "FILE", requires = "client_id")]
+    client_key: Option<PathBuf>,
+    /// Its authorization endpoint
+    #[arg(long, value_name = "URL", requires = "client_id")]
+    authorize: Option<String>,
+    /// Its token endpoint
+    #[arg(long, value_name = "URL", requires = "client_id")]
+    token: Option<String>,
+}
+
+impl LogIn {
+    fn body(&self) -> Result<Value, Failure> {
+        let Some(client) = &self.client_id else { return Ok(Value::Null) };
+        let key = self.client_key.as_deref().map(super::import::read).transpose()?.unwrap_or_default();
+        Ok(json!({"client": client, "key": key, "authorize": self.authorize, "token": self.token}))
+    }
 }
 
 pub async fn run(globals: &Globals, verb: Verb) -> Done {
@@ -76,9 +109,11 @@ pub async fn run(globals: &Globals, verb: Verb) -> Done {
             issuers(globals, &client(globals)?.get("/v1/issuers").await?);
             Ok(())
         }
-        Verb::Issuer { issuer, jwks, remove } => {
+        Verb::Issuer { issuer, jwks, log_in, no_log_in, remove } => {
             let jwks = jwks.as_deref().map(super::import::read).transpose()?.unwrap_or_default();
-            let body = json!({"issuer": issuer, "jwks": jwks, "remove": remove});
+            let log_in = log_in.body()?;
+            let body =
+                json!({"issuer": issuer, "jwks": jwks, "remove": remove, "log_in": log_in, "no_log_in": no_log_in});
             issuers(globals, &client(globals)?.call(Method::PUT, "/v1/issuers", &body).await?);
             Ok(())
         }
@@ -107,7 +142,12 @@ pub async fn run(globals: &Globals, verb: Verb) -> Done {
 
 fn issuers(globals: &Globals, told: &Value) {
     let rows = told["items"].as_array().cloned().unwrap_or_default();
-    globals.out().list("IssuerList", &rows, &[("issuer", "issuer"), ("keys", "kids")], "issuer");
+    globals.out().list(
+        "IssuerList",
+        &rows,
+        &[("issuer", "issuer"), ("keys", "kids"), ("log-in", "log_in.authorize")],
+        "issuer",
+    );
 }
 
 fn show(globals: &Globals, told: &Value) {

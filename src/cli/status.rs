@@ -40,6 +40,7 @@ fn screen(told: &Value) -> String {
         ("clock", clock(told)),
         ("certificates", certificates(told)),
         ("revocations", revocations(told)),
+        ("staff register", registration(told)),
     ]);
     out.push('\n');
     out.push_str(&partitions(told));
@@ -110,6 +111,20 @@ fn revocations(told: &Value) -> String {
         "unreadable" => "list cannot be read".into(),
         _ => "no list".into(),
     }
+}
+
+/// How strictly people who work here are let in.
+pub fn registration(told: &Value) -> String {
+    let rules = &told["registration"];
+    let open = match rules["open"] == true {
+        true => format!("OPEN until {}: people come in without a registration", output::text(rules, "open_until")),
+        false => "closed".into(),
+    };
+    let accounts = match rules["one_operator"] == true {
+        true => "ONE operator account enters the steps of two people",
+        false => "two operator accounts for the steps of two people",
+    };
+    format!("{open}; {accounts}")
 }
 
 /// The table of partitions, shared with `cluster status`.

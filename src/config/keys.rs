@@ -61,7 +61,7 @@ pub const KEYS: &[Key] = &[
     key("api.url", Text, "", Restart, "The https address under which applications find the APIs, the same on every node: signed JWTs must name it followed by /oauth2/token; empty means https and api.listen."),
     key("api.rate", Number(1, 1_000_000), "5", Restart, "Most requests a second, on this node, of an application without a quota of its own (spine app set --quota); beyond it 429. Beside them such an application has 40 a second for SDS and 3 for new patients."),
     key("api.issuer_path", Text, "/openam/oauth2/realms/root/realms/NHSIdentity/realms/Healthcare", Restart, "Where the log-in of staff (OpenID provider) lies below api.url, the same on every node; with api.url it is the issuer in ID tokens."),
-    key("api.logout_ca", Path, "", Restart, "Authorities of the addresses where applications are told that somebody has logged out and where they publish their keys, PEM, read again each minute; empty means those that the machine trusts."),
+    key("api.logout_ca", Path, "", Restart, "Authorities of the addresses where applications are told that somebody has logged out and where they publish their keys, and of the provider where citizens log in, PEM, read again each minute; empty means those that the machine trusts."),
     key("ldap.listen", OptionalAddress, "", Restart, "Where systems look up the directory by LDAP with mutual TLS, with the certificates of the supplier section; empty means nowhere."),
     key("ldap.connections", Number(1, 100_000), "1000", Restart, "Most LDAP connections at once."),
     key("ldap.idle_timeout", Duration, "5m", Restart, "How long an LDAP connection may stay without a request."),

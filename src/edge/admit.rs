@@ -194,7 +194,7 @@ fn limited(conn: &Conn, wait: Duration) -> Refusal {
 }
 
 /// The gate's refusal as one of the catalogue.
-fn refused(denied: Denied) -> Refusal {
+pub(super) fn refused(denied: Denied) -> Refusal {
     let code = match denied {
         Denied::Unknown => &codes::CERTIFICATE_UNKNOWN,
         Denied::Disabled => &codes::SYSTEM_DISABLED,

@@ -3,6 +3,7 @@
 //! In the product the engine and the blob store stand behind it; tests of the edge bring one of their own.
 
 use super::payload::Pieces;
+use super::protocol::{Heard, Question};
 use crate::access::gate::{Denied, Proven, Standing};
 use crate::engine::{Command, Outcome, PartitionId, Unavailable};
 use crate::store::Reader;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
+pub type Hearing<'a> = Pin<Box<dyn Future<Output = Heard> + Send + 'a>>;
 /// Rows as of some moment.
 pub type View = Arc<dyn Reader + Send + Sync>;
 
@@ -56,10 +58,20 @@ pub trait Backend: Send + Sync + 'static {
         let _ = shown;
         None
     }
+    /// Asks outside the site, within bounds of time and size.
+    fn ask<'a>(&'a self, question: &'a Question) -> Hearing<'a> {
+        let _ = question;
+        Box::pin(async { Err("unreachable") })
+    }
     /// Begins to store a body on a majority.
     fn upload(&self) -> Answering<'_, Box<dyn Upload>>;
     /// A stored body's bytes in order; fetched from another node where this one lacks it.
     fn download(&self, body: Stored) -> Answering<'_, Pieces>;
+}
+
+/// Whoever sends questions outside the site.
+pub trait Courier: Send + Sync {
+    fn ask<'a>(&'a self, question: &'a Question) -> Hearing<'a>;
 }
 
 /// A body on its way to a majority of disks. Dropping it forgets it.

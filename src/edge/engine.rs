@@ -1,7 +1,8 @@
 //! The product's backend: the engine for commands and views, the registry's rows for certificates, `bulk` for bodies.
 
-use super::backend::{Answering, Backend, Credentials, Stored, Upload, View};
+use super::backend::{Answering, Backend, Courier, Credentials, Hearing, Stored, Upload, View};
 use super::payload::Pieces;
+use super::protocol::Question;
 use crate::access::gate::{Denied, Proven, Standing};
 use crate::engine::bulk::{Bulk, BulkError, upload};
 use crate::engine::draft::Fault;
@@ -24,6 +25,7 @@ pub struct EngineBackend {
     pub engine: Engine,
     pub bulk: Bulk,
     pub clock: Arc<dyn Clock>,
+    pub courier: Arc<dyn Courier>,
 }
 
 impl Backend for EngineBackend {
@@ -101,6 +103,10 @@ impl Backend for EngineBackend {
             Ok(Standing::Proven(proven) | Standing::Lapsed(_, proven)) => Some(*proven),
             _ => None,
         }
+    }
+
+    fn ask<'a>(&'a self, question: &'a Question) -> Hearing<'a> {
+        self.courier.ask(question)
     }
 
     fn upload(&self) -> Answering<'_, Box<dyn Upload>> {

@@ -105,7 +105,7 @@ async fn recorded(
     let Some(who) = who else {
         if matches!(refusal.code.kind, Kind::Unauthenticated | Kind::Forbidden) {
             let (caller, reason) = (conn.peer.caller(), refusal.code.code);
-            strangers::turned_away(edge, Stranger { caller, interaction, reason, subject }, ids).await;
+            strangers::turned_away(edge, Stranger { caller, interaction, reason, subject, known: false }, ids).await;
         }
         return refusal;
     };
@@ -323,7 +323,7 @@ async fn told(
     ids: &Ids,
 ) {
     if let Some(reason) = reason.as_deref() {
-        strangers::turned_away(edge, Stranger { caller, interaction, reason, subject }, ids).await;
+        strangers::turned_away(edge, Stranger { caller, interaction, reason, subject, known: false }, ids).await;
     }
 }
 
@@ -364,21 +364,28 @@ async fn rounds(
             .map_err(|why| (Refusal::from(why.clone()), !why.retry_is_safe()))?;
         let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
         let wait = exchange.replied(&replies).map_err(|broken| done(broken.into()))?;
-        calls = match exchange.thinks() {
-            Some(work) => {
-                let good = edge.thoughts.think(share, work).await.map_err(|refusal| (refusal, false))?;
-                match exchange.thought(good) {
-                    Next::Submit(calls) => calls,
-                    _ => return Err((Refusal::new(&codes::FAULT).because("a thought led nowhere"), false)),
-                }
-            }
-            None => exchange.onward(),
-        };
+        calls = onward(edge, exchange, share).await.map_err(|refusal| (refusal, false))?;
         if calls.is_empty() {
             return finish(edge, exchange, &outcomes, wait, ids).await.map_err(done);
         }
     }
     Err((Refusal::new(&codes::FAULT).because("a request went on and on"), false))
+}
+
+/// The calls that follow from what was decided, after what the protocol wants to think about or to ask outside.
+async fn onward(edge: &Edge, exchange: &mut dyn Exchange, share: CertificateHash) -> Result<Vec<Call>, Refusal> {
+    if let Some(work) = exchange.thinks() {
+        let good = edge.thoughts.think(share, work).await?;
+        return match exchange.thought(good) {
+            Next::Submit(calls) => Ok(calls),
+            _ => Err(Refusal::new(&codes::FAULT).because("a thought led nowhere")),
+        };
+    }
+    if let Some(question) = exchange.asks() {
+        let heard = edge.outside.ask(edge.backend.as_ref(), share, &question).await;
+        return Ok(exchange.heard(heard));
+    }
+    Ok(exchange.onward())
 }
 
 async fn submit(edge: &Edge, mut commands: Vec<Command>) -> Result<Vec<Outcome>, Unavailable> {

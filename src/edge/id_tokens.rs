@@ -1,12 +1,14 @@
-//! Signs ID tokens and logout tokens with the site's key (RS256, spec/identity.md §2.4, §2.5). The parsed key is kept until another signs.
+//! Signs ID tokens and logout tokens with the site's key (RS256, spec/identity.md §2.4, §2.5), of which the parsed form is kept until another
+//! signs; and what proves the site to a provider elsewhere, with the key that the provider knows.
 
 use crate::engine::draft::Fault;
 use crate::services::directory::signing;
+use crate::services::identity::login::citizens::Question;
 use crate::store::Reader;
 use crate::wire::jwt::to_base64url;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
-use aws_lc_rs::signature::RSA_PKCS1_SHA256;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,12 +30,14 @@ impl IdTokens {
         let signs = signing::signs(site, now_ms)?.ok_or_else(|| unusable("there is none yet"))?;
         let pair = self.pair(signs).ok_or_else(|| unusable("not a private key"))?;
         let header = json!({"typ": typ, "alg": "RS256", "kid": pair.0});
-        let part = |v: &Value| to_base64url(v.to_string().as_bytes());
-        let signed = format!("{}.{}", part(&header), part(claims));
-        let mut signature = vec![0; pair.1.public_modulus_len()];
-        let done = pair.1.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature);
-        done.map_err(|_| unusable("it does not sign"))?;
-        Ok(format!("{signed}.{}", to_base64url(&signature)))
+        signed(&pair.1, &RSA_PKCS1_SHA256, &header, claims).ok_or_else(|| unusable("it does not sign"))
+    }
+
+    /// The JWT by which the site proves itself to a provider elsewhere (`private_key_jwt`, RS512); `None` where the key is none.
+    pub fn sign_question(question: &Question) -> Option<String> {
+        let pair = parsed(&question.private.0)?;
+        let header = json!({"typ": "JWT", "alg": "RS512", "kid": question.kid});
+        signed(&pair, &RSA_PKCS1_SHA512, &header, &question.assertion)
     }
 
     fn pair(&self, (kid, row): (String, signing::SigningKey)) -> Option<(String, Arc<KeyPair>)> {
@@ -41,11 +45,21 @@ impl IdTokens {
         if let Some(pair) = kept.as_ref().filter(|(known, _)| *known == kid) {
             return Some(pair.clone());
         }
-        let PrivateKeyDer::Pkcs8(key) = PrivateKeyDer::from_pem_slice(row.private.0.as_bytes()).ok()? else {
-            return None;
-        };
-        let pair = (kid, Arc::new(KeyPair::from_pkcs8(key.secret_pkcs8_der()).ok()?));
+        let pair = (kid, Arc::new(parsed(&row.private.0)?));
         *kept = Some(pair.clone());
         Some(pair)
     }
+}
+
+fn parsed(pem: &str) -> Option<KeyPair> {
+    let PrivateKeyDer::Pkcs8(key) = PrivateKeyDer::from_pem_slice(pem.as_bytes()).ok()? else { return None };
+    KeyPair::from_pkcs8(key.secret_pkcs8_der()).ok()
+}
+
+fn signed(pair: &KeyPair, padding: &'static dyn RsaEncoding, header: &Value, claims: &Value) -> Option<String> {
+    let part = |v: &Value| to_base64url(v.to_string().as_bytes());
+    let text = format!("{}.{}", part(header), part(claims));
+    let mut signature = vec![0; pair.public_modulus_len()];
+    pair.sign(padding, &SystemRandom::new(), text.as_bytes(), &mut signature).ok()?;
+    Some(format!("{text}.{}", to_base64url(&signature)))
 }

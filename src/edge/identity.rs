@@ -3,12 +3,15 @@
 use super::api;
 use super::id_tokens::IdTokens;
 use super::problem::Refusal;
-use super::protocol::{Attempt, Body, BodyRule, Broken, Call, Exchange, Next, Protocol, Reply, ReplyBody, Wait};
+use super::protocol::{
+    Attempt, Body, BodyRule, Broken, Call, Exchange, Heard, Next, Protocol, Question, Reply, ReplyBody, Wait,
+};
 use crate::access::gate::Permit;
 use crate::engine::draft::Fault;
 use crate::engine::{ServiceId, services};
 use crate::pages::{Sheet, transport_security};
 use crate::services::identity::command::{IdentityReply, Stranger};
+use crate::services::identity::login::citizens;
 use crate::services::identity::login::page::{Content, Page};
 use crate::services::identity::login::visit::{Asked as LoginAsked, Step, Thought, Visit};
 use crate::services::identity::{self, Ask, Identity, Response, Route, routes};
@@ -84,6 +87,8 @@ enum Visited {
     Onward(Visit, Vec<identity::Call>),
     /// This is thought about next.
     Thinking(Visit, Thought),
+    /// This is asked outside the site next.
+    Asking(Visit, Box<citizens::Question>),
     Done(Page),
 }
 
@@ -126,6 +131,10 @@ impl Asked {
                 self.visit = Visited::Going(visit);
                 Next::Think(work)
             }
+            (Step::Ask(question), _) => {
+                self.visit = Visited::Asking(visit, question);
+                Next::Submit(vec![])
+            }
             (Step::Done(page), Some(site)) => match self.finish(page, site) {
                 Ok(reply) => Next::Answer(reply),
                 Err(fault) => self.unreadable(&fault),
@@ -135,6 +144,19 @@ impl Asked {
                 Next::Submit(vec![])
             }
         }
+    }
+
+    /// What was heard outside the site goes to the visit that asked.
+    fn tell(&mut self, heard: Heard) {
+        self.visit = match std::mem::replace(&mut self.visit, Visited::None) {
+            Visited::Going(mut visit) => match visit.heard(heard) {
+                Step::Submit(calls) => Visited::Onward(visit, calls),
+                Step::Done(page) => Visited::Done(page),
+                Step::Think(work) => Visited::Thinking(visit, work),
+                Step::Ask(question) => Visited::Asking(visit, question),
+            },
+            other => other,
+        };
     }
 
     fn finish(&self, page: Page, site: &dyn Reader) -> Result<Reply, Fault> {
@@ -234,6 +256,7 @@ impl Exchange for Asked {
                     Step::Submit(calls) => Visited::Onward(visit, calls),
                     Step::Done(page) => Visited::Done(page),
                     Step::Think(work) => Visited::Thinking(visit, work),
+                    Step::Ask(question) => Visited::Asking(visit, question),
                 };
             }
             done => self.visit = done,
@@ -252,6 +275,30 @@ impl Exchange for Asked {
                 None
             }
         }
+    }
+
+    fn asks(&mut self) -> Option<Question> {
+        let (visit, question) = match std::mem::replace(&mut self.visit, Visited::None) {
+            Visited::Asking(visit, question) => (visit, question),
+            other => {
+                self.visit = other;
+                return None;
+            }
+        };
+        self.visit = Visited::Going(visit);
+        match IdTokens::sign_question(&question) {
+            Some(signed) => Some(Question { form: question.form(&signed), address: question.address }),
+            None => {
+                tracing::error!(event = "identity.provider.key", "the key for the citizens' provider cannot be used");
+                self.tell(Err("key_unusable"));
+                None
+            }
+        }
+    }
+
+    fn heard(&mut self, heard: Heard) -> Vec<Call> {
+        self.tell(heard);
+        self.onward()
     }
 
     fn onward(&mut self) -> Vec<Call> {

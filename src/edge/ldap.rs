@@ -5,15 +5,17 @@
 //! who it is; only registered, enabled systems get entries (P5). Draining: no more connections, and open ones end after
 //! their present request with the notice that RFC 4511 §4.4.1 gives for it.
 
+use super::admit::refused;
 use super::backend::Backend;
 use super::meter::Meter;
 use super::peer::{Judgement, Peer};
+use super::strangers::{self, Refusing, Stranger, Strangers};
 use super::tls::{self, Tls};
 use crate::access::caller::Caller;
 use crate::access::gate::{BadRules, Gate, Permit};
 use crate::access::rules;
 use crate::engine::{Command, services};
-use crate::ops::codes::Kind;
+use crate::ops::codes::{self, Kind};
 use crate::ops::metrics::{CONNECTIONS, CONNECTIONS_REFUSED, TIMEOUTS, TLS_HANDSHAKES};
 use crate::seam::clock::Clock;
 use crate::services::directory::ldap;
@@ -55,6 +57,8 @@ pub struct Options {
     /// Searches at once; more wait.
     pub max_at_work: usize,
     pub drain_timeout: Duration,
+    /// How long refusals of one kind are gathered before one record tells of them (`strangers`).
+    pub gather: Duration,
 }
 
 impl Default for Options {
@@ -66,6 +70,7 @@ impl Default for Options {
             io_timeout: Duration::from_secs(30),
             max_at_work: 4,
             drain_timeout: Duration::from_secs(10),
+            gather: Duration::from_secs(60),
         }
     }
 }
@@ -79,6 +84,16 @@ pub struct Directory {
     gate: Gate,
     meter: Meter,
     turns: Semaphore,
+    strangers: Strangers,
+}
+
+impl Refusing for Directory {
+    fn strangers(&self) -> &Strangers {
+        &self.strangers
+    }
+    fn backend(&self) -> &dyn Backend {
+        self.backend.as_ref()
+    }
 }
 
 impl Directory {
@@ -93,6 +108,7 @@ impl Directory {
             gate: Gate::new(INTERACTIONS.iter().copied(), rules::LDAP)?,
             meter: Meter::new(LABEL, INTERACTIONS),
             turns: Semaphore::new(options.max_at_work),
+            strangers: Strangers::new(options.gather),
             options,
             tls,
             clock,
@@ -106,6 +122,7 @@ pub async fn serve(directory: Arc<Directory>, listener: TcpListener, mut stop: w
     let room = Arc::new(Semaphore::new(directory.options.max_connections));
     let mut connections = JoinSet::new();
     let stopping = stop.clone();
+    let gathering = tokio::spawn(strangers::tend(directory.clone(), stop.clone()));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -139,6 +156,8 @@ pub async fn serve(directory: Arc<Directory>, listener: TcpListener, mut stop: w
     let deadline = Instant::now() + directory.options.drain_timeout;
     while let Ok(Some(_)) = tokio::time::timeout_at(deadline, connections.join_next()).await {}
     connections.shutdown().await;
+    let _ = gathering.await;
+    strangers::end(directory.as_ref()).await;
 }
 
 async fn shake(
@@ -245,19 +264,55 @@ async fn next(
     }
 }
 
+/// Why a client gets nothing: its result, and where it is the client's own, the code of the catalogue.
+struct NotAdmitted {
+    code: Code,
+    words: &'static str,
+    reason: Option<&'static str>,
+}
+
 /// May this client have entries now? As whom, for the audit trail.
-fn admitted(directory: &Directory, peer: &Peer, interaction: &'static str) -> Result<Caller, (Code, &'static str)> {
+fn admitted(directory: &Directory, peer: &Peer, interaction: &'static str) -> Result<Caller, NotAdmitted> {
+    let not_now = |words| NotAdmitted { code: Code::Unavailable, words, reason: None };
+    let never = |words, reason| NotAdmitted { code: Code::InsufficientAccess, words, reason: Some(reason) };
     match peer.judge(&directory.tls.current(), directory.clock.now().0) {
         Judgement::Good => {}
-        Judgement::Refused => return Err((Code::InsufficientAccess, "the certificate is not valid any more")),
-        Judgement::Unknown => return Err((Code::Unavailable, "the certificate cannot be judged now")),
+        Judgement::Refused => {
+            return Err(never("the certificate is not valid any more", codes::CERTIFICATE_REFUSED.code));
+        }
+        Judgement::Unknown => return Err(not_now("the certificate cannot be judged now")),
     }
     let standing = directory.backend.standing(peer.certificate());
-    let standing = standing.map_err(|_| (Code::Unavailable, "the registry cannot be read on this node now"))?;
+    let standing = standing.map_err(|_| not_now("the registry cannot be read on this node now"))?;
     let permit = directory.gate.permit(interaction, standing, peer.caller());
     permit
         .map(Permit::into_caller)
-        .map_err(|_| (Code::InsufficientAccess, "the certificate belongs to no registered, enabled system"))
+        .map_err(|denied| never("the certificate belongs to no registered, enabled system", refused(denied).code.code))
+}
+
+/// Why the trail tells of a result as a refusal, a stable word: a log-in that is not taken, a change, more than is given at once.
+/// What only is not there, or not spoken here, is none.
+fn refusal(code: Code, all: bool) -> Option<&'static str> {
+    match code {
+        Code::AuthMethod => Some("auth_method"),
+        Code::InvalidCredentials => Some("invalid_credentials"),
+        Code::AdminLimit => Some("admin_limit"),
+        // Not where the client itself wanted no more.
+        Code::SizeLimit if all => Some("size_limit"),
+        Code::Unwilling => Some("unwilling"),
+        _ => None,
+    }
+}
+
+/// Whether a search wants more entries than are given at once.
+fn wants_all(request: &Request) -> bool {
+    matches!(request, Request::Search(search) if search.size_limit == 0 || search.size_limit > ldap::MAX_ENTRIES)
+}
+
+/// Leaves word of a refusal in the trail, before its result goes out (P4).
+async fn turned_away(directory: &Directory, caller: &Caller, interaction: &'static str, reason: &str) {
+    let stranger = Stranger { caller, interaction, reason, subject: None, known: true };
+    strangers::told(directory, directory.clock.now().0, stranger, ("", String::new())).await;
 }
 
 async fn answer(
@@ -278,7 +333,10 @@ async fn answer(
         Request::Abandon | Request::Unbind => return Ok(()),
     };
     let code = match admitted(directory, peer, interaction) {
-        Err((code, words)) => {
+        Err(NotAdmitted { code, words, reason }) => {
+            if let Some(reason) = reason {
+                turned_away(directory, peer.caller(), interaction, reason).await;
+            }
             put_result(id, result_tag, code, words, None, &mut out);
             code
         }
@@ -288,8 +346,12 @@ async fn answer(
         }
         Ok(caller) => {
             let turn = directory.turns.acquire().await;
+            let all = wants_all(&message.request);
             let Done { code, bytes, staff } = work(directory, message, result_tag).await;
             drop(turn);
+            if let Some(reason) = refusal(code, all) {
+                turned_away(directory, &caller, interaction, reason).await;
+            }
             match noted(directory, caller, interaction, code, staff).await {
                 Ok(()) => {
                     out = bytes;

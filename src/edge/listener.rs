@@ -69,7 +69,7 @@ pub async fn serve(edge: Arc<Edge>, listener: TcpListener, mut stop: watch::Rece
     drop(listener);
     drain(&edge, phase, connections).await;
     let _ = gathering.await;
-    strangers::end(&edge).await;
+    strangers::end(edge.as_ref()).await;
 }
 
 /// Counts a connection while it is open, however it ends.

@@ -50,6 +50,7 @@ pub mod meter;
 mod offhand;
 pub mod openapi;
 pub mod options;
+pub mod outside;
 pub mod pace;
 pub mod pages;
 pub mod payload;
@@ -105,6 +106,7 @@ pub struct Edge {
     pub(crate) releases: Arc<Semaphore>,
     /// Slow work, such as checking passwords.
     pub(crate) thoughts: thoughts::Thoughts,
+    pub(crate) outside: outside::Outside,
     /// Of [`Edge::attempt`]: random for each start, then counted.
     id_prefix: u64,
     id_count: AtomicU64,
@@ -155,6 +157,7 @@ impl Edge {
             discards: Arc::new(Semaphore::new(MAX_DISCARDS)),
             releases: Arc::new(Semaphore::new(MAX_RELEASES)),
             thoughts: thoughts::Thoughts::default(),
+            outside: outside::Outside::default(),
             id_prefix: u64::from_be_bytes(random),
             id_count: AtomicU64::new(0),
             options,

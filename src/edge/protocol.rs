@@ -106,6 +106,15 @@ pub enum Next {
     Look,
 }
 
+/// A form that is posted to an address outside the site. It holds secrets: it is in no log.
+pub struct Question {
+    pub address: String,
+    pub form: String,
+}
+
+/// Status and body of the answer; or why there is none, a stable word.
+pub type Heard = Result<(u16, Bytes), &'static str>;
+
 /// What the edge adds to a request of its own.
 #[derive(Clone, Debug, Default)]
 pub struct Attempt {
@@ -207,6 +216,15 @@ pub trait Exchange: Send {
     /// calls are submitted in their turn.
     fn thinks(&mut self) -> Option<Box<dyn FnOnce() -> bool + Send>> {
         None
+    }
+    /// After [`Exchange::replied`]: what must be asked outside the site first; then [`Exchange::heard`] is told the answer.
+    fn asks(&mut self) -> Option<Question> {
+        None
+    }
+    /// What came of [`Exchange::asks`]: calls that are submitted in their turn.
+    fn heard(&mut self, heard: Heard) -> Vec<Call> {
+        let _ = heard;
+        vec![]
     }
     /// After [`Exchange::replied`]: calls that must be made before there is an answer, such as one on the record that the
     /// first was merged into. They are submitted and replied to in their turn; a bounded number of times.

@@ -1,4 +1,5 @@
-//! Refusals of callers whom nobody knows, told in the audit trail without filling it (P4, P6).
+//! Refusals of callers whom nobody knows, told in the audit trail without filling it (P4, P6). The LDAP listener, where no share bounds
+//! what one system asks, tells of all its refusals so, those of known systems under their names.
 //!
 //! The first of a kind (whence, what was asked, why it was refused) has a record of its own before its answer leaves. What
 //! follows of the kind is counted, and told in one record after at most [`super::options::Options::gather`] and when the
@@ -6,6 +7,7 @@
 //! counted together, as [`OTHERS`]. So a flood leaves a bounded number of records, and a process that dies loses a minute's counts.
 
 use super::Edge;
+use super::backend::Backend;
 use super::flow::Ids;
 use super::peer::{network, share_of};
 use super::tenant::CertificateHash;
@@ -37,6 +39,7 @@ struct Kind {
     share: CertificateHash,
     interaction: &'static str,
     reason: String,
+    known: bool,
 }
 
 /// What has come of a kind since its last record.
@@ -163,25 +166,47 @@ pub struct Stranger<'a> {
     /// Code of the catalogue, or the service's word.
     pub reason: &'a str,
     pub subject: Option<NhsNumber>,
+    /// The caller is no stranger: the record names them.
+    pub known: bool,
+}
+
+/// A listener, for its refusals.
+pub trait Refusing: Send + Sync + 'static {
+    fn strangers(&self) -> &Strangers;
+    fn backend(&self) -> &dyn Backend;
+}
+
+impl Refusing for Edge {
+    fn strangers(&self) -> &Strangers {
+        &self.strangers
+    }
+    fn backend(&self) -> &dyn Backend {
+        self.backend.as_ref()
+    }
 }
 
 /// Sees to it that the trail tells of a refusal: now, of the first of its kind, else with what follows. A site that cannot write it
 /// now does not keep anybody from being refused; it is counted on.
 pub async fn turned_away(edge: &Edge, stranger: Stranger<'_>, ids: &Ids) {
     edge.meter.anonymous.increment(1);
-    let Stranger { caller, interaction, reason, subject } = stranger;
-    let kind = Kind { share: share(caller), interaction, reason: reason.chars().take(LONGEST).collect() };
-    let now = edge.clock.now().0;
-    if !edge.strangers.first(&kind, caller, now, &ids.correlation) {
+    told(edge, edge.clock.now().0, stranger, (&ids.correlation, ids.asked_as())).await;
+}
+
+/// The same of any listener; `ids`: the correlation id, and the caller's own.
+pub async fn told(listener: &dyn Refusing, now: u64, stranger: Stranger<'_>, ids: (&str, String)) {
+    let Stranger { caller, interaction, reason, subject, known } = stranger;
+    let kind = Kind { share: share(caller), interaction, reason: reason.chars().take(LONGEST).collect(), known };
+    let (correlation, asked_as) = ids;
+    if !listener.strangers().first(&kind, caller, now, correlation) {
         return;
     }
     let mut gathered = Gathered::new(caller.clone());
-    gathered.add(1, (now, now), &ids.correlation);
+    gathered.add(1, (now, now), correlation);
     let due = (Some(kind), gathered);
-    let command = Command { asked_as: ids.asked_as(), ..record(&due, subject) };
+    let command = Command { asked_as, ..record(&due, subject) };
     // Without a turn: so few are written, and the request may hold one.
-    if edge.backend.submit(command).await.is_err() {
-        edge.strangers.again(due);
+    if listener.backend().submit(command).await.is_err() {
+        listener.strangers().again(due);
     }
 }
 
@@ -208,7 +233,8 @@ fn record((kind, gathered): &Due, subject: Option<NhsNumber>) -> Command {
     };
     let Gathered { times, first, last, .. } = *gathered;
     let (interaction, code) = (interaction.into(), code.into());
-    let refused = Refused { interaction, code, subject, times, first, last, ..Default::default() };
+    let known = kind.as_ref().is_some_and(|kind| kind.known);
+    let refused = Refused { interaction, code, subject, times, first, last, known, ..Default::default() };
     Command {
         service: services::TRAIL.0,
         key,
@@ -220,12 +246,13 @@ fn record((kind, gathered): &Due, subject: Option<NhsNumber>) -> Command {
 }
 
 /// Tells of what is due. The first that cannot be written ends the round: the rest would wait as long.
-async fn tell(edge: &Edge, end: bool) -> Result<(), Unavailable> {
-    let mut due = edge.strangers.due(end).into_iter();
+async fn tell(listener: &dyn Refusing, end: bool) -> Result<(), Unavailable> {
+    let strangers = listener.strangers();
+    let mut due = strangers.due(end).into_iter();
     while let Some(one) = due.next() {
-        if let Err(why) = edge.backend.submit(record(&one, None)).await {
-            edge.strangers.again(one);
-            due.for_each(|rest| edge.strangers.again(rest));
+        if let Err(why) = listener.backend().submit(record(&one, None)).await {
+            strangers.again(one);
+            due.for_each(|rest| strangers.again(rest));
             return Err(why);
         }
     }
@@ -233,22 +260,22 @@ async fn tell(edge: &Edge, end: bool) -> Result<(), Unavailable> {
 }
 
 /// Tells of what is due, again and again, until the listener stops.
-pub async fn tend(edge: Arc<Edge>, mut stop: watch::Receiver<bool>) {
-    let pause = (edge.strangers.window / 8).max(Duration::from_millis(10));
+pub async fn tend(listener: Arc<dyn Refusing>, mut stop: watch::Receiver<bool>) {
+    let pause = (listener.strangers().window / 8).max(Duration::from_millis(10));
     loop {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             _ = stop.wait_for(|s| *s) => return,
         }
-        if let Err(why) = tell(&edge, false).await {
+        if let Err(why) = tell(listener.as_ref(), false).await {
             tracing::info!(event = "edge.strangers.later", error = %why, "refusals of strangers are told later");
         }
     }
 }
 
 /// Tells of all that is left, when the listener ends.
-pub async fn end(edge: &Edge) {
-    if !matches!(tokio::time::timeout(LAST_WORDS, tell(edge, true)).await, Ok(Ok(()))) {
+pub async fn end(listener: &dyn Refusing) {
+    if !matches!(tokio::time::timeout(LAST_WORDS, tell(listener, true)).await, Ok(Ok(()))) {
         tracing::warn!(event = "edge.strangers.lost", "some counts of refused strangers are not in the audit trail");
     }
 }
@@ -258,7 +285,8 @@ mod tests {
     use super::*;
 
     fn kind(n: usize) -> Kind {
-        Kind { share: share_of("address", &n.to_string()), interaction: "pds.retrieve", reason: "SPN-1023".into() }
+        let share = share_of("address", &n.to_string());
+        Kind { share, interaction: "pds.retrieve", reason: "SPN-1023".into(), known: false }
     }
     fn caller(address: &str) -> Caller {
         Caller { address: address.into(), ..Default::default() }

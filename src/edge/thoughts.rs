@@ -21,18 +21,25 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A listener's.
 pub struct Thoughts {
     places: Arc<Semaphore>,
-    /// How many of each share are here; those with none are not.
-    here: Mutex<HashMap<CertificateHash, usize>>,
+    crowd: Crowd,
 }
 
 impl Default for Thoughts {
     fn default() -> Self {
-        Thoughts { places: Arc::new(Semaphore::new(AT_ONCE)), here: Mutex::default() }
+        Thoughts { places: Arc::new(Semaphore::new(AT_ONCE)), crowd: Crowd::new(MOST, MOST_OF_SHARE) }
     }
 }
 
+/// Those who are at something that only so many may be at, and only so many of one share.
+pub(super) struct Crowd {
+    most: usize,
+    most_of_share: usize,
+    /// How many of each share are here; those with none are not.
+    here: Mutex<HashMap<CertificateHash, usize>>,
+}
+
 /// A place among those that are here, until it is dropped.
-struct Here<'a>(&'a Thoughts, CertificateHash);
+pub(super) struct Here<'a>(&'a Crowd, CertificateHash);
 
 impl Drop for Here<'_> {
     fn drop(&mut self) {
@@ -46,20 +53,27 @@ impl Drop for Here<'_> {
     }
 }
 
-impl Thoughts {
-    fn enter(&self, share: CertificateHash) -> Option<Here<'_>> {
+impl Crowd {
+    pub(super) fn new(most: usize, most_of_share: usize) -> Crowd {
+        Crowd { most, most_of_share, here: Mutex::default() }
+    }
+
+    /// `None` where there are too many, of all or of the share.
+    pub(super) fn enter(&self, share: CertificateHash) -> Option<Here<'_>> {
         let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
         let (all, own) = (here.values().sum::<usize>(), here.get(&share).copied().unwrap_or_default());
-        if all >= MOST || own >= MOST_OF_SHARE {
+        if all >= self.most || own >= self.most_of_share {
             return None;
         }
         here.insert(share, own + 1);
         Some(Here(self, share))
     }
+}
 
+impl Thoughts {
     /// Does the work on a thread that may be slow. Where too many want that, they are told so at once.
     pub async fn think(&self, share: CertificateHash, work: Box<dyn FnOnce() -> bool + Send>) -> Result<bool, Refusal> {
-        let Some(_here) = self.enter(share) else { return Err(Refusal::new(&codes::OVERLOADED)) };
+        let Some(_here) = self.crowd.enter(share) else { return Err(Refusal::new(&codes::OVERLOADED)) };
         let place = tokio::time::timeout(PATIENCE, self.places.clone().acquire_owned()).await;
         let Ok(Ok(place)) = place else { return Err(Refusal::new(&codes::OVERLOADED)) };
         let done = tokio::task::spawn_blocking(move || {
@@ -100,6 +114,6 @@ mod tests {
             assert!(one.await.unwrap().unwrap());
         }
         assert!(thoughts.think([1; 32], Box::new(|| true)).await.unwrap(), "nobody is counted for ever");
-        assert!(thoughts.here.lock().unwrap().is_empty());
+        assert!(thoughts.crowd.here.lock().unwrap().is_empty());
     }
 }

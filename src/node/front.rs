@@ -1,7 +1,7 @@
 //! The listeners for clients: suppliers' systems, and the HTTP APIs where they are on. Opened last, drained on request and
 //! at the end, taken up again.
 
-use super::{Node, NodeError, rooms::Rooms};
+use super::{Node, NodeError, outgoing::Outgoing, rooms::Rooms};
 use crate::{
     access::rules,
     config::Settings,
@@ -90,7 +90,8 @@ impl Front {
     pub async fn open(node: &Arc<Node>, rooms: &Rooms) -> Result<Front, NodeError> {
         let settings = &node.settings;
         let (engine, bulk) = (rooms.engine.clone(), rooms.bulk.clone());
-        let backend = Arc::new(EngineBackend { engine, bulk, clock: node.world.clock.clone() });
+        let courier = Arc::new(Outgoing::new(settings.api.logout_ca.clone()));
+        let backend = Arc::new(EngineBackend { engine, bulk, clock: node.world.clock.clone(), courier });
         let passed = systemd::passed_sockets().map_err(|e| NodeError::Room { room: "systemd", why: e.to_string() })?;
         let mut passed: Vec<_> = passed.into_iter().map(Some).collect();
         let mut doors = vec![];

@@ -1,6 +1,10 @@
 //! Requests to addresses outside the site: a form that is posted, a document that is fetched. One connection a request, no redirect
 //! followed; bounded in time and size (P6). Plain HTTP goes to this machine alone.
 
+use crate::edge::{
+    backend::{Courier, Hearing},
+    protocol::Question,
+};
 use bytes::Bytes;
 use http::Uri;
 use http_body_util::{BodyExt, Full, Limited};
@@ -25,6 +29,11 @@ const READ_AGAIN: Duration = Duration::from_secs(60);
 const OF_THE_MACHINE: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
+/// Nobody took the connection: nothing was sent.
+const UNREACHED: &str = "unreachable";
+/// Before what was not sent is sent again.
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Why nothing was posted, or nothing came back. For the log; the word is for the audit trail and metrics.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
@@ -42,6 +51,18 @@ pub struct Outgoing {
     /// Authorities of the addresses; empty means the machine's.
     authorities: PathBuf,
     tls: Mutex<Option<(Instant, Arc<ClientConfig>)>>,
+}
+
+impl Courier for Outgoing {
+    fn ask<'a>(&'a self, question: &'a Question) -> Hearing<'a> {
+        Box::pin(async move {
+            self.exchange(&question.address, &question.form).await.map_err(|e| {
+                let why = e.to_string();
+                tracing::warn!(event = "outgoing.unanswered", why, "a question to an address outside was not answered");
+                e.word
+            })
+        })
+    }
 }
 
 impl Outgoing {
@@ -63,6 +84,25 @@ impl Outgoing {
         }
     }
 
+    /// Status and body of the answer to a form. What was not sent, because nobody could be reached, is sent once more within the
+    /// same time: what it holds is good once, so never what may have been heard.
+    pub async fn exchange(&self, address: &str, form: &str) -> Result<(u16, Bytes), Unsent> {
+        let twice = async {
+            match self.ask_patiently(address, Some(form.to_owned())).await {
+                Err(e) if e.word == UNREACHED => {
+                    tokio::time::sleep(PAUSE).await;
+                    self.ask_patiently(address, Some(form.to_owned())).await
+                }
+                other => other,
+            }
+        };
+        let done = tokio::time::timeout(PATIENCE, twice).await;
+        match done.unwrap_or_else(|_| Err(unsent("too_late", "no answer in ten seconds")))? {
+            (status, Some(body)) => Ok((status, body)),
+            (_, None) => Err(unsent("too_large", "the answer breaks off, or has more than 64 KiB")),
+        }
+    }
+
     /// Status and body of the answer to a form, or to the question for a document.
     async fn ask(&self, address: &str, form: Option<String>) -> Result<(u16, Option<Bytes>), Unsent> {
         let done = tokio::time::timeout(PATIENCE, self.ask_patiently(address, form)).await;
@@ -78,7 +118,7 @@ impl Outgoing {
             return Err(unsent("bad_address", "plain HTTP leaves the machine"));
         }
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tcp = TcpStream::connect((bare, port)).await.map_err(|e| unsent("unreachable", e))?;
+        let tcp = TcpStream::connect((bare, port)).await.map_err(|e| unsent(UNREACHED, e))?;
         if !secure {
             return exchange(tcp, &uri, form).await;
         }
@@ -134,7 +174,7 @@ async fn exchange<S>(stream: S, uri: &Uri, form: Option<String>) -> Result<(u16,
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let lost = |e: hyper::Error| unsent("unreachable", e);
+    let lost = |e: hyper::Error| unsent("broken_off", e);
     let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     let driver = tokio::spawn(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
@@ -213,6 +253,37 @@ mod tests {
         assert_eq!(out.get(&address).await.unwrap_err().word, "refused");
         server.await.unwrap();
         assert_eq!(out.get(&address).await.unwrap_err().word, "unreachable");
+    }
+
+    #[tokio::test]
+    async fn what_is_good_once_is_sent_again_only_where_nobody_heard_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let address = format!("http://{at}/token");
+        let server = tokio::spawn(async move {
+            let mut heard = 0;
+            for answer in ["", "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (mut text, mut piece) = (String::new(), [0; 1024]);
+                while !text.ends_with("code=x") {
+                    let n = stream.read(&mut piece).await.unwrap();
+                    text.push_str(std::str::from_utf8(&piece[..n]).unwrap());
+                }
+                heard += 1;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            heard
+        });
+        let out = Outgoing::new(PathBuf::new());
+        // It was heard, and broken off: not again.
+        assert_eq!(out.exchange(&address, "code=x").await.unwrap_err().word, "broken_off");
+        let (status, body) = out.exchange(&address, "code=x").await.unwrap();
+        assert_eq!((status, body.as_ref()), (400, &b"{}"[..]), "a refusal is an answer");
+        assert_eq!(server.await.unwrap(), 2);
+        // Nobody is there: it is tried again after a pause, and the word comes back to who asked.
+        let (question, begun) = (Question { address, form: "code=x".into() }, Instant::now());
+        assert_eq!(Courier::ask(&out, &question).await.unwrap_err(), UNREACHED);
+        assert!(begun.elapsed() >= PAUSE);
     }
 
     #[tokio::test]

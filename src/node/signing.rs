@@ -48,7 +48,11 @@ async fn look(node: &Node, rooms: &Rooms) -> Result<bool, String> {
 
 /// A fresh RSA key of 2,048 bits.
 pub fn make() -> Result<SigningKey, String> {
-    let pem = pki::rsa_key().map_err(|e| e.to_string())?;
+    read(pki::rsa_key().map_err(|e| e.to_string())?)
+}
+
+/// The RSA key that a PEM text holds.
+pub fn read(pem: String) -> Result<SigningKey, String> {
     let pair = pair(&pem)?;
     let public = pair.public_key();
     Ok(SigningKey {

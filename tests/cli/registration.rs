@@ -39,6 +39,13 @@ fn as_other(node: &Served, args: &[&str]) -> Option<Ran> {
     other.output().ok().map(Ran::of)
 }
 
+/// What doctor says of the register of staff.
+fn register(node: &Served) -> serde_json::Value {
+    let told = node.run(&["doctor", "--output", "json"]).json();
+    let items = told["items"].as_array().cloned().unwrap_or_default();
+    items.iter().find(|item| item["check"] == "staff register").map(|item| item["result"].clone()).unwrap_or_default()
+}
+
 fn applied(node: &Served, given: &str) -> String {
     let apply = ["registration", "apply", "--given", given, "--family", "Carer", "--born", "1990-04-01"];
     let told = node.run(&[&apply[..], &["--output", "json"]].concat()).ok().json();
@@ -73,6 +80,9 @@ fn nobody_is_let_in_by_one_operator_account_unless_the_site_says_so() {
     let [_, why, ..] = node.run(&open).failed(2);
     assert!(why.contains("reason"), "{why}");
     node.run(&[&open[..], &["--reason", "first people"]].concat()).ok();
+    let [_, why, ..] = node.run(&["status"]).failed(3);
+    assert!(why.contains("the register of staff is open until"), "{why}");
+    assert_eq!(register(&node), json!("WARN"));
     member(&node, "656005750201", MANAGER, "S8001:G8002:R5080", &[]);
     member(&node, "656005750202", SPONSOR, "S8001:G8003:R8008", &["B9001"]);
     let told = node.run(&["registration", "rules", "--close", "--output", "json"]).ok().json();
@@ -81,6 +91,9 @@ fn nobody_is_let_in_by_one_operator_account_unless_the_site_says_so() {
         (&json!(false), &json!(false), &json!(["B9001"]))
     );
     node.run(&role).failed(5);
+    let screen = node.run(&["status"]).ok().out;
+    assert!(screen.contains("closed; two operator accounts"), "{screen}");
+    assert_eq!(register(&node), json!("OK"));
 
     // The steps, by one account and by another.
     let sam = applied(&node, "Sam");
@@ -110,6 +123,7 @@ fn nobody_is_let_in_by_one_operator_account_unless_the_site_says_so() {
     node.run(&grant).failed(5);
     node.run(&["registration", "rules", "--one-operator", "on", "--reason", "a practice of three"]).ok();
     node.run(&grant).ok();
+    assert_eq!(register(&node), json!("WARN"));
     let told = issued(&node, &alex);
     assert_eq!((&told["state"], &told["steps"][3]["one_operator"]), (&json!("active"), &json!(true)), "{told}");
     let found = node.run(&["audit", "search", "--object", &alex, "--output", "json"]).ok().out;

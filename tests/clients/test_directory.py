@@ -1,5 +1,6 @@
 """The directory by LDAP, with pip's ldap3 and Debian's ldap-utils: what suppliers' look-ups send, over mutual TLS."""
 
+import json
 import os
 import shutil
 import ssl
@@ -86,6 +87,30 @@ def test_substrings_limits_and_comparing(connection):
 def test_nothing_can_be_changed(connection):
     assert not connection.delete(f"uniqueIdentifier=200000009001,{BASE}")
     assert connection.result["description"] == "unwillingToPerform"
+
+
+def test_refusals_are_in_the_trail_and_a_flood_of_them_leaves_few(site, connection):
+    def records(outcome):
+        command = ["audit", "search", "--object", system, "--output", "json", "--socket", site.path(site.demo["nodes"][0]["socket"])]
+        told = subprocess.run([site.binary, *command], capture_output=True, text=True, check=True, timeout=60).stdout
+        return [r for r in json.loads(told)["items"] if r["interaction"].startswith("directory.ldap") and r["outcome"] == outcome]
+
+    system = site.demo["clients"][0]["asid"]
+    for _ in range(100):
+        assert not connection.rebind(user="cn=somebody", password="guess", authentication=ldap3.SIMPLE)
+        assert connection.result["description"] == "invalidCredentials"
+    assert 1 <= len(records("invalid_credentials")) <= 2
+    connection.user = connection.password = None
+    assert connection.rebind(authentication=ldap3.ANONYMOUS, read_server_info=False)
+    for _ in range(20):
+        assert not connection.delete(f"uniqueIdentifier=200000009001,{BASE}")
+    assert 1 <= len(records("unwilling")) <= 2
+    # What a client wanted no more of is no refusal; all of a thousand practices and of what else there is, is one.
+    connection.search("ou=Organisations,o=nhs", "(o=PRACTICE*)", size_limit=5)
+    assert not records("size_limit")
+    connection.search("o=nhs", "(objectClass=*)", attributes=["o"])
+    assert connection.result["description"] in ("sizeLimitExceeded", "adminLimitExceeded")
+    assert records("size_limit") + records("admin_limit")
 
 
 def test_no_certificate_no_answer(site, url):

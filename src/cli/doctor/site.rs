@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::{
-    cli::{args::Globals, output},
+    cli::{args::Globals, output, status},
     config::Settings,
     ops::admin_client::AdminClient,
 };
@@ -26,6 +26,7 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(clock(&told));
             out.push(stamps(&told));
             out.push(disk(&told));
+            out.push(registration(&told));
         }
         Err(e) => {
             out.push(Finding::warn("node", e.why, "start it: `spine serve` or `systemctl start spine`"));
@@ -154,6 +155,23 @@ fn stamps(told: &serde_json::Value) -> Finding {
     }
 }
 
+/// Who may be let in without the steps of two people (docs/registration.md). A demo is made so.
+fn registration(told: &serde_json::Value) -> Finding {
+    let (check, rules) = ("staff register", &told["registration"]);
+    let found = status::registration(told);
+    let demo = told["site"]["environment"] == "demo";
+    match (rules["open"] == true, rules["one_operator"] == true) {
+        (true, _) if !demo => {
+            Finding::warn(check, found, "once the first people are in, `spine registration rules --close`")
+        }
+        (_, true) if !demo => {
+            let fix = "once two people have operator accounts, `spine registration rules --one-operator off`";
+            Finding::warn(check, found, fix)
+        }
+        _ => Finding::ok(check, found),
+    }
+}
+
 /// While the node is down, its addresses must be free for it.
 fn ports(settings: &Settings) -> Vec<Finding> {
     let listeners = [
@@ -176,5 +194,27 @@ async fn reachable(number: u16, address: SocketAddr) -> Finding {
             Finding::warn(check, format!("node {number} at {address}: {e}"), "start it, or check the network")
         }
         Err(_) => Finding::warn(check, format!("node {number} at {address}: no answer"), "check the network between"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::Level;
+    use serde_json::json;
+
+    #[test]
+    fn a_register_that_lets_people_in_past_two_others_is_warned_of() {
+        let told = |open: bool, one: bool, environment: &str| {
+            let rules = json!({"open": open, "open_until": "2026-11-30T02:00:00Z", "one_operator": one});
+            registration(&json!({"site": {"environment": environment}, "registration": rules}))
+        };
+        assert_eq!(told(false, false, "live").level, Level::Ok);
+        let open = told(true, true, "live");
+        assert!(open.level == Level::Warn && open.found.contains("OPEN until 2026-11-30T02:00:00Z"), "{open:?}");
+        assert!(open.fix.contains("--close"), "{open:?}");
+        let alone = told(false, true, "test");
+        assert!(alone.level == Level::Warn && alone.fix.contains("--one-operator off"), "{alone:?}");
+        assert_eq!(told(true, true, "demo").level, Level::Ok);
     }
 }

@@ -10,8 +10,15 @@ use crate::{
         report::{self, NodeStatus},
         rooms::Rooms,
     },
-    ops::{admin::AdminRequest, codes, recorder::VERSION},
-    services::{directory::rows, mesh},
+    ops::{
+        admin::{AdminError, AdminRequest},
+        codes,
+        recorder::VERSION,
+    },
+    services::{
+        directory::{registration::rules::Rules, rows},
+        mesh,
+    },
     store::blobs::BlobId,
 };
 use serde_json::{Value, json};
@@ -50,6 +57,8 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
         let (id, messages) = (body["body"].as_str().unwrap_or_default(), messages.collect::<Vec<_>>().join(", "));
         format!("body {id} of {messages} is damaged or gone on every node ({})", codes::BODIES_LOST.code)
     }));
+    let (registration, trouble) = registration(&node, rooms)?;
+    troubles.extend(trouble);
     let environment = match settings.environment {
         Environment::Demo => "demo",
         Environment::Test => "test",
@@ -79,6 +88,7 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
         "clock": clock(rooms),
         "certificates": certificates,
         "revocations": revocations,
+        "registration": registration,
         "partitions": partitions(rooms, &told),
         "troubles": troubles,
     }))
@@ -290,6 +300,18 @@ fn revocations(node: &Node) -> (Value, Option<String>) {
             (json!({"state": state, "next_update": next, "believed_until": until}), trouble)
         }
     }
+}
+
+/// How strictly the site registers staff. An open register is a trouble, but in a demo, which is made so; one operator account is what
+/// a site may have said of itself for good, so it is told and is none.
+fn registration(node: &Node, rooms: &Rooms) -> Result<(Value, Option<String>), AdminError> {
+    let rules = Rules::of(rooms.engine.local(SITE).as_ref()).map_err(fault)?;
+    let open = rules.is_open(node.world.clock.now().0);
+    let until = if open { moment(rules.open_until) } else { String::new() };
+    let demo = node.settings.environment == Environment::Demo;
+    let trouble = (open && !demo)
+        .then(|| format!("the register of staff is open until {until}: people are let in without a registration"));
+    Ok((json!({"open": open, "open_until": until, "one_operator": rules.one_operator}), trouble))
 }
 
 fn mib(bytes: u64) -> String {

@@ -326,7 +326,8 @@ fn is_text(text: &str) -> bool {
     !text.trim().is_empty() && text.len() <= MAX_TEXT && !text.contains(char::is_control)
 }
 
-fn is_redirect(uri: &str) -> bool {
+/// An address that a browser is sent to, or that the site asks: over TLS, but for this machine.
+pub(super) fn is_redirect(uri: &str) -> bool {
     let local = ["http://localhost", "http://127.0.0.1", "http://[::1]"];
     let local =
         local.iter().any(|l| uri.strip_prefix(l).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));

@@ -1,7 +1,8 @@
 //! Commands of the token service: one tag byte, then a record; and their reply.
 
 use super::login::command::{
-    CardSignIn, EndSession, Enrol, IssueCode, Note, Open, PasskeySignIn, Redeem, Show, SignIn, Take, Trade, UseSession,
+    CardSignIn, CitizenIn, EndSession, Enrol, IssueCode, Note, Open, PasskeySignIn, Redeem, Show, SignIn, Take, Trade,
+    UseSession,
 };
 use super::login::notices::NoticeSent;
 use super::rows::AccessToken;
@@ -37,6 +38,7 @@ commands! {
         /// For the site partition.
         52 Enrol(Enrol),
         55 NoticeSent(NoticeSent),
+        56 CitizenIn(CitizenIn),
     }
 }
 

@@ -25,11 +25,13 @@ record! {
         2 => code: String,
         /// NHS number that the request's path named; empty for none.
         3 => subject: String,
-        /// Of strangers, who are told of together: how many refusals; 0 where the caller is known.
+        /// Of those that are told of together: how many refusals; 0 of one that is told alone.
         4 => times: u64,
         /// The first and the last of them, milliseconds since the epoch.
         5 => first: u64,
         6 => last: u64,
+        /// They are of one system that is known, and told of together for their number.
+        7 => known: bool,
     }
 }
 

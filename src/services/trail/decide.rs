@@ -5,6 +5,7 @@ use super::{
     command::{File, Refused, Reply, Shown, Staff, TrailCommand},
 };
 use crate::{
+    access::caller::Caller,
     audit::OTHER_OBJECTS,
     engine::{
         Command, ServiceId,
@@ -26,7 +27,7 @@ impl Decide for Trail {
 
     fn decide(&self, draft: &mut Draft<'_>, stamp: &Stamp, command: &Command) -> Result<Bytes, Fault> {
         let id = match TrailCommand::decode(&command.payload)? {
-            TrailCommand::Refused(c) => refused(draft, c, &command.caller.address),
+            TrailCommand::Refused(c) => refused(draft, c, &command.caller),
             TrailCommand::Shown(c) => shown(draft, c),
             TrailCommand::File(c) => file(draft, stamp, c),
             TrailCommand::Staff(c) => staff(draft, c),
@@ -43,11 +44,13 @@ impl Decide for Trail {
     }
 }
 
-/// Of strangers all are found by one word, and those of one address by that.
-fn refused(draft: &mut Draft<'_>, c: Refused, address: &str) -> String {
-    let (object, other) = match c.times {
-        0 => Default::default(),
-        _ => (STRANGERS.to_owned(), address.to_owned()),
+/// Of strangers all are found by one word, and those of one address by that; those of a known system by its ASID or certificate.
+fn refused(draft: &mut Draft<'_>, c: Refused, caller: &Caller) -> String {
+    let (object, other) = match (c.times, c.known) {
+        (0, _) => Default::default(),
+        (_, false) => (STRANGERS.to_owned(), caller.address.clone()),
+        (_, true) if caller.asid.is_empty() => (caller.certificate.clone(), caller.address.clone()),
+        (_, true) => (caller.asid.clone(), caller.address.clone()),
     };
     draft.audit(AuditNote {
         interaction: c.interaction,
@@ -55,18 +58,20 @@ fn refused(draft: &mut Draft<'_>, c: Refused, address: &str) -> String {
         subject: c.subject,
         object,
         other,
-        detail: remark(c.times, c.first, c.last),
+        detail: remark(c.times, c.known, c.first, c.last),
         ..Default::default()
     });
     String::new()
 }
 
 /// How often, and when first and last, where that is not told by the record itself.
-fn remark(times: u64, first: u64, last: u64) -> String {
-    match times {
-        0 => "refused by the gate".into(),
-        1 => "a stranger; more of the kind are told together".into(),
-        _ => format!("strangers: {times} refusals from {} to {}", time::iso(first), time::iso(last)),
+fn remark(times: u64, known: bool, first: u64, last: u64) -> String {
+    match (times, known) {
+        (0, _) => "refused by the gate".into(),
+        (1, false) => "a stranger; more of the kind are told together".into(),
+        (1, true) => "more of the kind are told together".into(),
+        (_, false) => format!("strangers: {times} refusals from {} to {}", time::iso(first), time::iso(last)),
+        (_, true) => format!("{times} refusals from {} to {}", time::iso(first), time::iso(last)),
     }
 }
 

@@ -12,7 +12,7 @@
 //!
 //! Everything is shown to every registered, enabled system alike; of people only what [`people`] lists, and of who works where
 //! nothing that one proves oneself by. A workgroup is known by the role profiles that name it. Lists of roles and activities
-//! (`ou=RBAC`) are not kept as rows and not shown; nor is a change log.
+//! (`ou=RBAC`) are not kept as rows and not shown; nor is a change log (directory.md §B.1 and §B.6 name both, and no query of §B.2 asks for them).
 
 mod attributes;
 mod entries;

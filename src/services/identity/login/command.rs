@@ -127,6 +127,20 @@ record! {
 }
 
 record! {
+    /// A citizen has logged in at the provider, for an application: begins a session, and gives a code of the HTTP APIs.
+    pub struct CitizenIn v1 {
+        1 => request: LoginRequest,
+        2 => user: String,
+        /// What the log-in proved.
+        3 => citizen: Option<Citizen>,
+        /// One more than `exp` of the ID token, in seconds.
+        4 => expires: u64,
+        /// One more than `exp` of the JWT of whom the citizen acts for, in seconds; 0 without.
+        5 => acted_expires: u64,
+    }
+}
+
+record! {
     /// Ends a session, and with it all codes and tokens that came of it.
     pub struct EndSession v1 {
         1 => place: Bytes,

@@ -26,7 +26,7 @@ use crate::{
 use bytes::Bytes;
 
 /// Life of a code (spec/identity.md §2.3), in milliseconds.
-const CODE_MS: u64 = 60_000;
+pub(super) const CODE_MS: u64 = 60_000;
 /// Life of the provider's access token, in milliseconds.
 const PROVIDER_TOKEN_MS: u64 = 3_600_000;
 /// Failures after which one has to wait, and how long; each further failure doubles it.
@@ -410,6 +410,8 @@ pub fn show(draft: &mut Draft<'_>, stamp: &Stamp, command: &Show) -> Decided {
         let row = tokens::token(draft, &at)?.filter(|row| row.expires > stamp.now);
         let client = row.as_ref().map(|row| row.client.clone()).unwrap_or_default();
         let found = row.filter(|row| !row.session.is_empty() && row.grant == "authorization_code");
+        // The provider of staff has the document, and nobody else.
+        let found = found.filter(|row| row.citizen.is_none());
         let Some(row) = found else { return Ok((refused("unknown"), note(name, "no_user", &client))) };
         let told = note(name, "ok", &row.user);
         let grant = Grant { user: row.user, role: row.role, ..Default::default() };

@@ -41,17 +41,17 @@ const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
 /// What a subject token says, as far as can be seen without a clock.
 #[derive(Default)]
-struct Subject {
+pub(super) struct Subject {
     refusal: Option<Refusal>,
     /// One more than `exp`, in seconds.
-    expires: u64,
-    user: String,
+    pub(super) expires: u64,
+    pub(super) user: String,
     session: Option<Place>,
     role: String,
     /// What a citizen's log-in proved.
-    citizen: Option<Citizen>,
+    pub(super) citizen: Option<Citizen>,
     /// One more than `exp` of the JWT of whom a citizen acts for, in seconds; 0 without.
-    acted_expires: u64,
+    pub(super) acted_expires: u64,
 }
 
 impl Identity {
@@ -143,7 +143,7 @@ impl Identity {
 }
 
 /// What the ID token of a trusted provider says.
-fn citizens_token(jwt: &Jwt, provider: &CitizenIssuer, seen: &mut Subject) -> Result<(), Refusal> {
+pub(super) fn citizens_token(jwt: &Jwt, provider: &CitizenIssuer, seen: &mut Subject) -> Result<(), Refusal> {
     match is_signed(jwt, provider) {
         None => return Err(Refusal::SubjectKid),
         Some(false) => return Err(Refusal::SubjectSignature),
@@ -186,7 +186,11 @@ fn subject_jwt(form: &Form, seen: &mut Subject) -> Result<Jwt, Refusal> {
     if form.get("subject_token_type") != Some(ID_TOKEN) {
         return Err(Refusal::SubjectType);
     }
-    let text = form.get("subject_token").ok_or(Refusal::SubjectMissing)?;
+    read(form.get("subject_token").ok_or(Refusal::SubjectMissing)?, seen)
+}
+
+/// Form, headers and end of an ID token.
+pub(super) fn read(text: &str, seen: &mut Subject) -> Result<Jwt, Refusal> {
     let jwt = Jwt::parse(text).map_err(|_| Refusal::SubjectMalformed)?;
     if jwt.header("kid").is_none_or(str::is_empty) {
         return Err(Refusal::SubjectKidMissing);

@@ -8,6 +8,7 @@
 //! | `leave` | end of session |
 //! | `platform` | authorization for applications, codes and refresh tokens → tokens |
 //! | `exchange` | ID token → tokens |
+//! | `citizens` | a citizen logs in at a provider elsewhere, for an application |
 //! | `delegation` | a citizen who acts for another |
 //! | `notices` | relying parties that are to be told of the end of a session |
 //! | `signout` | the token service is told of it |
@@ -21,6 +22,7 @@
 //! | `claims` | ID token, user-info, discovery, key set |
 //! | `page` `passkey_page` | pages and other answers |
 
+pub mod citizens;
 pub mod claims;
 pub mod command;
 mod decide;
@@ -71,6 +73,7 @@ pub(super) fn decide(
         IdentityCommand::IssueCode(c) => decide::issue_code(draft, stamp, c),
         IdentityCommand::Redeem(c) => decide::redeem(draft, stamp, c),
         IdentityCommand::Trade(c) => trade::trade(draft, stamp, &c),
+        IdentityCommand::CitizenIn(c) => trade::citizen_in(draft, stamp, c),
         IdentityCommand::EndSession(c) => decide::end_session(draft, stamp, &c),
         IdentityCommand::Show(c) => decide::show(draft, stamp, &c),
         IdentityCommand::NoticeSent(c) => notices::sent(draft, stamp, &c),

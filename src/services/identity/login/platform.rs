@@ -1,7 +1,9 @@
 //! Log-in for applications of the HTTP APIs, the combined flow (spec/identity.md §4): authorization, callback, codes and refresh tokens
-//! → tokens. The provider is asked within the site: its code is redeemed by a command, not over HTTP.
+//! → tokens. The provider of staff is asked within the site: its code is redeemed by a command, not over HTTP. That of citizens is
+//! outside (`citizens`).
 
 use super::{
+    citizens::Provider,
     command::{LoginReply, Open, Redeem, Show, Take, Trade},
     page::{BROWSER, Content, Page},
     provider::{MAX_TEXT, challenge, secret_is, with},
@@ -14,7 +16,13 @@ use crate::{
     services::{
         directory::applications::{self, Application},
         identity::{
-            Identity, command::IdentityCommand, decide::TOKEN_LIFE_MS, refusal::Refusal, routes, tokens::Place,
+            Identity,
+            command::IdentityCommand,
+            decide::TOKEN_LIFE_MS,
+            refusal::Refusal,
+            routes,
+            rows::{Citizen, NHS_LOGIN},
+            tokens::Place,
         },
     },
     store::Reader,
@@ -25,12 +33,15 @@ use serde_json::json;
 /// How long somebody may take to log in, in milliseconds.
 const ERRAND_MS: u64 = 900_000;
 /// Greatest age of a log-in that an application is given (spec/identity.md §4.1), in seconds.
-const MAX_AGE_S: &str = "300";
-const MAX_AGE_MS: u64 = 300_000;
+pub(super) const MAX_AGE_S: &str = "300";
+pub(super) const MAX_AGE_MS: u64 = 300_000;
 /// What this service asks the provider for, where the application does not say.
 const ACR: &str = "AAL2_OR_AAL3_ANY";
 const SCOPE: &str = "openid nationalrbacaccess";
-/// What an application that has no product at any level of staff is told begins so (spec/identity.md §4.1, row 5).
+/// What names, in the scopes of products, who logs in; staff under both names of their provider.
+const OF_STAFF: &[&str] = &[":user-nhs-id:", ":user-nhs-cis2:"];
+const OF_CITIZENS: &[&str] = &[":user-nhs-login:"];
+/// What an application that has no product at any level of those who would log in is told begins so (spec/identity.md §4.1, row 5).
 const NO_PRODUCT: &str = "API Key supplied does not have access to this resource. Please check the API Key you are using \
                           belongs to an app which has sufficient access to access this resource.";
 
@@ -72,7 +83,9 @@ impl Identity {
             let (status, error, why) = Refusal::NotApproved.told();
             return refuse(status, error, why);
         }
-        if [":user-nhs-id:", ":user-nhs-cis2:"].iter().all(|provider| application.scopes(provider).is_empty()) {
+        let citizens = text("scope") == NHS_LOGIN;
+        let levels = if citizens { OF_CITIZENS } else { OF_STAFF };
+        if levels.iter().all(|provider| application.scopes(provider).is_empty()) {
             return refuse(401, "access_denied", NO_PRODUCT);
         }
         let back = |error: &str, why: &str| {
@@ -91,40 +104,37 @@ impl Identity {
             "" => return back("invalid_request", "response_type is missing"),
             _ => return back("unsupported_response_type", "response_type is invalid"),
         }
-        if !["", "nhs-cis2"].contains(&text("scope")) {
+        let provider = if citizens { Provider::of(asked.site)? } else { None };
+        if citizens != provider.is_some() || !["", "nhs-cis2", NHS_LOGIN].contains(&text("scope")) {
             return back("invalid_scope", "scope is invalid");
         }
         let code_challenge = text("code_challenge");
         if !code_challenge.is_empty() && (text("code_challenge_method") != "S256" || code_challenge.len() != 43) {
             return back("invalid_request", "code_challenge_method is invalid");
         }
-        let acr = if text("acr_values").is_empty() { ACR } else { text("acr_values") };
         let request = LoginRequest {
             client: client.into(),
             redirect: redirect.into(),
-            acr: acr.into(),
+            acr: text("acr_values").into(),
             state: state.into(),
             challenge: code_challenge.into(),
             ..Default::default()
         };
-        let grant =
-            Grant { kind: Kind::Errand as u8, request: Some(request), browser: asked.browser(), ..Default::default() };
-        let open = Open { grant, life: ERRAND_MS, interaction: NAME.into(), ..Default::default() };
-        let doing = Doing::ErrandOpening { acr: acr.into() };
-        Ok(Visit::new(asked, doing, call(asked.anywhere(), IdentityCommand::Open(open))))
+        Ok(errand(asked, NAME, request, provider))
     }
 
-    pub(super) fn callback(&self, asked: &Asked<'_>) -> (Visit, Step) {
+    pub(super) fn callback(&self, asked: &Asked<'_>) -> Result<(Visit, Step), Fault> {
         let (state, browser) = (asked.query.get("state").unwrap_or_default(), asked.browser());
         let (Some(at), false) = (Place::of(state), browser.is_empty()) else {
             let page = Page::problem(400, "invalid_request", "Invalid state parameter.", asked.attempt);
-            return Visit::refused(asked, "identity.callback", "state", "", page);
+            return Ok(Visit::refused(asked, "identity.callback", "state", "", page));
         };
         let kind = Kind::Errand as u8;
         let interaction = "identity.callback".into();
         let take = Take { place: place_bytes(&at), kind, browser, interaction, ..Default::default() };
-        let doing = Doing::ErrandTaking { query: asked.query.clone() };
-        Visit::new(asked, doing, call(at.hash, IdentityCommand::Take(take)))
+        let doing =
+            Doing::ErrandTaking { query: asked.query.clone(), citizens: Provider::of(asked.site)?.map(Box::new) };
+        Ok(Visit::new(asked, doing, call(at.hash, IdentityCommand::Take(take))))
     }
 
     /// A code or refresh token is shown at the token endpoint; `None` where the form asks for something else.
@@ -166,6 +176,28 @@ impl Identity {
         let show = Show { place: place_bytes(&at), api: true, ..Default::default() };
         Visit::new(asked, Doing::ShowingApi, call(at.hash, IdentityCommand::Show(show)))
     }
+}
+
+/// Begins a log-in at the provider of staff, or at that of citizens.
+fn errand(asked: &Asked<'_>, name: &str, request: LoginRequest, citizens: Option<Provider>) -> (Visit, Step) {
+    let (kind, browser, acr) = (Kind::Errand as u8, asked.browser(), request.acr.clone());
+    let mut grant = Grant { kind, request: Some(request), browser, ..Default::default() };
+    let challenge = citizens.is_some();
+    let doing = match citizens {
+        Some(provider) => {
+            grant.citizen = Some(Citizen { issuer: provider.name().to_owned(), ..Default::default() });
+            Doing::CitizenSending { provider: Box::new(provider), acr }
+        }
+        None => {
+            let acr = if acr.is_empty() { ACR.to_owned() } else { acr };
+            if let Some(request) = &mut grant.request {
+                request.acr.clone_from(&acr);
+            }
+            Doing::ErrandOpening { acr }
+        }
+    };
+    let open = Open { grant, life: ERRAND_MS, interaction: name.into(), challenge, ..Default::default() };
+    Visit::new(asked, doing, call(asked.anywhere(), IdentityCommand::Open(open)))
 }
 
 /// The first thing wrong with how an application proves itself by its secret (spec/identity.md §4.2); the application where nothing is.
@@ -245,14 +277,25 @@ impl Visit {
     }
 
     /// Whoever was sent to the provider is back.
-    pub(super) fn errand_taken(&mut self, identity: &Identity, reply: LoginReply, query: &Form) -> Step {
-        let begun = reply.grant.as_ref().map_or(0, |grant| grant.expires.saturating_sub(ERRAND_MS));
-        let Some(request) = reply.grant.and_then(|grant| grant.request) else {
+    pub(super) fn errand_taken(
+        &mut self,
+        identity: &Identity,
+        reply: LoginReply,
+        query: &Form,
+        citizens: Option<Provider>,
+    ) -> Step {
+        let grant = reply.grant.unwrap_or_default();
+        let begun = grant.expires.saturating_sub(ERRAND_MS);
+        let Some(request) = grant.request.clone() else {
             let why = "Invalid state parameter.";
             return Step::Done(Page::problem(400, "invalid_request", why, self.attempt));
         };
         let text = |name: &str| query.get(name).unwrap_or_default();
-        let Some(at) = Place::of(text("code")) else {
+        if grant.citizen.is_some() && !text("code").is_empty() && text("error").is_empty() {
+            let back = (text("code"), text("iss"));
+            return self.citizen_back(identity, (grant, begun, reply.now), citizens, back);
+        }
+        let Some(at) = Place::of(text("code")).filter(|_| grant.citizen.is_none()) else {
             let error = if text("error").is_empty() { "server_error" } else { text("error") };
             let to =
                 [("error", error), ("error_description", text("error_description")), ("state", request.state.as_str())];

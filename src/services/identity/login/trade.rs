@@ -1,8 +1,8 @@
 //! Tokens of the HTTP APIs for a person: by code, by refresh token, by exchange (spec/identity.md §4.2, §4.3, §5).
 
 use super::{
-    command::{LoginReply, Trade},
-    decide::{Decided, alive, fits, note, place},
+    command::{CitizenIn, LoginReply, Trade},
+    decide::{CODE_MS, Decided, alive, fits, note, place, refused},
     rows::{Grant, Kind, MARGIN_MS, grant, grant_key, hand_out, line_of, place_bytes},
 };
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     services::{
         directory::{
             applications::{self, Application},
+            issuers,
             rows::Secret,
         },
         identity::{
@@ -154,6 +155,47 @@ fn with_session(draft: &mut Draft<'_>, stamp: &Stamp, mut basis: Basis) -> Resul
     Ok(basis)
 }
 
+/// A citizen has logged in elsewhere, for an application (spec/identity.md §4.1): a session begins, and its first code is given.
+pub fn citizen_in(draft: &mut Draft<'_>, stamp: &Stamp, command: CitizenIn) -> Decided {
+    const NAME: &str = "identity.callback";
+    let client = command.request.client.clone();
+    let no = |why: &str| Ok((refused(why), note(NAME, why, &client)));
+    for expires in [command.expires, command.acted_expires] {
+        if expires.checked_sub(1).is_some_and(|expires| expires <= stamp.now / 1_000) {
+            return no("SubjectExpired");
+        }
+    }
+    // As of now: the asking node may have known an older registry.
+    let Some(citizen) = command.citizen else { return no("SubjectClaims") };
+    if issuers::issuer(draft.site(), &citizen.issuer)?.is_none() {
+        return no("SubjectIss");
+    }
+    if !applications::application(draft.site(), &client)?.is_some_and(|a| a.is_approved()) {
+        return no(Refusal::NotApproved.word());
+    }
+    let session = Grant {
+        kind: Kind::Session as u8,
+        expires: stamp.now + CITIZEN_MS + MARGIN_MS,
+        user: command.user,
+        citizen: Some(citizen),
+        auth_time: stamp.now,
+        used: stamp.now,
+        ..Default::default()
+    };
+    let (_, at) = hand_out(draft, stamp, 1, &session)?;
+    let told = AuditNote { other: session.user.clone(), ..note(NAME, "ok", &client) };
+    let code = Grant {
+        kind: Kind::ApiCode as u8,
+        expires: stamp.now + CODE_MS,
+        session: place_bytes(&at),
+        request: Some(command.request),
+        client,
+        ..session
+    };
+    let (text, _) = hand_out(draft, stamp, 0, &code)?;
+    Ok((LoginReply { secret: Secret(text), now: stamp.now, life: CODE_MS, ..Default::default() }, told))
+}
+
 /// Scopes of all products at a level, under both names of the provider.
 fn user_scopes(application: &Application, level: &str) -> Vec<String> {
     let of = |provider: &str| application.scopes(&format!(":{provider}:{level}:"));
@@ -175,7 +217,8 @@ fn by_code(draft: &mut Draft<'_>, stamp: &Stamp, command: &Trade) -> Based {
     let session = alive(draft, stamp, &place(&code.session)?)?;
     let fits = fits(&code, &command.client, &command.redirect, &command.challenge);
     let Some((session, _)) = session.filter(|_| fits) else { return Ok(Err(Refusal::CodeUnknown)) };
-    let expires = session.expires.min(stamp.now + command.refresh_life);
+    let most = if code.citizen.is_some() { CITIZEN_MS } else { command.refresh_life };
+    let expires = session.expires.min(stamp.now + command.refresh_life.min(most));
     Ok(Ok(Basis { grant: Grant { expires, ..code }, grant_type: "authorization_code", count: 0 }))
 }
 

@@ -2,6 +2,7 @@
 //! calls, thinks on a thread that may be slow, and comes back.
 
 use super::{
+    citizens::{Errand, Provider, Question},
     command::{IssueCode, LoginReply, Note, SignIn, Take, UseSession},
     enrol::Enrolling,
     leave::Leaving,
@@ -44,6 +45,8 @@ pub enum Step {
     Submit(Vec<Call>),
     /// Do this and come back with what came of it.
     Think(Thought),
+    /// Ask this outside the site, and come back with what was [heard](Visit::heard).
+    Ask(Box<Question>),
 }
 
 /// What a request brings.
@@ -150,7 +153,15 @@ pub(super) enum Doing {
     },
     ErrandTaking {
         query: Form,
+        /// Where citizens log in.
+        citizens: Option<Box<Provider>>,
     },
+    CitizenSending {
+        provider: Box<Provider>,
+        acr: String,
+    },
+    /// The provider is being asked what a code stands for.
+    CitizenAsking(Box<Errand>),
     Passing {
         redirect: String,
         state: String,
@@ -208,7 +219,7 @@ impl Visit {
             LoginRoute::EndSession => identity.end_session(asked),
             LoginRoute::LogOut => Ok(identity.log_out(asked)),
             LoginRoute::ApiAuthorize => identity.api_authorize(asked),
-            LoginRoute::Callback => Ok(identity.callback(asked)),
+            LoginRoute::Callback => identity.callback(asked),
             LoginRoute::BackchannelLogout => identity.backchannel_logout(asked),
             LoginRoute::Passkey => identity.passkey(asked),
             LoginRoute::Smartcard => identity.smartcard(asked),
@@ -248,6 +259,14 @@ impl Visit {
             ..Default::default()
         };
         Self::new(asked, Doing::Noting(page), call(asked.anywhere(), IdentityCommand::Note(note)))
+    }
+
+    /// Notes what became of a request in the trail, then answers.
+    pub(super) fn noting(&mut self, route: &str, outcome: &str, client: &str, page: Page) -> Step {
+        let (interaction, outcome) = (route.to_owned(), outcome.to_owned());
+        let note = Note { interaction, outcome, object: client.chars().take(64).collect(), ..Default::default() };
+        self.doing = Doing::Noting(page);
+        call(self.anywhere(), IdentityCommand::Note(note))
     }
 
     /// What came of [`Step::Think`].
@@ -299,7 +318,10 @@ impl Visit {
             Doing::Ending { to } => Step::Done(super::leave::ended(to)),
             Doing::Showing => Step::Done(super::provider::shown(&reply)),
             Doing::ErrandOpening { acr } => self.errand_opened(identity, &reply, &acr),
-            Doing::ErrandTaking { query } => self.errand_taken(identity, reply, &query),
+            Doing::ErrandTaking { query, citizens } => {
+                self.errand_taken(identity, reply, &query, citizens.map(|provider| *provider))
+            }
+            Doing::CitizenSending { provider, acr } => self.citizen_sent(identity, &reply, &provider, &acr),
             Doing::Passing { redirect, state } => self.passed(&reply, &redirect, &state),
             Doing::Trading { exchange } => Step::Done(self.traded(&reply, exchange)),
             Doing::ShowingApi => Step::Done(self.api_shown(&reply)),
@@ -307,7 +329,9 @@ impl Visit {
             Doing::Device(device) => self.device(identity, reply, device),
             Doing::Leaving(leaving) => self.leaving(identity, reply, leaving),
             Doing::Enrolling(at) => self.enrolling(identity, reply, at),
-            Doing::Claiming(..) | Doing::ExchangeClaiming(_) | Doing::Checking { .. } => Step::Done(self.broken()),
+            Doing::Claiming(..) | Doing::ExchangeClaiming(_) | Doing::Checking { .. } | Doing::CitizenAsking(_) => {
+                Step::Done(self.broken())
+            }
         })
     }
 

@@ -3,6 +3,7 @@
 
 mod attacks;
 mod citizens;
+mod citizens_log_in;
 mod giving_up;
 mod logout;
 
@@ -190,6 +191,13 @@ fn carry(site: &mut Site, (mut visit, mut step): (Visit, Step)) -> Page {
             Step::Think(work) => {
                 THOUGHTS.with(|count| count.set(count.get() + 1));
                 visit.thought(work())
+            }
+            Step::Ask(question) => {
+                let form = Form::parse(question.form("signed").as_bytes()).unwrap();
+                let provider = site.provider.as_ref().expect("nobody asks outside");
+                let heard = provider(&form);
+                site.asked.push(form);
+                visit.heard(heard)
             }
             Step::Submit(calls) => {
                 let replies: Vec<Bytes> = calls

@@ -8,6 +8,7 @@ use super::{
     Ask, Body, Identity, IdentityOptions, Response, Route,
     command::IdentityReply,
     decide::TOKEN_LIFE_MS,
+    login::citizens::Heard,
     refusal::Refusal,
     rows::HOUR_MS,
     tokens::{self, Place},
@@ -19,7 +20,7 @@ use crate::{
         draft::{AuditNote, Decide, Draft, MapStore, Overlay, Stamp, Timer},
     },
     services::directory::applications::{Application, Attribute, Product, PublicKey, State, application_key},
-    wire::{jwt, record::Record},
+    wire::{form::Form, jwt, record::Record},
 };
 use aws_lc_rs::rsa::KeyPair;
 use bytes::Bytes;
@@ -50,6 +51,9 @@ struct Site {
     certificate: String,
     /// How long ago they proved it, in milliseconds.
     proven_ago: u64,
+    /// What the citizens' provider answers to a question; and the questions it was asked, as forms.
+    provider: Option<Box<dyn Fn(&Form) -> Heard>>,
+    asked: Vec<Form>,
 }
 
 fn public_key(jwk: &Value) -> PublicKey {
@@ -87,6 +91,8 @@ impl Site {
             count: 0,
             certificate: String::new(),
             proven_ago: 0,
+            provider: None,
+            asked: vec![],
         };
         site.register(CLIENT, an_application());
         site

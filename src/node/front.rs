@@ -24,7 +24,7 @@ use crate::{
         tls::{Tls, TlsFiles},
         trail::TrailProtocol,
     },
-    ops::systemd,
+    ops::{metrics::RELOAD_SUCCESS, systemd},
     seam::clock::Clock,
 };
 use std::{
@@ -155,7 +155,10 @@ impl Front {
     pub fn reload(&self) -> Result<(), String> {
         let all = self.doors.iter().map(|door| &door.edge.tls).chain(self.ldap.iter().map(|ldap| ldap.tls.as_ref()));
         let all: Vec<_> = all.map(Tls::reload).collect();
-        all.into_iter().collect::<Result<(), _>>().map_err(|e| e.to_string())
+        let taken = all.into_iter().collect::<Result<(), _>>().map_err(|e| e.to_string());
+        // Each listener told of itself: the last one's success must not hide the failure of one before.
+        metrics::gauge!(RELOAD_SUCCESS).set(f64::from(u8::from(taken.is_ok())));
+        taken
     }
 }
 

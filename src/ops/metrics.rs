@@ -81,6 +81,7 @@ pub const RAFT_TERM: &str = "spine_raft_term";
 pub const RAFT_COMMIT_INDEX: &str = "spine_raft_commit_index";
 pub const RAFT_APPLIED_INDEX: &str = "spine_raft_applied_index";
 pub const RAFT_PEER_LAG: &str = "spine_raft_peer_lag_entries";
+pub const RAFT_QUORUM_AGE: &str = "spine_raft_quorum_age_seconds";
 pub const RAFT_ELECTIONS: &str = "spine_raft_elections_total";
 pub const RAFT_PROPOSE_DURATION: &str = "spine_raft_propose_duration_seconds";
 // Engine.
@@ -245,6 +246,10 @@ pub const ALL: &[Metric] = &[
     gauge(RAFT_COMMIT_INDEX, "Highest log index this node knows to be committed."),
     gauge(RAFT_APPLIED_INDEX, "Highest log index this node has applied."),
     gauge(RAFT_PEER_LAG, "Entries by which a peer is behind, as the leader sees it."),
+    moment(
+        RAFT_QUORUM_AGE,
+        "Time since a majority of voters last answered the partition's leader, on the leader; 0 on the others.",
+    ),
     counter(RAFT_ELECTIONS, "Times this node saw leadership change.", &[]),
     seconds(RAFT_PROPOSE_DURATION, "Time from proposing an entry to applying it, on the leader."),
     counter(ENGINE_COMMANDS, "Commands decided on this node.", &[&[]]),

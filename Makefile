@@ -12,7 +12,7 @@ SPINE := $(abspath $(TARGET))/$(TRIPLE)/release/spine
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: demo build test bench check static unit sim clients cluster tree fuzz testssl
+.PHONY: demo build test bench check static unit sim clients cluster tree fuzz testssl watch
 
 ## demo: builds and starts a three-node site on this machine; Ctrl-C stops it.  make demo ARGS="--nodes 5"
 demo: build
@@ -25,13 +25,14 @@ build:
 ## parsers are fuzzed beside it.
 test: check unit sim
 	$(MAKE) --no-print-directory -j2 fuzz build
-	$(MAKE) --no-print-directory static clients cluster
+	$(MAKE) --no-print-directory static watch clients cluster
 
 ## check: format, lints, dependency rules. Warnings are errors in CI only.
 check: tree
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy $(LOCKED) --all-targets $(if $(CI),-- -D warnings)
 	@bash tests/advisories
+	@if command -v python3 >/dev/null; then python3 tests/watch; else echo "watch: skipped: no python3"; fi
 
 ## unit: everything that needs only cargo, but the cluster of real processes and the simulated one (see below).
 TESTS := $(filter-out cluster sim,$(sort $(basename $(notdir $(wildcard tests/*.rs))) \
@@ -49,6 +50,10 @@ sim:
 ## static: proves that the release binary asks nothing of the host but a kernel.
 static: build
 	@bash tests/static $(SPINE)
+
+## watch: rules, dashboards and docs/watching.md, against promtool and a demo's metrics pages; `check` does it without the demo.
+watch: build
+	@python3 tests/watch $(SPINE)
 
 ## clients: real clients from PyPI and npm, not ours, against a running three-node site.
 clients: build

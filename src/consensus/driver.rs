@@ -217,6 +217,9 @@ fn publish(group: &Group) {
     let label = status.group.to_string();
     metrics::gauge!(names::RAFT_COMMIT_INDEX, "partition" => label.clone()).set(status.committed as f64);
     metrics::gauge!(names::RAFT_APPLIED_INDEX, "partition" => label.clone()).set(status.applied as f64);
+    // A leader that is cut off still takes itself for one: this tells it from one that others follow.
+    let heard = status.quorum_age_ms.filter(|_| status.leadership.leading).unwrap_or_default();
+    metrics::gauge!(names::RAFT_QUORUM_AGE, "partition" => label.clone()).set(heard as f64 / 1000.0);
     for (id, matched) in status.matched.iter().filter(|(id, _)| *id != group.id()) {
         let lag = status.last.saturating_sub(*matched) as f64;
         let node = id.node().to_string();

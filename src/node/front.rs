@@ -25,7 +25,7 @@ use crate::{
         tls::{Tls, TlsFiles},
         trail::TrailProtocol,
     },
-    ops::systemd,
+    ops::{metrics::RELOAD_SUCCESS, systemd},
     seam::clock::Clock,
 };
 use std::{
@@ -161,7 +161,10 @@ impl Front {
         let all = self.doors.iter().map(|door| &door.edge.tls).chain(self.ldap.iter().map(|ldap| ldap.tls.as_ref()));
         let all = all.map(|tls| tls.reload().map_err(|e| e.to_string()));
         let all: Vec<_> = all.chain([self.prescribers.reload().map_err(|e| e.to_string())]).collect();
-        all.into_iter().collect()
+        let taken = all.into_iter().collect::<Result<(), _>>();
+        // Each told of itself: the last one's success must not hide the failure of one before.
+        metrics::gauge!(RELOAD_SUCCESS).set(f64::from(u8::from(taken.is_ok())));
+        taken
     }
 }
 

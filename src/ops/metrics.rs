@@ -81,6 +81,7 @@ pub const RAFT_TERM: &str = "spine_raft_term";
 pub const RAFT_COMMIT_INDEX: &str = "spine_raft_commit_index";
 pub const RAFT_APPLIED_INDEX: &str = "spine_raft_applied_index";
 pub const RAFT_PEER_LAG: &str = "spine_raft_peer_lag_entries";
+pub const RAFT_QUORUM_AGE: &str = "spine_raft_quorum_age_seconds";
 pub const RAFT_ELECTIONS: &str = "spine_raft_elections_total";
 pub const RAFT_PROPOSE_DURATION: &str = "spine_raft_propose_duration_seconds";
 // Engine.
@@ -245,7 +246,11 @@ pub const ALL: &[Metric] = &[
     gauge(RAFT_COMMIT_INDEX, "Highest log index this node knows to be committed."),
     gauge(RAFT_APPLIED_INDEX, "Highest log index this node has applied."),
     gauge(RAFT_PEER_LAG, "Entries by which a peer is behind, as the leader sees it."),
-    counter(RAFT_ELECTIONS, "Times this node saw leadership change.", &[]),
+    moment(
+        RAFT_QUORUM_AGE,
+        "Time since a majority of voters last answered the partition's leader, on the leader; 0 on the others.",
+    ),
+    counter(RAFT_ELECTIONS, "Times this node saw leadership change.", &[&[]]),
     seconds(RAFT_PROPOSE_DURATION, "Time from proposing an entry to applying it, on the leader."),
     counter(ENGINE_COMMANDS, "Commands decided on this node.", &[&[]]),
     sizes(ENGINE_BATCH_COMMANDS, "Commands that one log entry carried."),
@@ -293,14 +298,18 @@ pub const ALL: &[Metric] = &[
         "Applications told of the end of a session by this node, each attempt, by outcome.",
         &[&[("outcome", "ok")], &[("outcome", "failed")]],
     ),
-    counter(DELIVERY_ATTEMPTS, "Deliveries tried, by kind and outcome.", &[]),
+    counter(
+        DELIVERY_ATTEMPTS,
+        "Deliveries tried, by kind and outcome.",
+        &[&[("kind", "partition"), ("outcome", "ok")], &[("kind", "partition"), ("outcome", "failed")]],
+    ),
     moment(
         MAILBOX_OLDEST_UNREAD_AGE,
         "Age of the message that waits longest in any mailbox, of the partitions that this node leads.",
     ),
     gauge(TIMERS_DUE, "Timers that are due and not yet acted on, of the partitions that this node leads."),
-    counter(AUDIT_RECORDS, "Audit records written.", &[]),
-    counter(AUDIT_EXPIRED, "Audit records removed because the retention of the trail was over.", &[]),
+    counter(AUDIT_RECORDS, "Audit records written.", &[&[]]),
+    counter(AUDIT_EXPIRED, "Audit records removed because the retention of the trail was over.", &[&[]]),
     moment(AUDIT_VERIFIED, "Unix time at which the audit chain was last verified."),
     gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
     moment(

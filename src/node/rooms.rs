@@ -4,7 +4,7 @@ use super::{
     Node, NodeError,
     data::{self, Data, DataOptions},
     door, examine,
-    identity::Identity,
+    identity::{self, Identity},
     report, settle,
     signer::NodeSigner,
 };
@@ -114,6 +114,7 @@ impl Rooms {
             (identity.settled, identity.founder) = (true, false);
             identity.write(&settings.node.data)?;
         }
+        identity::note_release(&settings.node.data)?;
         door::claim(&router, node);
         report::claim(&router, node);
         let ca = Ca::new(certificates(&tls.ca_pem)?);
@@ -341,7 +342,8 @@ fn eps_options(settings: &Settings) -> Result<EpsOptions, NodeError> {
 
 fn mesh_options(settings: &Settings) -> Result<crate::services::mesh::MeshOptions, NodeError> {
     use crate::{config::settings::WorkflowEnforcement, services::mesh::Enforcement};
-    let path = &settings.mesh.shared_key_file;
+    let sealed = crate::ops::systemd::credential("mesh-shared-key");
+    let path = sealed.as_ref().unwrap_or(&settings.mesh.shared_key_file);
     let key = std::fs::read(path)
         .map_err(|e| NodeError::Room { room: "mesh.shared_key_file", why: format!("{}: {e}", path.display()) })?;
     Ok(crate::services::mesh::MeshOptions {

@@ -12,7 +12,7 @@ SPINE := $(abspath $(TARGET))/$(TRIPLE)/release/spine
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: demo build deb deb-test test bench check static unit sim clients cluster tree fuzz testssl
+.PHONY: demo build deb deb-check deb-test test bench check static unit sim clients cluster tree fuzz testssl
 
 ## demo: builds and starts a three-node site on this machine; Ctrl-C stops it.  make demo ARGS="--nodes 5"
 demo: build
@@ -33,6 +33,10 @@ deb: $(if $(filter command,$(firstword $(origin SPINE))),,build)
 deb-test: $(if $(filter command,$(firstword $(origin SPINE))),,build)
 	bash tests/deb/run $(SPINE)
 
+## deb-check: the part of deb-test that boots nothing: same bytes, lintian, contents.
+deb-check: $(if $(filter command,$(firstword $(origin SPINE))),,build)
+	bash tests/deb/run $(SPINE) --no-machine
+
 ## test: installs what the tests need and runs all of them. The release build links on one processor for minutes; the
 ## parsers are fuzzed beside it.
 test: check unit sim
@@ -41,6 +45,7 @@ test: check unit sim
 
 ## check: format, lints, dependency rules. Warnings are errors in CI only.
 check: tree
+	@bash tests/exposure
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy $(LOCKED) --all-targets $(if $(CI),-- -D warnings)
 	@bash tests/advisories

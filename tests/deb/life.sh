@@ -11,13 +11,14 @@ holds() { # WHAT TEXT PART
 # One request to the suppliers' listener, from beside the machine: the code of the answer.
 ping_code() {
     beside curl --silent --output /dev/null --write-out '%{http_code}' --max-time 60 --cacert "$machine$tls/supplier-ca.pem" \
-        --cert "$machine/root/client.pem" --key "$machine/root/client-key.pem" "https://127.0.0.1:443/messageexchange/_ping"
+        --cert "$machine/srv/client.pem" --key "$machine/srv/client-key.pem" "https://127.0.0.1:443/messageexchange/_ping"
 }
 # Requests one after the other until FILE.stop is there; each answer's code is a line of FILE.
 traffic_start() {
     : >"$1"
     rm -f "$1.stop"
-    (while [ ! -e "$1.stop" ]; do
+    # It ends with the test, too, however that ends.
+    (while [ ! -e "$1.stop" ] && kill -0 $$ 2>/dev/null; do
         ping_code >>"$1" || true
         echo >>"$1"
     done) &
@@ -33,8 +34,8 @@ traffic_end() { # FILE: number of requests; fails unless every one was answered 
 }
 
 life() {
-    cp "$1" "$machine/root/spine.deb"
-    cp "$2" "$machine/root/next.deb"
+    cp "$1" "$machine/srv/spine.deb"
+    cp "$2" "$machine/srv/next.deb"
     life_install
     life_first_node
     life_unit
@@ -46,7 +47,7 @@ life() {
 
 life_install() {
     local told
-    told=$(inside dpkg --install /root/spine.deb 2>&1) || fail "it does not install: $told"
+    told=$(inside dpkg --install /srv/spine.deb 2>&1) || fail "it does not install: $told"
     holds "the install" "$told" "spine init"
     holds "the install" "$told" "systemctl enable --now spine.service"
     for one in spine.service spine.socket spine-api.socket spine-ldap.socket; do
@@ -61,10 +62,10 @@ life_install() {
 
 # The commands of docs/install.md, in its order.
 life_first_node() {
-    bash "$here/page" "$root/docs/install.md" first >"$machine/root/first.sh"
-    inside bash -euo pipefail /root/first.sh >"$target/first.log" 2>&1 ||
+    bash "$here/page" "$root/docs/install.md" first >"$machine/srv/first.sh"
+    inside bash -euo pipefail /srv/first.sh >"$target/first.log" 2>&1 ||
         fail "a command of docs/install.md failed: $(tail -n 5 "$target/first.log")"
-    inside spine cert issue --ca $tls/supplier-ca.pem --for client --name test-client --out /root/client
+    inside spine cert issue --ca $tls/supplier-ca.pem --for client --name test-client --out /srv/client
     expect "the unit" "$(unit ActiveState) $(unit SubState) $(inside systemctl is-enabled spine.service spine.socket | tr '\n' ' ')" \
         "active running enabled enabled "
     expect "the process's user" "$(inside stat -c %U "/proc/$(unit MainPID)")" spine
@@ -90,8 +91,8 @@ life_unit() {
 
     # A socket for which there is no listener is told; a key handed over by systemd is read.
     inside mkdir -p /etc/systemd/system/spine.service.d
-    inside mv /etc/spine/credentials/mesh-shared-key /root/mesh-shared-key
-    inside sh -c 'printf "[Service]\nWatchdogSec=4s\nLoadCredential=mesh-shared-key:/root/mesh-shared-key\n" \
+    inside mv /etc/spine/credentials/mesh-shared-key /srv/mesh-shared-key
+    inside sh -c 'printf "[Service]\nWatchdogSec=4s\nLoadCredential=mesh-shared-key:/srv/mesh-shared-key\n" \
         >/etc/systemd/system/spine.service.d/test.conf'
     inside systemctl daemon-reload
     inside systemctl --quiet enable spine-api.socket
@@ -109,7 +110,7 @@ life_unit() {
     for _ in $(seq 120); do [ "$(unit NRestarts)" = 1 ] && [ "$(unit ActiveState)" = active ] && break; sleep 0.5; done
     expect "restarts by the watchdog" "$(unit NRestarts) $(unit ActiveState)" "1 active"
     [ "$(unit MainPID)" != "$before" ] || fail "it is the same process"
-    inside mv /root/mesh-shared-key /etc/spine/credentials/mesh-shared-key
+    inside mv /srv/mesh-shared-key /etc/spine/credentials/mesh-shared-key
     inside rm -r /etc/systemd/system/spine.service.d
     inside systemctl daemon-reload
 
@@ -128,7 +129,7 @@ life_upgrade() {
     local before told
     before=$(unit MainPID)
     traffic_start "$target/upgrade.traffic"
-    told=$(inside dpkg --install /root/next.deb 2>&1) || fail "the upgrade failed: $told"
+    told=$(inside dpkg --install /srv/next.deb 2>&1) || fail "the upgrade failed: $told"
     holds "the upgrade" "$told" "spine node restart"
     expect "the process after the upgrade" "$(unit MainPID)" "$before"
     holds "spine status" "$(inside spine status)" 'run `spine node restart`'
@@ -139,12 +140,12 @@ life_upgrade() {
     say "upgraded and restarted under load; none of $told requests failed"
 
     # What a later release has written is not given to an earlier one.
-    inside sh -c 'cp -p /var/lib/spine/needs-release /root/needs && echo 9.1.0 >/var/lib/spine/needs-release'
-    ! told=$(inside dpkg --install /root/spine.deb 2>&1) || fail "a downgrade below the data was let through"
+    inside sh -c 'cp -p /var/lib/spine/needs-release /srv/needs && echo 9.1.0 >/var/lib/spine/needs-release'
+    ! told=$(inside dpkg --install /srv/spine.deb 2>&1) || fail "a downgrade below the data was let through"
     holds "the refusal" "$told" "9.1.0"
-    inside sh -c 'cat /root/needs >/var/lib/spine/needs-release'
+    inside sh -c 'cat /srv/needs >/var/lib/spine/needs-release'
     expect "the unit after a refused downgrade" "$(unit ActiveState)" active
-    inside dpkg --install /root/spine.deb >/dev/null 2>&1 || fail "a downgrade that the data allow was refused"
+    inside dpkg --install /srv/spine.deb >/dev/null 2>&1 || fail "a downgrade that the data allow was refused"
     say "a downgrade below the data's release is refused"
 }
 
@@ -164,7 +165,7 @@ life_remove() {
     expect "after the removal" "$(unit ActiveState) $(unit ActiveState spine.socket)" "inactive inactive"
     [ -z "$(inside sh -c 'grep -ls "^spine" /proc/[0-9]*/comm' || true)" ] || fail "a process is left"
     [ -s "$machine/var/lib/spine/identity.json" ] && [ -s "$machine/etc/spine/spine.toml" ] || fail "removal took data or settings"
-    inside dpkg --install /root/next.deb >/dev/null 2>&1 || fail "it does not install over kept data"
+    inside dpkg --install /srv/next.deb >/dev/null 2>&1 || fail "it does not install over kept data"
     expect "the unit after the second install" "$(unit ActiveState)" inactive
     inside systemctl start spine.service || fail "it does not start over kept data"
     inside spine party show X27 >/dev/null || fail "kept data cannot be read"
@@ -179,7 +180,7 @@ life_purge() {
     [ -s "$machine/var/lib/spine/identity.json" ] || fail "a purge took patients' data"
     [ -s "$machine$tls/peer-key.pem" ] && [ -n "$(inside ls /etc/spine/conf.d)" ] || fail "a purge took keys or drop-ins"
     [ -z "$(inside sh -c 'find /etc/systemd -name "spine*"')" ] || fail "links of the unit are left"
-    inside dpkg --install /root/spine.deb >/dev/null 2>&1
+    inside dpkg --install /srv/spine.deb >/dev/null 2>&1
     inside touch /etc/spine/purge-data
     told=$(inside dpkg --purge spine 2>&1) || fail "it is not purged: $told"
     holds "the purge that was told" "$told" "were deleted"

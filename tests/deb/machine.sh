@@ -67,7 +67,7 @@ machine_wait() {
 # Runs a command in it, as root.
 inside() {
     nsenter --target "$leader" --mount --uts --ipc --net --pid -- \
-        env -i --chdir=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 TERM=dumb "$@"
+        env -i --chdir=/srv PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/srv LANG=C.UTF-8 TERM=dumb "$@"
 }
 
 # Runs one of this machine's commands in its network.

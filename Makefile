@@ -12,14 +12,30 @@ SPINE := $(abspath $(TARGET))/$(TRIPLE)/release/spine
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: demo build test bench check static unit sim clients cluster tree fuzz testssl watch
+.PHONY: demo build deb deb-check deb-test test bench check static unit sim clients cluster tree fuzz testssl watch
 
 ## demo: builds and starts a three-node site on this machine; Ctrl-C stops it.  make demo ARGS="--nodes 5"
 demo: build
 	$(SPINE) demo $(ARGS)
 
+# The same bytes from any folder and any home: no path of this machine enters the binary. The configuration of Cargo cannot
+# say that, because it cannot name the folder that it stands in; its rustflags are joined with these.
+REMAP := ["--remap-path-prefix=$(CURDIR)=/spine", "--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo"]
 build:
-	$(CARGO) build --release $(LOCKED)
+	$(CARGO) build --release $(LOCKED) --config 'target.$(TRIPLE).rustflags = $(REMAP)'
+
+## deb: the Debian package, in target/deb, with the release binary inside. Needs debhelper (apt-get install debhelper).
+##   make deb SPINE=/path/to/spine takes a binary that was built from this tree; VERSION=0.2.0 another version.
+deb: $(if $(filter command,$(firstword $(origin SPINE))),,build)
+	bash packaging/build-deb $(SPINE) $(TARGET)/deb $(VERSION)
+
+## deb-test: the package built twice, looked through by lintian, and installed, run, upgraded and purged on a booted Debian.
+deb-test: $(if $(filter command,$(firstword $(origin SPINE))),,build)
+	bash tests/deb/run $(SPINE)
+
+## deb-check: the part of deb-test that boots nothing: same bytes, lintian, contents.
+deb-check: $(if $(filter command,$(firstword $(origin SPINE))),,build)
+	bash tests/deb/run $(SPINE) --no-machine
 
 ## test: installs what the tests need and runs all of them. The release build links on one processor for minutes; the
 ## parsers are fuzzed beside it.
@@ -29,6 +45,7 @@ test: check unit sim
 
 ## check: format, lints, dependency rules. Warnings are errors in CI only.
 check: tree
+	@bash tests/exposure
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy $(LOCKED) --all-targets $(if $(CI),-- -D warnings)
 	@bash tests/advisories

@@ -2,7 +2,7 @@
 
 use super::{
     args::Globals,
-    cert::write_private,
+    cert::{write_private, write_public},
     failure::{Done, Failure, failure},
 };
 use crate::{
@@ -110,6 +110,6 @@ fn note_peers(globals: &Globals, settings: &Settings, answer: &JoinAnswer) -> Re
     let path = file.with_file_name("conf.d").join("20-join.toml");
     let nodes: Vec<String> = answer.nodes.iter().map(|n| format!("\"{n}\"")).collect();
     let text = format!("# Written by `spine join`.\n[peer]\nnodes = [{}]\n", nodes.join(", "));
-    write_private(&path, &text)?;
+    write_public(&path, &text)?;
     Ok(Some(path))
 }

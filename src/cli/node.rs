@@ -1,4 +1,4 @@
-//! `spine node`: take a node out of traffic and back; add, remove, replace.
+//! `spine node`: take a node out of traffic and back; restart, add, remove, replace.
 
 use super::{
     args::Globals,
@@ -42,6 +42,18 @@ pub enum Verb {
     /// Take suppliers' connections again
     #[command(after_help = "Examples:\n  spine node undrain\n  spine node undrain --output json")]
     Undrain,
+    /// Restart this machine's node, as after an upgrade of the package
+    ///
+    /// Its leaderships go to other nodes first, and it has to be ready again. Refused while another node is missing.
+    #[command(after_help = "Examples:\n  spine node restart\n  spine node restart --dry-run")]
+    Restart {
+        /// Show the plan; change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Do it even while another node is missing: the site may stop meanwhile
+        #[arg(long)]
+        force: bool,
+    },
     /// Add a node that runs and waits; it learns first, then votes
     #[command(after_help = "Examples:\n  spine node add 4 10.0.0.4:8441\n  spine node add 4 10.0.0.4:8441 --dry-run")]
     Add {
@@ -83,6 +95,7 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
             let told = client.post("/v1/node/undrain", &json!({})).await?;
             globals.out().one("Node", &told, "number", || "in service again".into());
         }
+        Verb::Restart { dry_run, force } => restart(globals, dry_run, force).await?,
         Verb::Add { number, address, dry_run } => {
             let ask = json!({"number": number, "address": address.to_string(), "dry_run": dry_run});
             let told = client.post("/v1/node/add", &ask).await?;
@@ -92,6 +105,59 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
         Verb::Replace { number, consent } => change(globals, "/v1/node/replace", number, &consent).await?,
     }
     Ok(())
+}
+
+const UNIT: &str = "spine.service";
+
+/// One node at a time: while another one is missing, this one may be what the site still needs for its majority.
+async fn restart(globals: &Globals, dry_run: bool, force: bool) -> Done {
+    let client = client(globals)?;
+    let told = match client.get("/v1/cluster").await {
+        // A node that does not run takes nothing away by starting.
+        Err(e) if e.exit == super::failure::exit::UNREACHABLE => Value::Null,
+        told => told?,
+    };
+    let missing = missing(&told, client.get("/v1/status").await.ok().and_then(|s| s["node"]["number"].as_u64()));
+    if !missing.is_empty() && !force {
+        let what = "the node is not restarted";
+        let fix = "wait until `spine cluster members` shows every other node ready; --force overrides";
+        return Err(
+            failure(&codes::CLI_UNAVAILABLE, what, missing.join("; "), fix).with_exit(super::failure::exit::REFUSED)
+        );
+    }
+    let value = json!({"unit": UNIT, "dry_run": dry_run, "missing": missing});
+    if dry_run {
+        globals.out().one("Restart", &value, "unit", || {
+            format!(
+                "would stop {UNIT} (leaderships go to other nodes, what is in flight ends), start it and wait for ready"
+            )
+        });
+        return Ok(());
+    }
+    output::progress(&format!("restarting {UNIT}; it returns when the node is ready"));
+    // systemd's answer to a unit that notifies comes when the node listens and has caught up.
+    let done = tokio::process::Command::new("systemctl").args(["restart", UNIT]).status().await;
+    let why = match done {
+        Ok(status) if status.success() => {
+            globals.out().one("Restart", &value, "unit", || "the node was restarted and is ready".into());
+            return Ok(());
+        }
+        Ok(status) => format!("systemctl restart {UNIT}: {status}"),
+        Err(e) => format!("systemctl cannot be run: {e}"),
+    };
+    let fix = "as root? then see `journalctl -u spine`; without systemd stop the process and start `spine serve` again";
+    Err(failure(&codes::CLI_NOT_READY, "the node was not restarted", why, fix))
+}
+
+/// Other members that could not stand in for the one numbered `me`, in words.
+fn missing(told: &Value, me: Option<u64>) -> Vec<String> {
+    let others = told["members"].as_array().into_iter().flatten().filter(|m| m["number"].as_u64() != me);
+    let lacks = |m: &Value| match (&m["seen"], &m["ready"]) {
+        (Value::Bool(true), Value::Bool(true)) => None,
+        (Value::Bool(true), _) => Some(format!("node {} is not ready", m["number"])),
+        _ => Some(format!("node {} does not answer", m["number"])),
+    };
+    others.filter_map(lacks).collect()
 }
 
 /// Shows the plan first; acts only with consent.
@@ -123,4 +189,20 @@ fn plan(told: &Value) -> String {
         lines.push(format!("token: {}", output::text(told, "token")));
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_restarts_only_while_all_others_stand() {
+        let told = json!({"members": [
+            {"number": 1, "seen": true, "ready": false}, {"number": 2, "seen": true, "ready": true},
+            {"number": 3, "seen": false, "ready": false},
+        ]});
+        assert_eq!(missing(&told, Some(1)), ["node 3 does not answer"]);
+        assert_eq!(missing(&told, Some(3)), ["node 1 is not ready"]);
+        assert!(missing(&Value::Null, None).is_empty(), "a node that does not run may be started");
+    }
 }

@@ -52,7 +52,10 @@ fn running(told: &Value) -> String {
     let running = output::text(told, "node.version");
     match env!("CARGO_PKG_VERSION") {
         installed if installed != running => {
-            format!("running {running}, installed {installed}: restart the node to take it")
+            format!("running {running}, installed {installed}: run `spine node restart`")
+        }
+        installed if told["node"]["program_replaced"] == true => {
+            format!("running {running}, installed another build of {installed}: run `spine node restart`")
         }
         _ => running,
     }

@@ -28,15 +28,27 @@ pub fn sample() -> String {
 
 /// `spine.toml(5)`.
 pub fn manual() -> String {
-    let mut out = String::from(
-        ".TH spine.toml 5\n.SH NAME\nspine.toml \\- configuration of spine(1)\n.SH DESCRIPTION\n\
-         /etc/spine/spine.toml, then /etc/spine/conf.d/*.toml in name order; later values win. Unknown keys are errors.\n\
-         A value marked live is taken up by a reload, one marked restart when the node starts again.\n.SH KEYS\n",
+    let mut out = format!(
+        ".TH SPINE.TOML 5 \"\" \"spine {}\" \"Spine\"\n.SH NAME\nspine.toml \\- configuration of spine(1)\n.SH DESCRIPTION\n\
+         .I /etc/spine/spine.toml\nis read first, then every\n.I /etc/spine/conf.d/*.toml\nin name order; later values win. \
+         Unknown keys, wrong types and contradictions are errors: nothing in a file is ignored.\n.PP\n\
+         A key marked live is taken by\n.B spine config reload\n(which is what\n.B systemctl reload spine\nruns); \
+         one marked restart when the node starts again. Durations are written \\(dq500ms\\(dq, \\(dq30s\\(dq, \
+         \\(dq2h\\(dq, \\(dq5d\\(dq; sizes \\(dq64KiB\\(dq, \\(dq1GiB\\(dq.\n.SH KEYS\n",
+        env!("CARGO_PKG_VERSION")
     );
+    let mut section = "";
     for key in KEYS {
-        let default = default(key).replace('\\', "\\\\");
-        out.push_str(&format!(".TP\n.B {}\n{} Default {default}, {}.\n", key.name, key.says, takes(key)));
+        let (of, _) = parts(key);
+        if of != section {
+            out.push_str(&format!(".SS [{of}]\n"));
+            section = of;
+        }
+        let text = format!("{} Default: {}. Marked {}.", key.says, default(key), takes(key));
+        let text = text.replace('\\', "\\e").replace('-', "\\-").replace('"', "\\(dq");
+        out.push_str(&format!(".TP\n.B {}\n{text}\n", key.name.replace('-', "\\-")));
     }
+    out.push_str(".SH SEE ALSO\n.BR spine (1),\n.BR spine\\-config (1)\n");
     out
 }
 

@@ -31,8 +31,10 @@ pub enum TrustError {
     Bad(&'static str, PathBuf, BadTrust),
 }
 
+/// Files that were read and can be used, not in force yet.
+pub struct Fresh(Trust);
+
 pub struct Prescribers {
-    files: TrustFiles,
     clock: Arc<dyn Clock>,
     current: ArcSwap<Trust>,
 }
@@ -40,7 +42,7 @@ pub struct Prescribers {
 impl Prescribers {
     pub fn load(files: TrustFiles, clock: Arc<dyn Clock>) -> Result<Prescribers, TrustError> {
         let current = ArcSwap::from_pointee(read(&files)?);
-        Ok(Prescribers { files, clock, current })
+        Ok(Prescribers { clock, current })
     }
 
     /// What the next request goes by.
@@ -48,32 +50,29 @@ impl Prescribers {
         self.current.load_full()
     }
 
-    /// Reads the files again, where there are any.
-    pub fn reload(&self) -> Result<(), TrustError> {
-        if self.files.authorities.is_none() && self.files.revocations.is_none() {
-            return Ok(());
+    /// Reads `files`; nothing is in force before [`Prescribers::take`].
+    pub fn prepare(&self, files: TrustFiles) -> Result<Fresh, TrustError> {
+        read(&files).map(Fresh).inspect_err(|e| {
+            metrics::gauge!(RELOAD_SUCCESS).set(0.0);
+            tracing::error!(event = "eps.trust.failed", code = codes::TLS_FILES.code, error = %e,
+                "new files of prescribers' authorities cannot be used; the old ones stay in force");
+        })
+    }
+
+    /// From here on requests go by what was prepared.
+    pub fn take(&self, Fresh(trust): Fresh) {
+        let (authorities, revoked) = trust.counts();
+        self.current.store(Arc::new(trust));
+        if authorities > 0 {
+            tracing::info!(
+                event = "eps.trust.reloaded",
+                authorities,
+                revoked,
+                "prescribers' authorities and revocation lists were read again"
+            );
         }
-        match read(&self.files) {
-            Ok(trust) => {
-                let (authorities, revoked) = trust.counts();
-                self.current.store(Arc::new(trust));
-                tracing::info!(
-                    event = "eps.trust.reloaded",
-                    authorities,
-                    revoked,
-                    "prescribers' authorities and revocation lists were read again"
-                );
-                if let Some(trouble) = self.trouble() {
-                    tracing::warn!(event = "eps.revocations.stale", trouble);
-                }
-                Ok(())
-            }
-            Err(e) => {
-                metrics::gauge!(RELOAD_SUCCESS).set(0.0);
-                tracing::error!(event = "eps.trust.failed", code = codes::TLS_FILES.code, error = %e,
-                    "new files of prescribers' authorities cannot be used; the old ones stay in force");
-                Err(e)
-            }
+        if let Some(trouble) = self.trouble() {
+            tracing::warn!(event = "eps.revocations.stale", trouble);
         }
     }
 
@@ -176,14 +175,15 @@ mod tests {
         let (asked, counts) = (prescribers.current(), || prescribers.current().counts());
         assert_eq!(counts(), (1, 1));
         put(made(3));
-        prescribers.reload().unwrap();
+        let reload = || prescribers.prepare(files.clone()).map(|fresh| prescribers.take(fresh));
+        reload().unwrap();
         assert_eq!((counts(), asked.counts()), ((1, 3), (1, 1)), "a request keeps what it came under");
         // A list of somebody else, then none at all.
         std::fs::write(&lists, made(2).1).unwrap();
-        let told = prescribers.reload().unwrap_err().to_string();
+        let told = reload().unwrap_err().to_string();
         assert!(told.starts_with("eps.revocations: ") && told.contains("lists.pem"), "{told}");
         std::fs::remove_file(&lists).unwrap();
-        assert!(prescribers.reload().is_err(), "a named file must be there");
+        assert!(reload().is_err(), "a named file must be there");
         assert_eq!(counts(), (1, 3));
         assert!(Prescribers::load(files, clock.clone()).is_err(), "and a node does not start without it");
         assert_eq!(prescribers.trouble(), None);

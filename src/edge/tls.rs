@@ -75,9 +75,15 @@ impl Loaded {
     }
 }
 
+/// Files that were read and can be used, not in force yet.
+pub struct Fresh {
+    files: TlsFiles,
+    loaded: Loaded,
+}
+
 /// The listener's TLS, reloadable.
 pub struct Tls {
-    files: TlsFiles,
+    files: ArcSwap<TlsFiles>,
     clock: Arc<dyn Clock>,
     current: ArcSwap<Loaded>,
 }
@@ -85,7 +91,7 @@ pub struct Tls {
 impl Tls {
     pub fn load(files: TlsFiles, clock: Arc<dyn Clock>) -> Result<Tls, TlsError> {
         let loaded = load(&files, 1)?;
-        let tls = Tls { files, clock, current: ArcSwap::from_pointee(loaded) };
+        let tls = Tls { files: ArcSwap::from_pointee(files), clock, current: ArcSwap::from_pointee(loaded) };
         tls.observe(true);
         Ok(tls)
     }
@@ -97,13 +103,14 @@ impl Tls {
 
     /// Reads the files again. On an error the old state goes on serving, and a metric says so.
     pub fn reload(&self) -> Result<(), TlsError> {
-        match load(&self.files, self.current.load().generation + 1) {
-            Ok(loaded) => {
-                self.current.store(Arc::new(loaded));
-                self.observe(true);
-                tracing::info!(event = "tls.reloaded", "certificates and revocation lists were read again");
-                Ok(())
-            }
+        self.prepare(TlsFiles::clone(&self.files.load())).map(|fresh| self.take(fresh))
+    }
+
+    /// Reads `files`, which may be others than so far; nothing is in force before [`Tls::take`]. Several listeners so
+    /// change together or not at all.
+    pub fn prepare(&self, files: TlsFiles) -> Result<Fresh, TlsError> {
+        match load(&files, self.current.load().generation + 1) {
+            Ok(loaded) => Ok(Fresh { files, loaded }),
             Err(e) => {
                 metrics::gauge!(RELOAD_SUCCESS).set(0.0);
                 tracing::error!(event = "tls.reload.failed", code = crate::ops::codes::TLS_FILES.code, error = %e,
@@ -113,8 +120,17 @@ impl Tls {
         }
     }
 
+    /// From here on handshakes use what was prepared.
+    pub fn take(&self, fresh: Fresh) {
+        self.files.store(Arc::new(fresh.files));
+        self.current.store(Arc::new(fresh.loaded));
+        self.observe(true);
+        tracing::info!(event = "tls.reloaded", "certificates and revocation lists were read again");
+    }
+
     fn usage(&self) -> &'static str {
-        if self.files.usage.is_empty() { "suppliers" } else { self.files.usage }
+        let usage = self.files.load().usage;
+        if usage.is_empty() { "suppliers" } else { usage }
     }
 
     fn observe(&self, taken: bool) {
@@ -124,14 +140,14 @@ impl Tls {
         if let Some(next) = loaded.verifier.lists.next_update() {
             metrics::gauge!(CRL_NEXT_UPDATE).set(next as f64);
             if (next as f64) < now {
-                tracing::warn!(event = "tls.revocations.stale", grace = ?self.files.revocation_grace,
+                tracing::warn!(event = "tls.revocations.stale", grace = ?self.files.load().revocation_grace,
                     "a revocation list is past its date; clients of its authority are refused when its grace is over");
             }
         }
         metrics::gauge!(RELOAD_SUCCESS).set(f64::from(u8::from(taken)));
         metrics::gauge!(RELOAD_TIME).set(now);
         if (loaded.certificate_expiry as f64) < now {
-            tracing::warn!(event = "tls.certificate.expired", file = %self.files.certificate.display(),
+            tracing::warn!(event = "tls.certificate.expired", file = %self.files.load().certificate.display(),
                 "this node's own certificate has expired: clients will refuse it");
         }
     }

@@ -14,6 +14,7 @@ use super::rows::{self, Mark};
 use super::space::{self, Space};
 use super::submit::Frames;
 use super::survey::Survey;
+use super::turning::Turn;
 use super::view::{Fences, View, fence_task};
 use super::{Outcome, PartitionId, PartitionMap, SITE, Unavailable};
 use crate::audit;
@@ -71,6 +72,7 @@ pub(super) struct Door {
     pub group: Arc<dyn Agreement>,
     pub queue: Queue,
     pub fences: Fences,
+    pub turned: Turn,
 }
 
 pub(super) struct Inner {
@@ -137,9 +139,10 @@ impl Engine {
                 clocks: clocks.clone(),
                 planted: None,
             };
-            tasks.spawn(decider.run());
+            let turned = Turn::default();
+            tasks.spawn(turned.clone().around(decider.run()));
             tasks.spawn(fence_task(slot.id, group.clone(), transport.clone(), options.node, asked));
-            doors.push(Door { slot: slot.clone(), group: group.clone(), queue, fences });
+            doors.push(Door { slot: slot.clone(), group: group.clone(), queue, fences, turned });
         }
         let disk = Arc::new(Disk::new(groups[usize::from(SITE.0)].clone()));
         if let Some(site) = groups.first().cloned() {

@@ -25,6 +25,7 @@ mod space;
 mod submit;
 mod survey;
 mod tagged;
+mod turning;
 mod view;
 
 pub use apply::Applier;

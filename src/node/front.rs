@@ -1,7 +1,11 @@
 //! The listeners for clients: suppliers' systems, and the HTTP APIs where they are on. Opened last, drained on request and
 //! at the end, taken up again.
 
-use super::{Node, NodeError, outgoing::Outgoing, rooms::Rooms};
+use super::{
+    Node, NodeError,
+    outgoing::Outgoing,
+    rooms::{self, Rooms},
+};
 use crate::{
     access::rules,
     config::Settings,
@@ -25,7 +29,7 @@ use crate::{
         tls::{Tls, TlsFiles},
         trail::TrailProtocol,
     },
-    ops::{metrics::RELOAD_SUCCESS, systemd},
+    ops::systemd,
     seam::clock::Clock,
 };
 use std::{
@@ -64,6 +68,8 @@ struct Door {
 /// The LDAP listener. It shows and takes the suppliers' certificates.
 struct LdapDoor {
     address: SocketAddr,
+    /// As a [`Door`]'s.
+    passed: Option<std::net::TcpListener>,
     directory: Arc<ldap::Directory>,
     tls: Arc<Tls>,
     serving: tokio::sync::Mutex<Option<Serving>>,
@@ -93,7 +99,7 @@ impl Front {
         let courier = Arc::new(Outgoing::new(settings.api.logout_ca.clone()));
         let backend = Arc::new(EngineBackend { engine, bulk, clock: node.world.clock.clone(), courier });
         let passed = systemd::passed_sockets().map_err(|e| NodeError::Room { room: "systemd", why: e.to_string() })?;
-        let mut passed: Vec<_> = passed.into_iter().map(Some).collect();
+        let mut passed = Passed(passed.into_iter().map(Some).collect());
         let mut doors = vec![];
         for plan in plans(settings, rooms, &node.world.clock) {
             let Plan { key, address, socket, files, options, protocol, rules } = plan;
@@ -101,13 +107,11 @@ impl Front {
             let (clock, rng) = (node.world.clock.clone(), node.world.rng.as_ref());
             let edge = Edge::new(options, tls, clock, rng, backend.clone(), protocol, &rules);
             let edge = edge.map_err(|e| NodeError::Room { room: "access rules", why: format!("{e:?}") })?;
-            let passed =
-                passed.iter_mut().find(|s| s.as_ref().is_some_and(|s| s.name == socket)).and_then(Option::take);
-            let passed = passed.map(systemd::PassedSocket::into_tcp).transpose();
-            let passed = passed.map_err(|e| super::listen(key, address, e))?;
+            let passed = passed.take(socket, key, address)?;
             doors.push(Door { edge, key, address, passed, serving: tokio::sync::Mutex::new(None) });
         }
-        let ldap = LdapDoor::open(node, backend)?;
+        let ldap = LdapDoor::open(node, backend, &mut passed)?;
+        passed.tell_of_the_rest();
         let prescribers = rooms.prescribers.clone();
         let front = Front { doors, ldap, prescribers, draining: AtomicBool::new(false) };
         front.resume().await?;
@@ -156,15 +160,26 @@ impl Front {
         }
     }
 
-    /// Reads certificates and revocation lists again. What cannot be used leaves the old ones serving.
-    pub fn reload(&self) -> Result<(), String> {
-        let all = self.doors.iter().map(|door| &door.edge.tls).chain(self.ldap.iter().map(|ldap| ldap.tls.as_ref()));
-        let all = all.map(|tls| tls.reload().map_err(|e| e.to_string()));
-        let all: Vec<_> = all.chain([self.prescribers.reload().map_err(|e| e.to_string())]).collect();
-        let taken = all.into_iter().collect::<Result<(), _>>();
-        // Each told of itself: the last one's success must not hide the failure of one before.
-        metrics::gauge!(RELOAD_SUCCESS).set(f64::from(u8::from(taken.is_ok())));
-        taken
+    /// Reads certificates and revocation lists again, from where `settings` say. All listeners take theirs, and prescriptions
+    /// those of prescribers, or nobody does.
+    pub fn reload(&self, settings: &Settings) -> Result<(), String> {
+        let doors = self.doors.iter().map(|door| (&door.edge.tls, door.key));
+        let all = doors.chain(self.ldap.iter().map(|ldap| (ldap.tls.as_ref(), "ldap.listen")));
+        let read = all.map(|(tls, key)| {
+            let files = if key == "api.listen" { api_files(settings) } else { files(settings) };
+            tls.prepare(files).map(|fresh| (tls, fresh))
+        });
+        let fresh = read.collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
+        let trust = self.prescribers.prepare(rooms::trust_files(settings)).map_err(|e| e.to_string())?;
+        fresh.into_iter().for_each(|(tls, fresh)| tls.take(fresh));
+        self.prescribers.take(trust);
+        Ok(())
+    }
+
+    /// Where a listener really listens, if systemd opened its socket: that wins over the configuration.
+    pub fn passed(&self, key: &str) -> Option<SocketAddr> {
+        let door = self.doors.iter().find(|door| door.key == key)?;
+        door.passed.as_ref()?.local_addr().ok()
     }
 }
 
@@ -174,9 +189,41 @@ impl Front {
     }
 }
 
+/// Sockets that systemd passed, until somebody takes them.
+struct Passed(Vec<Option<systemd::PassedSocket>>);
+
+impl Passed {
+    fn take(
+        &mut self,
+        name: &str,
+        key: &'static str,
+        address: SocketAddr,
+    ) -> Result<Option<std::net::TcpListener>, NodeError> {
+        let found = self.0.iter_mut().find(|s| s.as_ref().is_some_and(|s| s.name == name)).and_then(Option::take);
+        let socket = found.map(systemd::PassedSocket::into_tcp).transpose();
+        let socket = socket.map_err(|e| super::listen(key, address, e))?;
+        if let Some(passed) = socket.as_ref().and_then(|s| s.local_addr().ok()) {
+            tracing::info!(event = "listen.passed", key, configured = %address, %passed, "systemd's socket is used");
+        }
+        Ok(socket)
+    }
+
+    /// A socket that nobody serves lets clients in and never answers.
+    fn tell_of_the_rest(&self) {
+        for name in self.0.iter().flatten().map(|s| s.name.as_str()) {
+            tracing::warn!(
+                event = "listen.unserved",
+                name,
+                "systemd passed a socket for which the configuration has no listener: who connects waits for ever; \
+                set NAME.listen, or disable the socket unit"
+            );
+        }
+    }
+}
+
 impl LdapDoor {
     /// `None` where the configuration asks for none.
-    fn open(node: &Arc<Node>, backend: Arc<EngineBackend>) -> Result<Option<LdapDoor>, NodeError> {
+    fn open(node: &Arc<Node>, backend: Arc<EngineBackend>, passed: &mut Passed) -> Result<Option<LdapDoor>, NodeError> {
         let settings = &node.settings;
         let Some(address) = settings.ldap.listen else { return Ok(None) };
         let tls = Tls::load(files(settings), node.world.clock.clone()).map_err(|e| NodeError::Tls(e.to_string()))?;
@@ -188,7 +235,8 @@ impl LdapDoor {
         };
         let directory = ldap::Directory::new(options, tls.clone(), node.world.clock.clone(), backend);
         let directory = directory.map_err(|e| NodeError::Room { room: "access rules", why: format!("{e:?}") })?;
-        Ok(Some(LdapDoor { address, directory, tls, serving: tokio::sync::Mutex::new(None) }))
+        let passed = passed.take("ldap", "ldap.listen", address)?;
+        Ok(Some(LdapDoor { address, passed, directory, tls, serving: tokio::sync::Mutex::new(None) }))
     }
 
     async fn resume(&self) -> Result<(), NodeError> {
@@ -196,7 +244,10 @@ impl LdapDoor {
         if serving.is_some() {
             return Ok(());
         }
-        let listener = TcpListener::bind(self.address).await;
+        let listener = match &self.passed {
+            Some(passed) => passed.try_clone().and_then(TcpListener::from_std),
+            None => TcpListener::bind(self.address).await,
+        };
         let listener = listener.map_err(|error| super::listen("ldap.listen", self.address, error))?;
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(ldap::serve(self.directory.clone(), listener, stopped));
@@ -314,16 +365,18 @@ fn options(settings: &Settings) -> Options {
 
 /// Takes up changed certificates and revocation lists without an operator: keys marked live in the configuration.
 pub async fn watch_certificates(node: Arc<Node>) {
-    let (paths, api) = (files(&node.settings), api_files(&node.settings));
-    let mut all = vec![paths.certificate, paths.key];
-    if node.settings.api.listen.is_some() {
-        all.extend([api.certificate, api.key]);
-    }
-    all.extend(paths.client_authorities);
-    all.extend(paths.revocations);
-    let eps = &node.settings.eps;
-    all.extend(eps.trust.iter().chain(&eps.revocations).cloned());
-    let stamps = || -> Vec<_> { all.iter().map(|p| std::fs::metadata(p).and_then(|m| m.modified()).ok()).collect() };
+    let stamps = || -> Vec<_> {
+        let settings = node.current.load();
+        let (paths, api) = (files(&settings), api_files(&settings));
+        let mut all = vec![paths.certificate, paths.key];
+        if settings.api.listen.is_some() {
+            all.extend([api.certificate, api.key]);
+        }
+        all.extend(paths.client_authorities);
+        all.extend(paths.revocations);
+        all.extend(settings.eps.trust.iter().chain(&settings.eps.revocations).cloned());
+        all.into_iter().map(|p| std::fs::metadata(p).and_then(|m| m.modified()).ok()).collect()
+    };
     let mut seen = stamps();
     loop {
         tokio::time::sleep(LOOK_AT_FILES).await;
@@ -333,7 +386,7 @@ pub async fn watch_certificates(node: Arc<Node>) {
         }
         seen = now;
         if let Some(front) = node.front.get() {
-            match front.reload() {
+            match front.reload(&node.current.load()) {
                 Ok(()) => tracing::info!(event = "tls.reloaded", "changed certificate files are in use"),
                 Err(why) => {
                     tracing::error!(event = "tls.reload.failed", why, "changed certificate files are not usable")

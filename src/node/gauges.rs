@@ -64,7 +64,7 @@ async fn oldest_unread(rooms: &Rooms) -> Option<EpochMillis> {
 async fn restart_pending(node: &Arc<Node>) -> Option<bool> {
     let node = node.clone();
     let look = move || {
-        let told = &node.settings.told;
+        let told = &node.current.load().told;
         told.sources().read().ok().map(|layers| !told.differing(&layers).is_empty())
     };
     tokio::task::spawn_blocking(look).await.ok().flatten()

@@ -91,12 +91,42 @@ impl Identity {
             use std::io::Write;
             let mut file = std::fs::File::create(&temporary)?;
             file.write_all(text.as_bytes())?;
+            give_to_owner(&file, data)?;
             file.sync_all()?;
             std::fs::rename(&temporary, &path)?;
             std::fs::File::open(data)?.sync_all()
         };
         write().map_err(wrap)
     }
+}
+
+/// The oldest release that reads what this one writes. Raised with a stored format that older ones cannot read.
+const OLDEST_READER: &str = "0.1.0";
+/// Read by the package, which refuses to go below it.
+const NEEDS_RELEASE: &str = "needs-release";
+
+/// Leaves word beside the data which release they need. Never lowered: what a later release wrote is still there.
+pub fn note_release(data: &Path) -> Result<(), IdentityError> {
+    let path = data.join(NEEDS_RELEASE);
+    let number = |text: &str| -> Vec<u64> { text.trim().split('.').map(|part| part.parse().unwrap_or(0)).collect() };
+    let noted = std::fs::read_to_string(&path).unwrap_or_default();
+    if number(&noted) >= number(OLDEST_READER) {
+        return Ok(());
+    }
+    let temporary = path.with_extension("tmp");
+    let text = format!("{OLDEST_READER}\n");
+    let wrote = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path));
+    wrote.map_err(|error| IdentityError::Io { path, error })
+}
+
+/// A file made by root in a folder that belongs to the daemon belongs to the daemon, too: `init` and `join` are root's.
+fn give_to_owner(file: &std::fs::File, folder: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let owner = std::fs::metadata(folder)?;
+    if nix::unistd::geteuid().is_root() && owner.uid() != 0 {
+        fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
 }
 
 /// The last field: CRC-32C of the text with zeroes in its place, in eight hex digits.
@@ -164,6 +194,43 @@ mod tests {
         assert!(Identity::read(&data).unwrap_err().to_string().contains("newer"));
         std::fs::write(Identity::path(&data), "{\"format\": 2, \"site\": {}}").unwrap();
         assert!(matches!(Identity::read(&data), Err(IdentityError::Newer { format: 2, .. })), "whatever else it holds");
+    }
+
+    /// `init` is root's, the data are the daemon's. Only root can give files away, so only root can test it.
+    #[test]
+    fn what_root_makes_in_the_daemons_folder_is_the_daemons() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let dir = tempfile::tempdir().unwrap();
+        if nix::unistd::geteuid().is_root() {
+            chown(dir.path(), Some(12_345), Some(12_346)).unwrap();
+        }
+        let folder = std::fs::metadata(dir.path()).unwrap();
+        let identity = Identity {
+            format: FORMAT,
+            cluster: "c".into(),
+            node: 1,
+            incarnation: 1,
+            partitions: 1,
+            founder: true,
+            settled: false,
+        };
+        identity.write(dir.path()).unwrap();
+        let made = std::fs::metadata(Identity::path(dir.path())).unwrap();
+        assert_eq!((made.uid(), made.gid()), (folder.uid(), folder.gid()));
+    }
+
+    #[test]
+    fn the_release_that_data_need_is_noted_and_never_lowered() {
+        let dir = tempfile::tempdir().unwrap();
+        let noted = || std::fs::read_to_string(dir.path().join(NEEDS_RELEASE)).unwrap();
+        note_release(dir.path()).unwrap();
+        assert_eq!(noted(), format!("{OLDEST_READER}\n"));
+        std::fs::write(dir.path().join(NEEDS_RELEASE), "0.0.9\n").unwrap();
+        note_release(dir.path()).unwrap();
+        assert_eq!(noted(), format!("{OLDEST_READER}\n"));
+        std::fs::write(dir.path().join(NEEDS_RELEASE), "12.0.0\n").unwrap();
+        note_release(dir.path()).unwrap();
+        assert_eq!(noted(), "12.0.0\n", "a later release was here");
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! | `admin` | operators' requests over the admin socket |
 //! | `logouts` `key_sets` `outgoing` | tells relying parties of sessions that ended; fetches key sets that applications publish; requests to outside the site |
 //! | `tracer` | works on the files of batch traces |
+//! | `reload` | configuration and certificates taken anew while the node runs |
 //! | `pki` `signer` | certificates; signatures under the audit chain |
 
 pub mod admin;
@@ -28,6 +29,7 @@ mod key_sets;
 mod logouts;
 mod outgoing;
 pub mod pki;
+mod reload;
 mod report;
 mod rooms;
 mod scrub;
@@ -49,6 +51,7 @@ use crate::{
     ops::{self, health::Health, systemd::Notify},
     seam::{World, clock::SystemClock, fs_real::RealFs, rng::SystemRng},
 };
+use arc_swap::ArcSwap;
 use identity::IdentityError;
 use rooms::Rooms;
 use std::{
@@ -63,6 +66,7 @@ use tokio::{net::TcpListener, sync::watch as channel};
 const STOPPING: Duration = Duration::from_secs(80);
 /// How long a start may be silent before systemd gives up on it.
 const STARTING: Duration = Duration::from_secs(60);
+const OPENING: &str = "opening log and store";
 
 /// Why a node cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +86,11 @@ pub enum NodeError {
 
 /// What operators' requests and probes reach: the rooms, once they are open.
 pub struct Node {
+    /// What it started with.
     pub settings: Settings,
+    /// The same with what reloads have changed since.
+    pub current: ArcSwap<Settings>,
+    reloading: Mutex<()>,
     pub world: World,
     pub health: Health,
     /// Milliseconds since the epoch.
@@ -96,6 +104,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// Where suppliers' systems really connect: the configuration's address, unless systemd opened the socket.
+    pub fn supplier_address(&self) -> SocketAddr {
+        let passed = self.front.get().and_then(|front| front.passed("supplier.listen"));
+        passed.unwrap_or(self.settings.supplier.listen)
+    }
+
     /// What keeps it from opening; empty where that is only work.
     fn waits(&self) -> String {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -120,7 +134,9 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     let (rooms, front) = (OnceLock::new(), OnceLock::new());
     let (health, pulse, scrub) = (Health::default(), watch::Pulse::default(), scrub::Scrub::default());
     let waits = Mutex::default();
-    let node = Arc::new(Node { settings, world, health, started, pulse, scrub, waits, rooms, front });
+    let (current, reloading) = (ArcSwap::from_pointee(settings.clone()), Mutex::default());
+    let node =
+        Arc::new(Node { settings, current, reloading, world, health, started, pulse, scrub, waits, rooms, front });
     tracing::info!(
         event = "node.starting",
         node = node.settings.node.number,
@@ -128,13 +144,14 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
         version = ops::recorder::VERSION,
         "the node is starting"
     );
-    Notify.starting("opening log and store", STARTING);
+    Notify.starting(OPENING, STARTING);
     watch::register(&node);
     let (ops_stop, ops_stopped) = channel::channel(false);
     let probes = serve_probes(&node, ops_stopped).await?;
     tokio::pin!(stop);
     let opened = tokio::select! {
         opened = open(&node, cluster) => opened.map(Some),
+        never = keep_patient(&node) => match never {},
         why = &mut stop => {
             tracing::info!(event = "node.stopping", why, "stopped before it was open");
             Ok(None)
@@ -166,6 +183,15 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     done
 }
 
+/// Systemd gives up on a start that says nothing; one that waits for its peers, or brings back much, says so again and again.
+async fn keep_patient(node: &Node) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(STARTING / 4).await;
+        let waits = node.waits();
+        Notify.starting(if waits.is_empty() { OPENING } else { &waits }, STARTING);
+    }
+}
+
 type Tasks = Vec<tokio::task::JoinHandle<()>>;
 
 /// Opens the rooms, then the listeners. The suppliers' comes last: who connects finds a node that can answer.
@@ -184,7 +210,7 @@ async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
     node.front.get_or_init(|| front);
-    tracing::info!(event = "node.open", supplier = %node.settings.supplier.listen, peer = %node.settings.peer.listen,
+    tracing::info!(event = "node.open", supplier = %node.supplier_address(), peer = %node.settings.peer.listen,
         incarnation = rooms.identity.incarnation, "log, store and listeners are open");
     Ok(tasks)
 }

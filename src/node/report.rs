@@ -173,7 +173,7 @@ async fn write_row(node: &Node, rooms: &Rooms) -> Result<(), String> {
         name: settings.node.name.clone(),
         peer: settings.peer.advertise.to_string(),
         incarnation: rooms.identity.incarnation,
-        supplier: settings.supplier.listen.to_string(),
+        supplier: node.supplier_address().to_string(),
         draining: node.draining(),
         certificate,
         version: VERSION.into(),

@@ -4,7 +4,7 @@ use super::{
     Node, NodeError,
     data::{self, Data, DataOptions},
     door, examine,
-    identity::Identity,
+    identity::{self, Identity},
     report, settle,
     signer::NodeSigner,
 };
@@ -117,6 +117,7 @@ impl Rooms {
             (identity.settled, identity.founder) = (true, false);
             identity.write(&settings.node.data)?;
         }
+        identity::note_release(&settings.node.data)?;
         door::claim(&router, node);
         report::claim(&router, node);
         let ca = Ca::new(certificates(&tls.ca_pem)?);
@@ -312,14 +313,14 @@ fn store_options(settings: &Settings) -> StoreOptions {
     }
 }
 
+/// Whom prescribers' signatures are trusted from.
+pub fn trust_files(settings: &Settings) -> TrustFiles {
+    let eps = &settings.eps;
+    TrustFiles { authorities: eps.trust.clone(), revocations: eps.revocations.clone(), grace: eps.revocations_grace }
+}
+
 fn prescribers(node: &Node) -> Result<Prescribers, NodeError> {
-    let eps = &node.settings.eps;
-    let files = TrustFiles {
-        authorities: eps.trust.clone(),
-        revocations: eps.revocations.clone(),
-        grace: eps.revocations_grace,
-    };
-    let loaded = Prescribers::load(files, node.world.clock.clone());
+    let loaded = Prescribers::load(trust_files(&node.settings), node.world.clock.clone());
     loaded.map_err(|e| NodeError::Room { room: "prescribers' authorities", why: e.to_string() })
 }
 
@@ -340,7 +341,8 @@ fn eps_options(settings: &Settings) -> EpsOptions {
 
 fn mesh_options(settings: &Settings) -> Result<crate::services::mesh::MeshOptions, NodeError> {
     use crate::{config::settings::WorkflowEnforcement, services::mesh::Enforcement};
-    let path = &settings.mesh.shared_key_file;
+    let sealed = crate::ops::systemd::credential("mesh-shared-key");
+    let path = sealed.as_ref().unwrap_or(&settings.mesh.shared_key_file);
     let key = std::fs::read(path)
         .map_err(|e| NodeError::Room { room: "mesh.shared_key_file", why: format!("{}: {e}", path.display()) })?;
     Ok(crate::services::mesh::MeshOptions {

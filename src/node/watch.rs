@@ -9,6 +9,7 @@ use crate::{
     ops::{codes, health::Probe, systemd::Notify},
 };
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -97,10 +98,10 @@ pub fn register(node: &Arc<Node>) {
     }
 }
 
-/// Beats until aborted: fences, free space, systemd. The watchdog is petted here, behind a fence that went through the
-/// engine, so that a stuck engine is seen.
+/// Beats until aborted: fences, free space, systemd. The watchdog is petted when the engine's deciders have run since the
+/// last time, so that a stuck engine is seen; one that waits for a majority is not stuck.
 pub async fn run(node: Arc<Node>) {
-    let mut told_ready = false;
+    let (mut told_ready, mut progress) = (false, Progress::default());
     loop {
         beat(&node).await;
         let ready = node.ready();
@@ -109,9 +110,69 @@ pub async fn run(node: Arc<Node>) {
             tracing::info!(event = "node.ready", "the node is ready");
             Notify.ready("ready");
         }
-        Notify.status(if ready { "ready" } else { "not ready: see /readyz" });
-        Notify.alive();
+        match ready {
+            true => Notify.status("ready"),
+            false if told_ready => Notify.status(&format!("not ready: {}", first_trouble(&node))),
+            false => Notify.starting(&catching_up(&node, &mut progress).await, super::STARTING),
+        }
+        if node.rooms.get().is_some_and(|rooms| rooms.engine.turned()) {
+            Notify.alive();
+        }
         tokio::time::sleep(BEAT).await;
+    }
+}
+
+/// The first reason why `/readyz` says no.
+fn first_trouble(node: &Node) -> String {
+    let report = node.health.ask(Probe::Ready, &[]);
+    report.lines.into_iter().find_map(|(_, line)| line.err()).unwrap_or_default()
+}
+
+/// How far a node that starts has come: what it had applied of each group when it was first looked at.
+#[derive(Default)]
+struct Progress {
+    began: BTreeMap<u16, u64>,
+}
+
+impl Progress {
+    /// In words, from each group's applied index here and its greatest known committed one; empty when nothing is left.
+    fn words(&mut self, groups: &[(u16, u64, u64)]) -> String {
+        let (mut done, mut all) = (0, 0);
+        for (group, applied, committed) in groups {
+            let began = *self.began.entry(*group).or_insert(*applied);
+            done += applied.saturating_sub(began);
+            all += committed.max(applied).saturating_sub(began);
+        }
+        if done == all { String::new() } else { format!("applying {} of {} entries", counted(done), counted(all)) }
+    }
+}
+
+/// 91077 as 91,077.
+fn counted(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// What a node that is not ready yet is busy with: entries that the others have and it has not, else what it waits for.
+async fn catching_up(node: &Node, progress: &mut Progress) -> String {
+    let Some(rooms) = node.rooms.get() else { return first_trouble(node) };
+    let told = super::report::gather(node, rooms).await;
+    let committed = |group: u16| {
+        let of = told.values().flat_map(|status| &status.groups).filter(|g| g.group == group);
+        of.map(|g| g.committed).max().unwrap_or(0)
+    };
+    let groups: Vec<_> =
+        rooms.groups.iter().map(|g| g.status()).map(|s| (s.group, s.applied, committed(s.group))).collect();
+    match progress.words(&groups) {
+        words if words.is_empty() => first_trouble(node),
+        words => words,
     }
 }
 
@@ -128,5 +189,20 @@ async fn beat(node: &Arc<Node>) {
     if node.draining() {
         // An election may have given it leadership again.
         rooms.engine.hand_over_all().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_to_apply_is_counted_from_where_the_node_began() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.words(&[(0, 100, 100), (1, 5_000, 96_077)]), "applying 0 of 91,077 entries");
+        assert_eq!(progress.words(&[(0, 100, 110), (1, 23_204, 96_077)]), "applying 18,204 of 91,087 entries");
+        assert_eq!(progress.words(&[(0, 110, 110), (1, 96_077, 96_070)]), "", "nothing is left");
+        assert_eq!(counted(999), "999");
+        assert_eq!(counted(1_234_567), "1,234,567");
     }
 }

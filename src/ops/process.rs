@@ -33,6 +33,11 @@ fn observe_stat(stat: &str) {
     }
 }
 
+/// Whether the program's file is another by now, as after an upgrade of the package, which leaves the process running.
+pub fn replaced() -> bool {
+    fs::read_link("/proc/self/exe").is_ok_and(|path| path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)"))
+}
+
 /// Linux has counted in hundredths of a second on every architecture we build for.
 fn ticks_per_second() -> f64 {
     100.0

@@ -47,6 +47,13 @@ impl Notify {
     }
 }
 
+/// A secret that the unit hands over (`LoadCredential=`, `LoadCredentialEncrypted=`): where it lies, if it is there. Read at the
+/// start only: what has to be taken anew while the node runs stays a file.
+pub fn credential(name: &str) -> Option<std::path::PathBuf> {
+    let path = std::path::Path::new(&std::env::var_os("CREDENTIALS_DIRECTORY")?).join(name);
+    path.is_file().then_some(path)
+}
+
 /// A socket that systemd opened for us, with its `FileDescriptorName=`.
 pub struct PassedSocket {
     pub name: String,

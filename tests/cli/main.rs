@@ -7,6 +7,7 @@ mod local;
 mod mistakes;
 mod node;
 mod registration;
+mod reload;
 mod site;
 mod support;
 mod trail;

@@ -82,6 +82,7 @@ fn a_node_is_made_filled_looked_at_and_stopped_by_commands_alone() {
     imports(&node);
     looking(&node);
     from_elsewhere(&node);
+    crate::reload::reloading(&node);
     let pid = nix::unistd::Pid::from_raw(node.child.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(node.child.wait().unwrap().code(), Some(0), "SIGTERM ends with 0");

@@ -133,13 +133,17 @@ pub fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
     write_with_mode(path, text, 0o640)
 }
 
-fn write_public(path: &Path, text: &str) -> Result<(), Failure> {
+/// Writes a file that everybody may read.
+pub fn write_public(path: &Path, text: &str) -> Result<(), Failure> {
     write_with_mode(path, text, 0o644)
 }
 
 /// Into a temporary file first, so that a reader never sees half a file.
 fn write_with_mode(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
-    use std::{io::Write, os::unix::fs::OpenOptionsExt};
+    use std::{
+        io::Write,
+        os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    };
     let failed = |e: std::io::Error| file("the file cannot be written", path, &e);
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(failed)?;
@@ -147,6 +151,8 @@ fn write_with_mode(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     let temporary = path.with_extension("tmp");
     let mut options = std::fs::OpenOptions::new();
     let mut out = options.write(true).create(true).truncate(true).mode(mode).open(&temporary).map_err(failed)?;
+    // Whatever the umask of whoever runs this: the daemon reads by its group.
+    out.set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
     out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(failed)?;
     std::fs::rename(&temporary, path).map_err(failed)
 }

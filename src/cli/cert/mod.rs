@@ -13,7 +13,7 @@ use super::{
 use crate::{node::pki, ops::codes};
 use std::path::{Path, PathBuf};
 
-pub use make::write_private;
+pub use make::{write_private, write_public};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  spine cert\n  spine cert list /etc/spine/tls")]

@@ -20,6 +20,7 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(Finding::ok("node", format!("answers on {}", socket.display())));
             out.push(ready(&client).await);
             out.push(version(&told));
+            out.push(listener(&told, settings));
             out.push(at_rest(&told));
             out.push(bodies(&told));
             out.push(deliveries(&told));
@@ -57,7 +58,11 @@ fn version(told: &serde_json::Value) -> Finding {
     let installed = env!("CARGO_PKG_VERSION");
     match running == installed {
         true => Finding::ok("version", running),
-        false => Finding::warn("version", format!("running {running}, installed {installed}"), "restart the node"),
+        false => Finding::warn(
+            "version",
+            format!("running {running}, installed {installed}"),
+            "run `spine node restart` when it suits the site",
+        ),
     }
 }
 
@@ -84,6 +89,21 @@ fn at_rest(told: &serde_json::Value) -> Finding {
         Finding::warn(check, mended.join("; "), fix)
     } else {
         Finding::ok(check, "no damage found since the start")
+    }
+}
+
+/// A socket that systemd opened wins over the configuration; where that was set to something else, one of them is a mistake.
+fn listener(told: &serde_json::Value, settings: &Settings) -> Finding {
+    let (check, key) = ("suppliers' listener", "supplier.listen");
+    let (listens, says) = (output::text(told, "node.supplier"), settings.supplier.listen.to_string());
+    let set = settings.told.values.iter().any(|value| value.key == key && !value.origin.starts_with("default"));
+    match set && listens != says {
+        false => Finding::ok(check, listens),
+        true => Finding::warn(
+            check,
+            format!("{key} says {says}, spine.socket listens on {listens}"),
+            format!("take {key} out, or give the socket that address (systemctl edit spine.socket)"),
+        ),
     }
 }
 

@@ -40,6 +40,7 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     let r = &mut router;
     add(r, node, Method::GET, "/v1/status", status::status);
     add(r, node, Method::GET, "/v1/config", status::config);
+    add(r, node, Method::POST, "/v1/config/reload", status::reload);
     add(r, node, Method::GET, "/v1/cluster", status::cluster);
     add(r, node, Method::GET, "/v1/cluster/hashes", cluster::hashes);
     add(r, node, Method::POST, "/v1/cluster/hand-over", cluster::hand_over);

@@ -7,6 +7,7 @@ use crate::{
     model::Environment,
     node::{
         Node, pki,
+        reload::{self, ReloadError},
         report::{self, NodeStatus},
         rooms::Rooms,
     },
@@ -68,7 +69,8 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
         "node": {
             "name": settings.node.name, "number": settings.node.number, "incarnation": rooms.identity.incarnation,
             "version": VERSION, "started": moment(node.started), "ready": node.ready(), "draining": node.draining(),
-            "supplier": settings.supplier.listen.to_string(), "peer": settings.peer.advertise.to_string(),
+            "program_replaced": crate::ops::process::replaced(),
+            "supplier": node.supplier_address().to_string(), "peer": settings.peer.advertise.to_string(),
         },
         "site": {
             "name": settings.site_name, "environment": environment, "cluster": rooms.identity.cluster,
@@ -97,7 +99,23 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
 /// Which files this node runs with, and every value: no secrets, those stay in files that keys only name. Answered from
 /// the first moment on.
 pub async fn config(node: Arc<Node>, _: AdminRequest) -> Told {
-    serde_json::to_value(&node.settings.told).map_err(fault)
+    serde_json::to_value(&node.current.load().told).map_err(fault)
+}
+
+/// Takes the files anew, or says why the old ones stay in force.
+pub async fn reload(node: Arc<Node>, _: AdminRequest) -> Told {
+    let what = "the new configuration is not taken; the old one stays in force";
+    let done = tokio::task::spawn_blocking(move || reload::reload(&node)).await.map_err(fault)?;
+    done.map(|done| json!({"taken": done.taken, "waiting": done.waiting})).map_err(|e| match e {
+        ReloadError::Config(e) => {
+            AdminError::of(&codes::CLI_CONFIG, what, format!("{}: {}", e.place, e.problem)).with_fix(e.fix).with_exit(1)
+        }
+        ReloadError::Tls(why) => AdminError::of(&codes::TLS_FILES, what, why)
+            .with_fix("correct the file named above, then `spine config reload`"),
+        ReloadError::Starting => AdminError::of(&codes::CLI_NOT_READY, "the node is still starting", e.to_string())
+            .with_fix("wait until it is open, or give --wait")
+            .with_exit(4),
+    })
 }
 
 /// What is on its way between partitions, of the whole site, and what could not be delivered.
@@ -257,7 +275,7 @@ fn clock(rooms: &Rooms) -> Value {
 }
 
 fn certificates(node: &Node) -> Vec<Value> {
-    let s = &node.settings;
+    let s = node.current.load();
     let files = [
         ("supplier authority", &s.supplier.ca),
         ("supplier listener", &s.supplier.cert),
@@ -278,7 +296,7 @@ fn certificates(node: &Node) -> Vec<Value> {
 
 /// The revocation lists of suppliers' authorities, and what is to be said of them.
 fn revocations(node: &Node) -> (Value, Option<String>) {
-    let supplier = &node.settings.supplier;
+    let supplier = &node.current.load().supplier;
     let Some(path) = &supplier.crl else { return (json!({"state": "none"}), None) };
     let now = node.world.clock.now().0 / 1000;
     let read = std::fs::read(path).map_err(|e| e.to_string());

@@ -26,6 +26,8 @@ use std::sync::Arc;
 /// Told to whoever orders while nobody can say whether the signer's certificate was revoked.
 const LISTS_OUTDATED: &str = "The signature cannot be checked now: the revocation list of the certificate's authority is older than \
                               this site may believe. Nothing was done.";
+/// Told to whoever cancels where prescriptions are not taken.
+const CANCELLING_OFF: &str = "This site takes and cancels no prescriptions: they are where they were ordered.";
 const DAY_MS: u64 = 86_400_000;
 /// Headers of test sites (§3.1).
 const TEST_HEADERS: [&str; 2] = ["x-raw-response", "x-skip-validation"];
@@ -375,7 +377,7 @@ impl Asked {
             return Ok(());
         }
         let display = steps::Code::R0009.display();
-        let issue = Issue::store("not-supported", read::problem::HISTORY, "R-0009", display);
+        let issue = Issue::store("not-supported", read::problem::HISTORY, ("R-0009", display), "", CANCELLING_OFF);
         let Refusal { response, .. } = self.wrong(issue.into());
         Err(Refusal::of(response, "R-0009"))
     }

@@ -19,7 +19,7 @@ fn headers_for_tests_are_refused_where_it_is_live() {
     let path = "/fhir-prescribing/FHIR/R4/$process-message";
     assert!(asked(Route::Process, path, false).no_test_headers(&headers).is_ok());
     assert!(asked(Route::Process, path, true).no_test_headers(&HeaderMap::new()).is_ok());
-    let refused = asked(Route::Process, path, true).no_test_headers(&headers).err().expect("refused").response;
+    let refused = asked(Route::Process, path, true).no_test_headers(&headers).expect_err("refused").response;
     let body: Value = serde_json::from_slice(&refused.body).unwrap();
     let issue = &body["issue"][0];
     assert_eq!(
@@ -67,7 +67,7 @@ fn cancelling_that_is_off_has_its_own_code() {
     let mut off = asked(Route::Process, path, true);
     let options = EpsOptions { prescribing: false, ..off.eps.options.clone() };
     off.eps = Arc::new(Eps { options });
-    let refused = off.cancelling().err().expect("refused");
+    let refused = off.cancelling().expect_err("refused");
     let body: Value = serde_json::from_slice(&refused.response.body).unwrap();
     assert_eq!((refused.response.status, body["issue"][0]["code"].as_str()), (400, Some("not-supported")));
     let coding = &body["issue"][0]["details"]["coding"][0];

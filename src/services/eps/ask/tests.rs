@@ -110,14 +110,14 @@ impl Site {
     /// All are of the same items: their ids are a prescription's own (§19.1 no. 11), and the published orders share them too.
     fn order(&mut self, n: u32) {
         let mut body = example!("01-order-acute-nominated/order-request");
-        body["identifier"]["value"] = uuid_of(&format!("order {n}")).into();
+        body["identifier"]["value"] = ids::made_of(&format!("order {n}")).into();
         let id = ids::make(n, "A83008", n).unwrap();
         for entry in body["entry"].as_array_mut().unwrap() {
             if entry["resource"]["resourceType"] == "MedicationRequest" {
                 entry["resource"]["groupIdentifier"]["value"] = id.clone().into();
             }
         }
-        let (asked, step) = self.ask("/$process-message", &uuid_of("x"), &body);
+        let (asked, step) = self.ask("/$process-message", &ids::made_of("x"), &body);
         let (status, told) = self.finish(asked, step);
         assert_eq!(status, 200, "{told}");
     }
@@ -137,7 +137,7 @@ fn passed(answer: &Value) -> usize {
 fn tills_of_one_pharmacy_that_ask_at_once_share_what_waits() {
     let mut site = Site::new();
     (0..76).for_each(|n| site.order(n));
-    let requests: Vec<String> = (0..4).map(|n| uuid_of(&format!("till {n}"))).collect();
+    let requests: Vec<String> = (0..4).map(|n| ids::made_of(&format!("till {n}"))).collect();
     let tills: Vec<_> = requests.iter().map(|request| site.sees(request)).collect();
     let answers: Vec<_> = tills.into_iter().map(|(asked, step)| site.finish(asked, step)).collect();
     let got: Vec<usize> = answers.iter().map(|(_, answer)| passed(answer)).collect();
@@ -151,7 +151,7 @@ fn tills_of_one_pharmacy_that_ask_at_once_share_what_waits() {
         let (asked, step) = site.sees(request);
         assert_eq!(site.finish(asked, step), *answer);
     }
-    let (last, late) = (site.sees(&uuid_of("last")), site.sees(&uuid_of("late")));
+    let (last, late) = (site.sees(&ids::made_of("last")), site.sees(&ids::made_of("late")));
     assert_eq!(passed(&site.finish(last.0, last.1).1), 1);
     let (status, told) = site.finish(late.0, late.1);
     let code = &told["issue"][0]["details"]["coding"][0]["code"];
@@ -165,7 +165,7 @@ fn tills_of_one_pharmacy_that_ask_at_once_share_what_waits() {
 #[test]
 fn the_trail_names_the_scope_and_the_activity_that_the_message_needed() {
     let site = Site::new();
-    let granted = |path: &str, body: &Value| site.ask(path, &uuid_of("x"), body).0.granted().map(str::to_owned);
+    let granted = |path: &str, body: &Value| site.ask(path, &ids::made_of("x"), body).0.granted().map(str::to_owned);
     let cancel = example!("07-cancel/acute-cancel-2-request");
     assert_eq!(granted("/$process-message", &cancel), Some(format!("{PRESCRIBING} B0420")));
     let dispense = example!("09-dispense-notification/acute-01-request");
@@ -182,7 +182,7 @@ fn an_order_is_not_taken_while_nobody_can_say_who_was_revoked() {
     let (order, trust) = sign::tests::certificates::under_a_list(150);
     let sent = |at: &str| {
         let mut site = Site::at(time::parse_iso(at).unwrap(), Mode::Verify, trust.clone());
-        let (asked, step) = site.ask("/$process-message", &uuid_of("x"), &order);
+        let (asked, step) = site.ask("/$process-message", &ids::made_of("x"), &order);
         site.finish(asked, step)
     };
     let (status, told) = sent("2026-06-30T12:00:00Z");
@@ -193,7 +193,7 @@ fn an_order_is_not_taken_while_nobody_can_say_who_was_revoked() {
     assert!(issue["diagnostics"].as_str().unwrap().contains("revocation list"), "{told}");
     // Whom nobody trusts is told so, and what would be right.
     let mut site = Site::at(time::parse_iso("2026-06-02T12:00:00Z").unwrap(), Mode::Verify, sign::Trust::default());
-    let (asked, step) = site.ask("/$process-message", &uuid_of("x"), &order);
+    let (asked, step) = site.ask("/$process-message", &ids::made_of("x"), &order);
     let (status, told) = site.finish(asked, step);
     let issue = &told["issue"][0];
     assert_eq!((status, &issue["diagnostics"]), (400, &"Certificate not trusted".into()), "{told}");
@@ -204,7 +204,7 @@ fn an_order_is_not_taken_while_nobody_can_say_who_was_revoked() {
 fn the_stores_refusals_say_where_they_lie_and_what_would_be_right() {
     let mut site = Site::new();
     let mut refused = |path: &str, body: &Value| {
-        let (asked, step) = site.ask(path, &uuid_of("x"), body);
+        let (asked, step) = site.ask(path, &ids::made_of("x"), body);
         let (status, told) = site.finish(asked, step);
         assert_eq!(status, 400, "{told}");
         let issue = &told["issue"][0];
@@ -234,14 +234,14 @@ fn the_stores_refusals_say_where_they_lie_and_what_would_be_right() {
     }
     site.order(1);
     let mut twice = example!("01-order-acute-nominated/order-request");
-    twice["identifier"]["value"] = uuid_of("other").into();
+    twice["identifier"]["value"] = ids::made_of("other").into();
     let id = ids::make(1, "A83008", 1).unwrap();
     for entry in twice["entry"].as_array_mut().unwrap() {
         if entry["resource"]["resourceType"] == "MedicationRequest" {
             entry["resource"]["groupIdentifier"]["value"] = id.clone().into();
         }
     }
-    let (asked, step) = site.ask("/$process-message", &uuid_of("x"), &twice);
+    let (asked, step) = site.ask("/$process-message", &ids::made_of("x"), &twice);
     let (_, told) = site.finish(asked, step);
     assert_eq!(told["issue"][0]["details"]["coding"][0]["code"], "DUPLICATE_PRESCRIPTION_ID");
     assert_eq!(told["issue"][0]["expression"][0], read::rules::SHORT_ID_OF_ITEM);

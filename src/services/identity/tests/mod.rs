@@ -39,6 +39,9 @@ const CLIENT: &str = "client-0001";
 static KEY: LazyLock<(KeyPair, Value)> = LazyLock::new(|| jwt::tests::key("test-1"));
 static OTHER: LazyLock<(KeyPair, Value)> = LazyLock::new(|| jwt::tests::key("test-1"));
 
+/// What a citizens' provider answers to a form.
+type Provider = Box<dyn Fn(&Form) -> Heard>;
+
 struct Site {
     identity: Identity,
     registry: MapStore,
@@ -52,7 +55,7 @@ struct Site {
     /// How long ago they proved it, in milliseconds.
     proven_ago: u64,
     /// What the citizens' provider answers to a question; and the questions it was asked, as forms.
-    provider: Option<Box<dyn Fn(&Form) -> Heard>>,
+    provider: Option<Provider>,
     asked: Vec<Form>,
 }
 

@@ -189,22 +189,22 @@ mod tests {
     fn space_that_nothing_lies_in_any_more_is_used_again() {
         const LIVE: u64 = 500;
         const BLOCK: usize = 4_096;
+        const STEADY: usize = 5;
         let dir = tempfile::tempdir().unwrap();
         let tidy = Duration::from_millis(50);
         let kv = SledKv::open(&dir.path().join("sled"), 1 << 20, dir.path().join("suspect"), tidy).unwrap();
         let tree = kv.tree("t").unwrap();
         let key = |n: u64| Bytes::copy_from_slice(&n.to_be_bytes());
-        let bound = 8 * LIVE * BLOCK as u64;
-        let patience = std::time::Instant::now() + Duration::from_secs(60);
-        for n in 0..20 * LIVE {
-            // Content that does not shrink, in sled's own words of change.
-            let block: Vec<u8> = (0..BLOCK).map(|at| (n as usize * 31 + at * 7) as u8).collect();
-            let gone = n.checked_sub(LIVE).map(|old| (key(old), None));
-            tree.batch([Some((key(n), Some(block.into()))), gone].into_iter().flatten().collect()).unwrap();
-            while kv.bytes() > bound {
-                assert!(std::time::Instant::now() < patience, "{} bytes for {}", kv.bytes(), LIVE * BLOCK as u64);
-                std::thread::yield_now();
+        // Bytes on disk after each round, in which everything is exchanged once.
+        let mut taken: Vec<u64> = vec![];
+        while !taken.iter().rev().nth(STEADY).is_some_and(|before| Some(before) >= taken.last()) {
+            assert!(taken.len() < 100, "it grows and grows: {taken:?}");
+            for n in (taken.len() as u64 * LIVE..).take(LIVE as usize) {
+                let block: Vec<u8> = (0..BLOCK).map(|at| (n as usize * 31 + at * 7) as u8).collect();
+                let gone = n.checked_sub(LIVE).map(|old| (key(old), None));
+                tree.batch([Some((key(n), Some(block.into()))), gone].into_iter().flatten().collect()).unwrap();
             }
+            taken.push(kv.bytes());
         }
         assert_eq!(tree.range(&[], None, false, usize::MAX).unwrap().len() as u64, LIVE);
     }

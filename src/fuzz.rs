@@ -357,6 +357,10 @@ fn of_prescriptions(visit: &mut impl Visit) {
     visit.record::<services::identity::command::Stranger>("services::identity::command::Stranger");
     visit.record::<services::trail::command::Staff>("services::trail::command::Staff");
     visit.record::<audit::parsers::Begin>("audit::Begin");
+    visit.record::<node::backup::manifest::BackupFile>("node::backup::BackupFile");
+    visit.record::<node::backup::manifest::BackupPart>("node::backup::BackupPart");
+    visit.record::<node::backup::manifest::Manifest>("node::backup::Manifest");
+    visit.record::<node::backup::manifest::SealedManifest>("node::backup::SealedManifest");
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ fn a_site_comes_back_out_of_its_backup_with_all_that_was_acknowledged_and_nothin
     registry_is_of_the_backup(&restored, &ops, (begun, ended));
     let load = Load::start(demo.site(), vec![restored.1.clone()]);
     load.more(50);
-    let later = load.finish(&[restored.1.clone()]);
+    let later = load.finish(std::slice::from_ref(&restored.1));
     messages_are_of_the_backup(&ops, &later, (begun, ended));
     let told = wait_for("deliveries to end", || {
         let told = restored.ask(&["status"]).ok()?;

@@ -359,6 +359,10 @@ fn of_prescriptions(visit: &mut impl Visit) {
     visit.record::<audit::parsers::Begin>("audit::Begin");
     visit.record::<services::directory::issuers::LogInAt>("services::directory::issuers::LogInAt");
     visit.record::<services::identity::login::command::CitizenIn>("services::identity::login::command::CitizenIn");
+    visit.record::<node::backup::manifest::BackupFile>("node::backup::BackupFile");
+    visit.record::<node::backup::manifest::BackupPart>("node::backup::BackupPart");
+    visit.record::<node::backup::manifest::Manifest>("node::backup::Manifest");
+    visit.record::<node::backup::manifest::SealedManifest>("node::backup::SealedManifest");
 }
 
 #[cfg(test)]

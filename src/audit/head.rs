@@ -81,7 +81,7 @@ impl Head {
 }
 
 /// Whether a node of this site signed a message then: its certificate is good at that time, names it, and fits the signature.
-pub(super) fn proves(
+pub fn proves(
     (certificate, signed): (&[u8], &[u8]),
     at: u64,
     node: u16,

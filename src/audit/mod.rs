@@ -13,6 +13,9 @@ mod search;
 mod timeline;
 mod verify;
 
+#[cfg(test)]
+pub(crate) use head::tests::signer as test_signer;
+
 /// The room's parsers, opened to `crate::fuzz` alone.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod parsers {
@@ -20,7 +23,7 @@ pub(crate) mod parsers {
 }
 
 pub use expire::{Begin, EXPIRED, Kept, PIECE, Piece, piece};
-pub use head::{Ca, Head, HeadError, Signer, head_key};
+pub use head::{Ca, Head, HeadError, Signer, head_key, proves};
 pub use record::{
     Chain, HASH_LEN, Indexed, OTHER_OBJECTS, Record, action_of, actor, event_id, index_keys, place_of, record_key,
 };

@@ -1,7 +1,7 @@
 //! The tree of commands. Each group's verbs stand in the group's own file; what all commands take stands here.
 
 use super::{
-    app, audit, bench, cert, cluster, config, demo, doctor, explain, export_people,
+    app, audit, backup, bench, cert, cluster, config, demo, doctor, explain, export_people,
     failure::{self, Failure},
     generate, identity, import_people, init, join, mailbox, node, outbox,
     output::{Format, Output},
@@ -145,6 +145,8 @@ pub enum Command {
     Outbox(outbox::Args),
     /// Verify and search the audit trail
     Audit(audit::Args),
+    /// Back the site up while it serves; verify and restore backups
+    Backup(backup::Args),
     /// Register people who work here, step by step, with two people where two are asked for
     Registration(registration::Args),
     /// See and end legitimate relationships with a patient

@@ -69,6 +69,25 @@ fn already(settings: &Settings, cluster: String, strict: bool) -> Result<String,
     }
 }
 
+/// Refuses a configuration in which other nodes could not find this one.
+pub fn addressed(settings: &Settings) -> Result<(), Failure> {
+    if !settings.peer.advertise.ip().is_unspecified() {
+        return Ok(());
+    }
+    let why = format!("other nodes would be told to connect to {}", settings.peer.advertise);
+    let fix = "set peer.advertise to this node's own IP address and port";
+    Err(failure(&codes::CLI_CONFIG, "the node has no address for its peers", why, fix).with_exit(exit::FAILED))
+}
+
+/// A new site's authority, and this node's certificate from it.
+pub fn authority(settings: &Settings, cluster: &str) -> Result<(Authority, pki::Issued), Failure> {
+    let trouble =
+        |e: pki::PkiError| Failure::of(&codes::CLI_CERTIFICATE, "a certificate cannot be made", e.to_string());
+    let ca = Authority::create(&format!("Spine site {cluster}"), pki::AUTHORITY_DAYS).map_err(trouble)?;
+    let node = ca.issue(&pki::node_wanted(settings.node.number, cluster)).map_err(trouble)?;
+    Ok((ca, node))
+}
+
 fn make(settings: &Settings, args: &Args) -> Result<String, Failure> {
     let old = Identity::read(&settings.node.data);
     let old = old.map_err(|e| Failure::of(&codes::CLI_FILE, "the node's identity cannot be read", e.to_string()))?;
@@ -76,21 +95,12 @@ fn make(settings: &Settings, args: &Args) -> Result<String, Failure> {
         let why = format!("{} holds data of site {}", settings.node.data.display(), old.cluster);
         return Err(Failure::of(&codes::CLI_INITIALISED, "this machine already belongs to a site", why));
     }
-    if settings.peer.advertise.ip().is_unspecified() {
-        let why = format!("other nodes would be told to connect to {}", settings.peer.advertise);
-        let fix = "set peer.advertise to this node's own IP address and port";
-        return Err(
-            failure(&codes::CLI_CONFIG, "the node has no address for its peers", why, fix).with_exit(exit::FAILED)
-        );
-    }
+    addressed(settings)?;
     let cluster = uuid::Uuid::new_v4().to_string();
     if args.write.dry_run {
         return Ok(cluster);
     }
-    let trouble =
-        |e: pki::PkiError| Failure::of(&codes::CLI_CERTIFICATE, "a certificate cannot be made", e.to_string());
-    let ca = Authority::create(&format!("Spine site {cluster}"), pki::AUTHORITY_DAYS).map_err(trouble)?;
-    let node = ca.issue(&pki::node_wanted(settings.node.number, &cluster)).map_err(trouble)?;
+    let (ca, node) = authority(settings, &cluster)?;
     write_private(&settings.peer.ca_key, ca.key())?;
     write_private(&settings.peer.ca, ca.cert())?;
     let identity = Identity {

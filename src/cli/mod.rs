@@ -6,6 +6,7 @@
 pub mod app;
 pub mod args;
 pub mod audit;
+pub mod backup;
 pub mod bench;
 pub mod bulk;
 pub mod cert;
@@ -134,6 +135,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Workflow(args) => workflow::run(&globals, args.verb).await,
             Command::Outbox(args) => outbox::run(&globals, args.verb).await,
             Command::Audit(args) => audit::run(&globals, args.verb).await,
+            Command::Backup(args) => backup::run(&globals, args.verb).await,
             Command::Registration(args) => registration::run(&globals, args.verb).await,
             Command::Relationship(args) => relationship::run(&globals, args.verb).await,
             Command::Trace(args) => trace::run(&globals, args).await,

@@ -37,6 +37,7 @@ fn screen(told: &Value) -> String {
         ("disk", format!("{} free of {}{}", t("disk.free"), t("disk.total"), pace(told))),
         ("at rest", at_rest(told)),
         ("deliveries", deliveries(told)),
+        ("backup", backup(told)),
         ("clock", clock(told)),
         ("certificates", certificates(told)),
         ("revocations", revocations(told)),
@@ -86,6 +87,20 @@ fn deliveries(told: &Value) -> String {
         t("outbox.oldest_seconds"),
         t("outbox.dead_letters")
     )
+}
+
+/// How old the newest backup is that this node made.
+fn backup(told: &Value) -> String {
+    let Some(age) = told["backup"]["age_seconds"].as_u64() else { return "none was made here".into() };
+    let old = match age / 3600 {
+        0 => format!("{} min", age / 60),
+        hours @ 1..48 => format!("{hours} h"),
+        hours => format!("{} days", hours / 24),
+    };
+    match told["backup"]["verified"].as_str() {
+        Some(at) => format!("the last is {old} old; one was verified at {at}"),
+        None => format!("the last is {old} old; none was verified"),
+    }
 }
 
 fn clock(told: &Value) -> String {

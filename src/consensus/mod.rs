@@ -29,6 +29,7 @@ pub use consensus::{Consensus, Parts, SITE_GROUP};
 pub use group::Group;
 pub use rejoin::{Rejoined, rejoin};
 pub use storage::promised;
+pub use types::founded;
 
 #[cfg(test)]
 mod tests;

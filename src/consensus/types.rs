@@ -215,6 +215,14 @@ impl MembershipRecord {
     }
 }
 
+/// A group's members as rows keep them that begin behind entry `index`, with no log before it: of a site that is restored.
+pub fn founded(index: u64, first: &Member) -> Bytes {
+    let set = VotersRecord { ids: vec![first.id.0], ..Default::default() };
+    let member = MemberRecord { id: first.id.0, address: first.address.to_string(), ..Default::default() };
+    let at = PositionRecord { index, ..Default::default() };
+    MembershipRecord { voters: vec![set], members: vec![member], at, ..Default::default() }.encode()
+}
+
 /// Members of a group, as other rooms see them.
 pub fn members(membership: &Membership) -> Vec<Member> {
     let voters: BTreeSet<u64> = membership.voter_ids().collect();

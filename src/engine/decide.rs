@@ -303,6 +303,9 @@ impl Rules {
         let gone = work.draft.scan(range, false, errand::DELETE_AT_ONCE)?;
         let mut done = work.done();
         done.rows.extend(gone.into_iter().map(|(key, _)| RowOp::Delete { key }));
+        // A backup tells by it that what is gone here is in the target's half of it.
+        let (key, value) = (rows::cleared_key(PartitionId(errand.partition)), errand.upto.to_be_bytes());
+        done.rows.push(RowOp::Put { key, value: Bytes::copy_from_slice(&value), fresh: false });
         self.enter_rows(desk, batch, done, "", moment.now);
         Ok(Bytes::new())
     }

@@ -7,6 +7,7 @@ mod apply;
 mod backlog;
 pub mod bulk;
 mod clocks;
+pub mod cut;
 mod dead;
 mod decide;
 mod decider;

@@ -172,6 +172,17 @@ pub fn inbound(reader: &dyn Reader, source: PartitionId) -> Result<u64, StoreErr
     Ok(value.and_then(|v| v.as_ref().try_into().ok()).map(u64::from_be_bytes).unwrap_or(0))
 }
 
+/// Up to where the outbox for a target was cleared.
+pub fn cleared_key(target: PartitionId) -> Bytes {
+    Table::Meta.key().text("cleared").fixed(&target.0.to_be_bytes()).build()
+}
+
+/// The target that such a row is about.
+pub fn target_of_cleared(key: &[u8]) -> Option<PartitionId> {
+    let target = PartitionId(key.last_chunk::<2>().map(|n| u16::from_be_bytes(*n))?);
+    (key == cleared_key(target)).then_some(target)
+}
+
 /// Every dead letter of a partition.
 pub fn dead_letters() -> Range<Bytes> {
     Table::DeadLetters.key().prefix()

@@ -19,6 +19,7 @@
 //! | `pki` `signer` | certificates; signatures under the audit chain |
 
 pub mod admin;
+pub mod backup;
 pub mod data;
 mod door;
 mod examine;
@@ -97,6 +98,7 @@ pub struct Node {
     started: u64,
     pulse: watch::Pulse,
     scrub: scrub::Scrub,
+    backups: backup::desk::Desk,
     /// What keeps it from opening, in a line for operators; empty where that is only work.
     waits: Mutex<String>,
     rooms: OnceLock<Rooms>,
@@ -133,10 +135,23 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     let _lock = settle::lock(&settings.node.data)?;
     let (rooms, front) = (OnceLock::new(), OnceLock::new());
     let (health, pulse, scrub) = (Health::default(), watch::Pulse::default(), scrub::Scrub::default());
-    let waits = Mutex::default();
+    let (waits, backups) = (Mutex::default(), backup::desk::Desk::default());
+    backup::desk::tell(&backup::desk::kept(&settings.node.data));
     let (current, reloading) = (ArcSwap::from_pointee(settings.clone()), Mutex::default());
-    let node =
-        Arc::new(Node { settings, current, reloading, world, health, started, pulse, scrub, waits, rooms, front });
+    let node = Arc::new(Node {
+        settings,
+        current,
+        reloading,
+        world,
+        health,
+        started,
+        pulse,
+        scrub,
+        backups,
+        waits,
+        rooms,
+        front,
+    });
     tracing::info!(
         event = "node.starting",
         node = node.settings.node.number,

@@ -269,6 +269,18 @@ codes! {
     CLI_UNSAFE_REMOVE = "SPN-2107" Conflict, "Removing the node would endanger the site",
         "After the removal too few voters that are in step would remain.",
         "Add or repair a node first; --force overrides and may lose data.";
+    BACKUP_DAMAGED = "SPN-2201" Fault, "The backup is damaged",
+        "Every file of a backup is named in its manifest with length and SHA-256, and the manifest is signed with a node's key. One of them is missing or is not what was written, or what the files hold does not agree. Nothing was restored from it.",
+        "Take another backup: `spine backup list DIR`, then `spine backup verify PATH`. If this one was copied from elsewhere, copy it again.";
+    BACKUP_FAILED = "SPN-2202" Fault, "No backup was made",
+        "The message names what stood in the way. What had been written was removed; the site is as it was.",
+        "See `spine status`; repeat the command when the site is well.";
+    BACKUP_RUNNING = "SPN-2203" Conflict, "A backup is being made already",
+        "A node makes one at a time, so that clients do not feel it.",
+        "Wait for it to end; `spine status` tells when the last one was made.";
+    RESTORE_OVER = "SPN-2204" Conflict, "A backup is restored into an empty data folder only",
+        "The folder holds data, of a site that may be needed yet. Nothing was touched.",
+        "Restore on a new machine, or move the folder and the peer certificates away first.";
     TLS_FILES = "SPN-3001" Fault, "Certificate files cannot be used",
         "A file is missing, unreadable, expired or does not fit its key. What was loaded before goes on serving.",
         "Correct the file that the log names, then `spine config reload`.";

@@ -127,6 +127,8 @@ pub const AUDIT_RECORDS: &str = "spine_audit_records_total";
 pub const AUDIT_EXPIRED: &str = "spine_audit_expired_total";
 pub const AUDIT_VERIFIED: &str = "spine_audit_verified_timestamp_seconds";
 pub const AUDIT_CHAIN_OK: &str = "spine_audit_chain_ok";
+pub const BACKUP_SUCCESS: &str = "spine_backup_last_success_timestamp_seconds";
+pub const BACKUP_VERIFIED: &str = "spine_backup_last_verified_timestamp_seconds";
 pub const CLOCK_OFFSET: &str = "spine_clock_offset_seconds";
 pub const STAMPS_AHEAD: &str = "spine_stamps_ahead_seconds";
 // Process, by the names every exporter uses.
@@ -311,6 +313,8 @@ pub const ALL: &[Metric] = &[
     counter(AUDIT_RECORDS, "Audit records written.", &[&[]]),
     counter(AUDIT_EXPIRED, "Audit records removed because the retention of the trail was over.", &[&[]]),
     moment(AUDIT_VERIFIED, "Unix time at which the audit chain was last verified."),
+    moment(BACKUP_SUCCESS, "Unix time of the last backup that this node made."),
+    moment(BACKUP_VERIFIED, "Unix time at which a backup was last verified by way of this node."),
     gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
     moment(
         CLOCK_OFFSET,

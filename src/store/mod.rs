@@ -7,6 +7,7 @@ pub mod blobs;
 mod block;
 mod blocks;
 mod cache;
+pub mod cut;
 mod edits;
 mod flush;
 mod heal;

@@ -5,6 +5,7 @@
 //! that such a replay may already have are never taken for fresh.
 
 use super::blocks::{BlockTree, Rest};
+use super::cut::{Journal, Rows};
 use super::memory::Table;
 use super::open::Shared;
 use super::scan::{gather, merge, nearer, order};
@@ -42,9 +43,9 @@ pub struct Partition {
     pub(super) shared: Arc<Shared>,
     memory: RwLock<Memory>,
     /// One flush, snapshot installation or rebuild at a time.
-    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// One snapshot at a time, and none while rows are replaced. Taken before `turn`.
-    pub(super) snapshot_turn: tokio::sync::Mutex<()>,
+    pub(super) snapshot_turn: Arc<tokio::sync::Mutex<()>>,
     /// Sealed snapshots on disk, oldest first.
     pub(super) sealed: RwLock<Vec<SnapshotInfo>>,
     /// Sealed layers on disk.
@@ -82,6 +83,8 @@ struct Memory {
     damaged: bool,
     /// Rises when the active table is frozen: tells a scan that rows moved.
     rotations: u64,
+    /// What is applied while a cut through all partitions is sought: see `cut`.
+    journal: Option<Journal>,
     blocks: Arc<BlockTree>,
 }
 
@@ -98,6 +101,7 @@ impl Memory {
             servable_from: rest.flushing_to,
             damaged: false,
             rotations,
+            journal: None,
             blocks: Arc::new(blocks),
         }
     }
@@ -126,8 +130,8 @@ impl Partition {
             number,
             shared,
             memory: RwLock::new(memory),
-            turn: tokio::sync::Mutex::new(()),
-            snapshot_turn: tokio::sync::Mutex::new(()),
+            turn: Arc::default(),
+            snapshot_turn: Arc::default(),
             sealed: RwLock::new(sealed),
             layers: RwLock::new(layers),
             named_until: AtomicU64::new(named_until),
@@ -248,6 +252,10 @@ impl Partition {
         memory.applied.index = at.index;
         memory.applied.term = at.term;
         memory.applied.leader = at.leader;
+        let Memory { journal, applied, .. } = &mut *memory;
+        if let Some(journal) = journal {
+            journal.note(applied.clone(), rows);
+        }
         if memory.dirty_since.is_none() && !memory.active.is_empty() {
             memory.dirty_since = Some(Instant::now());
         }
@@ -265,6 +273,34 @@ impl Partition {
         }
         memory.applied = Applied { membership, ..memory.applied.clone() };
         (memory.applied.index, memory.applied.term, memory.applied.leader) = (at.index, at.term, at.leader);
+        let Memory { journal, applied, .. } = &mut *memory;
+        if let Some(journal) = journal {
+            journal.note(applied.clone(), &[]);
+        }
+    }
+
+    /// Everything that was changed since the last flush, and from now on a journal of what follows. The caller has both
+    /// turns, so that no flush takes rows away. `None` while reads may not be answered.
+    pub(super) fn begin_journal(&self) -> Option<(Applied, Rows)> {
+        let mut memory = self.write();
+        if memory.damaged || memory.frozen.is_some() || memory.applied.index < memory.servable_from {
+            return None;
+        }
+        memory.journal = Some(Journal::default());
+        Some((memory.applied.clone(), memory.active.range(&[], None).collect()))
+    }
+
+    /// What came since the last call, or since the journal was begun.
+    pub(super) fn take_journal(&self) -> Option<Journal> {
+        self.write().journal.as_mut().map(Journal::take)
+    }
+
+    pub(super) fn end_journal(&self) {
+        self.write().journal = None;
+    }
+
+    pub(super) fn blocks(&self) -> Arc<BlockTree> {
+        self.read().blocks.clone()
     }
 
     /// Waits until the tables in memory of all partitions are within their bound. Whoever proposes or applies awaits

@@ -197,7 +197,7 @@ mod tests {
         let key = |n: u64| Bytes::copy_from_slice(&n.to_be_bytes());
         // Bytes on disk after each round, in which everything is exchanged once.
         let mut taken: Vec<u64> = vec![];
-        while !taken.iter().rev().nth(STEADY).is_some_and(|before| Some(before) >= taken.last()) {
+        while taken.iter().rev().nth(STEADY).is_none_or(|before| Some(before) < taken.last()) {
             assert!(taken.len() < 100, "it grows and grows: {taken:?}");
             for n in (taken.len() as u64 * LIVE..).take(LIVE as usize) {
                 let block: Vec<u8> = (0..BLOCK).map(|at| (n as usize * 31 + at * 7) as u8).collect();

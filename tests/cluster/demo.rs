@@ -381,6 +381,20 @@ impl Demo {
         self.take_place(id, &invited);
     }
 
+    /// The configuration of the first node of another site, in a folder of its own, where clients of node 1 find it: that
+    /// one must be stopped.
+    pub fn new_site(&self, folder: &Path) -> PathBuf {
+        let config = joining_config(self.path(), folder, 1, self.port);
+        let text = fs::read_to_string(&config).expect("it was written");
+        let mut table: toml::Table = text.parse().expect("it is TOML");
+        let peer = table.get_mut("peer").and_then(toml::Value::as_table_mut).expect("a section");
+        let key = folder.join("tls/peer-ca.key").to_string_lossy().into_owned();
+        peer.insert("ca_key".into(), key.into());
+        peer.insert("nodes".into(), toml::Value::Array(vec![]));
+        fs::write(&config, table.to_string()).expect("it can be written");
+        config
+    }
+
     /// Takes a node that joined out of the site again, and then stops it.
     pub fn part_with(&mut self, id: u64) {
         self.try_ask(1, &["node", "remove", &id.to_string(), "--yes"]).expect("the node is taken out");
@@ -513,7 +527,7 @@ impl Drop for Demo {
 }
 
 /// A node's process that the demo does not look after.
-fn serve(program: &Path, config: &Path, log: &Path) -> Child {
+pub fn serve(program: &Path, config: &Path, log: &Path) -> Child {
     let log = File::options().create(true).append(true).open(log).expect("a log file");
     Command::new(program)
         .args(["serve", "--config"])

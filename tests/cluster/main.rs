@@ -7,12 +7,13 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` `creating` `patching` `prescriptions` | the scenarios, by family |
+//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` `creating` `patching` `prescriptions` `backing_up` | the scenarios, by family |
 //! | `scene` | the shape that all of them have |
 //! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
 //! | `load` `clerk` `staff` `pharmacies` `script` | clients of mailboxes, operators of the registry, staff at the HTTP APIs, pharmacies and what they say |
 //! | `history` `keys` `linear` | the judges of what they saw: as a whole, and key by key |
 
+mod backing_up;
 mod ballast;
 mod clerk;
 mod creating;

@@ -28,6 +28,7 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(stamps(&told));
             out.push(disk(&told));
             out.push(registration(&told));
+            out.push(backup(&told));
         }
         Err(e) => {
             out.push(Finding::warn("node", e.why, "start it: `spine serve` or `systemctl start spine`"));
@@ -40,6 +41,23 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
         }
     }
     out
+}
+
+/// A backup older than this was missed once.
+const OLD: u64 = 26 * 3600;
+
+fn backup(told: &serde_json::Value) -> Finding {
+    let fix = "`spine backup create DIR`, then `spine backup verify`";
+    match told["backup"]["age_seconds"].as_u64() {
+        Some(age) if age > OLD => {
+            Finding::warn("backup", format!("the last one made here is {} hours old", age / 3600), fix)
+        }
+        Some(age) => Finding::ok("backup", format!("the last one made here is {} hours old", age / 3600)),
+        None if told["site"]["environment"] == "live" => {
+            Finding::warn("backup", "this node has made none; another may have".to_owned(), fix)
+        }
+        None => Finding::ok("backup", "none is wanted of a site that is not live"),
+    }
 }
 
 async fn ready(client: &AdminClient) -> Finding {

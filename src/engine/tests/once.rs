@@ -1,5 +1,6 @@
 //! Once: requests with an id (P3), outbox deliveries, timers.
 
+use super::super::cut::{Standing, misfit};
 use super::super::errand::{DELIVER, Errand};
 use super::super::rows;
 use super::*;
@@ -85,6 +86,16 @@ async fn what_is_sent_arrives_once_in_order_and_can_be_waited_for() {
     };
     until("the outbox is cleared away", || outbox(&site) == 0).await;
     site.assert_replicas_equal();
+    // What a backup goes by: nothing is cleared here that is not taken there, and the source says so itself.
+    let (source, target) =
+        (site.engines[0].partition_of(home.as_bytes()), site.engines[0].partition_of(away.as_bytes()));
+    let rows = |partition: crate::engine::PartitionId| site.rows[0][usize::from(partition.0)].clone();
+    let cleared = rows(source).get(&rows::cleared_key(target)).unwrap().expect("up to where it was cleared");
+    let taken = rows::inbound(&*rows(target), source).unwrap();
+    assert_eq!(u64::from_be_bytes(cleared.as_ref().try_into().unwrap()), taken);
+    let standing = |partition| Standing::read(site.engines[0].map(), |key| rows(partition).get(key)).unwrap();
+    let all: Vec<Standing> = site.engines[0].map().all().map(standing).collect();
+    assert_eq!(misfit(all.iter()), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 
 mod applications;
 mod audit;
+mod backup;
 mod baselines;
 mod cluster;
 mod import;
@@ -59,6 +60,9 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::GET, "/v1/audit/heads", audit::heads);
     add(r, node, Method::GET, "/v1/audit/export", audit::export);
     add(r, node, Method::GET, "/v1/trace/{id}", audit::trace);
+    add(r, node, Method::POST, "/v1/backups", backup::begin);
+    add(r, node, Method::GET, "/v1/backups", backup::show);
+    add(r, node, Method::POST, "/v1/backups/verified", backup::verified);
     add(r, node, Method::GET, "/v1/parties", registers::list_parties);
     add(r, node, Method::GET, "/v1/parties/{id}", registers::show_party);
     add(r, node, Method::PUT, "/v1/parties/{id}", registers::put_party);

@@ -87,6 +87,7 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
             "lost": lost,
         },
         "outbox": outbox(&node, rooms, &told),
+        "backup": super::backup::kept(&node),
         "clock": clock(rooms),
         "certificates": certificates,
         "revocations": revocations,

@@ -73,6 +73,24 @@ pub(in crate::store) fn list(fs: &dyn Fs, dir: &Path, partition: u16) -> Vec<Lay
     found
 }
 
+/// Writes rows that changed behind entry `from`, up to the place they are of, as a layer into any folder. Returns its name.
+pub(in crate::store) fn sealed_tail(
+    fs: &dyn Fs,
+    folder: &Path,
+    partition: u16,
+    (from, to): (u64, &Applied),
+    rows: &std::collections::BTreeMap<Bytes, Option<Bytes>>,
+) -> Result<String, StoreError> {
+    let name = name(from, to.index);
+    let head = Head { partition, before: to.clone(), from, ..Default::default() };
+    let mut writer = Writer::create(fs, &folder.join(&name), Kind::Layer, &head)?;
+    for (key, value) in rows {
+        writer.row(key, value.as_deref())?;
+    }
+    writer.finish(to.index)?;
+    Ok(name)
+}
+
 impl Partition {
     fn layers(&self) -> Vec<Layer> {
         self.layers.read().unwrap_or_else(PoisonError::into_inner).clone()
@@ -81,6 +99,11 @@ impl Partition {
     /// The newest chain of files that rows at rest have reached as well.
     fn chain(&self) -> Chain {
         Chain::new(self.snapshots().pop(), &self.layers(), self.durable().index)
+    }
+
+    /// As [`Partition::chain`], with how far the rows at rest are. Who asks has both turns.
+    pub(in crate::store) fn chain_at_rest(&self) -> (Chain, u64) {
+        (self.chain(), self.durable().index)
     }
 
     /// All that files hold, for who has lost the rows.

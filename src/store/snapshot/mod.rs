@@ -16,7 +16,8 @@ mod receive;
 
 pub(super) use chain::{Chain, Layer};
 pub(super) use install::build;
-pub(super) use layers::{list as layers, named_until};
+pub(super) use layers::{list as layers, named_until, sealed_tail};
+pub(super) use merge::Merge;
 pub use receive::Incoming;
 
 use super::partition::Partition;
@@ -339,7 +340,7 @@ impl Partition {
 }
 
 /// Gives a finished and synced file its lasting name.
-fn seal(fs: &dyn Fs, temporary: &Path, folder: &Path) -> Result<SnapshotInfo, StoreError> {
+pub(super) fn seal(fs: &dyn Fs, temporary: &Path, folder: &Path) -> Result<SnapshotInfo, StoreError> {
     let mut info = info(fs, temporary.to_path_buf())?;
     info.path = folder.join(format!("{}.snap", info.id));
     seal_as(fs, temporary, &info.path)?;

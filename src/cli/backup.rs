@@ -1,0 +1,337 @@
+//! `spine backup`: a whole site into a folder while it serves, checked anywhere, restored as the first node of a new site.
+
+use super::{
+    args::Globals,
+    cert::write_private,
+    client,
+    failure::{Done, Failure, failure, file as trouble},
+    init, output,
+};
+use crate::{
+    audit::Ca,
+    config::Settings,
+    node::{
+        backup::{
+            BackupError, check, create,
+            manifest::{Manifest, authority},
+            restore::{self, Wanted},
+        },
+        identity::{self, FORMAT, Identity},
+        pki::Authority,
+    },
+    ops::{admin_client::AdminClient, codes},
+    seam::{World, clock::SystemClock, fs_real::RealFs, pace::Pace, rng::SystemRng},
+};
+use serde_json::{Value, json};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Between two looks at how far a backup is.
+const LOOK: Duration = Duration::from_millis(250);
+/// Between two lines that tell it.
+const TELL: Duration = Duration::from_secs(2);
+
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  spine backup create /srv/backup\n  spine backup verify /srv/backup/site-20261130T020000000Z"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+}
+
+#[derive(clap::Subcommand, Debug)]
+pub enum Verb {
+    /// Back the whole site up into a new folder below DIR, while it serves
+    #[command(
+        after_help = "Examples:\n  spine backup create /srv/backup\n  spine backup create /srv/backup --rate 200 --output json"
+    )]
+    Create {
+        /// Where the node writes it: a path of the node's machine
+        dir: PathBuf,
+        /// MB a second to read and write at most; 0: as fast as it goes
+        #[arg(long, value_name = "MB", default_value_t = 64)]
+        rate: u64,
+    },
+    /// List the backups below DIR
+    #[command(after_help = "Examples:\n  spine backup list /srv/backup\n  spine backup list /srv/backup --output json")]
+    List {
+        /// Where `create` wrote them
+        dir: PathBuf,
+    },
+    /// Check a backup: signature, files, rows, deliveries, audit trail
+    #[command(
+        after_help = "Examples:\n  spine backup verify /srv/backup/site-20261130T020000000Z\n  spine backup verify PATH --ca ca.pem --scratch /var/tmp"
+    )]
+    Verify {
+        /// The backup's own folder
+        path: PathBuf,
+        /// The site's authority (else the one that the backup names)
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+        /// Where it is replayed; wants as much room as the backup takes
+        #[arg(long, value_name = "DIR")]
+        scratch: Option<PathBuf>,
+    },
+    /// Make this machine the first node of a new site, from a backup
+    #[command(
+        after_help = "Examples:\n  spine backup restore /srv/backup/site-20261130T020000000Z\n  spine backup restore PATH --ca ca.pem --dry-run"
+    )]
+    Restore {
+        /// The backup's own folder
+        path: PathBuf,
+        /// The old site's authority (else the one that the backup names)
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+        /// Check everything and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
+    let Some(verb) = verb else { return last(globals).await };
+    match verb {
+        Verb::Create { dir, rate } => make(globals, &dir, rate).await,
+        Verb::List { dir } => list(globals, &dir),
+        Verb::Verify { path, ca, scratch } => verify(globals, &path, ca.as_deref(), scratch.as_deref()).await,
+        Verb::Restore { path, ca, dry_run } => restored(globals, &path, ca.as_deref(), dry_run).await,
+    }
+}
+
+/// When this node last made one, and when one was last verified.
+async fn last(globals: &Globals) -> Done {
+    let told = client(globals)?.get("/v1/backups").await?;
+    let kept = &told["kept"];
+    globals.out().one("BackupStatus", &told, "kept.path", || match kept["made"].as_str() {
+        Some(made) => format!(
+            "the last was made at {made}: {}\none was verified at {}",
+            output::text(kept, "path"),
+            kept["verified"].as_str().unwrap_or("-")
+        ),
+        None => "this node has made none".into(),
+    });
+    globals.out().next("spine backup create DIR");
+    Ok(())
+}
+
+fn told(what: &str, e: &BackupError) -> Failure {
+    Failure::of(e.code(), what, e.to_string())
+}
+
+async fn make(globals: &Globals, dir: &Path, rate: u64) -> Done {
+    let dir = std::path::absolute(dir).map_err(|e| trouble("the folder cannot be named", dir, &e))?;
+    let client = client(globals)?;
+    let asked = json!({"dir": dir, "rate": rate.saturating_mul(1_000_000)});
+    let number = client.post("/v1/backups", &asked).await?["number"].clone();
+    let ended = ended(&client, &number).await?;
+    if let Ok(failed) = serde_json::from_value::<Failure>(ended["error"].clone()) {
+        return Err(failed);
+    }
+    let t = |path: &str| output::text(&ended, path);
+    globals.out().one("Backup", &ended, "path", || {
+        let bytes = ended["bytes"].as_u64().unwrap_or_default();
+        format!(
+            "{}\n{} rows in {} files, {}, in {} s: {} MB/s",
+            t("path"),
+            t("rows"),
+            t("files"),
+            size(bytes),
+            t("seconds"),
+            t("mb_per_second")
+        )
+    });
+    globals.out().next(&format!("spine backup verify {}, and copy it to another place", t("path")));
+    Ok(())
+}
+
+/// Waits until the backup has ended, and tells meanwhile how far it is.
+async fn ended(client: &AdminClient, number: &Value) -> Result<Value, Failure> {
+    let mut spoken = Instant::now();
+    loop {
+        let told = client.get("/v1/backups").await?;
+        if told["last"]["number"] == *number {
+            return Ok(told["last"].clone());
+        }
+        let running = &told["running"];
+        if spoken.elapsed() >= TELL && running.is_object() {
+            spoken = Instant::now();
+            let bytes = |name: &str| size(running[name].as_u64().unwrap_or_default());
+            let phase = output::text(running, "phase");
+            output::progress(&format!("{phase}: {} of {}", bytes("done_bytes"), bytes("total_bytes")));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn list(globals: &Globals, dir: &Path) -> Done {
+    let found = create::list(dir).map_err(|e| trouble("the folder cannot be read", dir, &e))?;
+    let one = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match Manifest::read(&RealFs, path, None) {
+            Ok(manifest) => json!({
+                "name": name, "site": manifest.site, "made": moment(manifest.made), "bytes": manifest.bytes(),
+                "size": size(manifest.bytes()), "rows": manifest.parts.iter().map(|part| part.rows).sum::<u64>(),
+                "release": manifest.release, "result": "signed",
+            }),
+            Err(e) => json!({"name": name, "result": e.to_string()}),
+        }
+    };
+    let items: Vec<Value> = found.iter().map(one).collect();
+    let columns = [
+        ("name", "name"),
+        ("site", "site"),
+        ("made", "made"),
+        ("size", "size"),
+        ("rows", "rows"),
+        ("manifest", "result"),
+    ];
+    globals.out().list("BackupList", &items, &columns, "name");
+    match items.is_empty() {
+        true => globals.out().next(&format!("spine backup create {}", dir.display())),
+        false => globals.out().next(&format!("spine backup verify {}/NAME", dir.display())),
+    }
+    Ok(())
+}
+
+async fn verify(globals: &Globals, path: &Path, ca: Option<&Path>, scratch: Option<&Path>) -> Done {
+    let ca = ca.map(read_ca).transpose()?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let scratch = scratch.unwrap_or(parent).join(format!(".verify-{}", std::process::id()));
+    std::fs::create_dir_all(&scratch).map_err(|e| trouble("there is no place to replay it", &scratch, &e))?;
+    let begun = Instant::now();
+    let checked = check::check(&world(), path, ca.as_ref(), &scratch, &Pace::new(u64::MAX)).await;
+    let removed = std::fs::remove_dir_all(&scratch);
+    let checked = checked.map_err(|e| told("the backup cannot be relied on", &e))?;
+    removed.map_err(|e| trouble("the scratch folder cannot be removed", &scratch, &e))?;
+    let (manifest, seconds) = (&checked.manifest, begun.elapsed().as_secs_f64());
+    // A node that runs here tells when a backup was last verified; where none does, nobody is told.
+    if let Ok(client) = client(globals) {
+        let _ = client.post("/v1/backups/verified", &json!({})).await;
+    }
+    let value = json!({
+        "path": path, "site": manifest.site, "cluster": manifest.cluster, "made": moment(manifest.made),
+        "partitions": manifest.parts.len(), "rows": checked.rows, "bodies": manifest.bodies.len(),
+        "audit_records": checked.records, "audit_heads": checked.heads, "bytes": manifest.bytes(),
+        "seconds": (seconds * 1000.0).round() / 1000.0, "authority": ca.as_ref().map_or("its own", |_| "the one given"),
+    });
+    let t = |path: &str| output::text(&value, path);
+    globals.out().one("BackupVerified", &value, "path", || {
+        format!(
+            "whole: site {}, made {}\n{} rows, {} bodies, {} audit records with {} signed heads, {}, in {} s",
+            t("site"),
+            t("made"),
+            t("rows"),
+            t("bodies"),
+            t("audit_records"),
+            t("audit_heads"),
+            size(manifest.bytes()),
+            t("seconds")
+        )
+    });
+    if ca.is_none() {
+        globals.out().next("repeat with --ca and the site's own ca.pem: it also tells who signed it");
+    }
+    Ok(())
+}
+
+async fn restored(globals: &Globals, path: &Path, ca: Option<&Path>, dry_run: bool) -> Done {
+    let what = "nothing was restored";
+    let settings = globals.settings()?;
+    let ca = ca.map(read_ca).transpose()?;
+    if let Ok(cluster) = identity::cluster_of(&settings) {
+        let why = format!("{} is of site {cluster}", settings.peer.cert.display());
+        return Err(Failure::of(&codes::RESTORE_OVER, what, why));
+    }
+    init::addressed(&settings)?;
+    restore::room(&settings.node.data).map_err(|e| told(what, &e))?;
+    let world = world();
+    let begun = Instant::now();
+    let manifest = match dry_run {
+        true => check::files(&world.fs, path, ca.as_ref(), &Pace::new(u64::MAX)).await,
+        false => {
+            let operator = format!("uid:{}", nix::unistd::getuid().as_raw());
+            let (node, address) = (settings.node.number, settings.peer.advertise);
+            let wanted = Wanted { data: &settings.node.data, node, address, operator };
+            restore::restore(&world, path, ca.as_ref(), &wanted).await
+        }
+    };
+    let manifest = manifest.map_err(|e| told(what, &e))?;
+    let cluster = match dry_run {
+        true => String::new(),
+        false => found(&settings, &manifest)?,
+    };
+    let seconds = (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    let partitions = manifest.parts.len().saturating_sub(1);
+    let value = json!({
+        "cluster": cluster, "from": manifest.cluster, "site": manifest.site, "made": moment(manifest.made),
+        "node": settings.node.number, "partitions": partitions, "dry_run": dry_run, "seconds": seconds,
+    });
+    globals.out().one("Restored", &value, "cluster", || match dry_run {
+        true => format!("would restore site {} as of {}", manifest.site, moment(manifest.made)),
+        false => format!(
+            "restored site {} as of {} in {seconds} s\nit is the new site {cluster}; this is its node {}",
+            manifest.site,
+            moment(manifest.made),
+            settings.node.number
+        ),
+    });
+    globals.out().next(match dry_run {
+        true => "repeat without --dry-run",
+        false => "`spine serve` (or `systemctl start spine`), `spine audit verify`, then `spine cluster invite`",
+    });
+    Ok(())
+}
+
+/// Makes the new site's authority and this node's identity. The old authority's certificate stays beside the new one: it
+/// proves the trail's older signatures. Nodes of the old site get in nowhere: their certificates are of another site's id.
+fn found(settings: &Settings, manifest: &Manifest) -> Result<String, Failure> {
+    let cluster = uuid::Uuid::new_v4().to_string();
+    let (ca, node) = init::authority(settings, &cluster)?;
+    write_private(&settings.peer.ca_key, ca.key())?;
+    write_private(&settings.peer.ca, &authorities(&ca, &manifest.ca))?;
+    let partitions = u16::try_from(manifest.parts.len().saturating_sub(1)).unwrap_or(u16::MAX);
+    let identity = Identity {
+        format: FORMAT,
+        cluster: cluster.clone(),
+        node: settings.node.number,
+        incarnation: 1,
+        partitions,
+        // Its groups have their one member already.
+        founder: false,
+        settled: false,
+    };
+    let wrote = identity.write(&settings.node.data);
+    wrote.map_err(|e| Failure::of(&codes::CLI_FILE, "the node's identity cannot be written", e.to_string()))?;
+    // The certificate comes last: without it nothing of the above counts.
+    write_private(&settings.peer.key, &node.key)?;
+    write_private(&settings.peer.cert, &node.cert)?;
+    Ok(cluster)
+}
+
+fn authorities(new: &Authority, old: &str) -> String {
+    format!("{}\n{}", new.cert().trim_end(), old)
+}
+
+fn read_ca(path: &Path) -> Result<Ca, Failure> {
+    let pem = std::fs::read(path).map_err(|e| trouble("the authority cannot be read", path, &e))?;
+    authority(&pem).map_err(|why| {
+        let why = format!("{}: {why}", path.display());
+        failure(&codes::CLI_CERTIFICATE, "the authority cannot be read", why, "name the site's peer.ca file (ca.pem)")
+    })
+}
+
+fn world() -> World {
+    World { fs: Arc::new(RealFs), clock: Arc::new(SystemClock), rng: Arc::new(SystemRng) }
+}
+
+fn moment(millis: u64) -> String {
+    jiff::Timestamp::from_millisecond(millis as i64).map(|t| t.to_string()).unwrap_or_default()
+}
+
+fn size(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}

@@ -1,0 +1,124 @@
+//! Files of a backup, read and written in pieces at a pace: nobody holds a whole one in memory, and clients come first (P6).
+
+use super::{BackupError, manifest::BackupFile};
+use crate::seam::{
+    fs::{File, Fs, Open, blocking},
+    pace::Pace,
+};
+use aws_lc_rs::digest::{Context, SHA256};
+use std::{path::Path, sync::Arc};
+
+/// Bytes at a time.
+const PIECE: usize = 1 << 20;
+/// Bytes after which what was written is synced: a long file synced at its end would hold up the log's own syncs.
+const SYNC_BYTES: u64 = 4 << 20;
+
+/// A file being read, with what has to be done with each piece.
+struct Walk {
+    from: Arc<dyn File>,
+    to: Option<Arc<dyn File>>,
+    digest: Context,
+    at: u64,
+    bytes: u64,
+}
+
+impl Walk {
+    /// The next piece; 0 at the end.
+    fn step(&mut self) -> std::io::Result<u64> {
+        let mut piece = vec![0; PIECE.min((self.bytes - self.at) as usize)];
+        if piece.is_empty() {
+            return Ok(0);
+        }
+        self.from.read_at(self.at, &mut piece)?;
+        self.digest.update(&piece);
+        let len = piece.len() as u64;
+        if let Some(to) = &self.to {
+            to.write_at(self.at, &piece)?;
+            let end = self.at + len;
+            if end / SYNC_BYTES > self.at / SYNC_BYTES || end == self.bytes {
+                to.sync()?;
+            }
+        }
+        self.at += len;
+        Ok(len)
+    }
+}
+
+async fn walk(fs: &Arc<dyn Fs>, mut walk: Walk, pace: &Pace) -> std::io::Result<[u8; 32]> {
+    loop {
+        let (back, done) = blocking(fs, move |_| {
+            let done = walk.step();
+            (walk, done)
+        })
+        .await;
+        walk = back;
+        match done? {
+            0 => break,
+            bytes => pace.spent(bytes).await,
+        }
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(walk.digest.finish().as_ref());
+    Ok(out)
+}
+
+/// Copies an open file to a new one, synced; its name is not durable yet.
+pub async fn copy(
+    fs: &Arc<dyn Fs>,
+    (from, bytes): (Arc<dyn File>, u64),
+    (folder, name): (&Path, &str),
+    pace: &Pace,
+) -> Result<BackupFile, BackupError> {
+    let path = folder.join(name);
+    let at = path.clone();
+    let made = blocking(fs, move |fs| {
+        if let Some(above) = at.parent() {
+            fs.create_dir_all(above)?;
+        }
+        let to = fs.open(&at, Open::Create)?;
+        to.sync()?;
+        Ok::<_, std::io::Error>(to)
+    });
+    let to = Some(made.await.map_err(BackupError::io(&path))?);
+    let digest = Context::new(&SHA256);
+    let sha256 = walk(fs, Walk { from, to, digest, at: 0, bytes }, pace).await.map_err(BackupError::io(&path))?;
+    Ok(BackupFile { name: name.into(), bytes, sha256, ..Default::default() })
+}
+
+/// What a file is, as a manifest tells it.
+pub async fn read(fs: &Arc<dyn Fs>, folder: &Path, name: &str, pace: &Pace) -> Result<BackupFile, BackupError> {
+    let path = folder.join(name);
+    let at = path.clone();
+    let opened = blocking(fs, move |fs| {
+        let file = fs.open(&at, Open::Read)?;
+        let bytes = file.len()?;
+        Ok::<_, std::io::Error>((file, bytes))
+    });
+    let (from, bytes) = opened.await.map_err(BackupError::io(&path))?;
+    let digest = Context::new(&SHA256);
+    let sha256 = walk(fs, Walk { from, to: None, digest, at: 0, bytes }, pace).await.map_err(BackupError::io(&path))?;
+    Ok(BackupFile { name: name.into(), bytes, sha256, ..Default::default() })
+}
+
+/// Compares a file with what the manifest says of it.
+pub async fn compare(fs: &Arc<dyn Fs>, backup: &Path, told: &BackupFile, pace: &Pace) -> Result<(), BackupError> {
+    let path = backup.join(&told.name);
+    let at = path.clone();
+    let length = blocking(fs, move |fs| {
+        if !fs.exists(&at) {
+            return Ok::<_, std::io::Error>(None);
+        }
+        fs.open(&at, Open::Read)?.len().map(Some)
+    });
+    match length.await.map_err(BackupError::io(&path))? {
+        None => return Err(BackupError::Missing(told.name.clone())),
+        Some(found) if found != told.bytes => {
+            return Err(BackupError::Length { name: told.name.clone(), found, wanted: told.bytes });
+        }
+        Some(_) => {}
+    }
+    match read(fs, backup, &told.name, pace).await? {
+        found if found.sha256 == told.sha256 => Ok(()),
+        _ => Err(BackupError::Changed(told.name.clone())),
+    }
+}

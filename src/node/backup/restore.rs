@@ -1,0 +1,224 @@
+//! Restoring: the first data of a new site's first node, made out of a backup before the node was ever started.
+//!
+//! Each partition becomes one sealed snapshot, whose only member is this node and behind which the log begins; so the store
+//! takes it as it takes a snapshot after a loss, and nodes that join get it as they get any. The old site's members and
+//! invitations stay behind. In every partition a record at the end of the audit trail says what happened (P4). All is written
+//! beside the data and moved there at the end: a restore that was interrupted leaves nothing that would be taken for data.
+
+use super::{
+    BackupError, check,
+    copy::copy,
+    manifest::{BackupPart, Manifest, paths},
+    survey::survey,
+};
+use crate::{
+    audit::{Ca, Record},
+    consensus::{Member, RaftId, founded},
+    engine::{
+        PartitionId, PartitionMap, SITE,
+        cut::{Standing, with_record},
+    },
+    seam::{
+        World,
+        fs::{Fs, Open, blocking},
+        net::NodeNumber,
+        pace::Pace,
+    },
+    store::{
+        Applied, RowOp, StoreError,
+        cut::{Merged, Planting},
+        tables::Table,
+    },
+};
+use bytes::Bytes;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
+    net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+/// Interaction of the record that tells of it.
+pub const RESTORED: &str = "backup.restore";
+/// Where the data are made before they are data.
+const STAGE: &str = "restoring";
+const FAST: u64 = u64::MAX;
+
+/// Who restores, and as what.
+pub struct Wanted<'a> {
+    pub data: &'a Path,
+    pub node: u16,
+    pub address: SocketAddr,
+    /// For the audit trail: `uid:1000`.
+    pub operator: String,
+}
+
+/// Refuses a folder that holds anything, other than what an earlier try left.
+pub fn room(data: &Path) -> Result<(), BackupError> {
+    let entries = match std::fs::read_dir(data) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(BackupError::Io { path: data.into(), error }),
+    };
+    for entry in entries {
+        let name = entry.map_err(BackupError::io(data))?.file_name();
+        if ![STAGE, "lost+found"].iter().any(|known| name == *known) {
+            return Err(BackupError::NotEmpty(data.into()));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the data of the node. Nothing but identity and certificates is missing then.
+pub async fn restore(
+    world: &World,
+    backup: &Path,
+    ca: Option<&Ca>,
+    wanted: &Wanted<'_>,
+) -> Result<Manifest, BackupError> {
+    room(wanted.data)?;
+    let pace = Pace::new(FAST);
+    let manifest = check::files(&world.fs, backup, ca, &pace).await?;
+    let stage = wanted.data.join(STAGE);
+    let at = stage.clone();
+    let begun = blocking(&world.fs, move |fs| {
+        if fs.exists(&at) {
+            fs.remove_dir_all(&at)?;
+        }
+        // Nobody else may look at what lies in there.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&at)
+    });
+    begun.await.map_err(BackupError::io(&stage))?;
+    let map = PartitionMap { partitions: (manifest.parts.len() as u16).saturating_sub(1) };
+    let mut standings = vec![];
+    for part in &manifest.parts {
+        let files = paths(backup, part);
+        let found = survey(&world.fs, (part.partition, map), files, &mut BTreeSet::new(), &pace).await?;
+        if (found.rows, found.digest) != (part.rows, part.digest) {
+            return Err(BackupError::OtherRows(part.partition));
+        }
+        standings.push(found.standing);
+    }
+    if let Some(misfit) = crate::engine::cut::misfit(standings.iter()) {
+        return Err(misfit.into());
+    }
+    let now = world.clock.now().0;
+    for (part, standing) in manifest.parts.iter().zip(&standings) {
+        let ops = record(wanted, &manifest, part, standing, now);
+        plant(world, backup, part, wanted, ops).await?;
+    }
+    for body in &manifest.bodies {
+        let from = backup.join(&body.name);
+        let opened = blocking(&world.fs, {
+            let from = from.clone();
+            move |fs| fs.open(&from, Open::Read)
+        });
+        let file = opened.await.map_err(BackupError::io(&from))?;
+        copy(&world.fs, (file, body.bytes), (&stage, &body.name), &pace).await?;
+    }
+    let data = wanted.data.to_owned();
+    let moved = blocking(&world.fs, move |fs| settle(fs, &stage, &data));
+    moved.await.map_err(BackupError::io(wanted.data))?;
+    Ok(manifest)
+}
+
+/// The rows that say in a partition's trail what happened, by key.
+fn record(
+    wanted: &Wanted<'_>,
+    manifest: &Manifest,
+    part: &BackupPart,
+    standing: &Standing,
+    now: u64,
+) -> BTreeMap<Bytes, Bytes> {
+    let made = jiff::Timestamp::from_millisecond(manifest.made as i64).unwrap_or_default();
+    let record = Record {
+        at: now,
+        node: wanted.node,
+        interaction: RESTORED.into(),
+        outcome: "ok".into(),
+        detail: format!("site {}, made {made} by node {}, entry {}", manifest.cluster, manifest.node, part.index),
+        operator: wanted.operator.clone(),
+        action: crate::audit::action_of(RESTORED).into(),
+        ..Default::default()
+    };
+    let (_, ops) = with_record(standing, PartitionId(part.partition), record);
+    let put = |op| match op {
+        RowOp::Put { key, value, .. } => Some((key, value)),
+        RowOp::Delete { .. } => None,
+    };
+    ops.into_iter().filter_map(put).collect()
+}
+
+/// Writes one partition's snapshot: the rows of the backup but the old site's own, and those that take their place.
+async fn plant(
+    world: &World,
+    backup: &Path,
+    part: &BackupPart,
+    wanted: &Wanted<'_>,
+    mut ops: BTreeMap<Bytes, Bytes>,
+) -> Result<(), BackupError> {
+    let number = part.partition;
+    let first = Member { id: RaftId::new(NodeNumber(wanted.node), 1), address: wanted.address, voter: true };
+    // Of no term: whoever leads first is of a later one.
+    let at = Applied { index: part.index, membership: founded(part.index, &first), ..Default::default() };
+    let (files, dir) = (paths(backup, part), wanted.data.join(STAGE).join("store"));
+    let planted = blocking(&world.fs, move |fs| {
+        let mut merged = Merged::open(fs, files)?;
+        let mut planting = Planting::begin(fs, &dir, number, at)?;
+        loop {
+            let rows = merged.rows()?;
+            if rows.is_empty() {
+                break;
+            }
+            for (key, value) in rows.into_iter().filter(|(key, _)| !(number == SITE.0 && is_the_old_sites(key))) {
+                while ops.first_key_value().is_some_and(|(first, _)| *first < key) {
+                    if let Some((key, value)) = ops.pop_first() {
+                        planting.row(&key, &value)?;
+                    }
+                }
+                let value = ops.remove(&key).unwrap_or(value);
+                planting.row(&key, &value)?;
+            }
+        }
+        for (key, value) in ops {
+            planting.row(&key, &value)?;
+        }
+        planting.finish(fs)
+    });
+    planted.await.map_err(|e: StoreError| BackupError::Rows { partition: number, error: e.to_string() })
+}
+
+fn is_the_old_sites(key: &[u8]) -> bool {
+    [Table::Nodes as u8, Table::Invitations as u8].contains(key.first().unwrap_or(&0))
+}
+
+/// Moves what was made to where it counts, durable.
+fn settle(fs: &dyn Fs, stage: &Path, data: &Path) -> std::io::Result<()> {
+    let names: Vec<PathBuf> = fs.list(stage)?.into_iter().map(PathBuf::from).collect();
+    let bodies = stage.join("blobs");
+    for within in if fs.exists(&bodies) { fs.list(&bodies)? } else { vec![] } {
+        fs.sync_dir(&bodies.join(within))?;
+    }
+    for name in &names {
+        fs.sync_dir(&stage.join(name))?;
+        fs.rename(&stage.join(name), &data.join(name))?;
+    }
+    fs.sync_dir(data)?;
+    fs.remove_dir_all(stage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_empty_folder_is_restored_into() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(room(&dir.path().join("none")).is_ok() && room(dir.path()).is_ok());
+        std::fs::create_dir(dir.path().join(STAGE)).unwrap();
+        assert!(room(dir.path()).is_ok(), "what an earlier try left");
+        std::fs::write(dir.path().join("identity.json"), "x").unwrap();
+        assert!(matches!(room(dir.path()), Err(BackupError::NotEmpty(_))));
+    }
+}

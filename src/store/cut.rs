@@ -1,0 +1,288 @@
+//! A partition at one place of its log, for a backup: the sealed files that hold it, and what was applied behind them.
+//!
+//! The files are opened while nobody may remove them and can be read to their end afterwards. Which place it is, the caller
+//! finds: a journal tells what is applied meanwhile, entry by entry, so that the places of several partitions can be made to
+//! fit each other to the entry, without holding up anybody (P6: the journal is bounded, and so is the search for the caller).
+
+use super::snapshot::{Chain, file::Kind, sealed_tail};
+use super::{Applied, Partition, RowOp, StoreError};
+use crate::seam::fs::{File, Fs, Open, blocking};
+use bytes::Bytes;
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+use tokio::sync::OwnedMutexGuard;
+
+/// Rows that changed; a key without a value says that its row is gone.
+pub(super) type Rows = BTreeMap<Bytes, Option<Bytes>>;
+
+/// Bytes of rows that one partition's journal holds between two looks at it.
+const MAX_JOURNAL: usize = 64 << 20;
+
+/// One entry that was applied.
+pub struct Step {
+    pub at: Applied,
+    pub rows: Vec<RowOp>,
+}
+
+/// Entries as they are applied.
+#[derive(Default)]
+pub struct Journal {
+    pub steps: Vec<Step>,
+    bytes: usize,
+    /// More came than a journal holds.
+    pub full: bool,
+}
+
+impl Journal {
+    pub(super) fn note(&mut self, at: Applied, rows: &[RowOp]) {
+        let size = |op: &RowOp| match op {
+            RowOp::Put { key, value, .. } => key.len() + value.len(),
+            RowOp::Delete { key } => key.len(),
+        };
+        self.bytes += rows.iter().map(size).sum::<usize>();
+        self.full |= self.bytes > MAX_JOURNAL;
+        if !self.full {
+            self.steps.push(Step { at, rows: rows.to_vec() });
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Journal {
+        let full = self.full;
+        let taken = std::mem::take(self);
+        self.full = full;
+        taken
+    }
+}
+
+/// A sealed file, open.
+pub struct Sealed {
+    pub name: String,
+    pub bytes: u64,
+    pub file: Arc<dyn File>,
+}
+
+/// A partition held for a cut: none of its files is removed, and from [`Held::begin`] on nothing of it is flushed either, until
+/// it is settled or dropped.
+pub struct Held {
+    partition: Arc<Partition>,
+    snapshots: Option<OwnedMutexGuard<()>>,
+    turn: Option<OwnedMutexGuard<()>>,
+    files: Vec<Sealed>,
+    /// What the files reach at least.
+    from: u64,
+    rows: Rows,
+    at: Applied,
+}
+
+/// A partition at the place that was settled on. Its sealed files are copied, what is behind them written anew.
+pub struct Cut {
+    pub partition: u16,
+    pub at: Applied,
+    pub files: Vec<Sealed>,
+    from: u64,
+    rows: Rows,
+}
+
+impl Partition {
+    /// Holds off snapshots, and whatever else removes sealed files. May wait for one that is being made.
+    pub async fn hold(self: &Arc<Self>) -> Held {
+        let snapshots = Some(self.snapshot_turn.clone().lock_owned().await);
+        let (files, rows, at) = (vec![], Rows::new(), Applied::default());
+        Held { partition: self.clone(), snapshots, turn: None, files, from: 0, rows, at }
+    }
+}
+
+fn opened(fs: &dyn Fs, chain: &Chain) -> Result<Vec<Sealed>, StoreError> {
+    let mut all = vec![];
+    for path in chain.files() {
+        let io = |e: std::io::Error| StoreError::Io(e.to_string());
+        let file = fs.open(&path, Open::Read).map_err(io)?;
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        all.push(Sealed { name, bytes: file.len().map_err(io)?, file });
+    }
+    Ok(all)
+}
+
+impl Held {
+    pub fn number(&self) -> u16 {
+        self.partition.number()
+    }
+
+    /// Opens the files, takes the rows that are not in them as they are now, and begins the journal of what follows. Waits for a
+    /// flush that is under way.
+    pub async fn begin(&mut self) -> Result<&Applied, StoreError> {
+        let partition = self.partition.clone();
+        let hurry = partition.hurry();
+        self.turn = Some(partition.turn.clone().lock_owned().await);
+        drop(hurry);
+        let (chain, durable) = partition.chain_at_rest();
+        if chain.reach() < durable {
+            return Err(StoreError::Io("the sealed files do not reach the rows at rest".into()));
+        }
+        self.files = blocking(&partition.shared.world.fs, move |fs| opened(fs, &chain)).await?;
+        self.from = durable;
+        let begun = partition.begin_journal();
+        (self.at, self.rows) = begun.ok_or_else(|| StoreError::Io("the rows are being made whole".into()))?;
+        Ok(&self.at)
+    }
+
+    /// A row as of [`Held::begin`].
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        match self.rows.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.partition.blocks().get(key),
+        }
+    }
+
+    /// What was applied since the last call.
+    pub fn steps(&self) -> Result<Vec<Step>, StoreError> {
+        match self.partition.take_journal() {
+            Some(journal) if !journal.full => Ok(journal.steps),
+            Some(_) => Err(StoreError::Io("more was written than is kept while a cut is sought".into())),
+            None => Err(StoreError::Io("the rows were replaced meanwhile".into())),
+        }
+    }
+
+    /// Lets the partition go on, cut behind these steps.
+    pub fn settle(mut self, steps: Vec<Step>) -> Cut {
+        self.partition.end_journal();
+        (self.turn, self.snapshots) = (None, None);
+        for step in steps {
+            for op in step.rows {
+                match op {
+                    RowOp::Put { key, value, .. } => self.rows.insert(key, Some(value)),
+                    RowOp::Delete { key } => self.rows.insert(key, None),
+                };
+            }
+            self.at = step.at;
+        }
+        Cut {
+            partition: self.partition.number(),
+            at: std::mem::take(&mut self.at),
+            files: std::mem::take(&mut self.files),
+            from: self.from,
+            rows: std::mem::take(&mut self.rows),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.partition.end_journal();
+    }
+}
+
+impl Cut {
+    /// Writes what was applied behind the sealed files as one more layer into a folder, synced. `None` where it is nothing.
+    pub fn write_tail(&self, fs: &dyn Fs, folder: &Path) -> Result<Option<String>, StoreError> {
+        if self.from == self.at.index && !self.files.is_empty() {
+            return Ok(None);
+        }
+        sealed_tail(fs, folder, self.partition, (self.from, &self.at), &self.rows).map(Some)
+    }
+}
+
+/// Sealed files of one partition, read from anywhere: as one state, in key order.
+pub struct Merged(super::snapshot::Merge);
+
+impl Merged {
+    /// Opens files in the order that [`Cut`] names them in. Each is compared with its digest first.
+    pub fn open(fs: &dyn Fs, files: Vec<std::path::PathBuf>) -> Result<Merged, StoreError> {
+        super::snapshot::Merge::open(fs, files, true).map(Merged).map_err(|(_, e)| e)
+    }
+
+    /// The next rows; empty at the end.
+    pub fn rows(&mut self) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        loop {
+            let rows = self.0.rows().map_err(|(_, e)| e)?;
+            let end = rows.is_empty();
+            let there: Vec<(Bytes, Bytes)> = rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+            if end || !there.is_empty() {
+                return Ok(there);
+            }
+        }
+    }
+}
+
+/// Writes a snapshot, row by row in key order, where a store will find it: for a store that does not exist yet.
+pub struct Planting {
+    writer: super::snapshot::file::Writer,
+    at: u64,
+    temporary: std::path::PathBuf,
+    folder: std::path::PathBuf,
+}
+
+impl Planting {
+    /// `dir` is the store's folder; `at` is where the log will begin.
+    pub fn begin(fs: &dyn Fs, dir: &Path, partition: u16, at: Applied) -> Result<Planting, StoreError> {
+        let folder = super::snapshot::folder(dir, partition);
+        fs.create_dir_all(&folder).map_err(|e| StoreError::Io(e.to_string()))?;
+        let (temporary, index) = (folder.join("planting"), at.index);
+        let head = super::snapshot::file::Head { partition, before: at, ..Default::default() };
+        let writer = super::snapshot::file::Writer::create(fs, &temporary, Kind::Whole, &head)?;
+        Ok(Planting { writer, at: index, temporary, folder })
+    }
+
+    pub fn row(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.writer.row(key, Some(value))
+    }
+
+    /// Seals it, durable.
+    pub fn finish(self, fs: &dyn Fs) -> Result<(), StoreError> {
+        self.writer.finish(self.at)?;
+        super::snapshot::seal(fs, &self.temporary, &self.folder).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::*;
+
+    #[test]
+    fn a_cut_holds_every_row_as_of_its_entry_and_none_of_later_ones() {
+        runtime().block_on(async {
+            let mut run = Run::new().await;
+            run.entry(vec![(1, Some(10)), (2, Some(20)), (3, Some(30))]);
+            run.partition().flush().await.unwrap();
+            run.entry(vec![(2, None), (4, Some(40))]);
+            let partition = run.partition();
+            partition.seal(false).await.unwrap();
+            let mut held = partition.hold().await;
+            run.entry(vec![(5, Some(50)), (1, None)]);
+            assert_eq!(held.begin().await.unwrap().index, 3);
+            assert_eq!((held.get(&key(1)).unwrap(), held.get(&key(2)).unwrap()), (None, None));
+            assert!(held.get(&key(5)).unwrap().is_some() && held.get(&key(3)).unwrap().is_some());
+            run.entry(vec![(6, Some(60)), (5, None)]);
+            run.entry(vec![(7, Some(70)), (6, None)]);
+            let mut steps = held.steps().unwrap();
+            assert_eq!(steps.iter().map(|s| s.at.index).collect::<Vec<_>>(), [4, 5]);
+            steps.pop();
+            let cut = held.settle(steps);
+            // The site goes on while the files are copied.
+            run.entry(vec![(8, Some(80)), (3, None)]);
+            partition.flush().await.unwrap();
+            let folder = std::path::PathBuf::from("/backup/p1");
+            run.fs.create_dir_all(&folder).unwrap();
+            let mut files = vec![];
+            for sealed in &cut.files {
+                let mut content = vec![0; sealed.bytes as usize];
+                sealed.file.read_at(0, &mut content).unwrap();
+                let path = folder.join(&sealed.name);
+                run.fs.open(&path, Open::Create).unwrap().write_at(0, &content).unwrap();
+                files.push(path);
+            }
+            files.extend(cut.write_tail(&run.fs, &folder).unwrap().map(|name| folder.join(name)));
+            let mut merged = Merged::open(&run.fs, files).unwrap();
+            let mut keys = vec![];
+            loop {
+                let rows = merged.rows().unwrap();
+                if rows.is_empty() {
+                    break;
+                }
+                keys.extend(rows.into_iter().map(|(key, _)| key));
+            }
+            assert_eq!((cut.at.index, keys), (4, [3, 4, 6].map(key).to_vec()));
+            run.check();
+        });
+    }
+}

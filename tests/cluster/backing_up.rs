@@ -1,0 +1,248 @@
+//! A site is backed up under load, lost as a whole, and comes back out of the backup as another site: with everything that was
+//! acknowledged before the backup began, and nothing twice (P1, P3, P4). A backup that was changed is refused.
+
+use super::{
+    demo::{Demo, Plan, program, serve, wait_for},
+    history::{Call, Moment, Op, Outcome},
+    load::Load,
+    scene::Scene,
+};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// Runs a command; its JSON, or the four lines that say why not.
+fn spine(args: &[&str], paths: &[(&str, &Path)]) -> Result<Value, String> {
+    let mut command = Command::new(program());
+    command.args(args).args(["--output", "json"]).stdin(Stdio::null());
+    for (option, path) in paths {
+        command.args((!option.is_empty()).then_some(option)).arg(path);
+    }
+    let output = command.output().expect("spine starts");
+    match output.status.success() {
+        true => Ok(serde_json::from_slice(&output.stdout).expect("JSON")),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+/// A node that nothing else looks after.
+struct Lone(Child, PathBuf);
+
+impl Lone {
+    fn start(folder: &Path, config: &Path) -> Lone {
+        let node = Lone(serve(&program(), config, &folder.join("log")), folder.join("admin.sock"));
+        wait_for("the node to be ready", || node.ask(&["status"]).ok());
+        node
+    }
+
+    fn ask(&self, args: &[&str]) -> Result<Value, String> {
+        spine(args, &[("--socket", &self.1)])
+    }
+}
+
+impl Drop for Lone {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.1.with_file_name("log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the restored node said:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+    }
+}
+
+#[test]
+fn a_site_comes_back_out_of_its_backup_with_all_that_was_acknowledged_and_nothing_twice() {
+    let scene = Scene::begin("backed up", Plan::of(3));
+    let keep = tempfile::tempdir().expect("a folder for backups");
+    let node = scene.follower();
+    scene.load.more(300);
+    let begun = scene.load.now();
+    let made = scene.demo.try_ask(node, &["backup", "create", keep.path().to_str().expect("a path"), "--rate", "0"]);
+    let ended = scene.load.now();
+    scene.load.more(200);
+    let made = made.expect("a backup is made");
+    println!("backed up: {made}");
+    let backup = PathBuf::from(made["path"].as_str().expect("a path"));
+    assert!(scene.demo.metric(node, "spine_backup_last_success_timestamp_seconds").is_some_and(|at| at > 1.7e9));
+    let Scene { load, demo, .. } = scene;
+    let ops = load.finish(&demo.sockets());
+    for id in demo.ids() {
+        demo.stop(id);
+    }
+    let told = spine(&["backup", "verify"], &[("", &backup), ("--ca", &ca(&demo))]).expect("the backup is whole");
+    assert!(told["audit_records"].as_u64() > Some(300) && told["bodies"].as_u64() > Some(0), "{told}");
+
+    let folder = keep.path().join("new");
+    let config = demo.new_site(&folder);
+    damaged_backups_are_refused(&backup, &keep.path().join("bad"), &config, &folder);
+    let told = spine(&["backup", "restore"], &[("", &backup), ("--config", &config)]).expect("it is restored");
+    println!("restored: {told}");
+    let again = spine(&["backup", "restore"], &[("", &backup), ("--config", &config)]).expect_err("it is there");
+    assert!(again.contains("SPN-2204"), "{again}");
+
+    let restored = Lone::start(&folder, &config);
+    registry_is_of_the_backup(&restored, &ops, (begun, ended));
+    let load = Load::start(demo.site(), vec![restored.1.clone()]);
+    load.more(50);
+    let later = load.finish(std::slice::from_ref(&restored.1));
+    messages_are_of_the_backup(&ops, &later, (begun, ended));
+    let told = wait_for("deliveries to end", || {
+        let told = restored.ask(&["status"]).ok()?;
+        (told["outbox"]["waiting"] == 0).then_some(told)
+    });
+    assert_eq!(told["outbox"]["dead_letters"], 0, "{told}");
+    let trail = restored.ask(&["audit", "verify"]).expect("the audit trail is whole, over the restore");
+    println!("trail: {trail}");
+    let record = restored.ask(&["audit", "search", "--object", "1"]).expect("the restore is in the trail");
+    assert!(record.to_string().contains("backup.restore"), "{record}");
+}
+
+fn ca(demo: &Demo) -> PathBuf {
+    let text = fs::read_to_string(demo.path().join("node-1/spine.toml")).expect("node 1's configuration");
+    let table: toml::Table = text.parse().expect("it is TOML");
+    PathBuf::from(table["peer"]["ca"].as_str().expect("a path"))
+}
+
+/// What clients saw of the first site, and then of the second.
+fn messages_are_of_the_backup(ops: &[Op], later: &[Op], (begun, ended): (Moment, Moment)) {
+    let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut bodies: BTreeMap<&str, &str> = BTreeMap::new();
+    for op in later {
+        match (&op.call, &op.outcome) {
+            (Call::List { mailbox }, Outcome::Listed { ids, .. }) => {
+                let unique: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
+                assert_eq!(unique.len(), ids.len(), "a list shows a message twice");
+                for id in unique {
+                    seen.entry(id).or_default().insert(mailbox);
+                }
+            }
+            (Call::Retrieve { id, .. }, Outcome::Got { tag }) => {
+                bodies.insert(id, tag);
+            }
+            _ => {}
+        }
+    }
+    let (mut taken, mut maybe_taken) = (BTreeSet::new(), BTreeSet::new());
+    for op in ops {
+        if let Call::Acknowledge { id } = &op.call {
+            if op.outcome == Outcome::Acknowledged && op.done < begun {
+                taken.insert(id.as_str());
+            }
+            if op.invoked < ended {
+                maybe_taken.insert(id.as_str());
+            }
+        }
+    }
+    let (mut there, mut tags) = (0, BTreeSet::new());
+    for op in ops {
+        let (Call::Send { tag, to }, Outcome::Sent { id }) = (&op.call, &op.outcome) else { continue };
+        let at = seen.get(id.as_str());
+        if op.done < begun && !maybe_taken.contains(id.as_str()) {
+            assert!(at.is_some_and(|at| at.contains(to.as_str())), "{id} was accepted before the backup, and is gone");
+            there += 1;
+        }
+        assert!(op.invoked < ended || at.is_none(), "{id} was sent after the backup, and is there");
+        if let (Some(_), Some(body)) = (at, bodies.get(id.as_str())) {
+            assert_eq!(body, tag, "{id} has another body");
+            assert!(tags.insert(tag), "{tag} is there twice");
+        }
+    }
+    for (id, mailboxes) in &seen {
+        assert_eq!(mailboxes.len(), 1, "{id} is in several mailboxes: {mailboxes:?}");
+        assert!(!taken.contains(id), "{id} was acknowledged before the backup, and is back");
+    }
+    println!("{there} messages were to be there and are; {} bodies compared", tags.len());
+    assert!(there > 0, "the load left something to look for");
+}
+
+/// Rows of the registry hold the last value acknowledged before the backup, or one that was being written then.
+fn registry_is_of_the_backup(node: &Lone, ops: &[Op], (begun, ended): (Moment, Moment)) {
+    for (key, mailbox) in [("mailbox 1", "X26CLERK1"), ("mailbox 2", "X26CLERK2")] {
+        let told = node.ask(&["mailbox", "show", mailbox]).expect("the row is there");
+        let writes: Vec<(&Op, &String)> = ops
+            .iter()
+            .filter_map(|op| match &op.call {
+                Call::Write { key: of, value } if of == key => Some((op, value)),
+                _ => None,
+            })
+            .collect();
+        let replaced = |op: &Op| {
+            let by = |(later, _): &(&Op, &String)| {
+                later.outcome == Outcome::Written && later.invoked > op.done && later.done < begun
+            };
+            writes.iter().any(by)
+        };
+        let can_be = |(op, value): &&(&Op, &String)| {
+            told["name"].as_str() == Some(value.as_str()) && op.invoked < ended && !replaced(op)
+        };
+        assert!(writes.iter().any(|write| can_be(&write)), "{mailbox} is {} after the restore", told["name"]);
+    }
+}
+
+/// One byte of each kind of file, a file that is missing, a manifest of other content: each is refused, and nothing is written.
+fn damaged_backups_are_refused(good: &Path, bad: &Path, config: &Path, folder: &Path) {
+    let files = all_files(good);
+    let of = |part: &str| {
+        let found = files.iter().find(|path| path.to_string_lossy().contains(part));
+        found.unwrap_or_else(|| panic!("the backup has no {part}")).clone()
+    };
+    let flipped = |path: &Path| {
+        let mut content = fs::read(path).expect("the file is there");
+        let middle = content.len() / 2;
+        content[middle] ^= 1;
+        fs::write(path, content).expect("it can be written");
+    };
+    let cut_off = |path: &Path| {
+        let content = fs::read(path).expect("the file is there");
+        fs::write(path, &content[..content.len() - 1]).expect("it can be written");
+    };
+    let removed = |path: &Path| fs::remove_file(path).expect("it can be removed");
+    type Harm<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Harm, &str); 7] = [
+        (".snap", &flipped, "was changed"),
+        (".layer", &flipped, "was changed"),
+        ("blobs/", &flipped, "was changed"),
+        (".snap", &cut_off, "bytes and should have"),
+        ("blobs/", &removed, "is missing"),
+        ("manifest", &flipped, "the manifest"),
+        ("manifest", &removed, "holds no manifest"),
+    ];
+    for (part, harm, why) in cases {
+        let _ = fs::remove_dir_all(bad);
+        for path in &files {
+            let to = bad.join(path);
+            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+            fs::copy(good.join(path), to).expect("a copy");
+        }
+        harm(&bad.join(of(part)));
+        for told in [
+            spine(&["backup", "verify"], &[("", bad)]).expect_err("it is damaged"),
+            spine(&["backup", "restore"], &[("", bad), ("--config", config)]).expect_err("it is damaged"),
+        ] {
+            assert!(told.contains("SPN-2201") && told.contains(why), "{part}: {told}");
+        }
+        assert!(
+            !folder.join("data").exists() && !folder.join("tls/peer-cert.pem").exists(),
+            "{part}: nothing is written"
+        );
+    }
+}
+
+/// Paths below a folder, of files.
+fn all_files(folder: &Path) -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() { walk(&entry, found) } else { found.push(entry) }
+        }
+    }
+    let mut found = vec![];
+    walk(folder, &mut found);
+    found.sort();
+    found.iter().map(|path| path.strip_prefix(folder).expect("it lies below").to_owned()).collect()
+}

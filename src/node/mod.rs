@@ -124,6 +124,27 @@ impl Node {
     }
 }
 
+impl Node {
+    /// A node with no room open.
+    fn new(settings: Settings, world: World, started: u64) -> Node {
+        backup::desk::tell(&backup::desk::kept(&settings.node.data));
+        Node {
+            current: ArcSwap::from_pointee(settings.clone()),
+            reloading: Mutex::default(),
+            settings,
+            world,
+            health: Health::default(),
+            started,
+            pulse: watch::Pulse::default(),
+            scrub: scrub::Scrub::default(),
+            backups: backup::desk::Desk::default(),
+            waits: Mutex::default(),
+            rooms: OnceLock::new(),
+            front: OnceLock::new(),
+        }
+    }
+}
+
 /// Runs a node until `stop` ends; its value says why, for the log.
 pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + Send) -> Result<(), NodeError> {
     stop_on_panic();
@@ -133,25 +154,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
     let cluster = identity::cluster_of(&settings)?;
     examine::data(&settings, &cluster, &world.fs).await?;
     let _lock = settle::lock(&settings.node.data)?;
-    let (rooms, front) = (OnceLock::new(), OnceLock::new());
-    let (health, pulse, scrub) = (Health::default(), watch::Pulse::default(), scrub::Scrub::default());
-    let (waits, backups) = (Mutex::default(), backup::desk::Desk::default());
-    backup::desk::tell(&backup::desk::kept(&settings.node.data));
-    let (current, reloading) = (ArcSwap::from_pointee(settings.clone()), Mutex::default());
-    let node = Arc::new(Node {
-        settings,
-        current,
-        reloading,
-        world,
-        health,
-        started,
-        pulse,
-        scrub,
-        backups,
-        waits,
-        rooms,
-        front,
-    });
+    let node = Arc::new(Node::new(settings, world, started));
     tracing::info!(
         event = "node.starting",
         node = node.settings.node.number,

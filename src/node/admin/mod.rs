@@ -63,6 +63,12 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/backups", backup::begin);
     add(r, node, Method::GET, "/v1/backups", backup::show);
     add(r, node, Method::POST, "/v1/backups/verified", backup::verified);
+    registers(r, node);
+    router
+}
+
+/// What is registered: parties, mailboxes, applications, people.
+fn registers(r: &mut AdminRouter, node: &Arc<Node>) {
     add(r, node, Method::GET, "/v1/parties", registers::list_parties);
     add(r, node, Method::GET, "/v1/parties/{id}", registers::show_party);
     add(r, node, Method::PUT, "/v1/parties/{id}", registers::put_party);
@@ -105,7 +111,6 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/testdata/clock", testdata::advance);
     add(r, node, Method::POST, "/v1/people/export", people_out::export);
     add(r, node, Method::GET, "/v1/people/{nhs}", people_out::show);
-    router
 }
 
 fn add<F, R>(router: &mut AdminRouter, node: &Arc<Node>, method: Method, pattern: &'static str, handler: F)

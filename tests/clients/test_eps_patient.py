@@ -45,6 +45,15 @@ def nominates(code):
     return {"url": UK + "NominatedPharmacy", "valueReference": {"identifier": {"system": ODS, "value": code}}}
 
 
+def known_pharmacy(site):
+    """One that the directory has: whoever loaded reference data is told of all others that they are wrong."""
+    code = pharmacy()
+    socket = site.path(site.demo["nodes"][0]["socket"])
+    add = [site.binary, "party", "add", code, "--name", "Pharmacy", "--socket", socket]
+    subprocess.run(add, capture_output=True, check=True)
+    return code
+
+
 def died():
     system = "https://fhir.hl7.org.uk/CodeSystem/UKCore-DeathNotificationStatus"
     coding = {"system": system, "version": "1.0.0", "code": "1", "display": "Informal"}
@@ -57,8 +66,8 @@ def owner(eps, case):
     return task["owner"]["identifier"]["value"]
 
 
-def test_prescriptions_follow_the_nomination_and_end_with_the_patient(eps, patient):
-    first, second = pharmacy(), pharmacy()
+def test_prescriptions_follow_the_nomination_and_end_with_the_patient(eps, patient, site):
+    first, second = known_pharmacy(site), known_pharmacy(site)
     patch(eps, patient, {"op": "add", "path": "/extension/-", "value": nominates(first)})
     waiting, held = Case(eps, first, patient), Case(eps, first, patient)
     for case in (held, waiting):

@@ -135,7 +135,9 @@ def texts(answer):
     """Why a signature is not taken: each reason an issue of its own."""
     body = refused(answer)
     for issue in body["issue"]:
-        assert (issue["severity"], issue["code"]) == ("error", "invalid") and "details" not in issue, body
+        assert (issue["severity"], issue["code"]) == ("error", "invalid"), body
+        # Beside the published words: what would be right, and where.
+        assert set(issue["details"]) == {"text"} and issue["expression"] == ["Provenance.signature.data"], body
     return [issue["diagnostics"] for issue in body["issue"]]
 
 

@@ -16,7 +16,7 @@ use crate::{
             manifest::{Manifest, authority},
             restore::{self, Wanted},
         },
-        identity::{self, FORMAT, Identity},
+        identity,
         pki::Authority,
     },
     ops::{admin_client::AdminClient, codes},
@@ -294,21 +294,7 @@ fn found(settings: &Settings, manifest: &Manifest) -> Result<String, Failure> {
     write_private(&settings.peer.ca_key, ca.key())?;
     write_private(&settings.peer.ca, &authorities(&ca, &manifest.ca))?;
     let partitions = u16::try_from(manifest.parts.len().saturating_sub(1)).unwrap_or(u16::MAX);
-    let identity = Identity {
-        format: FORMAT,
-        cluster: cluster.clone(),
-        node: settings.node.number,
-        incarnation: 1,
-        partitions,
-        // Its groups have their one member already.
-        founder: false,
-        settled: false,
-    };
-    let wrote = identity.write(&settings.node.data);
-    wrote.map_err(|e| Failure::of(&codes::CLI_FILE, "the node's identity cannot be written", e.to_string()))?;
-    // The certificate comes last: without it nothing of the above counts.
-    write_private(&settings.peer.key, &node.key)?;
-    write_private(&settings.peer.cert, &node.cert)?;
+    init::first_node(settings, &cluster, &node, (partitions, false))?;
     Ok(cluster)
 }
 

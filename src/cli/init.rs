@@ -103,19 +103,29 @@ fn make(settings: &Settings, args: &Args) -> Result<String, Failure> {
     let (ca, node) = authority(settings, &cluster)?;
     write_private(&settings.peer.ca_key, ca.key())?;
     write_private(&settings.peer.ca, ca.cert())?;
+    first_node(settings, &cluster, &node, (args.partitions, true))?;
+    Ok(cluster)
+}
+
+/// Makes this machine the first node of a site: of one whose groups it founds, or whose groups are in its data already.
+pub fn first_node(
+    settings: &Settings,
+    cluster: &str,
+    node: &pki::Issued,
+    (partitions, founder): (u16, bool),
+) -> Result<(), Failure> {
     let identity = Identity {
         format: FORMAT,
-        cluster: cluster.clone(),
+        cluster: cluster.to_owned(),
         node: settings.node.number,
         incarnation: 1,
-        partitions: args.partitions,
-        founder: true,
+        partitions,
+        founder,
         settled: false,
     };
     let wrote = identity.write(&settings.node.data);
     wrote.map_err(|e| Failure::of(&codes::CLI_FILE, "the node's identity cannot be written", e.to_string()))?;
-    // The certificate comes last: without it nothing of the above counts, and `init` may be run again.
+    // The certificate comes last: without it nothing of the above counts, and the command may be run again.
     write_private(&settings.peer.key, &node.key)?;
-    write_private(&settings.peer.cert, &node.cert)?;
-    Ok(cluster)
+    write_private(&settings.peer.cert, &node.cert)
 }

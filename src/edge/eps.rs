@@ -67,10 +67,11 @@ impl Exchange for Request {
         true
     }
 
-    fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, _: Attempt) -> Next {
+    fn ask(&mut self, permit: &Permit, headers: &HeaderMap, body: Body, site: &dyn Reader, attempt: Attempt) -> Next {
         let caller = permit.caller();
+        self.asked.name_attempt(attempt.number);
         let next = self.asked.ask(caller, headers, body.into(), site);
-        if self.asked.names_others(caller) {
+        if tracing::enabled!(tracing::Level::DEBUG) && self.asked.names_others(caller) {
             tracing::debug!(
                 event = "eps.names_others",
                 interaction = self.interaction(),

@@ -382,7 +382,7 @@ async fn onward(edge: &Edge, exchange: &mut dyn Exchange, share: CertificateHash
         };
     }
     if let Some(question) = exchange.asks() {
-        let heard = edge.outside.ask(edge.backend.as_ref(), share, &question).await;
+        let heard = edge.outside.ask(share, edge.backend.ask(&question)).await;
         return Ok(exchange.heard(heard));
     }
     Ok(exchange.onward())

@@ -311,7 +311,8 @@ fn wants_all(request: &Request) -> bool {
 
 /// Leaves word of a refusal in the trail, before its result goes out (P4).
 async fn turned_away(directory: &Directory, caller: &Caller, interaction: &'static str, reason: &str) {
-    let stranger = Stranger { caller, interaction, reason, subject: None, known: true };
+    let known = reason != codes::CERTIFICATE_UNKNOWN.code;
+    let stranger = Stranger { caller, interaction, reason, subject: None, known };
     strangers::told(directory, directory.clock.now().0, stranger, ("", String::new())).await;
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Call, Response,
-    ask::{Asked, Goal, MOST_FOUND, MOST_RELEASED, call},
+    ask::{Asked, Goal, MOST_FOUND, MOST_RELEASED, Stage, call},
     command::Reply,
     ids, message, packed,
     record::{Dispenser, Nomination, Prescription},
@@ -42,12 +42,21 @@ impl Asked {
     pub fn replied(&mut self, replies: &[Bytes]) -> Result<(), Fault> {
         let replies = replies.iter().map(Reply::of).collect::<Result<Vec<_>, _>>()?;
         match &mut self.goal {
-            Goal::Nominated { template, picked, rest, more } if !*picked => {
-                *picked = true;
+            Goal::Nominated { template, stage: stage @ Stage::Looking, rest, more } => {
                 // Remembered with the keys: an answer without prescriptions is of this moment when it is asked for again.
-                let Reply { at, keys, .. } = replies.into_iter().next().unwrap_or_default();
+                let Reply { at, keys, attempt, .. } = replies.into_iter().next().unwrap_or_default();
                 self.now = at;
                 (*more, *rest) = (keys.len() >= MOST_FOUND, keys);
+                let repeat = attempt != self.attempt && rest.len() > MOST_RELEASED;
+                *stage = if repeat { Stage::Recalling } else { Stage::Taking };
+                self.next = if repeat { recalls(rest, template) } else { next_of(rest, template) };
+            }
+            Goal::Nominated { template, stage: stage @ Stage::Recalling, rest, .. } => {
+                // What was refused then may be free by now: the tries before the one that got something are not made again.
+                let had = |reply: &Reply| reply.refused == 0 || reply.reason == ANSWERED;
+                let at = replies.iter().position(had).unwrap_or_default();
+                rest.drain(..at / MOST_RELEASED * MOST_RELEASED);
+                *stage = Stage::Taking;
                 self.next = next_of(rest, template);
             }
             Goal::Nominated { .. } | Goal::Release(_) if self.out.is_empty() => {
@@ -285,6 +294,12 @@ impl Out {
 /// The releases of the next of those that a nominated release found.
 fn next_of(rest: &mut Vec<String>, template: &message::Release) -> Vec<Call> {
     rest.drain(..rest.len().min(MOST_RELEASED)).map(|key| taking(template, key)).collect()
+}
+
+/// What a repeat asks of all that was found.
+fn recalls(found: &[String], template: &message::Release) -> Vec<Call> {
+    let recalling = message::Release { recalls: true, ..template.clone() };
+    found.iter().map(|key| taking(&recalling, key.clone())).collect()
 }
 
 /// The release of one of those that a nominated release found.

@@ -57,13 +57,23 @@ pub enum Goal {
     /// Nominated: first what to take, then the prescriptions.
     Nominated {
         template: Box<message::Release>,
-        picked: bool,
+        stage: Stage,
         /// Keys of what is tried if nothing was had of those before.
         rest: Vec<String>,
         /// Whether more may wait than were found.
         more: bool,
     },
     Read(Read),
+}
+
+/// How far a nominated release is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// What waits is looked for.
+    Looking,
+    /// A repeat: at which of what was found the attempt before it got something.
+    Recalling,
+    Taking,
 }
 
 /// One request on its way.
@@ -77,6 +87,8 @@ pub struct Asked {
     pub(super) host: String,
     /// `X-Request-ID`, lower case.
     pub(super) request: String,
+    /// Names this attempt of the request.
+    pub(super) attempt: u64,
     /// Of the message that was read; null before.
     pub(super) root: Value,
     /// Now, by the calendar of the site.
@@ -101,6 +113,7 @@ impl Asked {
             path: path.to_owned(),
             host: String::new(),
             request: String::new(),
+            attempt: 0,
             root: Value::Null,
             now,
             arrived: now,
@@ -113,6 +126,10 @@ impl Asked {
     }
 
     /// The host as the caller named it, for the links in answers.
+    pub fn name_attempt(&mut self, number: u64) {
+        self.attempt = number;
+    }
+
     pub fn name_host(&mut self, host: Option<&str>) {
         self.host = host.unwrap_or_default().to_owned();
     }
@@ -333,7 +350,7 @@ impl Asked {
             self.goal = Goal::Release(Box::new(release.clone()));
             return Ok(submit(&release.id.clone(), release.into()));
         }
-        self.goal = Goal::Nominated { template: Box::new(release), picked: false, rest: vec![], more: false };
+        self.goal = Goal::Nominated { template: Box::new(release), stage: Stage::Looking, rest: vec![], more: false };
         Ok(Step::Look)
     }
 
@@ -406,7 +423,7 @@ impl Asked {
                 }
                 found.sort();
                 let keys = found.into_iter().take(MOST_FOUND).map(|(_, key)| key).collect();
-                let pick = Pick { ods: template.by.ods.clone(), keys, ..Default::default() };
+                let pick = Pick { ods: template.by.ods.clone(), keys, attempt: self.attempt, ..Default::default() };
                 let id = format!("{} {} {}", self.route.name(), template.by.ods, self.request);
                 Ok(Step::Submit(vec![call(&self.request, pick.into(), id)]))
             }

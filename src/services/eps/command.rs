@@ -59,6 +59,8 @@ record! {
         1 => ods: String,
         /// Keys of prescriptions, oldest nomination first.
         2 => keys: Vec<String>,
+        /// Number of the attempt that found them, by which a repeat knows that it is one.
+        3 => attempt: u64,
     }
 }
 
@@ -137,6 +139,8 @@ record! {
         19 => documents: Vec<Bytes>,
         /// Release, a repeat: when Spine took it back for its signature; 0 for not.
         20 => taken_back: u64,
+        /// Pick: whose the keys are.
+        21 => attempt: u64,
     }
 }
 

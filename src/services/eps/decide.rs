@@ -243,7 +243,13 @@ impl Work<'_, '_> {
                 self::done()
             },
         )?;
-        self.with_order(&c.id, reply)
+        if reply.refused != 0 {
+            return Ok(reply);
+        }
+        let reply = self.with_order(&c.id, reply)?;
+        // A repeat that comes after eighteen months: the record is there yet, its messages are not (§16).
+        let gone = reply.order.is_empty();
+        Ok(if gone { Reply::refused_by(self.at.now, &Refused::ResourceNotFound) } else { reply })
     }
 
     /// Which prescriptions a nominated release takes: the reply is remembered, so that a repeat takes the same.
@@ -255,7 +261,7 @@ impl Work<'_, '_> {
             detail: format!("{} found", c.keys.len()),
             ..Default::default()
         });
-        Reply { keys: c.keys, ..Default::default() }
+        Reply { keys: c.keys, attempt: c.attempt, ..Default::default() }
     }
 
     fn show(&mut self, c: &Show) -> Result<Reply, Fault> {

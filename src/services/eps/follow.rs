@@ -67,14 +67,21 @@ impl Work<'_, '_> {
     }
 
     fn document(&self, key: &str, message: Id) -> Result<Option<Document>, Fault> {
-        let found = rows::document(self.draft, key, message)?;
-        Ok(found.and_then(|bytes| packed::unpack(&bytes)).and_then(|text| Document::read(&text)))
+        Ok(self.text(key, message)?.and_then(|text| Document::read(&text)))
+    }
+
+    /// A stored message. One that is there and cannot be unpacked is a fault, which comes again: taken for none, word of it would
+    /// never be sent.
+    fn text(&self, key: &str, message: Id) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(bytes) = rows::document(self.draft, key, message)? else { return Ok(None) };
+        let text = packed::unpack(&bytes);
+        text.map(Some).ok_or_else(|| Fault::Other("a stored message that cannot be unpacked".into()))
     }
 
     /// A claim as it came, or word of a prescription that nobody claimed for, to the agency that pays.
     fn reimburse(&mut self, key: &str, now: Option<&Prescription>, due: &Reimbursement) -> Result<(), Fault> {
         let document = match due.claim.is_some() {
-            true => rows::document(self.draft, key, due.claim)?.and_then(|bytes| packed::unpack(&bytes)),
+            true => self.text(key, due.claim)?,
             false => now.map(|p| {
                 let told =
                     json!({"prescription": p.id, "issue": due.issue, "dispenser": due.dispenser, "noClaim": true});

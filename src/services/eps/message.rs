@@ -105,6 +105,8 @@ record! {
         /// The `owner` Organization and the `agent` PractitionerRole, packed (`wire::packed`).
         6 => owner: Bytes,
         7 => agent: Bytes,
+        /// Asks only what this request was given before, and takes nothing.
+        8 => recalls: bool,
     }
 }
 

@@ -8,9 +8,12 @@ use crate::{
         services,
     },
     model::time,
-    services::eps::{EpsOptions, ids, sign::Mode, steps::Rules},
+    services::eps::{EpsOptions, ids, record::Prescription, sign::Mode, steps::Rules},
 };
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 const PRESCRIBING: &str = "urn:nhsd:apim:user-nhs-id:aal3:electronic-prescription-service-api:prescribing";
 const DISPENSING: &str = "urn:nhsd:apim:user-nhs-id:aal3:electronic-prescription-service-api:dispensing";
@@ -32,6 +35,7 @@ struct Site {
     now: u64,
     store: MapStore,
     told: HashMap<String, Bytes>,
+    attempts: AtomicU64,
 }
 
 impl Site {
@@ -43,7 +47,7 @@ impl Site {
         let options =
             EpsOptions { signatures, rules: Rules::default(), prescribing: true, dispensing: true, live: false };
         let (eps, trust) = (Arc::new(Eps { options }), Arc::new(trust));
-        Site { eps, trust, now, store: MapStore::default(), told: HashMap::new() }
+        Site { eps, trust, now, store: MapStore::default(), told: HashMap::new(), attempts: AtomicU64::new(1) }
     }
 
     /// A request of somebody with both products, up to its first step.
@@ -58,6 +62,7 @@ impl Site {
             granted: format!("{DISPENSING} B0572 B0420"),
             ..Default::default()
         };
+        asked.name_attempt(self.attempts.fetch_add(1, Relaxed));
         let mut headers = HeaderMap::new();
         headers.insert("x-request-id", request.parse().unwrap());
         let body = BodyIn::Bytes(body.to_string().into());
@@ -160,6 +165,81 @@ fn tills_of_one_pharmacy_that_ask_at_once_share_what_waits() {
         (200, &"NO_MORE_PRESCRIPTIONS".into()),
         "all that it saw was taken, and there is no more"
     );
+}
+
+#[test]
+fn a_repeat_is_not_led_away_by_what_came_free_since() {
+    let mut site = Site::new();
+    (0..60).for_each(|n| site.order(n));
+    let (a, b) = (site.sees(&ids::made_of("till a")), site.sees(&ids::made_of("till b")));
+    let first = site.finish(a.0, a.1);
+    let second = site.finish(b.0, b.1);
+    assert_eq!((passed(&first.1), passed(&second.1)), (25, 25));
+    // One of those that the other till had when this one asked is given back, and waits again.
+    let id = ids::make(0, "A83008", 0).unwrap();
+    let held = rows::prescription(&site.store, ids::key(&id)).unwrap().unwrap();
+    let back = message::Return {
+        message: ids::made_of("back"),
+        id: id.clone(),
+        nhs: held.nhs,
+        issue: 1,
+        reason: "0003".into(),
+        response: held.issue(1).unwrap().release_response.to_string(),
+        by: message::Sender { ods: "FA565".into(), ..Default::default() },
+        ..Default::default()
+    };
+    let told = Reply::of(&site.decide(call(ids::key(&id), back.into(), String::new()))).unwrap();
+    assert_eq!((told.refused, told.reason.as_str()), (0, ""));
+    // And the patient nominates the pharmacy anew.
+    let back = rows::prescription(&site.store, ids::key(&id)).unwrap().unwrap();
+    let anew = Prescription { nomination: held.nomination.clone(), ..back.clone() };
+    let (overlay, registry) = (Overlay::default(), MapStore::default());
+    let mut draft = Draft::new(&site.store, &overlay, &registry);
+    rows::put(&mut draft, Some(&back), &anew);
+    let changed = draft.finish().rows;
+    site.store.apply(changed);
+    let (asked, step) = site.sees(&ids::made_of("till b"));
+    assert_eq!(site.finish(asked, step), second, "the connection broke: nobody else tells what this till holds");
+    let (asked, step) = site.sees(&ids::made_of("till c"));
+    assert_eq!(passed(&site.finish(asked, step).1), 11, "ten that nobody had, and the one that came back");
+}
+
+/// What is signed and what is given out are one thing, however the order is written.
+#[test]
+fn an_order_that_names_two_medicines_is_refused() {
+    let mut site = Site::new();
+    let mut sent = |change: &dyn Fn(&mut Value)| {
+        let mut body = example!("01-order-acute-nominated/order-request");
+        for entry in body["entry"].as_array_mut().unwrap() {
+            if entry["resource"]["resourceType"] == "MedicationRequest" {
+                change(&mut entry["resource"]);
+            }
+        }
+        let (asked, step) = site.ask("/$process-message", &ids::made_of("x"), &body);
+        site.finish(asked, step)
+    };
+    let concept = "medicationCodeableConcept";
+    let (status, told) = sent(&|item| {
+        let mut other = item[concept]["coding"][0].clone();
+        (other["system"], other["code"]) = ("https://snomed.info/sct".into(), "15517911000001104".into());
+        item[concept]["coding"].as_array_mut().unwrap().insert(0, other);
+    });
+    assert_eq!((status, &told["issue"][0]["code"]), (400, &"invalid".into()), "{told}");
+    let (status, told) = sent(&|item| {
+        item[concept]["coding"][0]["system"] = "elsewhere:snomed.info/sct".into();
+    });
+    assert_eq!(status, 400, "{told}");
+    let (status, told) = sent(&|item| item["medicationReference"] = serde_json::json!({"reference": "urn:uuid:1"}));
+    assert_eq!(status, 400, "{told}");
+    for wrong in ["inf", "NaN", "+5", "5.", ".5", "-1"] {
+        let (status, told) = sent(&|item| item["dispenseRequest"]["quantity"]["value"] = wrong.into());
+        assert_eq!(status, 400, "{wrong}: {told}");
+    }
+    let (status, told) = sent(&|item| {
+        let again = item[concept]["coding"][0].clone();
+        item[concept]["coding"].as_array_mut().unwrap().push(again);
+    });
+    assert_eq!(status, 200, "the same twice is one: {told}");
 }
 
 #[test]

@@ -3,13 +3,15 @@
 
 use super::{
     Event, Problems,
-    bundle::{Bundle, code_of, extension, identifier, list, text},
+    bundle::{Bundle, extension, identifier, list, text},
     cancel, codes, dispense, order_checks as checks, order_store, people,
     problem::Issue,
 };
 use crate::{model::EpochMillis, services::eps::message};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
+/// How every system ends that is taken for SNOMED CT where an order is shown.
+const SNOMED_HOST: &str = "snomed.info/sct";
 /// What the conversion calls a missing and a superfluous value.
 const TOO_FEW: &str = "Too few values submitted. Expected 1 element.";
 const TOO_MANY: &str = "Too many values submitted. Expected 1 element.";
@@ -175,16 +177,35 @@ fn course(requests: &[&Value]) -> Result<(), Issue> {
     Ok(())
 }
 
-/// What is prescribed has a code of dm+d (§5.1): it is what the prescriber signs and the dispenser gives.
+/// What is prescribed has one code of dm+d (§5.1), in one place: it is what the prescriber signs and the dispenser gives, and there
+/// must be no second for the other to read.
 fn medication(bundle: &Bundle, request: &Value) -> Result<(), Issue> {
     let (concept, path) = match bundle.resolve(request.get("medicationReference"), "Medication") {
         Some(medication) => (medication.get("code"), "Medication.code.coding"),
         None => (request.get("medicationCodeableConcept"), "MedicationRequest.medicationCodeableConcept.coding"),
     };
-    if codes::SNOMED.iter().any(|system| code_of(concept, system).is_some()) {
+    const BOTH: &str = "MedicationRequest.medicationCodeableConcept";
+    if request.get("medicationReference").is_some() && request.get("medicationCodeableConcept").is_some() {
+        return Err(Issue::invalid(
+            "A medicine is named either in the item or in a Medication that it refers to.",
+            BOTH,
+        ));
+    }
+    let coded = concept.map_or(&[][..], |concept| list(concept, "/coding"));
+    let mut named = coded.iter().filter(|c| text(c, "/system").is_some_and(|system| system.ends_with(SNOMED_HOST)));
+    let (first, [system, _]) = (named.next(), codes::SNOMED);
+    if named.any(|other| {
+        first.is_some_and(|first| ["code", "display"].iter().any(|name| first.get(name) != other.get(name)))
+    }) {
+        return Err(Issue::invalid(
+            "One medicine is wanted: codes of SNOMED CT that are the same, with one display.",
+            path,
+        ));
+    }
+    let ours = |coding: &&Value| text(coding, "/system").is_some_and(|system| codes::SNOMED.contains(&system));
+    if coded.iter().filter(ours).any(|coding| text(coding, "/code").is_some()) {
         return Ok(());
     }
-    let [system, _] = codes::SNOMED;
     Err(Issue::too_few(&format!("{} where system == '{system}'.", TOO_FEW.trim_end_matches('.')), path))
 }
 
@@ -218,7 +239,7 @@ fn item(request: &Value) -> Result<(), Issue> {
 fn quantity(of: &Value) -> Result<(), Issue> {
     let path = |element: &str| format!("MedicationRequest.dispenseRequest.quantity.{element}");
     let value = match of.get("value") {
-        Some(Value::String(text)) => text.trim().parse::<f64>().ok(),
+        Some(Value::String(text)) => serde_json::from_str::<Number>(text.trim()).ok().and_then(|n| n.as_f64()),
         value => value.and_then(Value::as_f64),
     };
     let value = value.ok_or_else(|| few(&path("value")))?;

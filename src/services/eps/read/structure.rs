@@ -117,7 +117,10 @@ fn primitive(value: &Value, of: &str) -> Option<&'static str> {
             text.is_some_and(|t| matches!(t, "male" | "female" | "other" | "unknown")),
             "male, female, other or unknown",
         ),
-        "decimal" => (value.is_number() || text.is_some_and(|t| t.trim().parse::<f64>().is_ok()), "a number"),
+        "decimal" => (
+            value.is_number() || text.is_some_and(|t| serde_json::from_str::<serde_json::Number>(t.trim()).is_ok()),
+            "a number",
+        ),
         "date" => (text.is_some_and(partial_date), "a date: YYYY, YYYY-MM or YYYY-MM-DD"),
         "dateTime" => (
             text.is_some_and(|t| partial_date(t) || moment(t).is_some()),

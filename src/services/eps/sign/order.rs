@@ -9,7 +9,8 @@ static NOTHING: Value = Value::Null;
 /// A Bundle with its entries found once.
 pub struct Order<'a> {
     entries: &'a [Value],
-    by_url: HashMap<&'a str, &'a Value>,
+    /// By `fullUrl` in lower case: whoever reads and shows the order takes any case of a reference (§3.8), and must find the same.
+    by_url: HashMap<String, &'a Value>,
     digits: &'a Digits,
 }
 
@@ -19,7 +20,7 @@ impl<'a> Order<'a> {
         let mut by_url = HashMap::with_capacity(entries.len());
         for entry in entries {
             // The first of two that say the same: `read` refuses such a Bundle where it matters.
-            by_url.entry(text(&entry["fullUrl"])).or_insert(&entry["resource"]);
+            by_url.entry(text(&entry["fullUrl"]).to_ascii_lowercase()).or_insert(&entry["resource"]);
         }
         Order { entries, by_url, digits }
     }
@@ -37,7 +38,11 @@ impl<'a> Order<'a> {
 
     /// What a Reference names; null for what is not in the Bundle.
     pub fn resolve(&self, reference: &Value) -> &'a Value {
-        reference["reference"].as_str().and_then(|url| self.by_url.get(url)).copied().unwrap_or(&NOTHING)
+        reference["reference"]
+            .as_str()
+            .and_then(|url| self.by_url.get(&url.to_ascii_lowercase()))
+            .copied()
+            .unwrap_or(&NOTHING)
     }
 
     /// An item's quantity as it was written.

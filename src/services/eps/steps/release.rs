@@ -39,6 +39,7 @@ pub fn release(old: Option<&Prescription>, m: &Release, at: &Moment) -> Outcome<
     match again(old, m, request) {
         Some(Ok(answer)) => return Draft::of(old, at).undone(Ok(answer)),
         Some(Err(why)) => return Outcome::refused(why),
+        None if m.recalls => return Outcome::refused(Refused::ResourceNotFound),
         None => {}
     }
     let mut draft = Draft::of(old, at);

@@ -285,6 +285,14 @@ impl Demo {
         nix::sys::signal::kill(pid, Signal::SIGKILL).expect("the node is there to be killed");
     }
 
+    /// Kills a process that `harm` was done to while it stood still, so that none of its threads came upon the harm before.
+    pub fn kill_after(&self, id: u64, harm: impl FnOnce(&Path)) {
+        let pid = self.pid(id);
+        nix::sys::signal::kill(pid, Signal::SIGSTOP).expect("the node is there to be held");
+        harm(&self.data(id));
+        nix::sys::signal::kill(pid, Signal::SIGKILL).expect("the node is there to be killed");
+    }
+
     /// SIGTERM, and waits until the process is gone.
     pub fn stop(&self, id: u64) {
         let pid = self.pid(id);

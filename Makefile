@@ -27,7 +27,7 @@ build:
 ## deb: the Debian package, in target/deb, with the release binary inside. Needs debhelper (apt-get install debhelper).
 ##   make deb SPINE=/path/to/spine takes a binary that was built from this tree; VERSION=0.2.0 another version.
 deb: $(if $(filter command,$(firstword $(origin SPINE))),,build)
-	bash packaging/build-deb $(SPINE) $(TARGET)/deb $(VERSION)
+	bash packaging/build-deb $(SPINE) $(TARGET)/deb $(if $(filter command,$(firstword $(origin VERSION))),$(VERSION))
 
 ## deb-test: the package built twice, looked through by lintian, and installed, run, upgraded and purged on a booted Debian.
 deb-test: $(if $(filter command,$(firstword $(origin SPINE))),,build)
@@ -41,7 +41,7 @@ deb-check: $(if $(filter command,$(firstword $(origin SPINE))),,build)
 ## parsers are fuzzed beside it.
 test: check unit sim
 	$(MAKE) --no-print-directory -j2 fuzz build
-	$(MAKE) --no-print-directory static watch clients cluster
+	$(MAKE) --no-print-directory static clients watch cluster
 
 ## check: format, lints, dependency rules. Warnings are errors in CI only.
 check: tree
@@ -70,7 +70,7 @@ static: build
 
 ## watch: rules, dashboards and docs/watching.md, against promtool and a demo's metrics pages; `check` does it without the demo.
 watch: build
-	@python3 tests/watch $(SPINE)
+	@if command -v python3 >/dev/null; then python3 tests/watch $(SPINE); else echo "watch: skipped: no python3"; fi
 
 ## clients: real clients from PyPI and npm, not ours, against a running three-node site.
 clients: build

@@ -3,7 +3,7 @@
 use super::{
     args::Globals,
     client,
-    failure::{Done, failure},
+    failure::{Done, exit, failure},
     output,
 };
 use crate::ops::codes;
@@ -44,13 +44,14 @@ pub enum Verb {
     Undrain,
     /// Restart this machine's node, as after an upgrade of the package
     ///
-    /// Its leaderships go to other nodes first, and it has to be ready again. Refused while another node is missing.
+    /// Its leaderships go to other nodes first, and it has to be ready again. Refused while another node is missing, or
+    /// while systemd says that this one runs and its admin socket does not answer.
     #[command(after_help = "Examples:\n  spine node restart\n  spine node restart --dry-run")]
     Restart {
         /// Show the plan; change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Do it even while another node is missing: the site may stop meanwhile
+        /// Do it even where other nodes are missing or unknown: the site may stop
         #[arg(long)]
         force: bool,
     },
@@ -113,17 +114,21 @@ const UNIT: &str = "spine.service";
 async fn restart(globals: &Globals, dry_run: bool, force: bool) -> Done {
     let client = client(globals)?;
     let told = match client.get("/v1/cluster").await {
+        Err(e) if e.exit == exit::UNREACHABLE && !force && unit_runs().await => {
+            let what = format!("the running node does not answer on {}", globals.socket_path()?.display());
+            let fix = "as root, or in the group spine? admin.socket as the node has it? then `journalctl -u spine -n 50`; \
+                       --force restarts it without knowing whether the site can spare it";
+            return Err(failure(&codes::CLI_UNAVAILABLE, &what, e.why, fix).with_exit(exit::REFUSED));
+        }
         // A node that does not run takes nothing away by starting.
-        Err(e) if e.exit == super::failure::exit::UNREACHABLE => Value::Null,
+        Err(e) if e.exit == exit::UNREACHABLE => Value::Null,
         told => told?,
     };
     let missing = missing(&told, client.get("/v1/status").await.ok().and_then(|s| s["node"]["number"].as_u64()));
     if !missing.is_empty() && !force {
         let what = "the node is not restarted";
         let fix = "wait until `spine cluster members` shows every other node ready; --force overrides";
-        return Err(
-            failure(&codes::CLI_UNAVAILABLE, what, missing.join("; "), fix).with_exit(super::failure::exit::REFUSED)
-        );
+        return Err(failure(&codes::CLI_UNAVAILABLE, what, missing.join("; "), fix).with_exit(exit::REFUSED));
     }
     let value = json!({"unit": UNIT, "dry_run": dry_run, "missing": missing});
     if dry_run {
@@ -147,6 +152,12 @@ async fn restart(globals: &Globals, dry_run: bool, force: bool) -> Done {
     };
     let fix = "as root? then see `journalctl -u spine`; without systemd stop the process and start `spine serve` again";
     Err(failure(&codes::CLI_NOT_READY, "the node was not restarted", why, fix))
+}
+
+/// Whether systemd says that the node runs: where there is no systemd, no unit does.
+async fn unit_runs() -> bool {
+    let asked = tokio::process::Command::new("systemctl").args(["is-active", "--quiet", UNIT]).status().await;
+    asked.is_ok_and(|status| status.success())
 }
 
 /// Other members that could not stand in for the one numbered `me`, in words.

@@ -122,8 +122,13 @@ impl Tls {
 
     /// From here on handshakes use what was prepared.
     pub fn take(&self, fresh: Fresh) {
+        let left = fresh.loaded.verifier.lists.next_update().is_none();
         self.files.store(Arc::new(fresh.files));
-        self.current.store(Arc::new(fresh.loaded));
+        let before = self.current.swap(Arc::new(fresh.loaded));
+        if left && before.verifier.lists.next_update().is_some() {
+            // A gauge cannot be taken back: a list that was taken away becomes stale never.
+            metrics::gauge!(CRL_NEXT_UPDATE).set(f64::INFINITY);
+        }
         self.observe(true);
         tracing::info!(event = "tls.reloaded", "certificates and revocation lists were read again");
     }

@@ -1,5 +1,9 @@
-//! Whether the engine turns: each partition's decider leaves a mark whenever it was run and came back. One that hangs in its
-//! work, in a lock or without end, leaves none; waiting for a disk or a majority is no hanging.
+//! Whether the engine turns: each partition's decider leaves a mark whenever it was run and came back. One that blocks its
+//! thread, in a lock or in work without end, leaves none.
+//!
+//! That no decider blocks its thread is all that this proves. One that waits without end for what never comes is run by the
+//! tick and leaves marks: a disk, a majority, and an answer that was forgotten look alike. Those the fences of readiness see
+//! (`node/watch.rs`), and nothing restarts for them.
 
 use super::Engine;
 use std::{
@@ -54,7 +58,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn idle_work_leaves_marks_and_work_that_hangs_does_not() {
+    async fn idle_work_leaves_marks_and_work_that_has_ended_does_not() {
         let mark = Turn::default();
         let seen = mark.0.clone();
         let (go, gone) = tokio::sync::oneshot::channel::<()>();

@@ -34,6 +34,8 @@ use crate::{
 };
 use std::{
     net::SocketAddr,
+    os::unix::fs::MetadataExt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -375,7 +377,7 @@ pub async fn watch_certificates(node: Arc<Node>) {
         all.extend(paths.client_authorities);
         all.extend(paths.revocations);
         all.extend(settings.eps.trust.iter().chain(&settings.eps.revocations).cloned());
-        all.into_iter().map(|p| std::fs::metadata(p).and_then(|m| m.modified()).ok()).collect()
+        all.iter().map(|path| Stamp::of(path)).collect()
     };
     let mut seen = stamps();
     loop {
@@ -385,13 +387,56 @@ pub async fn watch_certificates(node: Arc<Node>) {
             continue;
         }
         seen = now;
-        if let Some(front) = node.front.get() {
-            match front.reload(&node.current.load()) {
-                Ok(()) => tracing::info!(event = "tls.reloaded", "changed certificate files are in use"),
-                Err(why) => {
-                    tracing::error!(event = "tls.reload.failed", why, "changed certificate files are not usable")
-                }
+        let node = node.clone();
+        // It waits for its turn and reads files: not on a thread that serves.
+        let done = tokio::task::spawn_blocking(move || super::reload::again(&node)).await;
+        match done.unwrap_or_else(|e| Err(super::reload::ReloadError::Tls(e.to_string()))) {
+            Ok(()) => tracing::info!(event = "tls.reloaded", "changed certificate files are in use"),
+            // The files are read when the listeners open.
+            Err(super::reload::ReloadError::Starting) => {}
+            Err(why) => {
+                tracing::error!(event = "tls.reload.failed", %why, "changed certificate files are not usable")
             }
         }
+    }
+}
+
+/// What tells a file from the one that was read: contents, and who may read it. A file that could not be read for its owner
+/// or mode keeps its time of writing when that is mended.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    changed: (i64, i64),
+    length: u64,
+}
+
+impl Stamp {
+    /// `None` where there is no such file.
+    fn of(path: &Path) -> Option<Stamp> {
+        let found = std::fs::metadata(path).ok()?;
+        Some(Stamp { inode: found.ino(), changed: (found.ctime(), found.ctime_nsec()), length: found.len() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_file_is_another_one_when_its_mode_was_mended_and_the_same_when_nothing_was_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cert.pem");
+        assert_eq!(Stamp::of(&path), None);
+        std::fs::write(&path, "x").unwrap();
+        let first = Stamp::of(&path);
+        assert_eq!(Stamp::of(&path), first);
+        // The file system's clock ticks by milliseconds: as often as it takes, and no longer than ten seconds.
+        let until = std::time::Instant::now() + LOOK_AT_FILES;
+        let mend = || std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        while Stamp::of(&path) == first && std::time::Instant::now() < until {
+            mend();
+        }
+        assert_ne!(Stamp::of(&path), first, "chmod");
     }
 }

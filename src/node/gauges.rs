@@ -3,6 +3,7 @@
 
 use super::{Node, rooms::Rooms};
 use crate::{
+    config::keys,
     engine::{PartitionId, draft::Fault},
     model::EpochMillis,
     ops::metrics as names,
@@ -60,12 +61,31 @@ async fn oldest_unread(rooms: &Rooms) -> Option<EpochMillis> {
     oldest
 }
 
-/// Whether the files say otherwise than the node runs with; `None` while they cannot be used.
+/// Whether a key that takes effect at a restart says otherwise than the node runs with; one that a reload takes does not count.
+/// `None` while the files cannot be used.
 async fn restart_pending(node: &Arc<Node>) -> Option<bool> {
     let node = node.clone();
     let look = move || {
         let told = &node.current.load().told;
-        told.sources().read().ok().map(|layers| !told.differing(&layers).is_empty())
+        told.sources().read().ok().map(|layers| waits(&told.differing(&layers)))
     };
     tokio::task::spawn_blocking(look).await.ok().flatten()
+}
+
+/// Whether one of the `differing` keys waits for a restart.
+fn waits(differing: &[String]) -> bool {
+    differing.iter().any(|name| keys::find(name).is_none_or(|key| key.takes == keys::Takes::Restart))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_a_reload_takes_waits_for_no_restart() {
+        let waits = |names: &[&str]| waits(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+        assert!(!waits(&[]));
+        assert!(!waits(&["supplier.cert", "eps.trust"]), "`spine config reload` takes these");
+        assert!(waits(&["supplier.cert", "supplier.rate"]));
+    }
 }

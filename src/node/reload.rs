@@ -46,10 +46,21 @@ pub fn reload(node: &Arc<Node>) -> Result<Reloaded, ReloadError> {
     done
 }
 
+/// Reads the files again that the node runs with, after somebody put others in their place; no key changes.
+pub fn again(node: &Arc<Node>) -> Result<(), ReloadError> {
+    let front = node.front.get().ok_or(ReloadError::Starting)?;
+    let _turn = turn(node);
+    front.reload(&node.current.load()).map_err(ReloadError::Tls)
+}
+
+/// One at a time: two that cross could leave the files of the one with the words of the other.
+fn turn(node: &Node) -> std::sync::MutexGuard<'_, ()> {
+    node.reloading.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn try_reload(node: &Arc<Node>) -> Result<Reloaded, ReloadError> {
     let front = node.front.get().ok_or(ReloadError::Starting)?;
-    // One at a time: two that cross could leave the files of the one with the words of the other.
-    let _turn = node.reloading.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = turn(node);
     let now = node.current.load();
     let layers = now.told.sources().read()?;
     let fresh = Settings::from_layers(&layers)?;

@@ -5,7 +5,7 @@
 
 use super::Node;
 use crate::{
-    engine::{ClockReport, Fence},
+    engine::{ClockReport, Engine, Fence},
     ops::{codes, health::Probe, systemd::Notify},
 };
 use std::{
@@ -99,7 +99,7 @@ pub fn register(node: &Arc<Node>) {
 }
 
 /// Beats until aborted: fences, free space, systemd. The watchdog is petted when the engine's deciders have run since the
-/// last time, so that a stuck engine is seen; one that waits for a majority is not stuck.
+/// last time, so that one that blocks its thread is seen; one that waits for a majority does not.
 pub async fn run(node: Arc<Node>) {
     let (mut told_ready, mut progress) = (false, Progress::default());
     loop {
@@ -115,10 +115,15 @@ pub async fn run(node: Arc<Node>) {
             false if told_ready => Notify.status(&format!("not ready: {}", first_trouble(&node))),
             false => Notify.starting(&catching_up(&node, &mut progress).await, super::STARTING),
         }
-        if node.rooms.get().is_some_and(|rooms| rooms.engine.turned()) {
-            Notify.alive();
-        }
+        pet(node.rooms.get().map(|rooms| &rooms.engine), || Notify.alive());
         tokio::time::sleep(BEAT).await;
+    }
+}
+
+/// Says `alive` if every decider has run since the last time: not before there are any, and not for one that blocks its thread.
+fn pet(engine: Option<&Engine>, alive: impl FnOnce()) {
+    if engine.is_some_and(Engine::turned) {
+        alive();
     }
 }
 
@@ -195,6 +200,25 @@ async fn beat(node: &Arc<Node>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_is_petted_only_while_the_engine_turns() {
+        let site = crate::engine::tests::harness::Site::start(2);
+        let engine = &site.engines[1];
+        let petted = |engine: Option<&Engine>| {
+            let mut told = false;
+            pet(engine, || told = true);
+            told
+        };
+        assert!(!petted(None), "nothing is open yet");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(petted(Some(engine)), "idle deciders are run every second");
+        assert!(!petted(Some(engine)), "none was run in between");
+        engine.stop().await;
+        petted(Some(engine));
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(!petted(Some(engine)), "systemd has to hear nothing");
+    }
 
     #[test]
     fn what_is_left_to_apply_is_counted_from_where_the_node_began() {

@@ -237,7 +237,10 @@ pub const ALL: &[Metric] = &[
         &[&[("service", "mesh")], &[("service", "api")]],
     ),
     moment(CERTIFICATE_EXPIRY, "Unix time at which a certificate in use expires, by use."),
-    moment(CRL_NEXT_UPDATE, "Unix time at which the oldest revocation list in use becomes stale."),
+    moment(
+        CRL_NEXT_UPDATE,
+        "Unix time at which the oldest revocation list in use becomes stale; infinite once all were taken away.",
+    ),
     gauge(
         RELOAD_SUCCESS,
         "1 if the last reload of certificates and settings was taken, 0 if the old ones still serve.",

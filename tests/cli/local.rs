@@ -1,7 +1,7 @@
 //! Commands that need no node: configuration, certificates, init, and what is said where no node answers.
 
-use crate::support::{free_address, spine};
-use std::fs;
+use crate::support::{Ran, command, free_address, spine};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 #[test]
 fn a_wrong_key_is_named_with_file_line_and_the_key_meant() {
@@ -17,6 +17,31 @@ fn a_wrong_key_is_named_with_file_line_and_the_key_meant() {
     let ran = spine(dir.path(), &["config", "check", "--output", "json"]);
     assert_eq!(ran.json()["error"]["code"], "SPN-2005");
     assert_eq!(ran.json()["kind"], "Error");
+}
+
+/// A `systemctl` that says of every unit that it runs, or that it does not, before those of the machine.
+fn with_systemctl(dir: &Path, runs: bool, args: &[&str]) -> Ran {
+    let tools = dir.join("tools");
+    fs::create_dir_all(&tools).unwrap();
+    let script = format!("#!/bin/sh\n[ \"$1\" = is-active ] && exit {}\nexit 1\n", if runs { 0 } else { 3 });
+    fs::write(tools.join("systemctl"), script).unwrap();
+    fs::set_permissions(tools.join("systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    Ran::of(command(dir, args).env("PATH", path).output().unwrap())
+}
+
+#[test]
+fn a_running_node_that_does_not_answer_is_not_restarted_on_the_quiet() {
+    let dir = tempfile::tempdir().unwrap();
+    let restart = ["node", "restart", "--dry-run", "--socket", "nobody.sock"];
+    let [what, why, fix, code] = with_systemctl(dir.path(), true, &restart).failed(5);
+    assert_eq!(what, "the running node does not answer on nobody.sock");
+    assert!(
+        why.contains("nobody.sock") && fix.contains("--force") && code.starts_with("SPN-2010"),
+        "{why} {fix} {code}"
+    );
+    with_systemctl(dir.path(), true, &[&restart[..], &["--force"]].concat()).ok();
+    with_systemctl(dir.path(), false, &restart).ok();
 }
 
 #[test]

@@ -4,10 +4,13 @@
 use crate::support::client::config;
 use crate::support::pki::{GRACE, Identity};
 use crate::support::{Client, Pki, Server};
+use metrics::{Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use rustls::version::{TLS12, TLS13};
 use spine::edge::options::Options;
+use spine::edge::tls::{Tls, TlsFiles};
+use spine::seam::clock::SystemClock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -111,6 +114,40 @@ async fn a_list_that_went_missing_or_is_none_leaves_the_old_one_in_force() {
         assert!(server.edge.tls.reload().is_err(), "{bad:?}");
         assert!(!served(&server, &server.approved).await, "{bad:?} lets the revoked in again");
     }
+}
+
+/// Keeps one gauge, and nothing else.
+struct NextUpdate(Arc<AtomicU64>);
+
+impl Recorder for NextUpdate {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> metrics::Counter {
+        metrics::Counter::noop()
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> metrics::Gauge {
+        let wanted = key.name() == spine::ops::metrics::CRL_NEXT_UPDATE;
+        if wanted { metrics::Gauge::from_arc(self.0.clone()) } else { metrics::Gauge::noop() }
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> metrics::Histogram {
+        metrics::Histogram::noop()
+    }
+}
+
+#[test]
+fn a_list_that_was_taken_away_runs_out_no_more() {
+    let (pki, shown) = (Pki::new(), Arc::new(AtomicU64::new(0)));
+    let next = || f64::from_bits(shown.load(Relaxed));
+    metrics::with_local_recorder(&NextUpdate(shown.clone()), || {
+        let tls = Tls::load(pki.files(), Arc::new(SystemClock)).unwrap();
+        assert_eq!(next(), 4_102_444_800.0);
+        let without = TlsFiles { revocations: vec![], ..pki.files() };
+        tls.take(tls.prepare(without).unwrap());
+        assert_eq!(next(), f64::INFINITY, "an alert on a list that nobody has");
+        tls.take(tls.prepare(pki.files()).unwrap());
+        assert_eq!(next(), 4_102_444_800.0);
+    });
 }
 
 /// Certificates and lists go round under load; every request of every connection, old and new, is answered.

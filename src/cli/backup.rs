@@ -200,8 +200,8 @@ fn list(globals: &Globals, dir: &Path) -> Done {
 async fn verify(globals: &Globals, path: &Path, ca: Option<&Path>, scratch: Option<&Path>) -> Done {
     let ca = ca.map(read_ca).transpose()?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let scratch = scratch.unwrap_or(parent).join(format!(".verify-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch).map_err(|e| trouble("there is no place to replay it", &scratch, &e))?;
+    let above = scratch.unwrap_or(parent);
+    let scratch = check::scratch(above).map_err(|e| trouble("there is no place to replay it", above, &e))?;
     let begun = Instant::now();
     let checked = check::check(&world(), path, ca.as_ref(), &scratch, &Pace::new(u64::MAX)).await;
     let removed = std::fs::remove_dir_all(&scratch);

@@ -17,7 +17,6 @@ use crate::{
             restore::{self, Wanted},
         },
         identity,
-        pki::Authority,
     },
     ops::{admin_client::AdminClient, codes},
     seam::{World, clock::SystemClock, fs_real::RealFs, pace::Pace, rng::SystemRng},
@@ -78,15 +77,18 @@ pub enum Verb {
     },
     /// Make this machine the first node of a new site, from a backup
     #[command(
-        after_help = "Examples:\n  spine backup restore /srv/backup/site-20261130T020000000Z\n  spine backup restore PATH --ca ca.pem --dry-run"
+        after_help = "Examples:\n  spine backup restore /srv/backup/site-20261130T020000000Z --ca ca.pem\n  spine backup restore PATH --ca ca.pem --dry-run"
     )]
     Restore {
         /// The backup's own folder
         path: PathBuf,
-        /// The old site's authority (else the one that the backup names)
-        #[arg(long, value_name = "FILE")]
+        /// The old site's authority, kept elsewhere: tells whose backup it is
+        #[arg(long, value_name = "FILE", required_unless_present = "any_authority")]
         ca: Option<PathBuf>,
-        /// Check everything and change nothing
+        /// Take a backup of whoever signed it: it may be anybody's
+        #[arg(long, conflicts_with = "ca")]
+        any_authority: bool,
+        /// Check signature and files (not what they hold), change nothing
         #[arg(long)]
         dry_run: bool,
     },
@@ -98,7 +100,7 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
         Verb::Create { dir, rate } => make(globals, &dir, rate).await,
         Verb::List { dir } => list(globals, &dir),
         Verb::Verify { path, ca, scratch } => verify(globals, &path, ca.as_deref(), scratch.as_deref()).await,
-        Verb::Restore { path, ca, dry_run } => restored(globals, &path, ca.as_deref(), dry_run).await,
+        Verb::Restore { path, ca, dry_run, .. } => restored(globals, &path, ca.as_deref(), dry_run).await,
     }
 }
 
@@ -135,13 +137,14 @@ async fn make(globals: &Globals, dir: &Path, rate: u64) -> Done {
     globals.out().one("Backup", &ended, "path", || {
         let bytes = ended["bytes"].as_u64().unwrap_or_default();
         format!(
-            "{}\n{} rows in {} files, {}, in {} s: {} MB/s",
+            "{}\n{} rows in {} files, {}, in {} s: {} MB/s{}",
             t("path"),
             t("rows"),
             t("files"),
             size(bytes),
             t("seconds"),
-            t("mb_per_second")
+            t("mb_per_second"),
+            lacking(ended["absent"].as_u64().unwrap_or_default(), "\n")
         )
     });
     globals.out().next(&format!("spine backup verify {}, and copy it to another place", t("path")));
@@ -157,6 +160,12 @@ async fn ended(client: &AdminClient, number: &Value) -> Result<Value, Failure> {
             return Ok(told["last"].clone());
         }
         let running = &told["running"];
+        // A node that was started again knows nothing of it, and one that made another since has forgotten it.
+        if !running.is_object() || told["last"]["number"].as_u64() > number.as_u64() {
+            let why = "the node was started again, or has made another meanwhile";
+            let fix = "`spine backup` tells when the last one was made; else repeat the command";
+            return Err(failure(&codes::BACKUP_FAILED, "how the backup went is not known", why, fix));
+        }
         if spoken.elapsed() >= TELL && running.is_object() {
             spoken = Instant::now();
             let bytes = |name: &str| size(running[name].as_u64().unwrap_or_default());
@@ -175,7 +184,8 @@ fn list(globals: &Globals, dir: &Path) -> Done {
             Ok(manifest) => json!({
                 "name": name, "site": manifest.site, "made": moment(manifest.made), "bytes": manifest.bytes(),
                 "size": size(manifest.bytes()), "rows": manifest.parts.iter().map(|part| part.rows).sum::<u64>(),
-                "release": manifest.release, "result": "signed",
+                "release": manifest.release, "absent": manifest.absent.len(),
+                "result": format!("signed{}", lacking(manifest.absent.len() as u64, "; ")),
             }),
             Err(e) => json!({"name": name, "result": e.to_string()}),
         }
@@ -200,8 +210,8 @@ fn list(globals: &Globals, dir: &Path) -> Done {
 async fn verify(globals: &Globals, path: &Path, ca: Option<&Path>, scratch: Option<&Path>) -> Done {
     let ca = ca.map(read_ca).transpose()?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let scratch = scratch.unwrap_or(parent).join(format!(".verify-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch).map_err(|e| trouble("there is no place to replay it", &scratch, &e))?;
+    let above = scratch.unwrap_or(parent);
+    let scratch = check::scratch(above).map_err(|e| trouble("there is no place to replay it", above, &e))?;
     let begun = Instant::now();
     let checked = check::check(&world(), path, ca.as_ref(), &scratch, &Pace::new(u64::MAX)).await;
     let removed = std::fs::remove_dir_all(&scratch);
@@ -210,18 +220,19 @@ async fn verify(globals: &Globals, path: &Path, ca: Option<&Path>, scratch: Opti
     let (manifest, seconds) = (&checked.manifest, begun.elapsed().as_secs_f64());
     // A node that runs here tells when a backup was last verified; where none does, nobody is told.
     if let Ok(client) = client(globals) {
-        let _ = client.post("/v1/backups/verified", &json!({})).await;
+        let _ = client.post("/v1/backups/verified", &json!({"cluster": manifest.cluster})).await;
     }
     let value = json!({
         "path": path, "site": manifest.site, "cluster": manifest.cluster, "made": moment(manifest.made),
         "partitions": manifest.parts.len(), "rows": checked.rows, "bodies": manifest.bodies.len(),
+        "absent": manifest.absent.len(),
         "audit_records": checked.records, "audit_heads": checked.heads, "bytes": manifest.bytes(),
         "seconds": (seconds * 1000.0).round() / 1000.0, "authority": ca.as_ref().map_or("its own", |_| "the one given"),
     });
     let t = |path: &str| output::text(&value, path);
     globals.out().one("BackupVerified", &value, "path", || {
         format!(
-            "whole: site {}, made {}\n{} rows, {} bodies, {} audit records with {} signed heads, {}, in {} s",
+            "whole: site {}, made {}\n{} rows, {} bodies, {} audit records with {} signed heads, {}, in {} s{}",
             t("site"),
             t("made"),
             t("rows"),
@@ -229,7 +240,8 @@ async fn verify(globals: &Globals, path: &Path, ca: Option<&Path>, scratch: Opti
             t("audit_records"),
             t("audit_heads"),
             size(manifest.bytes()),
-            t("seconds")
+            t("seconds"),
+            lacking(manifest.absent.len() as u64, "\n")
         )
     });
     if ca.is_none() {
@@ -256,24 +268,30 @@ async fn restored(globals: &Globals, path: &Path, ca: Option<&Path>, dry_run: bo
             let operator = format!("uid:{}", nix::unistd::getuid().as_raw());
             let (node, address) = (settings.node.number, settings.peer.advertise);
             let wanted = Wanted { data: &settings.node.data, node, address, operator };
-            restore::restore(&world, path, ca.as_ref(), &wanted).await
+            restore::prepare(&world, path, ca.as_ref(), &wanted).await
         }
     };
     let manifest = manifest.map_err(|e| told(what, &e))?;
     let cluster = match dry_run {
         true => String::new(),
-        false => found(&settings, &manifest)?,
+        false => found(&world, &settings, &manifest).await?,
     };
     let seconds = (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     let partitions = manifest.parts.len().saturating_sub(1);
     let value = json!({
         "cluster": cluster, "from": manifest.cluster, "site": manifest.site, "made": moment(manifest.made),
-        "node": settings.node.number, "partitions": partitions, "dry_run": dry_run, "seconds": seconds,
+        "node": settings.node.number, "partitions": partitions, "absent": manifest.absent.len(), "dry_run": dry_run,
+        "seconds": seconds,
     });
+    let lacking = lacking(manifest.absent.len() as u64, "\n");
     globals.out().one("Restored", &value, "cluster", || match dry_run {
-        true => format!("would restore site {} as of {}", manifest.site, moment(manifest.made)),
+        true => format!(
+            "would restore site {} as of {}: signed, and every file is as it was written\nwhat the files hold was not replayed: `spine backup verify` does that{lacking}",
+            manifest.site,
+            moment(manifest.made)
+        ),
         false => format!(
-            "restored site {} as of {} in {seconds} s\nit is the new site {cluster}; this is its node {}",
+            "restored site {} as of {} in {seconds} s\nit is the new site {cluster}; this is its node {}{lacking}",
             manifest.site,
             moment(manifest.made),
             settings.node.number
@@ -286,20 +304,27 @@ async fn restored(globals: &Globals, path: &Path, ca: Option<&Path>, dry_run: bo
     Ok(())
 }
 
-/// Makes the new site's authority and this node's identity. The old authority's certificate stays beside the new one: it
-/// proves the trail's older signatures. Nodes of the old site get in nowhere: their certificates are of another site's id.
-fn found(settings: &Settings, manifest: &Manifest) -> Result<String, Failure> {
+/// Makes the new site's authority, then puts the data in their place, then makes this node's identity. The old authority's
+/// certificate goes into a file of its own, which only a verification of the trail reads: who holds the old key gets in nowhere.
+async fn found(world: &World, settings: &Settings, manifest: &Manifest) -> Result<String, Failure> {
     let cluster = uuid::Uuid::new_v4().to_string();
     let (ca, node) = init::authority(settings, &cluster)?;
     write_private(&settings.peer.ca_key, ca.key())?;
-    write_private(&settings.peer.ca, &authorities(&ca, &manifest.ca))?;
+    write_private(&settings.peer.ca, ca.cert())?;
+    write_private(&identity::trail_authorities(settings), &manifest.ca)?;
+    write_private(&settings.peer.key, &node.key)?;
+    restore::settle(world, &settings.node.data).await.map_err(|e| told("nothing was restored", &e))?;
     let partitions = u16::try_from(manifest.parts.len().saturating_sub(1)).unwrap_or(u16::MAX);
     init::first_node(settings, &cluster, &node, (partitions, false))?;
     Ok(cluster)
 }
 
-fn authorities(new: &Authority, old: &str) -> String {
-    format!("{}\n{}", new.cert().trim_end(), old)
+/// Bodies that rows name and no node had whole when the backup was made; nothing where it holds all.
+fn lacking(absent: u64, before: &str) -> String {
+    match absent {
+        0 => String::new(),
+        n => format!("{before}{n} bodies are not in it: rows name them, and no node had them whole"),
+    }
 }
 
 fn read_ca(path: &Path) -> Result<Ca, Failure> {

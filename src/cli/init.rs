@@ -95,6 +95,12 @@ fn make(settings: &Settings, args: &Args) -> Result<String, Failure> {
         let why = format!("{} holds data of site {}", settings.node.data.display(), old.cluster);
         return Err(Failure::of(&codes::CLI_INITIALISED, "this machine already belongs to a site", why));
     }
+    if settings.node.data.join("store").exists() {
+        let why = format!("{} holds a store, and no identity.json that says whose", settings.node.data.display());
+        let fix =
+            "a restore was interrupted (empty the folder and repeat it), or identity.json was lost (bring it back)";
+        return Err(failure(&codes::CLI_INITIALISED, "the data folder holds data already", why, fix));
+    }
     addressed(settings)?;
     let cluster = uuid::Uuid::new_v4().to_string();
     if args.write.dry_run {

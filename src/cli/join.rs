@@ -62,6 +62,9 @@ pub async fn run(globals: &Globals, args: Args) -> Done {
     let wrote = identity.write(&settings.node.data);
     wrote.map_err(|e| Failure::of(&codes::CLI_FILE, "the node's identity cannot be written", e.to_string()))?;
     write_private(&settings.peer.ca, &answer.ca)?;
+    if !answer.trail_ca.is_empty() {
+        write_private(&identity::trail_authorities(&settings), &answer.trail_ca)?;
+    }
     write_private(&settings.peer.key, &key)?;
     write_private(&settings.peer.cert, &answer.cert)?;
     let drop_in = note_peers(globals, &settings, &answer)?;

@@ -301,11 +301,14 @@ impl Rules {
         let range = rows::outbox_range(PartitionId(errand.partition), 0, errand.upto);
         let work = Work::new(self, desk, moment);
         let gone = work.draft.scan(range, false, errand::DELETE_AT_ONCE)?;
+        let told_at = rows::cleared_key(PartitionId(errand.partition));
+        let told = work.draft.get(&told_at)?.and_then(|v| v.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
         let mut done = work.done();
         done.rows.extend(gone.into_iter().map(|(key, _)| RowOp::Delete { key }));
         // A backup tells by it that what is gone here is in the target's half of it.
-        let (key, value) = (rows::cleared_key(PartitionId(errand.partition)), errand.upto.to_be_bytes());
-        done.rows.push(RowOp::Put { key, value: Bytes::copy_from_slice(&value), fresh: false });
+        // It never falls: an errand may come after a later one, from who led before.
+        let upto = errand.upto.max(told);
+        done.rows.push(RowOp::Put { key: told_at, value: Bytes::copy_from_slice(&upto.to_be_bytes()), fresh: false });
         self.enter_rows(desk, batch, done, "", moment.now);
         Ok(Bytes::new())
     }

@@ -5,7 +5,7 @@
 //! out of the site does not come in again by itself.
 
 use super::{
-    Node,
+    Node, identity,
     pki::{self, Authority},
     report,
     rooms::Rooms,
@@ -107,7 +107,9 @@ async fn welcome(node: &Node, rooms: &Rooms, ask: &JoinAsk) -> Result<JoinAnswer
         return Err(format!("it would be reached at {address}, which is no address; set peer.advertise"));
     }
     let ca = authority(node)?;
-    // A request that cannot be signed must not cost the token.
+    // What cannot be read, or a request that cannot be signed, must not cost the token.
+    let trail_ca =
+        identity::read_trail_authorities(&node.settings).map_err(|e| format!("trail-authorities.pem: {e}"))?;
     ca.sign(&ask.request, &pki::node_wanted(1, "trial")).map_err(|e| format!("its certificate request: {e}"))?;
     let hash = pki::hex(&token::secret_hash(&ask.secret));
     // The machine may take the place of a lost one, whose incarnations must never come again.
@@ -136,6 +138,7 @@ async fn welcome(node: &Node, rooms: &Rooms, ask: &JoinAsk) -> Result<JoinAnswer
         nodes,
         incarnation: id.incarnation(),
         partitions: rooms.identity.partitions,
+        trail_ca,
         ..Default::default()
     })
 }

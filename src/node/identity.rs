@@ -121,12 +121,47 @@ pub fn note_release(data: &Path) -> Result<(), IdentityError> {
 
 /// A file made by root in a folder that belongs to the daemon belongs to the daemon, too: `init` and `join` are root's.
 fn give_to_owner(file: &std::fs::File, folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, fchown};
-    let owner = std::fs::metadata(folder)?;
-    if nix::unistd::geteuid().is_root() && owner.uid() != 0 {
-        fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    match owner(folder)? {
+        Some((uid, gid)) => std::os::unix::fs::fchown(file, Some(uid), Some(gid)),
+        None => Ok(()),
+    }
+}
+
+/// Likewise of a folder and all that is in it: `backup restore` is root's, too. No link is followed.
+pub fn give_tree_to_owner(top: &Path, folder: &Path) -> io::Result<()> {
+    let Some((uid, gid)) = owner(folder)? else { return Ok(()) };
+    let mut left = vec![top.to_owned()];
+    while let Some(path) = left.pop() {
+        if std::fs::symlink_metadata(&path)?.is_dir() {
+            for entry in std::fs::read_dir(&path)? {
+                left.push(entry?.path());
+            }
+        }
+        std::os::unix::fs::lchown(&path, Some(uid), Some(gid))?;
     }
     Ok(())
+}
+
+/// Whom a folder belongs to, where that is not root and root asks.
+fn owner(folder: &Path) -> io::Result<Option<(u32, u32)>> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = std::fs::metadata(folder)?;
+    let other = nix::unistd::geteuid().is_root() && owner.uid() != 0;
+    Ok(other.then(|| (owner.uid(), owner.gid())))
+}
+
+/// Beside `peer.ca`: authorities of sites that this one was restored from. They prove the older signatures of the audit trail and
+/// nothing else: nobody gets in with a certificate of theirs.
+pub fn trail_authorities(settings: &Settings) -> PathBuf {
+    settings.peer.ca.with_file_name("trail-authorities.pem")
+}
+
+/// Their certificates, PEM; empty where there are none.
+pub fn read_trail_authorities(settings: &Settings) -> io::Result<String> {
+    match std::fs::read_to_string(trail_authorities(settings)) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read,
+    }
 }
 
 /// The last field: CRC-32C of the text with zeroes in its place, in eight hex digits.
@@ -217,6 +252,26 @@ mod tests {
         identity.write(dir.path()).unwrap();
         let made = std::fs::metadata(Identity::path(dir.path())).unwrap();
         assert_eq!((made.uid(), made.gid()), (folder.uid(), folder.gid()));
+    }
+
+    #[test]
+    fn what_root_restores_into_the_daemons_folder_is_the_daemons_whole() {
+        use std::os::unix::fs::{MetadataExt, chown, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (data, outside) = (dir.path().join("data"), dir.path().join("outside"));
+        std::fs::create_dir_all(data.join("stage/store/p0")).unwrap();
+        std::fs::write(data.join("stage/store/p0/a.snap"), "x").unwrap();
+        std::fs::write(&outside, "x").unwrap();
+        symlink(&outside, data.join("stage/link")).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            chown(&data, Some(12_345), Some(12_346)).unwrap();
+        }
+        give_tree_to_owner(&data.join("stage"), &data).unwrap();
+        let of = |path: &Path| std::fs::symlink_metadata(path).map(|found| (found.uid(), found.gid())).unwrap();
+        for made in ["stage", "stage/store", "stage/store/p0", "stage/store/p0/a.snap", "stage/link"] {
+            assert_eq!(of(&data.join(made)), of(&data), "{made}");
+        }
+        assert_eq!(of(&outside), of(dir.path()), "no link is followed");
     }
 
     #[test]

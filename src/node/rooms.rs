@@ -120,7 +120,8 @@ impl Rooms {
         identity::note_release(&settings.node.data)?;
         door::claim(&router, node);
         report::claim(&router, node);
-        let ca = Ca::new(certificates(&tls.ca_pem)?);
+        let past = identity::read_trail_authorities(settings).map_err(|e| NodeError::Tls(e.to_string()))?;
+        let ca = Ca::new([certificates(&tls.ca_pem)?, certificates(past.as_bytes())?].concat());
         Ok(Rooms {
             identity,
             peers,

@@ -45,6 +45,8 @@ record! {
         7 => incarnation: u16,
         /// Partitions of the services' data.
         8 => partitions: u16,
+        /// Authorities of the sites that this one was restored from, PEM: for the audit trail's older signatures only.
+        9 => trail_ca: String,
     }
 }
 

@@ -60,8 +60,9 @@ pub struct Sealed {
     pub file: Arc<dyn File>,
 }
 
-/// A partition held for a cut: none of its files is removed, and from [`Held::begin`] on nothing of it is flushed either, until
-/// it is settled or dropped.
+/// A partition held for a cut: it makes no snapshot and drops no layer, and from [`Held::begin`] on nothing of it is flushed
+/// either, until it is settled or dropped. A snapshot from a peer may still come in and take the place of an older one: the
+/// files that were opened are read to their end all the same, and what came in before is no place to begin at.
 pub struct Held {
     partition: Arc<Partition>,
     snapshots: Option<OwnedMutexGuard<()>>,
@@ -83,7 +84,7 @@ pub struct Cut {
 }
 
 impl Partition {
-    /// Holds off snapshots, and whatever else removes sealed files. May wait for one that is being made.
+    /// Holds off snapshots, and with them what they take the place of. May wait for one that is being made.
     pub async fn hold(self: &Arc<Self>) -> Held {
         let snapshots = Some(self.snapshot_turn.clone().lock_owned().await);
         let (files, rows, at) = (vec![], Rows::new(), Applied::default());
@@ -118,10 +119,15 @@ impl Held {
         if chain.reach() < durable {
             return Err(StoreError::Io("the sealed files do not reach the rows at rest".into()));
         }
+        let base = chain.base.as_ref().map_or(0, |base| base.before.index.max(base.after_index));
         self.files = blocking(&partition.shared.world.fs, move |fs| opened(fs, &chain)).await?;
         self.from = durable;
         let begun = partition.begin_journal();
         (self.at, self.rows) = begun.ok_or_else(|| StoreError::Io("the rows are being made whole".into()))?;
+        // From a peer, and not installed yet: rows of later entries would lie below those of this place.
+        if base > self.at.index {
+            return Err(StoreError::Io("a newer snapshot waits to be installed".into()));
+        }
         Ok(&self.at)
     }
 
@@ -237,6 +243,27 @@ impl Planting {
 mod tests {
     use super::*;
     use crate::store::testing::*;
+
+    #[test]
+    fn a_snapshot_that_waits_to_be_installed_is_no_place_to_begin_at() {
+        runtime().block_on(async {
+            let (mut there, mut here) = (Run::new().await, Run::new().await);
+            there.entry(vec![(1, Some(10))]);
+            here.entry(vec![(1, Some(10))]);
+            there.entry(vec![(2, Some(20)), (1, None)]);
+            let info = there.partition().snapshot().await.unwrap();
+            let mut incoming = here.partition().receive_snapshot(info.bytes).await.unwrap();
+            let whole = there.partition().read_snapshot_piece(&info.id, 0, info.bytes as usize).await.unwrap();
+            incoming.write(0, whole).await.unwrap();
+            let info = incoming.finish().await.unwrap().expect("it is newer");
+            let mut held = here.partition().hold().await;
+            assert!(held.begin().await.is_err(), "rows of entry 2 lie below those of entry 1");
+            drop(held);
+            here.partition().install_snapshot(&info.id).await.unwrap();
+            let mut held = here.partition().hold().await;
+            assert_eq!(held.begin().await.unwrap().index, 2);
+        });
+    }
 
     #[test]
     fn a_cut_holds_every_row_as_of_its_entry_and_none_of_later_ones() {

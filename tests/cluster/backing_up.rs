@@ -81,10 +81,17 @@ fn a_site_comes_back_out_of_its_backup_with_all_that_was_acknowledged_and_nothin
     let folder = keep.path().join("new");
     let config = demo.new_site(&folder);
     damaged_backups_are_refused(&backup, &keep.path().join("bad"), &config, &folder);
-    let told = spine(&["backup", "restore"], &[("", &backup), ("--config", &config)]).expect("it is restored");
+    let ca = ca(&demo);
+    let whose = spine(&["backup", "restore"], &[("", &backup), ("--config", &config)]).expect_err("whose is it");
+    assert!(whose.contains("SPN-2004") && whose.contains("--ca"), "{whose}");
+    let wanted = [("", backup.as_path()), ("--config", &config), ("--ca", &ca)];
+    let told = spine(&["backup", "restore", "--dry-run"], &wanted).expect("it can be restored");
+    assert!(told["dry_run"] == true && !folder.join("data").exists(), "{told}");
+    let told = spine(&["backup", "restore"], &wanted).expect("it is restored");
     println!("restored: {told}");
-    let again = spine(&["backup", "restore"], &[("", &backup), ("--config", &config)]).expect_err("it is there");
+    let again = spine(&["backup", "restore"], &wanted).expect_err("it is there");
     assert!(again.contains("SPN-2204"), "{again}");
+    the_old_authority_proves_the_trail_and_lets_nobody_in(&folder.join("tls"), &ca);
 
     let restored = Lone::start(&folder, &config);
     registry_is_of_the_backup(&restored, &ops, (begun, ended));
@@ -101,6 +108,14 @@ fn a_site_comes_back_out_of_its_backup_with_all_that_was_acknowledged_and_nothin
     println!("trail: {trail}");
     let record = restored.ask(&["audit", "search", "--object", "1"]).expect("the restore is in the trail");
     assert!(record.to_string().contains("backup.restore"), "{record}");
+}
+
+fn the_old_authority_proves_the_trail_and_lets_nobody_in(tls: &Path, old: &Path) {
+    let text = |path: PathBuf| fs::read_to_string(path).expect("it was written");
+    let old = text(old.to_owned());
+    let peers = text(tls.join("peer-ca.pem"));
+    assert!(peers.matches("BEGIN CERTIFICATE").count() == 1 && !peers.contains(old.trim()), "{peers}");
+    assert_eq!(text(tls.join("trail-authorities.pem")).trim(), old.trim());
 }
 
 fn ca(demo: &Demo) -> PathBuf {
@@ -223,7 +238,8 @@ fn damaged_backups_are_refused(good: &Path, bad: &Path, config: &Path, folder: &
         harm(&bad.join(of(part)));
         for told in [
             spine(&["backup", "verify"], &[("", bad)]).expect_err("it is damaged"),
-            spine(&["backup", "restore"], &[("", bad), ("--config", config)]).expect_err("it is damaged"),
+            spine(&["backup", "restore", "--any-authority"], &[("", bad), ("--config", config)])
+                .expect_err("it is damaged"),
         ] {
             assert!(told.contains("SPN-2201") && told.contains(why), "{part}: {told}");
         }

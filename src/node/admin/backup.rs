@@ -67,7 +67,7 @@ pub async fn show(node: Arc<Node>, _: AdminRequest) -> Told {
         let mut value = match &ended.outcome {
             Ok(made) => json!({
                 "path": made.path, "made": moment(made.made), "bytes": made.bytes, "files": made.files, "rows": made.rows,
-                "fitted": made.fitted, "mb_per_second": rate(made.bytes, ended.seconds),
+                "absent": made.absent, "fitted": made.fitted, "mb_per_second": rate(made.bytes, ended.seconds),
             }),
             Err(e) => json!({"error": told(e)}),
         };
@@ -77,8 +77,18 @@ pub async fn show(node: Arc<Node>, _: AdminRequest) -> Told {
     Ok(json!({"running": running, "last": last, "kept": kept(&node)}))
 }
 
-/// `POST /v1/backups/verified`: one was found whole now.
-pub async fn verified(node: Arc<Node>, _: AdminRequest) -> Told {
+#[derive(Deserialize)]
+struct Verified {
+    cluster: String,
+}
+
+/// `POST /v1/backups/verified`: `{"cluster"}`, one of this site was found whole now.
+pub async fn verified(node: Arc<Node>, r: AdminRequest) -> Told {
+    let Verified { cluster } = r.input()?;
+    let own = &rooms(&node)?.identity.cluster;
+    if cluster != *own {
+        return Err(AdminError::bad_input(&format!("the backup is of site {cluster}, this node of site {own}")));
+    }
     let now = node.world.clock.now().0;
     desk::note(&node, |kept| kept.verified = now);
     Ok(kept(&node))

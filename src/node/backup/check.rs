@@ -18,6 +18,9 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
+    fs::{DirBuilder, File, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -42,6 +45,17 @@ pub async fn files(fs: &Arc<dyn Fs>, backup: &Path, ca: Option<&Ca>, pace: &Pace
     Ok(manifest)
 }
 
+/// Makes a folder for a replay below `above`: a new one, so that nothing of an earlier try is in it, and closed to others, since
+/// patients' records will lie there.
+pub fn scratch(above: &Path) -> io::Result<PathBuf> {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o700);
+    builder.recursive(true).create(above)?;
+    let folder = above.join(format!(".verify-{}-{}", std::process::id(), uuid::Uuid::new_v4().simple()));
+    builder.recursive(false).create(&folder)?;
+    Ok(folder)
+}
+
 /// Everything. `scratch` is an empty folder, which is left as it comes to be.
 pub async fn check(
     world: &World,
@@ -64,18 +78,27 @@ pub async fn check(
 }
 
 /// The files of a partition under the names by which a store finds them.
-fn place(backup: &Path, part: &BackupPart, scratch: &Path) -> std::io::Result<()> {
+fn place(backup: &Path, part: &BackupPart, scratch: &Path) -> io::Result<()> {
     let folder = scratch.join("snapshots").join(format!("p{}", part.partition));
     std::fs::create_dir_all(&folder)?;
     for file in &part.files {
         let from = backup.join(&file.name);
         let to: PathBuf = folder.join(from.file_name().unwrap_or_default());
-        // A second name is enough where both lie on one file system; a store never writes to a sealed file.
-        if std::fs::hard_link(&from, &to).is_err() {
-            std::fs::copy(&from, &to)?;
-        }
+        bring(&from, &to)?;
     }
     Ok(())
+}
+
+/// A second name is enough where both lie on one file system; a store never writes to a sealed file. What has the name already
+/// may be the backup's own file: nothing is written into it.
+fn bring(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::hard_link(from, to) {
+        Err(e) if e.kind() != ErrorKind::AlreadyExists => {
+            let mut into = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+            io::copy(&mut File::open(from)?, &mut into).map(drop)
+        }
+        linked => linked,
+    }
 }
 
 async fn replayed(store: &Store, manifest: Manifest) -> Result<Checked, BackupError> {
@@ -132,6 +155,53 @@ fn every_body(partition: &Arc<Partition>, bodies: &BTreeSet<String>) -> Result<(
             if !bodies.contains(&name) {
                 return Err(BackupError::NoBody(name));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::backup::manifest::BackupFile;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn backup(dir: &Path) -> (PathBuf, BackupPart) {
+        std::fs::create_dir_all(dir.join("p0")).unwrap();
+        std::fs::write(dir.join("p0/a.snap"), "rows").unwrap();
+        let file = BackupFile { name: "p0/a.snap".into(), bytes: 4, ..Default::default() };
+        (dir.join("p0/a.snap"), BackupPart { files: vec![file], ..Default::default() })
+    }
+
+    #[test]
+    fn what_a_try_before_left_costs_the_backup_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, part) = backup(dir.path());
+        let scratch = dir.path().join("scratch");
+        place(dir.path(), &part, &scratch).unwrap();
+        // The same names again, which are those of the backup's own files.
+        assert_eq!(place(dir.path(), &part, &scratch).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&file).unwrap(), b"rows");
+    }
+
+    #[test]
+    fn a_copy_on_another_disk_is_closed_to_others() {
+        use std::os::unix::fs::MetadataExt;
+        let (dir, Ok(other)) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm")) else { return };
+        let (file, _) = backup(dir.path());
+        let to = other.path().join("a.snap");
+        bring(&file, &to).unwrap();
+        let of = |path: &Path| std::fs::metadata(path).unwrap();
+        assert_eq!(std::fs::read(&to).unwrap(), b"rows");
+        assert!(of(&file).dev() == of(&to).dev() || of(&to).mode() & 0o777 == 0o600);
+    }
+
+    #[test]
+    fn nobody_else_looks_into_a_scratch_folder_and_no_two_are_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (scratch(&dir.path().join("x/y")).unwrap(), scratch(&dir.path().join("x/y")).unwrap());
+        assert_ne!(one, other);
+        for folder in [one, other] {
+            assert_eq!(std::fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
         }
     }
 }

@@ -17,10 +17,10 @@ use crate::{
         Fence, PartitionId, PartitionMap,
         cut::{Line, Standing, fit},
     },
-    node::{Node, rooms::Rooms, signer::NodeSigner},
+    node::{Node, identity::read_trail_authorities, rooms::Rooms, signer::NodeSigner},
     ops::recorder::VERSION,
     seam::{
-        fs::{Open, blocking},
+        fs::{Fs, Open, blocking},
         pace::Pace,
     },
     store::{
@@ -36,7 +36,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Searches for a cut, each from the beginning.
 const TRIES: usize = 3;
@@ -55,6 +55,8 @@ pub struct Made {
     pub bytes: u64,
     pub files: usize,
     pub rows: u64,
+    /// Bodies that rows name and no node had whole: they are not in it.
+    pub absent: usize,
     /// Entries by which partitions had to go on until they fitted.
     pub fitted: usize,
 }
@@ -64,12 +66,11 @@ pub async fn create(node: &Arc<Node>, dir: &Path, rate: u64, progress: &Progress
     let rooms = node.rooms.get().ok_or_else(|| BackupError::NoCut("the node is still starting".into()))?;
     let made = node.world.clock.now().0;
     let name = name(&node.settings.site_name, made);
-    let (path, folder) = (dir.join(&name), dir.join(format!("{UNFINISHED}{name}")));
-    let at = folder.clone();
+    let own = own(&rooms.identity.cluster, node.settings.node.number);
+    let (path, folder) = (dir.join(&name), dir.join(format!("{own}{name}")));
+    let (at, parent) = (folder.clone(), dir.to_owned());
     let begun = blocking(&node.world.fs, move |fs| {
-        if fs.exists(&at) {
-            fs.remove_dir_all(&at)?;
-        }
+        clear(fs, &parent, &own)?;
         fs.create_dir_all(&at)?;
         // All that the site knows will lie in there: nobody else may look.
         std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o700))
@@ -87,7 +88,24 @@ pub async fn create(node: &Arc<Node>, dir: &Path, rate: u64, progress: &Progress
     let (manifest, fitted) = written?;
     named.map_err(BackupError::io(&path))?;
     let rows = manifest.parts.iter().map(|part| part.rows).sum();
-    Ok(Made { path, made, bytes: manifest.bytes(), files: manifest.files().count() + 1, rows, fitted })
+    let (files, absent) = (manifest.files().count() + 1, manifest.absent.len());
+    Ok(Made { path, made, bytes: manifest.bytes(), files, rows, absent, fitted })
+}
+
+/// How the names of this node's unfinished folders begin: others may write into the same folder.
+fn own(cluster: &str, node: u16) -> String {
+    let cluster: String = cluster.chars().take(8).collect();
+    format!("{UNFINISHED}{cluster}-{node}-")
+}
+
+/// Removes what this node began and never finished: it makes one at a time.
+fn clear(fs: &dyn Fs, dir: &Path, own: &str) -> std::io::Result<()> {
+    let names = if fs.exists(dir) { fs.list(dir)? } else { vec![] };
+    for name in names.iter().filter(|name| name.starts_with(own)) {
+        tracing::info!(event = "backup.unfinished_removed", name, "a backup that was interrupted is removed");
+        fs.remove_dir_all(&dir.join(name))?;
+    }
+    Ok(())
 }
 
 /// A folder's name: letters, digits and hyphens of the site's, and the moment.
@@ -112,6 +130,7 @@ impl Maker<'_> {
         self.progress.phase("sealing");
         let (cuts, fitted) = self.cut().await?;
         let bytes: u64 = cuts.iter().flat_map(|cut| &cut.files).map(|file| file.bytes).sum();
+        self.room(bytes).await?;
         self.progress.more(bytes);
         self.progress.phase("copying rows");
         let (mut parts, mut standings, mut bodies) = (vec![], vec![], BTreeSet::new());
@@ -129,6 +148,7 @@ impl Maker<'_> {
         let settings = &self.node.settings;
         let read = |path: &Path| std::fs::read(path).map_err(BackupError::io(path));
         let (cert, key) = (read(&settings.peer.cert)?, read(&settings.peer.key)?);
+        let past = read_trail_authorities(settings).map_err(BackupError::io(&settings.peer.ca))?;
         let signer = NodeSigner::new(&cert, &key).map_err(|e| BackupError::Unsigned(e.to_string()))?;
         let manifest = Manifest {
             format: FORMAT,
@@ -140,11 +160,24 @@ impl Maker<'_> {
             parts,
             bodies,
             absent,
-            ca: String::from_utf8_lossy(&read(&settings.peer.ca)?).into_owned(),
+            ca: format!("{}\n{past}", String::from_utf8_lossy(&read(&settings.peer.ca)?).trim_end()),
             ..Default::default()
         };
         self.seal(manifest.sealed(&signer)?).await?;
         Ok((manifest, fitted))
+    }
+
+    /// Refuses to write more than the disk has beside what is to be left free.
+    async fn room(&self, bytes: u64) -> Result<(), BackupError> {
+        let (at, wanted) = (self.folder.clone(), bytes.saturating_add(self.node.settings.disk_reserve));
+        let space = blocking(&self.node.world.fs, move |fs| fs.space(&at)).await;
+        match space.map_err(BackupError::io(&self.folder))? {
+            (free, _) if free < wanted => {
+                let path = self.folder.parent().unwrap_or(&self.folder).to_owned();
+                Err(BackupError::NoRoom { path, free, wanted })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Places that fit each other, in all partitions.
@@ -161,21 +194,31 @@ impl Maker<'_> {
 
     async fn search(&self) -> Result<(Vec<Cut>, usize), BackupError> {
         let no = |e: &dyn std::fmt::Display| BackupError::NoCut(e.to_string());
-        let mut held: Vec<Held> = vec![];
-        for partition in self.map.all() {
-            let rows = self.rooms.store.partition(partition.0).map_err(BackupError::rows(partition.0))?;
+        let of = |p: PartitionId| self.rooms.store.partition(p.0).map_err(BackupError::rows(p.0));
+        let all = self.map.all().map(of).collect::<Result<Vec<_>, _>>()?;
+        for rows in &all {
             // Gently: what is left for the time in which flushes are held off is little then.
             rows.seal(true).await.map_err(|e| no(&e))?;
+        }
+        for partition in self.map.all() {
             // Everything that was acknowledged before is applied here.
             self.rooms.engine.view(partition, Fence::Linearizable).await.map_err(|e| no(&e))?;
-            held.push(rows.hold().await);
+        }
+        for rows in &all {
+            // A snapshot that is under way is waited for while nothing is held.
+            drop(rows.hold().await);
+        }
+        let deadline = Instant::now() + SEARCH;
+        let late = |_| BackupError::NoCut("a partition could not be held in time".into());
+        let mut held: Vec<Held> = vec![];
+        for rows in &all {
+            held.push(timeout_at(deadline, rows.hold()).await.map_err(late)?);
         }
         for one in &mut held {
-            one.begin().await.map_err(|e| no(&e))?;
+            timeout_at(deadline, one.begin()).await.map_err(late)?.map_err(|e| no(&e))?;
         }
         let read = |one: &Held| Standing::read(self.map, |key| one.get(key)).map(Line::at);
         let mut lines = held.iter().map(read).collect::<Result<Vec<_>, _>>().map_err(|e| no(&e))?;
-        let deadline = Instant::now() + SEARCH;
         while let Some(misfit) = fit(&mut lines).map_err(|e| no(&e))? {
             if Instant::now() >= deadline {
                 return Err(no(&misfit));
@@ -255,6 +298,7 @@ impl Maker<'_> {
                 Ok::<_, std::io::Error>((file, bytes))
             });
             let (file, bytes) = opened.await.map_err(BackupError::io(&path))?;
+            self.room(bytes).await?;
             self.progress.more(bytes);
             files.push(copy(fs, (file, bytes), (&self.folder, &name), &self.pace).await?);
             self.progress.done(bytes);
@@ -324,6 +368,21 @@ mod tests {
     #[test]
     fn a_name_is_plain_and_tells_the_moment() {
         assert_eq!(name("Leeds & Co/../x", 1_790_000_000_123), "leeds---co----x-20260921T141320123Z");
+    }
+
+    #[test]
+    fn what_this_node_did_not_finish_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, other) = (own("0123456789", 1), own("0123456789", 11));
+        let (dead, others) = (format!("{own}x"), format!("{other}x"));
+        for name in [&*dead, &*others, "demo-20261130T020000000Z"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("file"), "x").unwrap();
+        }
+        let fs = crate::seam::fs_real::RealFs;
+        clear(&fs, &dir.path().join("none"), &own).unwrap();
+        clear(&fs, dir.path(), &own).unwrap();
+        assert_eq!(fs.list(dir.path()).unwrap(), [&*others, "demo-20261130T020000000Z"]);
     }
 
     #[test]

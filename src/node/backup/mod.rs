@@ -63,6 +63,8 @@ pub enum BackupError {
     Body { id: String, why: String },
     #[error("no moment was found at which all partitions fit each other: {0}")]
     NoCut(String),
+    #[error("{path} has {free} bytes to spare, the backup wants {wanted}")]
+    NoRoom { path: PathBuf, free: u64, wanted: u64 },
     #[error("the site cannot take a record of it: {0}")]
     Unrecorded(String),
     #[error("the manifest cannot be signed: {0}")]
@@ -91,7 +93,7 @@ impl BackupError {
             NotEmpty(_) => &codes::RESTORE_OVER,
             Newer(_) => &codes::NEWER_DATA,
             Running => &codes::BACKUP_RUNNING,
-            NoCut(_) | Body { .. } | Unrecorded(_) | Unsigned(_) => &codes::BACKUP_FAILED,
+            NoCut(_) | Body { .. } | NoRoom { .. } | Unrecorded(_) | Unsigned(_) => &codes::BACKUP_FAILED,
             _ => &codes::BACKUP_DAMAGED,
         }
     }

@@ -3,7 +3,8 @@
 //! Each partition becomes one sealed snapshot, whose only member is this node and behind which the log begins; so the store
 //! takes it as it takes a snapshot after a loss, and nodes that join get it as they get any. The old site's members and
 //! invitations stay behind. In every partition a record at the end of the audit trail says what happened (P4). All is written
-//! beside the data and moved there at the end: a restore that was interrupted leaves nothing that would be taken for data.
+//! beside the data and moved there when everything else is written, too: a restore that was interrupted leaves nothing that would
+//! be taken for data. What root restores is given to whom the data folder belongs to.
 
 use super::{
     BackupError, check,
@@ -70,18 +71,43 @@ pub fn room(data: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Writes the data of the node. Nothing but identity and certificates is missing then.
-pub async fn restore(
+/// Makes the data of the node, beside where they count. What cannot be made whole is removed.
+pub async fn prepare(
     world: &World,
     backup: &Path,
     ca: Option<&Ca>,
     wanted: &Wanted<'_>,
 ) -> Result<Manifest, BackupError> {
     room(wanted.data)?;
-    let pace = Pace::new(FAST);
-    let manifest = check::files(&world.fs, backup, ca, &pace).await?;
+    let manifest = check::files(&world.fs, backup, ca, &Pace::new(FAST)).await?;
     let stage = wanted.data.join(STAGE);
-    let at = stage.clone();
+    let made = make(world, backup, &manifest, wanted, &stage).await;
+    if made.is_err() {
+        // What is left of it holds patients' records; a next try removes it where this cannot.
+        let _ = blocking(&world.fs, move |fs| fs.remove_dir_all(&stage)).await;
+    }
+    made.map(|()| manifest)
+}
+
+/// Puts what was prepared in its place. Nothing but identity and certificate is missing then.
+pub async fn settle(world: &World, data: &Path) -> Result<(), BackupError> {
+    let (stage, to) = (data.join(STAGE), data.to_owned());
+    let moved = blocking(&world.fs, move |fs| {
+        crate::node::identity::give_tree_to_owner(&stage, &to)?;
+        move_all(fs, &stage, &to)
+    });
+    moved.await.map_err(BackupError::io(data))
+}
+
+async fn make(
+    world: &World,
+    backup: &Path,
+    manifest: &Manifest,
+    wanted: &Wanted<'_>,
+    stage: &Path,
+) -> Result<(), BackupError> {
+    let pace = Pace::new(FAST);
+    let at = stage.to_owned();
     let begun = blocking(&world.fs, move |fs| {
         if fs.exists(&at) {
             fs.remove_dir_all(&at)?;
@@ -89,7 +115,7 @@ pub async fn restore(
         // Nobody else may look at what lies in there.
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&at)
     });
-    begun.await.map_err(BackupError::io(&stage))?;
+    begun.await.map_err(BackupError::io(stage))?;
     let map = PartitionMap { partitions: (manifest.parts.len() as u16).saturating_sub(1) };
     let mut standings = vec![];
     for part in &manifest.parts {
@@ -105,7 +131,7 @@ pub async fn restore(
     }
     let now = world.clock.now().0;
     for (part, standing) in manifest.parts.iter().zip(&standings) {
-        let ops = record(wanted, &manifest, part, standing, now);
+        let ops = record(wanted, manifest, part, standing, now);
         plant(world, backup, part, wanted, ops).await?;
     }
     for body in &manifest.bodies {
@@ -115,12 +141,9 @@ pub async fn restore(
             move |fs| fs.open(&from, Open::Read)
         });
         let file = opened.await.map_err(BackupError::io(&from))?;
-        copy(&world.fs, (file, body.bytes), (&stage, &body.name), &pace).await?;
+        copy(&world.fs, (file, body.bytes), (stage, &body.name), &pace).await?;
     }
-    let data = wanted.data.to_owned();
-    let moved = blocking(&world.fs, move |fs| settle(fs, &stage, &data));
-    moved.await.map_err(BackupError::io(wanted.data))?;
-    Ok(manifest)
+    Ok(())
 }
 
 /// The rows that say in a partition's trail what happened, by key.
@@ -194,7 +217,7 @@ fn is_the_old_sites(key: &[u8]) -> bool {
 }
 
 /// Moves what was made to where it counts, durable.
-fn settle(fs: &dyn Fs, stage: &Path, data: &Path) -> std::io::Result<()> {
+fn move_all(fs: &dyn Fs, stage: &Path, data: &Path) -> std::io::Result<()> {
     let names: Vec<PathBuf> = fs.list(stage)?.into_iter().map(PathBuf::from).collect();
     let bodies = stage.join("blobs");
     for within in if fs.exists(&bodies) { fs.list(&bodies)? } else { vec![] } {

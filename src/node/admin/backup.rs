@@ -87,7 +87,7 @@ pub async fn verified(node: Arc<Node>, r: AdminRequest) -> Told {
     let Verified { cluster } = r.input()?;
     let own = &rooms(&node)?.identity.cluster;
     if cluster != *own {
-        return Err(AdminError::bad_input(&format!("the backup is of site {cluster}, this node of site {own}")));
+        return Err(AdminError::bad_input(format!("the backup is of site {cluster}, this node of site {own}")));
     }
     let now = node.world.clock.now().0;
     desk::note(&node, |kept| kept.verified = now);

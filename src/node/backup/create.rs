@@ -169,7 +169,7 @@ impl Maker<'_> {
 
     /// Refuses to write more than the disk has beside what is to be left free.
     async fn room(&self, bytes: u64) -> Result<(), BackupError> {
-        let (at, wanted) = (self.folder.clone(), bytes.saturating_add(self.node.settings.disk_reserve));
+        let (at, wanted) = (self.folder.clone(), bytes.saturating_add(self.node.settings.storage.disk_reserve));
         let space = blocking(&self.node.world.fs, move |fs| fs.space(&at)).await;
         match space.map_err(BackupError::io(&self.folder))? {
             (free, _) if free < wanted => {

@@ -5,7 +5,7 @@ use super::{
     failure::{self, Failure},
     generate, identity, import_people, init, join, mailbox, node, outbox,
     output::{Format, Output},
-    party, pds, registration, relationship, role, serve, testdata, trace, user, workflow,
+    party, pds, registration, relationship, role, serve, testdata, top, trace, user, workflow,
 };
 use crate::config::{Running, Settings, Sources};
 use crate::ops::{admin_client::AdminClient, codes};
@@ -109,6 +109,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Show node, site, services and certificates on one screen
     Status(Bare),
+    /// Watch what a node does: rates, latencies, leaders, noisiest parties
+    Top(top::Args),
     /// Make this machine the first node of a new site
     Init(init::Args),
     /// Make this machine a node of an existing site

@@ -39,6 +39,7 @@ pub mod role;
 pub mod serve;
 pub mod status;
 pub mod testdata;
+pub mod top;
 pub mod trace;
 pub mod user;
 pub mod workflow;
@@ -118,6 +119,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
         match command {
             Command::Demo(args) => demo::run(&globals, args).await,
             Command::Status(_) => status::run(&globals).await,
+            Command::Top(args) => top::run(&globals, args).await,
             Command::Init(args) => init::run(&globals, args).await,
             Command::Join(args) => join::run(&globals, args).await,
             Command::Cluster(args) => cluster::run(&globals, args.verb).await,

@@ -1,7 +1,7 @@
 //! The tree of commands. Each group's verbs stand in the group's own file; what all commands take stands here.
 
 use super::{
-    app, audit, backup, bench, cert, cluster, config, demo, doctor, explain, export_people,
+    app, audit, backup, bench, bundle, cert, cluster, config, demo, doctor, explain, export_people,
     failure::{self, Failure},
     generate, identity, import_people, init, join, mailbox, node, outbox,
     output::{Format, Output},
@@ -164,6 +164,8 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Check this machine and its node; say what to mend
     Doctor(doctor::Args),
+    /// Write one file with what support needs; no patient data, no secrets
+    SupportBundle(bundle::Args),
     /// Explain an error code
     Explain(explain::Args),
     /// Print shell completions

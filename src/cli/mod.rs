@@ -9,6 +9,7 @@ pub mod audit;
 pub mod backup;
 pub mod bench;
 pub mod bulk;
+pub mod bundle;
 pub mod cert;
 pub mod cluster;
 pub mod config;
@@ -144,6 +145,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Testdata(args) => testdata::run(&globals, args.verb).await,
             Command::Config(args) => config::run(&globals, args.verb).await,
             Command::Doctor(args) => doctor::run(&globals, args).await,
+            Command::SupportBundle(args) => bundle::run(&globals, args).await,
             _ => Ok(()),
         }
     })

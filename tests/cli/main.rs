@@ -12,3 +12,4 @@ mod reload;
 mod site;
 mod support;
 mod trail;
+mod watched;

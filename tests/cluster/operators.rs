@@ -136,7 +136,7 @@ fn bundle(demo: &Demo, secret: &BTreeSet<String>) {
     {
         assert!(text.contains(there), "{there} is missing");
     }
-    println!("{} of {} texts of people are looked for in {} bytes", secret.len(), PEOPLE, text.len());
+    println!("{} texts of {PEOPLE} people are looked for in {} bytes", secret.len(), text.len());
     assert!(secret.len() > 600, "{}", secret.len());
     let seen: Vec<&String> = secret.iter().filter(|secret| text.contains(*secret)).collect();
     assert!(seen.is_empty(), "the bundle holds {seen:?}");

@@ -53,7 +53,7 @@ async fn reachable(number: u16, address: SocketAddr, seen: Option<bool>) -> Find
             check,
             format!("node {number} at {address} cannot be reached: {e}"),
             format!(
-                "on that machine `systemctl start spine`; does it run, `ss -ltn 'sport = :{}'` there",
+                "on that machine `systemctl start spine`; if it runs, `ss -ltn 'sport = :{}'` there",
                 address.port()
             ),
         ),

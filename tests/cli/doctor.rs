@@ -174,10 +174,8 @@ fn told_by(dir: &Path, status: Result<Value, AdminError>, cluster: Value) -> Ran
     router.get("/v1/status", move |_| std::future::ready(status.clone()));
     router.get("/v1/cluster", move |_| std::future::ready(Ok(cluster.clone())));
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let serving = runtime.block_on(async {
-        let socket = admin::bind(&dir.join("admin.sock")).await.unwrap();
-        tokio::spawn(admin::serve(socket, Arc::new(router), Health::default(), stopped))
-    });
+    let socket = runtime.block_on(admin::bind(&dir.join("admin.sock"))).unwrap();
+    let serving = runtime.spawn(admin::serve(socket, Arc::new(router), Health::default(), stopped));
     let ran = doctor(dir, &[]);
     stop.send(true).unwrap();
     runtime.block_on(serving).unwrap();

@@ -20,7 +20,7 @@ use crate::{
     ops::{admin_client::AdminClient, codes},
 };
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tar::Tar;
 
 #[derive(clap::Args, Debug)]
@@ -158,7 +158,7 @@ fn configuration(globals: &Globals, running: &Result<Running, Failure>) -> Part 
     }
 }
 
-fn write(path: &PathBuf, folder: &str, at: jiff::Timestamp, parts: &[Part]) -> Done {
+fn write(path: &Path, folder: &str, at: jiff::Timestamp, parts: &[Part]) -> Done {
     let trouble = |e: std::io::Error| file("the bundle cannot be written", path, &e);
     let exists = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::AlreadyExists => {
@@ -202,7 +202,7 @@ fn said(told: &Value) -> String {
     }
 }
 
-fn tell(globals: &Globals, path: &std::path::Path, parts: &[Part]) {
+fn tell(globals: &Globals, path: &Path, parts: &[Part]) {
     let items: Vec<Value> = parts.iter().map(Part::told).collect();
     let value = json!({"file": path, "parts": items});
     globals.out().one("SupportBundle", &value, "file", || {

@@ -87,6 +87,9 @@ pub const KEYS: &[Key] = &[
     key("trace.rows", Number(1, 10_000_000), "500000", Restart, "Most rows of a batch-trace file; one with more is answered with code 06."),
     key("trace.rate", Number(1, 1_000_000), "1000", Restart, "Most rows of batch-trace files answered a second, in each lane of each partition; a lane rests as long as it works besides."),
 
+    key("otlp.endpoint", Text, "", Restart, "Where the steps of traced requests are sent (OTLP/HTTP, JSON), such as http://127.0.0.1:4318/v1/traces; https, or plain HTTP to this machine; empty means nowhere."),
+    key("otlp.sample_every", Number(0, 1_000_000_000), "0", Restart, "Of requests that bring no traceparent, one of so many is traced; 0 means none. One that brings it is traced if it says so."),
+
     key("pds.number_ranges", Text, "", Restart, "Where new NHS numbers are taken from, in this order: FIRST-LAST of their first nine digits, parted by commas; empty means 999000000-999999999, the numbers kept for tests, and none where site.environment is live."),
     key("pds.check_organisations", Bool, "true", Restart, "Whether practices and pharmacies that an update names must be organisations of the registry; as long as none there has a role, because no reference data were imported, all pass."),
 

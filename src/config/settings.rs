@@ -18,6 +18,7 @@ pub struct Settings {
     pub admin_socket: PathBuf,
     pub mesh: Mesh,
     pub trace: Trace,
+    pub otlp: Otlp,
     pub pds: super::pds::Pds,
     pub eps: super::eps::Eps,
     pub storage: Storage,
@@ -115,6 +116,15 @@ pub struct Trace {
     pub rate: u64,
 }
 
+/// Where steps of traced requests go.
+#[derive(Clone, Debug)]
+pub struct Otlp {
+    /// Empty: nowhere.
+    pub endpoint: String,
+    /// 0: only requests whose senders keep a trace.
+    pub sample_every: u64,
+}
+
 #[derive(Clone, Debug)]
 pub struct Storage {
     pub log_segment: u64,
@@ -152,6 +162,7 @@ impl Settings {
             admin_socket: from.path("admin.socket"),
             mesh: from.mesh(),
             trace: Trace { rows: from.number("trace.rows"), rate: from.number("trace.rate") },
+            otlp: from.otlp()?,
             pds: from.pds()?,
             eps: from.eps()?,
             storage: from.storage(),
@@ -325,6 +336,19 @@ impl Values<'_> {
         let (cert, key) = (or("api.cert", "supplier.cert"), or("api.key", "supplier.key"));
         let rate = u32::try_from(self.number("api.rate")).unwrap_or(u32::MAX);
         Ok(Api { listen, cert, key, url, rate, issuer_path, logout_ca: self.path("api.logout_ca") })
+    }
+
+    fn otlp(&self) -> Result<Otlp, ConfigError> {
+        let endpoint = self.text("otlp.endpoint");
+        let given = endpoint.is_empty() || endpoint.starts_with("https://") || endpoint.starts_with("http://");
+        if !given {
+            return Err(ConfigError::new(
+                self.place("otlp.endpoint"),
+                format!("otlp.endpoint is {endpoint:?}, not an address"),
+                "write an address such as \"http://127.0.0.1:4318/v1/traces\"",
+            ));
+        }
+        Ok(Otlp { endpoint: endpoint.to_owned(), sample_every: self.number("otlp.sample_every") })
     }
 
     fn ldap(&self) -> Ldap {

@@ -5,10 +5,12 @@ pub mod ids;
 pub mod message_id;
 pub mod nhs_number;
 pub mod time;
+pub mod trace_context;
 
 pub use ids::{Asid, MailboxId, OdsCode, WorkflowId};
 pub use message_id::MessageId;
 pub use nhs_number::NhsNumber;
+pub use trace_context::TraceContext;
 
 use serde::{Deserialize, Serialize};
 

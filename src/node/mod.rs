@@ -37,6 +37,7 @@ mod scrub;
 mod settle;
 mod signer;
 mod signing;
+mod spans;
 pub mod token;
 mod tracer;
 mod watch;
@@ -225,6 +226,7 @@ async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     tasks.push(tokio::spawn(tracer::run(node.clone())));
     tasks.push(tokio::spawn(logouts::run(node.clone())));
     tasks.push(tokio::spawn(key_sets::run(node.clone())));
+    tasks.push(tokio::spawn(spans::run(node.clone())));
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
     node.front.get_or_init(|| front);

@@ -39,6 +39,7 @@ pub const KEYS: &[Key] = &[
 
     key("node.number", Number(1, 65_535), "1", Restart, "This node's number in the site; it stays the same when the node is wiped, and its certificate names it."),
     key("node.name", Text, "", Restart, "This node's name for people; empty means node-NUMBER."),
+    key("node.site", Text, "", Restart, "Label of the site (data centre) that this node stands in, where nodes of two follow each other: those of the serving one vote (spine site); empty: it votes wherever the service is."),
     key("node.data", Path, "/var/lib/spine", Restart, "Folder of log, store and blobs; certificates never lie in it, so that it can be wiped and heals."),
 
     key("supplier.listen", Address, "0.0.0.0:8443", Restart, "Where suppliers' systems connect with mutual TLS."),

@@ -33,6 +33,8 @@ pub struct Settings {
 pub struct Node {
     pub number: u16,
     pub name: String,
+    /// Label of the site that it stands in; may be empty.
+    pub site: String,
     pub data: PathBuf,
 }
 
@@ -153,7 +155,7 @@ impl Settings {
         let settings = Settings {
             site_name: from.text("site.name"),
             environment: from.environment(),
-            node: from.node(),
+            node: from.node()?,
             supplier: from.supplier()?,
             api: from.api()?,
             ldap: from.ldap(),
@@ -266,10 +268,19 @@ impl Values<'_> {
         }
     }
 
-    fn node(&self) -> Node {
+    fn node(&self) -> Result<Node, ConfigError> {
         let number = self.number("node.number") as u16;
         let name = Some(self.text("node.name")).filter(|n| !n.is_empty()).unwrap_or_else(|| format!("node-{number}"));
-        Node { number, name, data: self.path("node.data") }
+        let site = self.text("node.site").to_owned();
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if site.len() > 32 || !site.bytes().all(plain) {
+            return Err(ConfigError::new(
+                self.place("node.site"),
+                format!("node.site is {site:?}, not a label"),
+                "write up to 32 lower-case letters, digits and hyphens, such as \"leeds\"",
+            ));
+        }
+        Ok(Node { number, name, site, data: self.path("node.data") })
     }
 
     fn supplier(&self) -> Result<Supplier, ConfigError> {

@@ -50,8 +50,10 @@ pub(crate) mod parsers {
 
 use crate::{
     config::Settings,
+    engine::{Fence, SITE},
     ops::{self, health::Health, systemd::Notify},
     seam::{World, clock::SystemClock, fs_real::RealFs, rng::SystemRng},
+    services::directory,
 };
 use arc_swap::ArcSwap;
 use identity::IdentityError;
@@ -69,6 +71,8 @@ const STOPPING: Duration = Duration::from_secs(80);
 /// How long a start may be silent before systemd gives up on it.
 const STARTING: Duration = Duration::from_secs(60);
 const OPENING: &str = "opening log and store";
+/// How often a new node looks whether the registry has come.
+const REGISTRY: Duration = Duration::from_millis(200);
 
 /// Why a node cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -227,12 +231,27 @@ async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     tasks.push(tokio::spawn(logouts::run(node.clone())));
     tasks.push(tokio::spawn(key_sets::run(node.clone())));
     tasks.push(tokio::spawn(spans::run(node.clone())));
+    until_registry(node, rooms).await;
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
     node.front.get_or_init(|| front);
     tracing::info!(event = "node.open", supplier = %node.supplier_address(), peer = %node.settings.peer.listen,
         incarnation = rooms.identity.incarnation, "log, store and listeners are open");
     Ok(tasks)
+}
+
+/// A node that has joined, or has lost its data, knows nobody yet: it would turn away clients that the site knows.
+async fn until_registry(node: &Node, rooms: &Rooms) {
+    let number = node.settings.node.number;
+    let known = directory::rows::member(rooms.engine.local(SITE).as_ref(), number).is_ok_and(|row| row.is_some());
+    if known {
+        return;
+    }
+    while rooms.engine.view(SITE, Fence::Linearizable).await.is_err() {
+        node.waits_for("waits for the registry of the site");
+        tokio::time::sleep(REGISTRY).await;
+    }
+    node.waits_for(OPENING);
 }
 
 /// Bodies are looked after by the rows of every partition, once this node is known to be in step.

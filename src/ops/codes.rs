@@ -269,6 +269,9 @@ codes! {
     CLI_UNSAFE_REMOVE = "SPN-2107" Conflict, "Removing the node would endanger the site",
         "After the removal too few voters that are in step would remain.",
         "Add or repair a node first; --force overrides and may lose data.";
+    SITE_NOT_FIT = "SPN-2108" Conflict, "The other site is not fit to serve",
+        "Its nodes would have to go on alone, and one of them does not answer, is not ready, is behind, or may lack bodies; or there are fewer than three.",
+        "See `spine site` and `spine status` there, and repeat when they are well; --force overrides.";
     BACKUP_DAMAGED = "SPN-2201" Fault, "The backup is damaged",
         "Every file of a backup is named in its manifest with length and SHA-256, and the manifest is signed with a node's key. One of them is missing or is not what was written, or what the files hold does not agree. Nothing was restored from it.",
         "Take another backup: `spine backup list DIR`, then `spine backup verify PATH`. If this one was copied from elsewhere, copy it again.";

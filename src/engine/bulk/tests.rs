@@ -45,8 +45,8 @@ async fn site_on(last: MemFs) -> (Arc<Wires>, Vec<Bulk>) {
         let world = world(&if n == 3 { last.clone() } else { MemFs::default() });
         let rng = world.rng.clone();
         let blobs = Blobs::open(world, PathBuf::from("/blobs"), 0, Arc::new(|_| ())).await.unwrap();
-        let voters: Voters = Arc::new(|| vec![NodeNumber(1), NodeNumber(2), NodeNumber(3)]);
-        let bulk = Bulk::new(NodeNumber(n), blobs, Arc::new(Wire(wires.clone(), NodeNumber(n))), voters, rng);
+        let site: Nodes = Arc::new(|| [1, 2, 3].map(|n| (NodeNumber(n), true)).to_vec());
+        let bulk = Bulk::new(NodeNumber(n), blobs, Arc::new(Wire(wires.clone(), NodeNumber(n))), site, rng);
         let router = Arc::new(Router::default());
         bulk.claim(&router);
         wires.routers.lock().unwrap().insert(n, router);

@@ -253,7 +253,7 @@ async fn plan(node: &Node, rooms: &Rooms, ask: &Remove, replace: bool) -> Result
 }
 
 /// One command on the registry in the operator's name.
-async fn command(rooms: &Rooms, r: &AdminRequest, command: DirectoryCommand) -> Result<(), AdminError> {
+pub(super) async fn command(rooms: &Rooms, r: &AdminRequest, command: DirectoryCommand) -> Result<(), AdminError> {
     let reply = report::submit(rooms, r.caller.operator.clone(), command).await;
     let reply = reply.map_err(|why| AdminError::of(&codes::CLI_UNAVAILABLE, codes::CLI_UNAVAILABLE.words, why))?;
     match reply.is_done() {

@@ -192,6 +192,7 @@ async fn write_row(node: &Node, rooms: &Rooms) -> Result<(), String> {
         ..base
     };
     if old.as_ref() == Some(&row) {
+        look_for_bodies(node, rooms, &view)?;
         return say_where_it_began(node, rooms, &view).await;
     }
     let command = SetNode { node: number, member: row, ..Default::default() };
@@ -200,6 +201,17 @@ async fn write_row(node: &Node, rooms: &Rooms) -> Result<(), String> {
         return Err(reply.text);
     }
     say_where_it_began(node, rooms, &view).await
+}
+
+/// Since the service moved, what only the other site's nodes may hold is to be copied: operators wait for it before they switch
+/// those off.
+fn look_for_bodies(node: &Node, rooms: &Rooms, site: &(dyn Reader + Sync)) -> Result<(), String> {
+    let moved = sites::serving(site).map_err(|e| e.to_string())?.map_or(0, |serving| serving.since);
+    let ago = Duration::from_millis(node.world.clock.now().0.saturating_sub(moved));
+    if moved > 0 && rooms.bulk.whole_since().is_none_or(|since| since >= ago) {
+        rooms.bulk.look_again();
+    }
+    Ok(())
 }
 
 /// A node that votes says, once, that the service is where it stands, if no other voter stands elsewhere: so nodes of another site

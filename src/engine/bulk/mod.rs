@@ -100,6 +100,8 @@ struct Inner {
     fetches: Semaphore,
     /// When the last look for bodies began that found all of them here in the end.
     whole: Mutex<Option<tokio::time::Instant>>,
+    /// Rings when a round is to begin before its time.
+    sooner: tokio::sync::Notify,
     /// Bodies that nobody has.
     lost: Mutex<BTreeSet<BlobId>>,
     /// Blobs that no row named when they were last looked at, and since when.
@@ -136,6 +138,7 @@ impl Bulk {
             fetching: Default::default(),
             fetches: Semaphore::new(FETCHES),
             whole: Default::default(),
+            sooner: Default::default(),
             lost: Default::default(),
             orphans: Default::default(),
             naming: Default::default(),

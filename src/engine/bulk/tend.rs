@@ -30,6 +30,7 @@ impl Bulk {
             let pause = if self.whole_since().is_some() { ROUND } else { SOON };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = self.0.sooner.notified() => {}
                 _ = stop.wait_for(|s| *s) => return,
             }
             if let Err(e) = self.tend_once(&partitions(), GRACE).await {
@@ -62,6 +63,11 @@ impl Bulk {
             }
         }
         Ok((restored, self.collect(partitions, grace).await?))
+    }
+
+    /// Has the next round begin now.
+    pub fn look_again(&self) {
+        self.0.sooner.notify_one();
     }
 
     /// How long ago the last round began that left this node with every body that its rows name.

@@ -25,7 +25,7 @@ life_upgrade() {
     done
     ran upgrade-again upgrade.yml -e "spine_package_file=$next"
     expect "changes of a second upgrade" "$(all_changed)" "0 0 0"
-    sed -i "s|spine_package_file: .*|spine_package_file: $next|" "$play/inventory/site.yml"
+    sed -i "s|spine_package_file: .*|spine_package_file: $next|" "$play/inventory/example.yml"
     say "a second upgrade changes nothing ($took s)"
 }
 
@@ -67,7 +67,7 @@ life_backup() {
     rm -rf "$target/copies"
     ran backup-check backup.yml --check
     [ -z "$(ls -A "${machines[3]}/srv/backup")" ] || fail "--check made a backup"
-    for round in 1 2 3; do ran "backup-$round" backup.yml -e spine_backup_keep=2 -e spine_backup_fetch_keep=1; done
+    for round in 1 2 3; do ran "backup-$round" "${page[2]}" -e spine_backup_keep=2 -e spine_backup_fetch_keep=1; done
     expect "backups on the node" "$(ls "${machines[3]}/srv/backup" | wc -l)" 2
     expect "copies" "$(ls "$target/copies" | wc -l)" 1
     cp "${machines[1]}/etc/spine/tls/peer-ca.pem" "$target/peer-ca.pem"
@@ -84,7 +84,7 @@ life_replace() {
     machine_start "$target" 4 || fail "machine 4 does not boot, see $target/4.log"
     certificate node3 10.77.0.4
     inventory 10.77.0.4 | sed "s|$deb|$next|; s/rate: 5000/rate: 6000/; s|^  hosts:|    spine_peer_ca_key_file: $files/peer-ca-key.pem\n  hosts:|" \
-        >"$play/inventory/site.yml"
+        >"$play/inventory/example.yml"
     refused replace-nobody "say which host" replace-node.yml
     ! playbook replace-by-site site.yml --limit node3 || fail "site.yml took a number that is taken"
     told "site.yml with a new machine" "replace-node.yml -e spine_replace=node3"

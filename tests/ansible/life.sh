@@ -17,7 +17,8 @@ life_upgrade() {
     told "--check of an upgrade" "would install spine"
     sender_start
     ran upgrade upgrade.yml -e "spine_package_file=$next"
-    say "upgrade.yml under load: $(sender_end); $(all_changed) changes ($took s)"
+    sender_end
+    say "upgrade.yml under load: $sent; $(all_changed) changes ($took s)"
     for n in 1 2 3; do
         machine_use $n
         expect "the program that node $n runs" "$(inside spine status --output json | grep -c '"program_replaced": false')" 1
@@ -25,7 +26,8 @@ life_upgrade() {
     done
     ran upgrade-again upgrade.yml -e "spine_package_file=$next"
     expect "changes of a second upgrade" "$(all_changed)" "0 0 0"
-    sed -i "s|spine_package_file: .*|spine_package_file: $next|" "$play/inventory/example.yml"
+    package=$next
+    inventory
     say "a second upgrade changes nothing ($took s)"
 }
 
@@ -82,15 +84,22 @@ life_replace() {
     # The key of the site's authority is kept where Ansible runs.
     mv "${machines[1]}/etc/spine/tls/peer-ca-key.pem" "$files/peer-ca-key.pem"
     machine_start "$target" 4 || fail "machine 4 does not boot, see $target/4.log"
+    # This one has the package from a repository.
+    mkdir -p "$machine/srv/repo"
+    cp "$deb" "$next" "$machine/srv/repo/"
+    (cd "$machine/srv/repo" && dpkg-scanpackages --multiversion . >Packages 2>/dev/null)
+    echo 'deb [trusted=yes] file:/srv/repo ./' >"$machine/etc/apt/sources.list"
+    from=(-e spine_package_file= -e "spine_package_version=$(basename "$next" | cut -d_ -f2)")
     certificate node3 10.77.0.4
-    inventory 10.77.0.4 | sed "s|$deb|$next|; s/rate: 5000/rate: 6000/; s|^  hosts:|    spine_peer_ca_key_file: $files/peer-ca-key.pem\n  hosts:|" \
-        >"$play/inventory/example.yml"
+    third=10.77.0.4 more+="
+    spine_peer_ca_key_file: $files/peer-ca-key.pem"
+    inventory
     refused replace-nobody "say which host" replace-node.yml
-    ! playbook replace-by-site site.yml --limit node3 || fail "site.yml took a number that is taken"
+    ! playbook replace-by-site site.yml --limit node3 "${from[@]}" || fail "site.yml took a number that is taken"
     told "site.yml with a new machine" "replace-node.yml -e spine_replace=node3"
-    ran replace-check replace-node.yml -e spine_replace=node3 --check
+    ran replace-check replace-node.yml -e spine_replace=node3 --check "${from[@]}"
     told "--check of a replacement" "in the place of the one that is lost"
-    ran replace replace-node.yml -e spine_replace=node3
+    ran replace replace-node.yml -e spine_replace=node3 "${from[@]}"
     expect "changes of others" "$(changed node1) $(changed node2)" "0 0"
     machine_use 1
     [ ! -e "$machine/etc/spine/tls/peer-ca-key.pem" ] || fail "the authority's key was left on the machine"
@@ -106,5 +115,6 @@ print(*[(m["address"], m["incarnation"], m["voter"], m["ready"]) for m in json.l
     expect "changes after that" "$(all_changed)" "0 0 0"
     sender_start 10.77.0.1 10.77.0.2 10.77.0.4
     sleep 3
-    say "through the site as it is now: $(sender_end)"
+    sender_end
+    say "through the site as it is now: $sent"
 }

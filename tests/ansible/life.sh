@@ -15,10 +15,15 @@ life_upgrade() {
     inside systemctl start spine.service
     ran upgrade-check upgrade.yml --check -e "spine_package_file=$next"
     told "--check of an upgrade" "would install spine"
+    # Where something else has installed it already, the node is restarted and no more.
+    machine_use 1
+    cp "$next" "$machine/srv/next.deb"
+    inside dpkg --install /srv/next.deb >/dev/null 2>&1
     sender_start
     ran upgrade upgrade.yml -e "spine_package_file=$next"
     sender_end
     say "upgrade.yml under load: $sent; $(all_changed) changes ($took s)"
+    expect "changes of a node whose package was there" "$(changed node1)" 2
     for n in 1 2 3; do
         machine_use $n
         expect "the program that node $n runs" "$(inside spine status --output json | grep -c '"program_replaced": false')" 1
@@ -28,7 +33,8 @@ life_upgrade() {
     expect "changes of a second upgrade" "$(all_changed)" "0 0 0"
     package=$next
     inventory
-    say "a second upgrade changes nothing ($took s)"
+    refused downgrade "is earlier than" upgrade.yml -e "spine_package_file=$deb"
+    say "a second upgrade changes nothing, and an earlier release is refused ($took s)"
 }
 
 life_certificates() {

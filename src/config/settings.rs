@@ -1,7 +1,7 @@
 //! What the program uses: typed settings, complete and without contradiction.
 
 use super::{ConfigError, Layers, Running, value::Value};
-use crate::model::Environment;
+use crate::model::{Environment, is_site_label};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Everything a node runs with. Fields are named after their keys in [`super::keys::KEYS`].
@@ -272,8 +272,7 @@ impl Values<'_> {
         let number = self.number("node.number") as u16;
         let name = Some(self.text("node.name")).filter(|n| !n.is_empty()).unwrap_or_else(|| format!("node-{number}"));
         let site = self.text("node.site").to_owned();
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if site.len() > 32 || !site.bytes().all(plain) {
+        if !site.is_empty() && !is_site_label(&site) {
             return Err(ConfigError::new(
                 self.place("node.site"),
                 format!("node.site is {site:?}, not a label"),
@@ -351,11 +350,17 @@ impl Values<'_> {
 
     fn otlp(&self) -> Result<Otlp, ConfigError> {
         let endpoint = self.text("otlp.endpoint");
-        let given = endpoint.is_empty() || endpoint.starts_with("https://") || endpoint.starts_with("http://");
-        if !given {
+        let uri = endpoint.parse::<http::Uri>().ok();
+        let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
+        let taken = match uri.as_ref().and_then(http::Uri::scheme_str) {
+            Some("https") => !host.is_empty(),
+            Some("http") => ["localhost", "127.0.0.1", "[::1]"].contains(&host),
+            _ => endpoint.is_empty(),
+        };
+        if !taken {
             return Err(ConfigError::new(
                 self.place("otlp.endpoint"),
-                format!("otlp.endpoint is {endpoint:?}, not an address"),
+                format!("otlp.endpoint is {endpoint:?}, not an https address nor plain HTTP to this machine"),
                 "write an address such as \"http://127.0.0.1:4318/v1/traces\"",
             ));
         }

@@ -7,7 +7,7 @@ use super::consensus::{SITE_GROUP, Shared};
 use super::group::Group;
 use super::types::Types;
 use crate::seam::net::NodeNumber;
-use crate::services::directory::sites;
+use crate::services::directory::sites::{self, Elsewhere};
 use openraft::{Instant as _, RaftMetrics};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
@@ -100,16 +100,15 @@ fn site_members(shared: &Shared, group: &Group) -> Option<Vec<Member>> {
 
 /// Nodes that stand in another site than the serving one, as the registry says here. `None` while it cannot be read: no vote is
 /// given or taken on a guess.
-fn elsewhere(shared: &Shared) -> Option<BTreeSet<NodeNumber>> {
+fn elsewhere(shared: &Shared) -> Option<Elsewhere> {
     let rows = shared.parts.store.partition(SITE_GROUP).ok()?;
-    let away = sites::elsewhere(rows.as_ref());
-    away.ok().map(|numbers| numbers.into_iter().map(NodeNumber).collect())
+    sites::elsewhere(rows.as_ref()).ok()
 }
 
 fn next(
     group: &Group,
     site: Option<Vec<Member>>,
-    elsewhere: &BTreeSet<NodeNumber>,
+    elsewhere: &Elsewhere,
     listens: std::net::SocketAddr,
 ) -> Option<Step> {
     let metrics = group.metrics();
@@ -150,7 +149,7 @@ fn plan(
     joint: bool,
     members: &[Member],
     site: Option<&[Member]>,
-    elsewhere: &BTreeSet<NodeNumber>,
+    elsewhere: &Elsewhere,
     caught_up: impl Fn(RaftId) -> bool,
 ) -> Option<Step> {
     if joint {
@@ -172,7 +171,7 @@ fn plan(
     for learner in learners {
         // Where an earlier incarnation votes, the vote only changes hands.
         let votes = members.iter().any(|m| m.voter && m.id.node() == learner.id.node());
-        if caught_up(learner.id) && (votes || !elsewhere.contains(&learner.id.node())) {
+        if caught_up(learner.id) && (votes || !elsewhere.nodes.contains(&learner.id.node().0)) {
             return Some(Step::Promote(learner.id));
         }
     }
@@ -191,17 +190,17 @@ fn plan(
 fn move_vote(
     own: RaftId,
     members: &[Member],
-    elsewhere: &BTreeSet<NodeNumber>,
+    elsewhere: &Elsewhere,
     caught_up: impl Fn(RaftId) -> bool,
 ) -> Option<Step> {
-    let away = |m: &&Member| elsewhere.contains(&m.id.node());
+    let away = |m: &&Member| elsewhere.nodes.contains(&m.id.node().0);
     if !members.iter().any(|m| m.voter && away(&m)) {
         return None;
     }
     let stay: BTreeSet<RaftId> = members.iter().filter(|m| m.voter && !away(m)).map(|m| m.id).collect();
     let nodes: BTreeSet<NodeNumber> = members.iter().filter(|m| !away(m)).map(|m| m.id.node()).collect();
     let fit: Vec<RaftId> = stay.iter().copied().filter(|id| caught_up(*id)).collect();
-    if fit.len() * 2 <= nodes.len() {
+    if fit.len() * 2 <= nodes.len() || stay.len() < elsewhere.least {
         return None;
     }
     match stay.contains(&own) {
@@ -235,7 +234,7 @@ mod tests {
     }
 
     /// One site only.
-    const HERE: BTreeSet<NodeNumber> = BTreeSet::new();
+    const HERE: Elsewhere = Elsewhere { nodes: BTreeSet::new(), least: 0 };
 
     fn settled() -> Vec<Member> {
         vec![member(1, 1, true), member(2, 1, true), member(3, 1, true)]
@@ -279,7 +278,7 @@ mod tests {
 
     #[test]
     fn nodes_of_another_site_follow_without_a_vote() {
-        let york = BTreeSet::from([NodeNumber(4)]);
+        let york = Elsewhere { nodes: BTreeSet::from([4]), least: 3 };
         let mut members = settled();
         members.push(member(4, 1, false));
         assert_eq!(plan(false, &members, Some(&members), &york, |_| true), None);
@@ -292,7 +291,7 @@ mod tests {
 
     #[test]
     fn the_vote_moves_when_enough_of_the_other_site_could_go_on_alone_and_lead() {
-        let leeds = BTreeSet::from([1, 2, 3].map(NodeNumber));
+        let leeds = Elsewhere { nodes: BTreeSet::from([1, 2, 3]), least: 2 };
         let of = |node: u16| RaftId::new(NodeNumber(node), 1);
         let with = |voters: &[u16]| -> Vec<Member> { (1..=6).map(|n| member(n, 1, voters.contains(&n))).collect() };
         let all = |_: RaftId| true;
@@ -310,5 +309,17 @@ mod tests {
         // A node there that is gone for long does not hold the others up.
         let vote = Step::LeaveVoteTo(BTreeSet::from([4, 5].map(of)));
         assert_eq!(move_vote(of(5), &with(&[1, 2, 3, 4, 5]), &leeds, |id| id != of(6)), Some(vote));
+    }
+
+    #[test]
+    fn a_label_that_was_mistyped_takes_nobodys_vote_while_too_few_would_keep_theirs() {
+        let mistyped = |nodes: &[u16]| Elsewhere { nodes: nodes.iter().copied().collect(), least: 3 };
+        let own = member(1, 1, true).id;
+        for wrong in [&[2][..], &[2, 3], &[1, 2, 3]] {
+            assert_eq!(move_vote(own, &settled(), &mistyped(wrong), |_| true), None, "{wrong:?}");
+        }
+        let five: Vec<Member> = (1..=5).map(|n| member(n, 1, true)).collect();
+        let three = BTreeSet::from([1, 3, 4].map(|n| member(n, 1, true).id));
+        assert_eq!(move_vote(own, &five, &mistyped(&[2, 5]), |_| true), Some(Step::LeaveVoteTo(three)));
     }
 }

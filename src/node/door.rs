@@ -14,6 +14,7 @@ use super::{
 use crate::{
     consensus::RaftId,
     engine::{Engine, Fence, SITE},
+    model::is_site_label,
     peer::{Barred, Peers},
     record,
     seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
@@ -105,6 +106,9 @@ async fn welcome(node: &Node, rooms: &Rooms, ask: &JoinAsk) -> Result<JoinAnswer
     let address: SocketAddr = ask.address.parse().map_err(|_| "its peer address is not IP:PORT".to_owned())?;
     if address.ip().is_unspecified() {
         return Err(format!("it would be reached at {address}, which is no address; set peer.advertise"));
+    }
+    if !ask.site.is_empty() && !is_site_label(&ask.site) {
+        return Err("node.site is no label: up to 32 lower-case letters, digits and hyphens".into());
     }
     let ca = authority(node)?;
     // What cannot be read, or a request that cannot be signed, must not cost the token.

@@ -15,7 +15,7 @@ use crate::{
     },
     services::directory::{
         rows,
-        sites::{self, Serving, SetServing},
+        sites::{self, LEAST, Serving, SetServing},
     },
 };
 use serde::Deserialize;
@@ -24,8 +24,6 @@ use std::{collections::BTreeMap, sync::Arc};
 
 /// A node so many entries behind is in step: it has the rest within a moment.
 const IN_STEP: u64 = 256;
-/// Nodes that bear the loss of one.
-const ENOUGH: usize = 3;
 
 /// One node, as the sites' page shows it.
 struct Seen {
@@ -106,7 +104,8 @@ pub async fn cutover(node: Arc<Node>, r: AdminRequest) -> Told {
     ];
     steps.extend(against.into_iter().map(|why| format!("warning, forced: {why}")));
     if !ask.dry_run {
-        let set = SetServing { site: ask.site.clone(), instead_of: serving.site.clone(), ..Default::default() };
+        let least = there.len().min(LEAST.into()) as u16;
+        let set = SetServing { site: ask.site.clone(), instead_of: serving.site.clone(), least, ..Default::default() };
         command(rooms, &r, set.into()).await?;
     }
     Ok(
@@ -184,7 +183,7 @@ fn told(seen: &Seen, serving: &Serving) -> Value {
 /// Why a site should not serve now, in words for the operator.
 fn objections(there: &[&Seen], serving: &Serving) -> Vec<String> {
     let mut out = vec![];
-    if there.len() < ENOUGH {
+    if there.len() < LEAST.into() {
         out.push(format!("{} nodes stand there: they cannot bear the loss of one", there.len()));
     }
     for seen in there {

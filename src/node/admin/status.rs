@@ -250,7 +250,7 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
 
 /// Nodes that follow from another site, and have no vote by design.
 fn elsewhere(rooms: &Rooms) -> BTreeSet<u16> {
-    sites::elsewhere(rooms.engine.local(SITE).as_ref()).unwrap_or_default()
+    sites::elsewhere(rooms.engine.local(SITE).as_ref()).unwrap_or_default().nodes
 }
 
 /// The node of a Raft id as it is told: `4.1`.

@@ -5,13 +5,14 @@
 use super::decide::{Done, No, invalid};
 use super::rows;
 use crate::engine::draft::{Draft, Fault};
+use crate::model::is_site_label;
 use crate::record;
 use crate::store::{Reader, tables::Table};
 use crate::wire::record::Record as _;
 use std::collections::BTreeSet;
 
-/// Longest label, in characters.
-const MAX_LABEL: usize = 32;
+/// Voters that bear the loss of one.
+pub const LEAST: u16 = 3;
 
 record! {
     /// The serving site's row, the only one of its table. Without it every node votes.
@@ -21,6 +22,8 @@ record! {
         2 => since: u64,
         /// The one that served before; empty for the first.
         3 => before: String,
+        /// So many nodes keep the vote at least; 0 as [`LEAST`].
+        4 => least: u16,
     }
 }
 
@@ -30,25 +33,31 @@ record! {
         1 => site: String,
         /// Only if this one serves now; empty where none was named yet.
         2 => instead_of: String,
+        /// Of its nodes so many keep the vote at least; 0 as [`LEAST`]. Fewer is an operator's decision.
+        3 => least: u16,
     }
-}
-
-/// Whether a text can be a label: it is written into file names and commands.
-pub fn is_label(text: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    !text.is_empty() && text.len() <= MAX_LABEL && text.bytes().all(plain)
 }
 
 pub fn serving(site: &dyn Reader) -> Result<Option<Serving>, Fault> {
     rows::read(site, Table::ServingSite, Table::ServingSite.key())
 }
 
-/// Nodes that must not vote now, for they stand in another site than the serving one. A node without a label may.
-pub fn elsewhere(site: &dyn Reader) -> Result<BTreeSet<u16>, Fault> {
-    let Some(serving) = serving(site)? else { return Ok(BTreeSet::new()) };
+/// Who stands in another site than the serving one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// They must not vote. A node without a label may.
+    pub nodes: BTreeSet<u16>,
+    /// And yet none of them loses its vote while fewer than these would keep theirs: a label that was mistyped on two nodes of three
+    /// must not leave the site with one copy (P1).
+    pub least: usize,
+}
+
+pub fn elsewhere(site: &dyn Reader) -> Result<Elsewhere, Fault> {
+    let Some(serving) = serving(site)? else { return Ok(Elsewhere::default()) };
     let members = rows::members(site)?.into_iter();
     let away = members.filter(|(_, m)| !m.removed && !m.site.is_empty() && m.site != serving.site);
-    Ok(away.map(|(number, _)| number).collect())
+    let least = if serving.least == 0 { LEAST } else { serving.least };
+    Ok(Elsewhere { nodes: away.map(|(number, _)| number).collect(), least: least.into() })
 }
 
 pub(super) fn set(draft: &mut Draft<'_>, now: u64, command: SetServing) -> Done {
@@ -56,7 +65,7 @@ pub(super) fn set(draft: &mut Draft<'_>, now: u64, command: SetServing) -> Done 
     if old.site == command.site {
         return Ok((false, 0));
     }
-    if !is_label(&command.site) {
+    if !is_site_label(&command.site) {
         return Err(invalid("a site's label is up to 32 lower-case letters, digits and hyphens"));
     }
     if old.site != command.instead_of {
@@ -65,7 +74,8 @@ pub(super) fn set(draft: &mut Draft<'_>, now: u64, command: SetServing) -> Done 
     if !rows::members(draft)?.iter().any(|(_, m)| !m.removed && m.site == command.site) {
         return Err(No::Refused("not-found", format!("no node stands in site {}", command.site)));
     }
-    let row = Serving { site: command.site, since: now, before: old.site, ..Default::default() };
+    let (site, least) = (command.site, command.least);
+    let row = Serving { site, since: now, before: old.site, least, ..Default::default() };
     draft.put(Table::ServingSite.key(), row.encode());
     Ok((true, 0))
 }

@@ -71,9 +71,9 @@ fn page(told: &Value) -> String {
             table.add_row(line);
         }
     }
-    let serving = match output::text(told, "serving") {
-        none if none.is_empty() => "no site is named: every node votes".to_owned(),
-        site => format!("site {site} serves since {}", output::text(told, "since")),
+    let serving = match told["serving"].as_str() {
+        None | Some("") => "no site is named: every node votes".to_owned(),
+        Some(site) => format!("site {site} serves since {}", output::text(told, "since")),
     };
     format!("{serving}; {} partitions\n{}", output::text(told, "partitions"), output::render(&table))
 }
@@ -100,7 +100,9 @@ async fn cutover(globals: &Globals, client: &AdminClient, site: &str, consent: &
         ),
         false => format!("site {site} serves already"),
     });
-    globals.out().next("`spine site` tells when its nodes hold every body; until then leave the other site on");
+    if told["changed"] == true {
+        globals.out().next("`spine site` tells when its nodes hold every body; until then leave the other site on");
+    }
     Ok(())
 }
 

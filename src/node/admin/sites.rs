@@ -20,7 +20,10 @@ use crate::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A node so many entries behind is in step: it has the rest within a moment.
 const IN_STEP: u64 = 256;
@@ -87,9 +90,16 @@ pub async fn cutover(node: Arc<Node>, r: AdminRequest) -> Told {
     let there: Vec<&Seen> = all.iter().filter(|seen| seen.site == ask.site).collect();
     if there.is_empty() {
         let what = format!("the service cannot move to site {}", ask.site);
-        let labels: Vec<&str> = all.iter().map(|seen| seen.site.as_str()).filter(|label| !label.is_empty()).collect();
-        let why = format!("no node stands there (node.site); there are: {}", labels.join(", "));
-        return Err(AdminError::of(&codes::CLI_NOT_FOUND, what, why));
+        let labels: BTreeSet<&str> =
+            all.iter().map(|seen| seen.site.as_str()).filter(|label| !label.is_empty()).collect();
+        let labels = labels.into_iter().collect::<Vec<_>>().join(", ");
+        let why = match labels.is_empty() {
+            true => "no node says where it stands".to_owned(),
+            false => format!("no node stands there; nodes stand in: {labels}"),
+        };
+        let fix =
+            "`node.site` in the configuration of its nodes says so, from their next start on; `spine site` shows it";
+        return Err(AdminError::of(&codes::CLI_NOT_FOUND, what, why).with_fix(fix));
     }
     let against = objections(&there, &serving);
     if !against.is_empty() && !ask.force {

@@ -85,6 +85,9 @@ pub enum NodeError {
     Tls(String),
     #[error("{room}: {why}")]
     Room { room: &'static str, why: String },
+    /// Rows that failed a check: the next start rebuilds them.
+    #[error("rows {0}")]
+    Damaged(String),
     /// A safety check: nothing was touched.
     #[error("{why}")]
     Refused { code: &'static ops::codes::Code, why: String },
@@ -184,7 +187,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
         Ok(Some(tasks)) => {
             let (why, done) = tokio::select! {
                 why = &mut stop => (why.to_owned(), Ok(())),
-                why = damaged(&node) => (why.clone(), Err(NodeError::Room { room: "store", why })),
+                why = damaged(&node) => (format!("rows failed a check: {why}"), Err(NodeError::Damaged(why))),
                 refused = displaced(&node) => (refused.to_string(), Err(refused)),
             };
             tracing::info!(event = "node.stopping", why, "the node is stopping");

@@ -158,7 +158,10 @@ impl Rooms {
     pub async fn damaged(&self) -> String {
         let mut damage = self.store.damage();
         match damage.wait_for(|partitions| !partitions.is_empty()).await {
-            Ok(partitions) => format!("rows of partitions {partitions:?} failed their checks"),
+            Ok(partitions) => {
+                let numbers: Vec<String> = partitions.iter().map(|p| p.to_string()).collect();
+                format!("of partition {}", numbers.join(", "))
+            }
             // The store is closing.
             Err(_) => std::future::pending().await,
         }

@@ -331,11 +331,16 @@ impl Demo {
     /// Starts the node, and again whenever it ends by itself, until it is ready: as systemd would.
     pub fn start_and_keep(&self, id: u64) {
         wait_for("the node to be ready", || {
-            if gone(self.pid(id)) {
-                self.start_node(id);
-            }
+            self.start_if_gone(id);
             self.try_ask(id, &["status"]).map(drop)
         });
+    }
+
+    /// Starts the node where it has ended by itself.
+    pub fn start_if_gone(&self, id: u64) {
+        if gone(self.pid(id)) {
+            self.start_node(id);
+        }
     }
 
     /// Takes the node's data away. Its certificates lie elsewhere and stay.

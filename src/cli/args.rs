@@ -5,7 +5,7 @@ use super::{
     failure::{self, Failure},
     generate, identity, import_people, init, join, mailbox, node, outbox,
     output::{Format, Output},
-    party, pds, registration, relationship, role, serve, testdata, top, trace, user, workflow,
+    party, pds, registration, relationship, role, serve, site, testdata, top, trace, user, workflow,
 };
 use crate::config::{Running, Settings, Sources};
 use crate::ops::{admin_client::AdminClient, codes};
@@ -121,6 +121,8 @@ pub enum Command {
     Cluster(cluster::Args),
     /// Drain, add, remove or replace a node
     Node(node::Args),
+    /// Two sites: which one serves; move the service
+    Site(site::Args),
     /// Make, list, revoke and check certificates
     Cert(cert::Args),
     /// Register organisations and their systems

@@ -68,6 +68,7 @@ pub mod strangers;
 pub mod tenant;
 pub mod thoughts;
 pub mod tls;
+pub mod trace;
 pub mod trail;
 pub mod turns;
 

@@ -21,7 +21,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use tar::Tar;
+use self::tar::Tar;
 
 #[derive(clap::Args, Debug)]
 #[command(

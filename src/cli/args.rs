@@ -1,11 +1,11 @@
 //! The tree of commands. Each group's verbs stand in the group's own file; what all commands take stands here.
 
 use super::{
-    app, audit, backup, bench, cert, cluster, config, demo, doctor, explain, export_people,
+    app, audit, backup, bench, bundle, cert, cluster, config, demo, doctor, explain, export_people,
     failure::{self, Failure},
     generate, identity, import_people, init, join, mailbox, node, outbox,
     output::{Format, Output},
-    party, pds, registration, relationship, role, serve, site, testdata, trace, user, workflow,
+    party, pds, registration, relationship, role, serve, site, testdata, top, trace, user, workflow,
 };
 use crate::config::{Running, Settings, Sources};
 use crate::ops::{admin_client::AdminClient, codes};
@@ -109,6 +109,8 @@ pub enum Command {
     Demo(demo::Args),
     /// Show node, site, services and certificates on one screen
     Status(Bare),
+    /// Watch what a node does: rates, latencies, leaders, noisiest parties
+    Top(top::Args),
     /// Make this machine the first node of a new site
     Init(init::Args),
     /// Make this machine a node of an existing site
@@ -164,6 +166,8 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Check this machine and its node; say what to mend
     Doctor(doctor::Args),
+    /// Write one file with what support needs; no patient data, no secrets
+    SupportBundle(bundle::Args),
     /// Explain an error code
     Explain(explain::Args),
     /// Print shell completions

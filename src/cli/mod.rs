@@ -9,6 +9,7 @@ pub mod audit;
 pub mod backup;
 pub mod bench;
 pub mod bulk;
+pub mod bundle;
 pub mod cert;
 pub mod cluster;
 pub mod config;
@@ -40,6 +41,7 @@ pub mod serve;
 pub mod site;
 pub mod status;
 pub mod testdata;
+pub mod top;
 pub mod trace;
 pub mod user;
 pub mod workflow;
@@ -119,6 +121,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
         match command {
             Command::Demo(args) => demo::run(&globals, args).await,
             Command::Status(_) => status::run(&globals).await,
+            Command::Top(args) => top::run(&globals, args).await,
             Command::Init(args) => init::run(&globals, args).await,
             Command::Join(args) => join::run(&globals, args).await,
             Command::Cluster(args) => cluster::run(&globals, args.verb).await,
@@ -144,6 +147,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Testdata(args) => testdata::run(&globals, args.verb).await,
             Command::Config(args) => config::run(&globals, args.verb).await,
             Command::Doctor(args) => doctor::run(&globals, args).await,
+            Command::SupportBundle(args) => bundle::run(&globals, args).await,
             _ => Ok(()),
         }
     })

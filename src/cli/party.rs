@@ -88,6 +88,9 @@ pub enum Verb {
         #[command(flatten)]
         write: Write,
     },
+    /// Show whose systems keep this node busy, in the last minute
+    #[command(after_help = "Examples:\n  spine party top\n  spine party top --output json")]
+    Top,
     /// Register from a file: published ODS CSV, JSON lines, LDIF, or our CSV
     #[command(after_help = "Examples:\n  spine party import epraccur.csv --dry-run\n  \
                       spine party import systems.ldif\n  spine party import -\n\n\
@@ -124,6 +127,7 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
             };
             PARTIES.write(globals, &ods, Mode::Set, fields, &write).await
         }
+        Verb::Top => super::top::parties(globals).await,
         Verb::Import { file, format, role, dry_run } => {
             let job = bulk::Job { path: &file, shape: format, role: role.as_deref(), dry_run };
             match bulk::run(globals, job).await? {

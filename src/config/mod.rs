@@ -15,7 +15,7 @@ pub mod units;
 pub mod value;
 
 pub use layers::{Layers, Origin};
-pub use running::Running;
+pub use running::{KeyValue, Running};
 pub use settings::Settings;
 
 use std::path::{Path, PathBuf};

@@ -2,14 +2,16 @@
 //! (P5, P6).
 
 use super::Edge;
+use super::backend::Backend;
+use super::busiest::Party;
 use super::connection::Conn;
 use super::credentials;
 use super::flow::{later, overloaded};
 use super::payload::{Held, Places};
-use super::peer::{Judgement, share_of};
+use super::peer::{Judgement, Peer, share_of};
 use super::problem::Refusal;
 use super::protocol::{Exchange, Proof};
-use super::tenant::Tenant;
+use super::tenant::{CertificateHash, Tenant};
 use super::turns::{Class, Who};
 use crate::access::caller::Caller;
 use crate::access::gate::{Denied, Gate, Permit, Proven, Standing};
@@ -56,14 +58,35 @@ pub struct Limit {
     pub remaining: u32,
 }
 
+/// Longest name out of a certificate that nobody registered, in characters.
+const MAX_NAME: usize = 64;
+
+/// What is found out about a request, whether it is let in or not.
+#[derive(Default)]
+pub struct Noted {
+    pub limit: Option<Limit>,
+    /// Who sent it, where that is known ([`super::busiest`]).
+    pub party: Option<CertificateHash>,
+}
+
+impl Noted {
+    fn came(&mut self, edge: &Edge, key: CertificateHash, name: impl FnOnce() -> Party) {
+        edge.busiest.came(edge.clock.now().0, &key, name);
+        self.party = Some(key);
+    }
+}
+
 /// Certificate, share, form, credentials, permit: all that can be said without the body.
 pub async fn admit(
     conn: &Conn,
     exchange: &mut dyn Exchange,
     head: &Parts,
-    limit: &mut Option<Limit>,
+    noted: &mut Noted,
 ) -> Result<Admitted, Turned> {
     let edge = &conn.edge;
+    if edge.protocol.proof() == Proof::Certificate {
+        noted.came(edge, conn.peer.hash, || party(edge.backend.as_ref(), &conn.peer));
+    }
     match conn.peer.judge(&edge.tls.current(), edge.clock.now().0) {
         Judgement::Good => {}
         Judgement::Refused => {
@@ -94,13 +117,15 @@ pub async fn admit(
     };
     if let Some(proven) = proven {
         turn = (share_of("application", &proven.caller.application), class(proven.emergency));
-        let tenant = tenant(edge, exchange, &proven.caller.application, proven.quota);
-        *limit = Some(Limit { quota: tenant.quota, remaining: 0 });
+        let Caller { application, ods, .. } = &proven.caller;
+        noted.came(edge, turn.0, || Party { ods: ods.clone(), system: application.clone() });
+        let tenant = tenant(edge, exchange, application, proven.quota);
+        noted.limit = Some(Limit { quota: tenant.quota, remaining: 0 });
         let (remaining, place) = share(&tenant).map_err(|wait| {
             edge.meter.of_class(turn.1).kept_out.increment(1);
             limited(conn, wait)
         })?;
-        *limit = Some(Limit { quota: tenant.quota, remaining });
+        noted.limit = Some(Limit { quota: tenant.quota, remaining });
         places[0] = Some(place);
     }
     edge.meter.of_class(turn.1).let_in.increment(1);
@@ -109,6 +134,17 @@ pub async fn admit(
     let permit =
         permit.map_err(|denied| Turned { refusal: refused(denied), who: who.map(|who| Box::new((who, turn))) })?;
     Ok(Admitted { permit, held: Held { in_flight: None, permits: places }, who: turn })
+}
+
+/// Whose a certificate is, as the registry has it; of one that it does not have, the name in it.
+pub(super) fn party(backend: &dyn Backend, peer: &Peer) -> Party {
+    match backend.standing(peer.certificate()) {
+        Ok(Standing::Approved { asid, ods, .. }) => Party { ods, system: asid },
+        _ => {
+            let plain = peer.caller().common_name.chars().filter(|c| !c.is_control());
+            Party { ods: String::new(), system: plain.take(MAX_NAME).collect() }
+        }
+    }
 }
 
 /// A place for the request: of its certificate's or address's share and of the site's bound, or, where there is none left, of

@@ -4,7 +4,7 @@
 //! hangs up does not half-do it. Wherever the site cannot answer now, the answer is 503 or 429 with Retry-After, and
 //! the request's token is made usable again where its use is in doubt (P3, spec/mesh.md §3.2).
 
-use super::admit::{Admitted, Turned, admit};
+use super::admit::{Admitted, Noted, Turned, admit};
 use super::body::{self, Reader};
 use super::connection::Conn;
 use super::payload::{Held, Payload};
@@ -70,8 +70,10 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     let step = ids.trace.step("request", Side::Asked);
     ids.trace.within(step.as_ref());
 
-    let mut limit = None;
-    let (mut reply, mut held) = match admit(conn, exchange.as_mut(), &head, &mut limit).await {
+    let mut noted = Noted::default();
+    let admitted = admit(conn, exchange.as_mut(), &head, &mut noted).await;
+    let party = noted.party.unwrap_or_else(|| edge.nobody_came());
+    let (mut reply, mut held) = match admitted {
         Ok(Admitted { permit, held, who }) => (work(conn, exchange, permit, who, head, body, &ids).await, held),
         Err(turned) => {
             dismiss(conn, &head.headers, body);
@@ -79,12 +81,13 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
             (render::refuse(exchange.as_ref(), &refusal, interaction, &ids), Held::default())
         }
     };
-    if let Some(limit) = limit {
+    if let Some(limit) = noted.limit {
         render::limit(&mut reply, limit);
     }
     held.in_flight = Some(in_flight);
     let status = reply.status().as_u16();
     edge.meter.answered(interaction, status, begun.elapsed());
+    edge.busiest.answered(&party, kind_of(status).is_some(), begun.elapsed());
     ended(step, interaction, status);
     tracing::debug!(
         event = "request.done",

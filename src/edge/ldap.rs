@@ -5,10 +5,12 @@
 //! who it is; only registered, enabled systems get entries (P5). Draining: no more connections, and open ones end after
 //! their present request with the notice that RFC 4511 §4.4.1 gives for it.
 
-use super::admit::refused;
+use super::admit::{party, refused};
 use super::backend::Backend;
+use super::busiest::Busiest;
 use super::meter::Meter;
 use super::peer::{Judgement, Peer};
+use super::problem::kind_of;
 use super::strangers::{self, Refusing, Stranger, Strangers};
 use super::tls::{self, Tls};
 use crate::access::caller::Caller;
@@ -83,6 +85,7 @@ pub struct Directory {
     backend: Arc<dyn Backend>,
     gate: Gate,
     meter: Meter,
+    pub busiest: Busiest,
     turns: Semaphore,
     strangers: Strangers,
 }
@@ -107,6 +110,7 @@ impl Directory {
         Ok(Arc::new(Directory {
             gate: Gate::new(INTERACTIONS.iter().copied(), rules::LDAP)?,
             meter: Meter::new(LABEL, INTERACTIONS),
+            busiest: Busiest::default(),
             turns: Semaphore::new(options.max_at_work),
             strangers: Strangers::new(options.gather),
             options,
@@ -316,6 +320,13 @@ async fn turned_away(directory: &Directory, caller: &Caller, interaction: &'stat
     strangers::told(directory, directory.clock.now().0, stranger, ("", String::new())).await;
 }
 
+fn counted(directory: &Directory, peer: &Peer, interaction: &'static str, code: Code, took: Duration) {
+    let status = status(code);
+    directory.meter.answered(interaction, status, took);
+    directory.busiest.came(directory.clock.now().0, &peer.hash, || party(directory.backend.as_ref(), peer));
+    directory.busiest.answered(&peer.hash, kind_of(status).is_some(), took);
+}
+
 async fn answer(
     directory: &Directory,
     stream: &mut TlsStream<TcpStream>,
@@ -365,7 +376,7 @@ async fn answer(
             }
         }
     };
-    directory.meter.answered(interaction, status(code), begun.elapsed());
+    counted(directory, peer, interaction, code, begun.elapsed());
     for chunk in out.chunks(CHUNK) {
         match timeout(directory.options.io_timeout, stream.write_all(chunk)).await {
             Ok(Ok(())) => {}

@@ -7,7 +7,7 @@
 //! | `prescribers` | the authorities of prescribers' signatures and their lists, exchanged likewise |
 //! | `connection` | one connection as HTTP/1.1 or 2 |
 //! | `pace` | gives up on slow clients |
-//! | `peer` `tenant` | who is there; its share of the node |
+//! | `peer` `tenant` `busiest` | who is there; its share of the node; who took most of it |
 //! | `flow` | the request path on one page |
 //! | `admit` | what is said before the body is read: certificate, share, credentials, permit |
 //! | `turns` `away` | how much is worked on at once, whose turn is next, what is kept for emergency care, how long the others stay away |
@@ -32,6 +32,7 @@ pub mod api;
 pub mod away;
 pub mod backend;
 pub mod body;
+pub mod busiest;
 pub mod carried;
 pub mod coding;
 pub mod connection;
@@ -92,6 +93,7 @@ pub struct Edge {
     pub(crate) gate: Gate,
     pub(crate) meter: Meter,
     pub(crate) tenants: tenant::Tenants,
+    pub busiest: busiest::Busiest,
     pub(crate) draining: AtomicBool,
     /// Open connections, handshakes included.
     pub(crate) open: AtomicUsize,
@@ -147,6 +149,7 @@ impl Edge {
             gate: Gate::new(protocol.interactions(), rules)?,
             meter: Meter::new(protocol.name(), &protocol.interactions()),
             tenants: tenant::Tenants::default(),
+            busiest: busiest::Busiest::default(),
             draining: AtomicBool::new(false),
             open: AtomicUsize::new(0),
             forgiven: forgiven::Forgiven::default(),
@@ -182,6 +185,12 @@ impl Edge {
     /// Requests that wait for their turn.
     pub fn waiting(&self) -> usize {
         self.turns.waiting()
+    }
+
+    /// A request came from somebody whom nobody knows: they are one party.
+    pub(crate) fn nobody_came(&self) -> tenant::CertificateHash {
+        self.busiest.came(self.clock.now().0, &busiest::NOBODY, busiest::Party::default);
+        busiest::NOBODY
     }
 
     /// A turn at the work, counted by its class.

@@ -12,6 +12,7 @@ use crate::{
     edge::{
         Edge,
         api::Api,
+        busiest::{Busiest, Deeds, Party},
         directory::DirectoryProtocol,
         engine::EngineBackend,
         eps::EpsProtocol,
@@ -33,6 +34,7 @@ use crate::{
     seam::clock::Clock,
 };
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     os::unix::fs::MetadataExt,
     path::Path,
@@ -176,6 +178,18 @@ impl Front {
         fresh.into_iter().for_each(|(tls, fresh)| tls.take(fresh));
         self.prescribers.take(trust);
         Ok(())
+    }
+
+    /// Who kept each listener busy in the last minute.
+    pub fn busiest(&self, now_ms: u64) -> Vec<(&'static str, BTreeMap<Party, Deeds>)> {
+        let doors = self.doors.iter().map(|door| (door.key, &door.edge.busiest));
+        let all = doors.chain(self.ldap.iter().map(|ldap| ("ldap.listen", &ldap.directory.busiest)));
+        let told = |(key, busiest): (&'static str, &Busiest)| {
+            let mut parties = BTreeMap::new();
+            busiest.tell(now_ms, &mut parties);
+            (key.trim_end_matches(".listen"), parties)
+        };
+        all.map(told).collect()
     }
 
     /// Where a listener really listens, if systemd opened its socket: that wins over the configuration.

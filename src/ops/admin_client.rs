@@ -47,6 +47,11 @@ impl AdminClient {
         Ok((ok, String::from_utf8_lossy(&body).into_owned()))
     }
 
+    /// The process at the other end, as the kernel says.
+    pub async fn pid(&self) -> Option<i32> {
+        tokio::net::UnixStream::connect(&self.socket).await.ok()?.peer_cred().ok()?.pid()
+    }
+
     async fn raw(&self, method: Method, path: &str, body: &Value) -> Result<(bool, bytes::Bytes), AdminError> {
         let lost = |e: String| unreachable_because(&self.socket, e);
         let stream = tokio::net::UnixStream::connect(&self.socket).await.map_err(|e| lost(e.to_string()))?;

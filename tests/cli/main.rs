@@ -2,6 +2,7 @@
 //!
 //! Every test runs the real binary. None needs a network beyond loopback.
 
+mod doctor;
 mod help;
 mod local;
 mod mistakes;
@@ -11,3 +12,4 @@ mod reload;
 mod site;
 mod support;
 mod trail;
+mod watched;

@@ -371,6 +371,33 @@ impl Demo {
         Some(self.asked(id, "/readyz")?.starts_with("HTTP/1.1 200"))
     }
 
+    /// What `spine doctor` finds wrong with a node and its machine: result, check, what was found and what is to be done.
+    pub fn findings(&self, id: u64) -> Vec<[String; 4]> {
+        let output = Command::new(program())
+            .args(["doctor", "--troubles", "--output", "json", "--socket"])
+            .arg(self.socket(id))
+            .stdin(Stdio::null())
+            .output()
+            .expect("spine starts");
+        let told: Value = serde_json::from_slice(&output.stdout).expect("a report");
+        let one = |item: &Value| {
+            ["result", "check", "found", "fix"].map(|name| item[name].as_str().expect("text").to_owned())
+        };
+        told["items"].as_array().into_iter().flatten().map(one).collect()
+    }
+
+    /// Waits until `spine doctor` says of a check that it warns or fails, and gives what it found and what is to be done.
+    #[track_caller]
+    pub fn wait_finding(&self, id: u64, result: &str, check: &str) -> (String, String) {
+        let found = wait_for(&format!("doctor to find {result} of {check} on node {id}"), || {
+            self.findings(id).into_iter().find(|[is, of, ..]| is == result && of == check)
+        });
+        let [_, _, found, fix] = found;
+        println!("doctor, node {id}: {result} {check}: {found} -> {fix}");
+        assert!(fix.contains('`'), "what is to be done names a command: {fix}");
+        (found, fix)
+    }
+
     /// What a node answers scrapers and probes, head and all.
     fn asked(&self, id: u64, path: &str) -> Option<String> {
         let url = self.node(id)["metrics"].as_str()?.to_owned();

@@ -106,6 +106,8 @@ fn a_running_node_finds_what_rots_and_mends_it() {
         true
     };
     wait_acting("the log to be repaired", rot::WALKED, rots, || repaired() >= 1);
+    let (found, _) = scene.demo.wait_finding(victim, "WARN", "at rest");
+    assert!(found.contains("damaged pieces found"), "{found}");
     wait_for("a snapshot to be there", || (!snapshots(&data).is_empty()).then_some(()));
     let before = repaired();
     // Snapshots come and go: one may go just now, and is no damage then. The next is left alone for as long as a mend takes.

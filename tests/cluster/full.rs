@@ -30,6 +30,8 @@ fn the_leaders_disk_fills_up() {
     scene.demo.disk(leader).fill(RESERVE / 2);
     super::demo::wait_for("leadership to go to a node with room", || (scene.leader() != leader).then_some(()));
     scene.load.more(300);
+    let (found, _) = scene.demo.wait_finding(leader, "FAIL", "free space");
+    assert!(found.contains("64MiB reserved"), "{found}");
     // To the last byte, for longer than what lies ready for the log lasts.
     scene.demo.disk(leader).fill(0);
     scene.load.more(2_000);

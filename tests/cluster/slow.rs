@@ -40,6 +40,8 @@ struct Slowed {
     terms: u64,
     /// What the slow node itself says.
     told: String,
+    /// What `spine doctor` there finds wrong.
+    found: Vec<[String; 4]>,
 }
 
 /// Runs a scene with one node's disk slow; prints the percentiles before and during it.
@@ -65,6 +67,7 @@ fn slowed(name: &'static str, victim: impl Fn(&Scene) -> u64) -> Option<Slowed> 
     let (leader, terms) = (scene.leader(), scene.demo.term(1) - term);
     let sync = scene.demo.metric(victim, "spine_log_sync_now_seconds").unwrap_or_default();
     let told = scene.demo.troubles(victim).join("\n");
+    let found = scene.demo.findings(victim);
     drop(slow);
     let ending = scene.end();
     let (was, median) = latency(ending.ops(), before);
@@ -82,7 +85,7 @@ fn slowed(name: &'static str, victim: impl Fn(&Scene) -> u64) -> Option<Slowed> 
     // Twice the usual is the aim; a busy machine of two cores makes p99 jump by itself.
     assert!(is <= 4 * was + 200_000, "{name}: p99 went from {was} to {is} µs");
     ending.silent_within(", while slow", during, 5_000_000);
-    Some(Slowed { victim, handed_over, leader, terms, told })
+    Some(Slowed { victim, handed_over, leader, terms, told, found })
 }
 
 #[test]
@@ -99,4 +102,7 @@ fn the_leaders_disk_is_slow() {
     assert_ne!(slowed.leader, slowed.victim, "and does not lead again while that lasts");
     assert!(slowed.terms <= 2, "{} elections", slowed.terms);
     assert!(slowed.told.contains("SPN-3004"), "{}", slowed.told);
+    let pace = slowed.found.iter().find(|[result, check, ..]| result == "FAIL" && check == "disk's pace");
+    let [_, _, found, fix] = pace.unwrap_or_else(|| panic!("doctor finds it: {:?}", slowed.found));
+    assert!(found.contains(" ms ") && fix.contains("`iostat"), "{found} {fix}");
 }

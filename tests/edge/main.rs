@@ -5,6 +5,7 @@
 
 mod api;
 mod bombs;
+mod busiest;
 mod certificates;
 mod drain;
 mod emergency;

@@ -1,16 +1,18 @@
 //! `spine doctor`: checks of this machine and its node, each OK, WARN or FAIL with the remedy.
 
 mod host;
+mod peers;
+mod ports;
 mod setup;
 mod site;
 
 use super::{
     args::Globals,
-    failure::{Done, exit, failure},
+    failure::{Done, Failure, exit, failure},
     output,
 };
 use crate::ops::codes;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  spine doctor\n  spine doctor --socket /tmp/demo/node-1/admin.sock --output json")]
@@ -38,6 +40,15 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// As scripts and the support bundle read it.
+    pub fn told(&self) -> Value {
+        let result = match self.level {
+            Level::Ok => "OK",
+            Level::Warn => "WARN",
+            Level::Fail => "FAIL",
+        };
+        json!({"check": self.check, "result": result, "found": self.found, "fix": self.fix})
+    }
     pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
         Finding { check, level: Level::Ok, found: found.into(), fix: String::new() }
     }
@@ -49,22 +60,22 @@ impl Finding {
     }
 }
 
-pub async fn run(globals: &Globals, args: Args) -> Done {
+/// Every check, in the order in which they are shown.
+pub async fn examine(globals: &Globals) -> Result<Vec<Finding>, Failure> {
     let (settings, setup) = setup::settle(globals).await?;
     let mut findings = vec![setup];
     findings.extend(host::examine(&settings));
     findings.extend(site::examine(globals, &settings).await);
+    Ok(findings)
+}
+
+pub async fn run(globals: &Globals, args: Args) -> Done {
+    let findings = examine(globals).await?;
     let worst = findings.iter().map(|f| f.level).max().unwrap_or(Level::Ok);
     let count = |level: Level| findings.iter().filter(|f| f.level == level).count();
     let (warnings, failures) = (count(Level::Warn), count(Level::Fail));
-    let word = |level: Level| match level {
-        Level::Ok => "OK",
-        Level::Warn => "WARN",
-        Level::Fail => "FAIL",
-    };
     let shown = findings.iter().filter(|f| !args.troubles || f.level != Level::Ok);
-    let items: Vec<_> =
-        shown.map(|f| json!({"check": f.check, "result": word(f.level), "found": f.found, "fix": f.fix})).collect();
+    let items: Vec<_> = shown.map(Finding::told).collect();
     let columns = [("result", "result"), ("check", "check"), ("found", "found"), ("to do", "fix")];
     globals.out().list("DoctorReport", &items, &columns, "check");
     if worst == Level::Ok {

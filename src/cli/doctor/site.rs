@@ -1,15 +1,12 @@
 //! Checks of the node and its site: does it answer, is it ready, are ports and peers reachable, do versions agree.
 
 use super::Finding;
+use super::{peers, ports};
 use crate::{
     cli::{args::Globals, output, status},
     config::Settings,
-    ops::admin_client::AdminClient,
+    ops::{admin_client::AdminClient, codes},
 };
-use std::{net::SocketAddr, time::Duration};
-
-/// A connection within a rack takes well under a millisecond.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
     let socket = globals.socket.clone().unwrap_or_else(|| settings.admin_socket.clone());
@@ -30,16 +27,21 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(registration(&told));
             out.push(backup(&told));
         }
+        // It runs, and what keeps it from opening is for an operator to mend: a store that no peer can make whole again, say.
+        Err(e) if e.code == codes::CLI_NOT_READY.code => {
+            let found = format!("runs, and is not open: {}", e.why);
+            out.push(Finding::fail("node", found, format!("{}; `journalctl -u spine -n 50`", e.fix)));
+        }
+        Err(e) if e.why.contains("Permission denied") => {
+            let fix = "run this as root, or as a user of the group spine (`usermod -aG spine USER`)";
+            out.push(Finding::warn("node", e.why, fix));
+        }
         Err(e) => {
-            out.push(Finding::warn("node", e.why, "start it: `spine serve` or `systemctl start spine`"));
-            out.extend(ports(settings));
+            out.push(Finding::warn("node", e.why, "start it: `systemctl start spine`, or `spine serve`"));
+            out.extend(ports::examine(settings));
         }
     }
-    for (number, address) in &settings.peer.nodes {
-        if *number != settings.node.number {
-            out.push(reachable(*number, *address).await);
-        }
-    }
+    out.extend(peers::examine(&client, settings).await);
     out
 }
 
@@ -99,7 +101,8 @@ fn at_rest(told: &serde_json::Value) -> Finding {
         Finding::fail(
             check,
             left.join("; "),
-            "start the node again; if it stays, wipe its data folder and replace the disk",
+            "`spine node restart`; if it stays, `smartctl -a` of the disk, replace it, and let the node come back with an empty \
+             data folder (`spine explain SPN-3005`)",
         )
     } else if found > 0 {
         Finding::warn(check, format!("{found} damaged pieces found, {repaired} repaired"), fix)
@@ -155,7 +158,8 @@ fn deliveries(told: &serde_json::Value) -> Finding {
 /// The clock beside the other nodes'.
 fn clock(told: &serde_json::Value) -> Finding {
     let check = "clocks agree";
-    let fix = "compare `date -u` on all nodes, set the wrong clock; see `spine explain SPN-3002`";
+    let fix = "compare `date -u` on all nodes; on the wrong one `chronyc tracking`, then `chronyc makestep`; see \
+               `spine explain SPN-3002`";
     let clock = &told["clock"];
     match clock["trouble"].as_str() {
         Some(trouble) if clock["off"] == true => Finding::fail(check, trouble, fix),
@@ -169,7 +173,10 @@ fn clock(told: &serde_json::Value) -> Finding {
 fn disk(told: &serde_json::Value) -> Finding {
     let (check, disk) = ("disk's pace", &told["disk"]);
     match (disk["trouble"].as_str(), disk["sync_ms"].as_f64()) {
-        (Some(trouble), _) => Finding::fail(check, trouble, "see `spine explain SPN-3004`"),
+        (Some(trouble), _) => {
+            let fix = "`iostat -x 1 5` and `smartctl -a` of the disk; see `spine explain SPN-3004`";
+            Finding::fail(check, trouble, fix)
+        }
         (None, Some(millis)) => Finding::ok(check, format!("a sync of the log takes {millis:.1} ms")),
         (None, None) => Finding::ok(check, "too few syncs lately to say"),
     }
@@ -207,31 +214,6 @@ fn registration(told: &serde_json::Value) -> Finding {
             Finding::warn(check, found, fix)
         }
         _ => Finding::ok(check, found),
-    }
-}
-
-/// While the node is down, its addresses must be free for it.
-fn ports(settings: &Settings) -> Vec<Finding> {
-    let listeners = [
-        ("supplier.listen", settings.supplier.listen),
-        ("peer.listen", settings.peer.listen),
-        ("ops.listen", settings.ops_listen),
-    ];
-    let one = |(key, address): (&'static str, SocketAddr)| match std::net::TcpListener::bind(address) {
-        Ok(_) => Finding::ok(key, format!("{address} is free")),
-        Err(e) => Finding::fail(key, format!("{address}: {e}"), format!("free the port, or change {key}")),
-    };
-    listeners.into_iter().map(one).collect()
-}
-
-async fn reachable(number: u16, address: SocketAddr) -> Finding {
-    let check = "peer";
-    match tokio::time::timeout(PATIENCE, tokio::net::TcpStream::connect(address)).await {
-        Ok(Ok(_)) => Finding::ok(check, format!("node {number} at {address} can be reached")),
-        Ok(Err(e)) => {
-            Finding::warn(check, format!("node {number} at {address}: {e}"), "start it, or check the network")
-        }
-        Err(_) => Finding::warn(check, format!("node {number} at {address}: no answer"), "check the network between"),
     }
 }
 

@@ -6,6 +6,7 @@ mod applications;
 mod audit;
 mod backup;
 mod baselines;
+mod busiest;
 mod cluster;
 mod import;
 mod issuers;
@@ -63,6 +64,7 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::GET, "/v1/audit/heads", audit::heads);
     add(r, node, Method::GET, "/v1/audit/export", audit::export);
     add(r, node, Method::GET, "/v1/trace/{id}", audit::trace);
+    add(r, node, Method::GET, "/v1/busiest", busiest::parties);
     add(r, node, Method::POST, "/v1/backups", backup::begin);
     add(r, node, Method::GET, "/v1/backups", backup::show);
     add(r, node, Method::POST, "/v1/backups/verified", backup::verified);

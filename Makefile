@@ -12,7 +12,7 @@ SPINE := $(abspath $(TARGET))/$(TRIPLE)/release/spine
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: demo build deb deb-check deb-test ansible-test ansible-check test bench check static unit sim clients cluster tree fuzz testssl watch
+.PHONY: demo docs-test build deb deb-check deb-test ansible-test ansible-check test bench check static unit sim clients cluster tree fuzz testssl watch
 
 ## demo: builds and starts a three-node site on this machine; Ctrl-C stops it.  make demo ARGS="--nodes 5"
 demo: build
@@ -49,7 +49,7 @@ ansible-check:
 ## parsers are fuzzed beside it.
 test: check unit sim
 	$(MAKE) --no-print-directory -j2 fuzz build
-	$(MAKE) --no-print-directory static clients watch cluster
+	$(MAKE) --no-print-directory static docs-test clients watch cluster
 
 ## check: format, lints, dependency rules. Warnings are errors in CI only.
 check: tree
@@ -80,6 +80,10 @@ static: build
 ## watch: rules, dashboards and docs/watching.md, against promtool and a demo's metrics pages; `check` does it without the demo.
 watch: build
 	@if command -v python3 >/dev/null; then python3 tests/watch $(SPINE); else echo "watch: skipped: no python3"; fi
+
+## docs-test: the commands of docs/*.md, by root on machines in namespaces; `make docs-test PAGE=docs/connect.md` one page.
+docs-test: build
+	@if command -v python3 >/dev/null; then python3 tests/docs/run $(SPINE) $(PAGE); else echo "docs: skipped: no python3"; fi
 
 ## clients: real clients from PyPI and npm, not ours, against a running three-node site.
 clients: build

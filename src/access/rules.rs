@@ -62,6 +62,9 @@ pub const IDENTITY: &[Rule] = &[
 /// Style and pictures of web pages: they hold nobody's data.
 pub const PAGES: &[Rule] = &[open("pages.asset", "operations.md §11")];
 
+/// The documents, which say nothing of the site that serves them.
+pub const DOCUMENTS: &[Rule] = &[open("pages.document", "operations.md §12")];
+
 /// Every table, under the listener that it is for: what `spine role matrix` prints and the tests go through.
 pub const ALL: &[(&str, &[Rule])] = &[
     ("suppliers", MESH),
@@ -76,6 +79,7 @@ pub const ALL: &[(&str, &[Rule])] = &[
     ("api", RELATIONSHIPS),
     ("api", EPS),
     ("api", PAGES),
+    ("api", DOCUMENTS),
     ("ldap", LDAP),
 ];
 

@@ -4,7 +4,10 @@ use super::{
     failure::{Done, Failure, failure, file},
     output, tree,
 };
-use crate::{config::sample, ops::codes};
+use crate::{
+    config::sample,
+    ops::{codes, metrics},
+};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Debug)]
@@ -25,8 +28,8 @@ pub struct Man {
     after_help = "Examples:\n  spine generate people --count 1000 --seed 7\n  spine generate completions bash\n  spine generate all target/package"
 )]
 pub struct Args {
-    /// What to write: people, config, errors, eps-states or completions (to stdout), man or all (into a folder)
-    #[arg(value_parser = ["people", "config", "errors", "eps-states", "completions", "man", "all"])]
+    /// What to write: people, completions, or a page (config, configuration, errors, metrics, eps-states) to stdout; man or all into a folder
+    #[arg(value_parser = ["people", "config", "configuration", "errors", "metrics", "eps-states", "completions", "man", "all"])]
     what: String,
     /// Folder for `man` and `all`; bash, zsh or fish for `completions`
     #[arg(value_name = "DIR|SHELL")]
@@ -42,21 +45,25 @@ pub struct Args {
     all_nines: bool,
 }
 
+/// The text of a page or file that is made from what the program knows.
+fn text(what: &str) -> Option<String> {
+    match what {
+        "config" => Some(sample::sample()),
+        "configuration" => Some(sample::page()),
+        "errors" => Some(codes::document()),
+        "metrics" => Some(metrics::document()),
+        "eps-states" => Some(crate::services::eps::states::markdown()),
+        _ => None,
+    }
+}
+
 pub fn run(args: Args) -> Done {
+    if let Some(text) = text(&args.what) {
+        output::line(text.trim_end());
+        return Ok(());
+    }
     match (args.what.as_str(), args.place) {
         ("people", _) => super::people::run(args.count, args.seed, args.all_nines),
-        ("config", _) => {
-            output::line(sample::sample().trim_end());
-            Ok(())
-        }
-        ("errors", _) => {
-            output::line(codes::document().trim_end());
-            Ok(())
-        }
-        ("eps-states", _) => {
-            output::line(crate::services::eps::states::markdown().trim_end());
-            Ok(())
-        }
         ("completions", Some(shell)) => match shell.to_str().and_then(|name| name.parse().ok()) {
             Some(shell) => completions(shell),
             None => {

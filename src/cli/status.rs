@@ -18,9 +18,11 @@ pub async fn run(globals: &Globals) -> Done {
     }
     let words: Vec<&str> = troubles.iter().filter_map(Value::as_str).collect();
     let fix = "see `spine cluster status`, then `spine doctor`";
-    Err(failure(&codes::CLI_DEGRADED, "the site works, but not as it should", words.join("; "), fix)
-        .with_exit(exit::DEGRADED)
-        .after_a_report())
+    let what = match told["takes_writes"] == false {
+        true => "the site does not take every write: a part of it stands still",
+        false => "the site works, but not as it should",
+    };
+    Err(failure(&codes::CLI_DEGRADED, what, words.join("; "), fix).with_exit(exit::DEGRADED).after_a_report())
 }
 
 fn screen(told: &Value) -> String {

@@ -52,6 +52,29 @@ pub fn manual() -> String {
     out
 }
 
+/// The text of `docs/configuration.md`.
+pub fn page() -> String {
+    let mut out = String::from(
+        "# Configuration\n\nMade by `spine generate configuration` (a test compares). `/etc/spine/spine.toml` is read first, then every\n\
+         `/etc/spine/conf.d/*.toml` in name order; later values win. Unknown keys, wrong types and contradictions are errors: nothing in\n\
+         a file is ignored. Check with `spine config check`; `spine config show` tells what each key is and which file says so.\n\n\
+         A key marked *live* is taken by `spine config reload` (which is what `systemctl reload spine` runs), one marked *restart* when\n\
+         the node starts again (`spine node restart`). `--set KEY=VALUE` overrides one for a command.\n",
+    );
+    let mut section = "";
+    for key in KEYS {
+        let (of, name) = parts(key);
+        if of != section {
+            out.push_str(&format!("\n## [{of}]\n\n| key | default | takes effect | what it is |\n|---|---|---|---|\n"));
+            section = of;
+        }
+        let takes = takes(key);
+        let says = format!("{} It is {}.", key.says, key.kind.describe()).replace('|', "\\|");
+        out.push_str(&format!("| `{name}` | `{}` | {takes} | {says} |\n", default(key)));
+    }
+    out
+}
+
 /// A key's default as it stands in a file.
 pub fn default(key: &Key) -> String {
     key.kind.from_text(key.default).map_or_else(|_| key.default.into(), |value| value.to_string())
@@ -95,6 +118,17 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/spine.toml");
         let packaged = std::fs::read_to_string(path).unwrap();
         assert!(packaged == sample(), "run: cargo run -- generate config > packaging/spine.toml");
+    }
+
+    #[test]
+    fn the_page_is_what_the_keys_say() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+        if std::env::var_os("SPINE_WRITE_DOCS").is_some() {
+            std::fs::write(&path, page()).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        let old = "docs/configuration.md is old: run `SPINE_WRITE_DOCS=1 cargo test --lib config::sample`";
+        assert!(stored == page(), "{old}");
     }
 
     #[test]

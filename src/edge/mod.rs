@@ -21,6 +21,7 @@
 //! | `mesh` `identity` `pds` `trail` `relationships` `engine` | the product's protocols and backend |
 //! | `pages` | style and pictures of web pages |
 //! | `openapi` | the interfaces' descriptions |
+//! | `documents` | the site's documents, at `/docs` |
 //! | `id_tokens` | signs ID tokens with the site's key |
 //! | `problem` | refusals: kinds, public and private words |
 //! | `options` | every bound |
@@ -38,6 +39,7 @@ pub mod coding;
 pub mod connection;
 pub mod credentials;
 pub mod directory;
+pub mod documents;
 pub mod engine;
 pub mod eps;
 pub mod flow;

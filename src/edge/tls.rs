@@ -50,10 +50,20 @@ pub enum TlsError {
     Empty(PathBuf),
     #[error("{0}: no revocation list in it")]
     NoList(PathBuf),
-    #[error("certificate and key: {0}")]
-    Key(rustls::Error),
+    #[error("{cert} and {key}: {}", belonging(error))]
+    Key { cert: PathBuf, key: PathBuf, error: rustls::Error },
+    #[error("TLS: {0}")]
+    Library(rustls::Error),
     #[error("client authorities: {0}")]
     Authorities(String),
+}
+
+/// What is wrong with a certificate and its key.
+fn belonging(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InconsistentKeys(_) => "the key is not the certificate's".into(),
+        other => other.to_string(),
+    }
 }
 
 /// One state of the files, as handshakes use it.
@@ -180,15 +190,15 @@ fn load(files: &TlsFiles, generation: u64) -> Result<Loaded, TlsError> {
     let verifier = Arc::new(Dated { inner, lists: dates });
     let mut config = ServerConfig::builder_with_provider(provider::default_provider().into())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(TlsError::Key)?
+        .map_err(TlsError::Library)?
         .with_client_cert_verifier(verifier.clone())
         .with_single_cert(chain, key)
-        .map_err(TlsError::Key)?;
+        .map_err(|error| TlsError::Key { cert: files.certificate.clone(), key: files.key.clone(), error })?;
     // Our order of suites, strongest first, whatever a client would rather have.
     config.ignore_client_order = true;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     // Sessions live in tickets that the client keeps: memory here does not grow with clients.
-    config.ticketer = provider::Ticketer::new().map_err(TlsError::Key)?;
+    config.ticketer = provider::Ticketer::new().map_err(TlsError::Library)?;
     config.send_tls13_tickets = 1;
     if files.clients_optional {
         config.ticketer = Arc::new(Anonymous(config.ticketer));

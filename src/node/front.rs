@@ -14,6 +14,7 @@ use crate::{
         api::Api,
         busiest::{Busiest, Deeds, Party},
         directory::DirectoryProtocol,
+        documents::DocumentsProtocol,
         engine::EngineBackend,
         eps::EpsProtocol,
         identity::IdentityProtocol,
@@ -319,6 +320,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
             Arc::new(RelationshipsProtocol),
             Arc::new(PagesProtocol),
             Arc::new(OpenapiProtocol),
+            Arc::new(DocumentsProtocol),
         ];
         plans.push(Plan {
             key: "api.listen",
@@ -336,6 +338,7 @@ fn plans(settings: &Settings, rooms: &Rooms, clock: &Arc<dyn Clock>) -> Vec<Plan
                 rules::RELATIONSHIPS,
                 rules::PAGES,
                 rules::OPENAPI,
+                rules::DOCUMENTS,
             ]),
         });
     }

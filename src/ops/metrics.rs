@@ -342,9 +342,37 @@ pub const ALL: &[Metric] = &[
     moment(PROCESS_START, "Unix time at which the process started."),
 ];
 
+/// The text of `docs/metrics.md`.
+pub fn document() -> String {
+    let mut out = String::from(
+        "# Metrics\n\nMade by `spine generate metrics` (a test compares). Each node shows them at `ops.listen`, `/metrics`, in the text format of\n\
+         Prometheus. Labels come from closed sets: no patient, mailbox, message or path is ever one. [watching.md](watching.md) says what to\n\
+         load into Prometheus and Grafana, and what the alerts mean.\n\n| metric | kind | meaning |\n|---|---|---|\n",
+    );
+    for m in ALL {
+        let shape = match m.shape {
+            Shape::Counter => "counter",
+            Shape::Gauge => "gauge",
+            Shape::Histogram => "histogram",
+        };
+        out.push_str(&format!("| `{}` | {shape} | {} |\n", m.name, m.help.replace('|', "\\|")));
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_agrees_with_the_list() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        if std::env::var_os("SPINE_WRITE_DOCS").is_some() {
+            std::fs::write(path, document()).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(stored == document(), "docs/metrics.md is old: run `SPINE_WRITE_DOCS=1 cargo test --lib ops::metrics`");
+    }
 
     #[test]
     fn every_name_is_in_the_list_once_and_well_formed() {

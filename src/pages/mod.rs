@@ -4,12 +4,14 @@
 //! | file | duty |
 //! |---|---|
 //! | `parts` | components: button, input, radios, error summary… |
+//! | `markdown` | the documents' Markdown as pages |
 //! | `assets` | style and pictures as they are served, from `assets/` (`packaging/update-nhsuk`) |
 //!
 //! Invariants: every page has one `h1`, a title of its own, a way past the header, and a site's name in words (the NHS logo is a protected
 //! mark); nothing is fetched from elsewhere; what a person typed is escaped; a page without a script of its own needs none.
 
 pub mod assets;
+pub mod markdown;
 pub mod parts;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 //!
 //! Every test runs the real binary. None needs a network beyond loopback.
 
+mod docs;
 mod doctor;
 mod help;
 mod local;

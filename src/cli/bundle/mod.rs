@@ -9,6 +9,7 @@ mod host;
 mod log;
 mod tar;
 
+use self::tar::Tar;
 use super::{
     args::Globals,
     doctor,
@@ -21,7 +22,6 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use self::tar::Tar;
 
 #[derive(clap::Args, Debug)]
 #[command(

@@ -72,7 +72,7 @@ pub fn revoke(globals: &Globals, signer: &Signer, what: &str, crl: &Path, write:
         let verb = if write.dry_run { "would be" } else { "is" };
         format!("{hex} {verb} revoked in {}", crl.display())
     });
-    globals.out().next("copy the list to every node's supplier.crl; nodes take it up within a minute");
+    globals.out().next("copy the list to every node's supplier.crl; nodes take it up within ten seconds");
     Ok(())
 }
 

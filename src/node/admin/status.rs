@@ -96,6 +96,7 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
         "revocations": revocations,
         "registration": registration,
         "partitions": partitions(rooms, &told),
+        "takes_writes": standing_still(rooms, &told).is_empty(),
         "troubles": troubles,
     }))
 }
@@ -190,8 +191,23 @@ fn partitions(rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec<Value> {
     rooms.groups.iter().map(one).collect()
 }
 
+/// Of each partition that takes nothing: why. Told by who answers now, before elections time out and leaders notice.
+fn standing_still(rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec<String> {
+    let why = |group: &crate::consensus::Group| {
+        let status = group.status();
+        let voters: Vec<u16> = status.members.iter().filter(|m| m.voter).map(|m| m.id.node().0).collect();
+        let answer = voters.iter().filter(|number| told.contains_key(number)).count();
+        let number = status.group;
+        if answer * 2 <= voters.len() {
+            return Some(format!("partition {number} takes nothing: {answer} of {} voters answer", voters.len()));
+        }
+        status.leadership.leader.is_none().then(|| format!("partition {number} has no leader"))
+    };
+    rooms.groups.iter().filter_map(why).collect()
+}
+
 fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec<String> {
-    let mut out = vec![];
+    let mut out = standing_still(rooms, told);
     let members = members(rooms);
     for (number, ..) in &members {
         if !told.contains_key(number) {
@@ -215,9 +231,6 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
         let learns = |id: &Value| node_of(id).is_none_or(|node| !away.contains(&node));
         if number != 0 && partition["learners"].as_array().is_some_and(|all| all.iter().any(learns)) {
             out.push(format!("a node is learning partition {number} and has no vote there yet"));
-        }
-        if partition["leader"].is_null() {
-            out.push(format!("partition {number} has no leader"));
         }
         if partition["lag"].as_u64().unwrap_or(0) > LAGGING {
             out.push(format!("a node is {} entries behind in partition {number}", partition["lag"]));

@@ -3,18 +3,20 @@
 
 use super::{
     BackupError,
-    copy::compare,
-    create::body_name,
+    copy::{compare, copy},
+    create::{body_name, open},
+    locked::{self, plain_name},
     manifest::{BackupPart, Manifest},
 };
 use crate::{
-    audit::{Begin, Ca, Verifier},
+    audit::{Begin, Ca, Verdict, Verifier},
     engine::{
         PartitionMap,
         cut::{Standing, misfit},
     },
     seam::{World, fs::Fs, pace::Pace},
     store::{Partition, Reader as _, Store, StoreOptions, blobs::BlobId, tables::Table},
+    wire::age::Identity,
 };
 use std::{
     collections::BTreeSet,
@@ -34,15 +36,35 @@ pub struct Checked {
     pub rows: u64,
     pub records: u64,
     pub heads: u64,
+    /// Trails that begin behind records that expired, by partition.
+    pub shortened: Vec<(u16, Verdict)>,
 }
 
 /// Signature and files: cheap, and enough to know that nothing was changed since it was made.
 pub async fn files(fs: &Arc<dyn Fs>, backup: &Path, ca: Option<&Ca>, pace: &Pace) -> Result<Manifest, BackupError> {
     let manifest = Manifest::read(fs.as_ref(), backup, ca)?;
+    every_file(fs, backup, &manifest, pace).await?;
+    Ok(manifest)
+}
+
+/// What is to be replayed or restored: the keys first, since files take long. The files, plain, are in what is given back.
+pub(super) async fn readable(
+    fs: &Arc<dyn Fs>,
+    backup: &Path,
+    (ca, identities): (Option<&Ca>, &[Identity]),
+    pace: &Pace,
+) -> Result<(Manifest, Arc<dyn Fs>), BackupError> {
+    let manifest = Manifest::read(fs.as_ref(), backup, ca)?;
+    let reading = locked::opened(fs, &manifest, identities)?;
+    every_file(fs, backup, &manifest, pace).await?;
+    Ok((manifest, reading))
+}
+
+async fn every_file(fs: &Arc<dyn Fs>, backup: &Path, manifest: &Manifest, pace: &Pace) -> Result<(), BackupError> {
     for file in manifest.files() {
         compare(fs, backup, file, pace).await?;
     }
-    Ok(manifest)
+    Ok(())
 }
 
 /// Makes a folder for a replay below `above`: a new one, so that nothing of an earlier try is in it, and closed to others, since
@@ -60,13 +82,16 @@ pub fn scratch(above: &Path) -> io::Result<PathBuf> {
 pub async fn check(
     world: &World,
     backup: &Path,
-    ca: Option<&Ca>,
+    (ca, identities): (Option<&Ca>, &[Identity]),
     scratch: &Path,
     pace: &Pace,
 ) -> Result<Checked, BackupError> {
-    let manifest = files(&world.fs, backup, ca, pace).await?;
+    let (manifest, reading) = readable(&world.fs, backup, (ca, identities), pace).await?;
     for part in &manifest.parts {
-        place(backup, part, scratch).map_err(BackupError::io(scratch))?;
+        match manifest.recipients.is_empty() {
+            true => place(backup, part, scratch).map_err(BackupError::io(scratch))?,
+            false => place_plain((&world.fs, &reading), backup, part, scratch, pace).await?,
+        }
     }
     let store = Store::open(world.clone(), scratch.to_owned(), StoreOptions::default()).await;
     let store = store.map_err(BackupError::rows(0))?;
@@ -89,6 +114,23 @@ fn place(backup: &Path, part: &BackupPart, scratch: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Likewise of an encrypted backup: its rows lie there in plain until the scratch folder is removed.
+async fn place_plain(
+    (fs, reading): (&Arc<dyn Fs>, &Arc<dyn Fs>),
+    backup: &Path,
+    part: &BackupPart,
+    scratch: &Path,
+    pace: &Pace,
+) -> Result<(), BackupError> {
+    let folder = scratch.join("snapshots").join(format!("p{}", part.partition));
+    for file in &part.files {
+        let from = open(reading, backup.join(&file.name)).await?;
+        let name = Path::new(plain_name(&file.name)).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        copy(fs, from, (&folder, &name), None, pace).await?;
+    }
+    Ok(())
+}
+
 /// A second name is enough where both lie on one file system; a store never writes to a sealed file. What has the name already
 /// may be the backup's own file: nothing is written into it.
 fn bring(from: &Path, to: &Path) -> io::Result<()> {
@@ -105,8 +147,10 @@ async fn replayed(store: &Store, manifest: Manifest) -> Result<Checked, BackupEr
     let map = PartitionMap { partitions: (manifest.parts.len() as u16).saturating_sub(1) };
     let ca = manifest.ca()?;
     let absent = manifest.absent.iter().filter_map(|id| Some(body_name(BlobId(id.as_ref().try_into().ok()?))));
-    let bodies: BTreeSet<String> = manifest.bodies.iter().map(|file| file.name.clone()).chain(absent).collect();
+    let bodies: BTreeSet<String> =
+        manifest.bodies.iter().map(|file| plain_name(&file.name).to_owned()).chain(absent).collect();
     let (mut standings, mut rows, mut records, mut heads) = (vec![], 0, 0, 0);
+    let mut shortened = vec![];
     for part in &manifest.parts {
         let number = part.partition;
         let partition = store.partition(number).map_err(BackupError::rows(number))?;
@@ -120,26 +164,29 @@ async fn replayed(store: &Store, manifest: Manifest) -> Result<Checked, BackupEr
         if (chain.sequence, chain.hash) != (part.audit_sequence, part.audit_hash) {
             return Err(BackupError::OtherRows(number));
         }
-        let (read, signed) = trail(&partition, &standing, ca.clone())?;
-        (records, heads, rows) = (records + read, heads + signed, rows + part.rows);
+        let verdict = trail(&partition, &standing, ca.clone())?;
+        (records, heads, rows) = (records + verdict.records, heads + verdict.heads, rows + part.rows);
+        if verdict.first > 1 {
+            shortened.push((number, verdict));
+        }
         every_body(&partition, &bodies)?;
         standings.push(standing);
     }
     if let Some(found) = misfit(standings.iter()) {
         return Err(found.into());
     }
-    Ok(Checked { rows, records, heads, manifest })
+    Ok(Checked { rows, records, heads, shortened, manifest })
 }
 
-/// Reads the audit trail from its first record to the mark. How many records and signed heads it has.
-fn trail(partition: &Arc<Partition>, standing: &Standing, ca: Ca) -> Result<(u64, u64), BackupError> {
+/// Reads the audit trail from its first record to the mark. What is not whole is an error.
+fn trail(partition: &Arc<Partition>, standing: &Standing, ca: Ca) -> Result<Verdict, BackupError> {
     let (number, end) = (partition.number(), standing.chain());
     let begin = Begin::load(&**partition).map_err(BackupError::rows(number))?;
     let mut verifier = Verifier::new(number, 1, end.sequence, Some(end), ca).signed().begins(begin);
     while !verifier.step(&**partition).map_err(BackupError::rows(number))?.done {}
     let verdict = verifier.verdict();
     match verdict.findings.first() {
-        None => Ok((verdict.records, verdict.heads)),
+        None => Ok(verdict),
         Some(finding) => Err(BackupError::Trail { partition: number, finding: finding.to_string() }),
     }
 }

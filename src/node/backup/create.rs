@@ -9,7 +9,8 @@ use super::{
     BackupError,
     copy::{self, copy},
     desk::Progress,
-    manifest::{self, BackupPart, FORMAT, Manifest, part_folder},
+    locked::{Lock, SUFFIX, unlocked},
+    manifest::{self, BackupPart, FORMAT, Manifest, PLAIN_FORMAT, part_folder},
     survey::survey,
 };
 use crate::{
@@ -20,13 +21,14 @@ use crate::{
     node::{Node, identity::read_trail_authorities, rooms::Rooms, signer::NodeSigner},
     ops::recorder::VERSION,
     seam::{
-        fs::{Fs, Open, blocking},
+        fs::{File, Fs, Open, blocking},
         pace::Pace,
     },
     store::{
         blobs::BlobId,
         cut::{Cut, Held},
     },
+    wire::age::{Identity, Recipient},
 };
 use bytes::Bytes;
 use std::{
@@ -47,6 +49,20 @@ const LOOK: Duration = Duration::from_millis(5);
 /// What a folder is called while it is written: no `list` shows it.
 const UNFINISHED: &str = ".unfinished-";
 
+/// Where a node writes what comes behind the sealed files, before it is encrypted: below its data, where it is at home.
+const TAIL: &str = "backing-up";
+
+/// What is asked for.
+pub struct Wish {
+    pub dir: PathBuf,
+    /// Bytes a second.
+    pub rate: u64,
+    /// None: not encrypted.
+    pub recipients: Vec<Recipient>,
+    /// How many of this node's backups stay in the folder. None: all.
+    pub keep: Option<usize>,
+}
+
 /// A backup that was made.
 #[derive(Clone, Debug)]
 pub struct Made {
@@ -59,10 +75,15 @@ pub struct Made {
     pub absent: usize,
     /// Entries by which partitions had to go on until they fitted.
     pub fitted: usize,
+    /// Whom it is encrypted for.
+    pub recipients: Vec<String>,
+    /// Older ones that were removed.
+    pub removed: Vec<PathBuf>,
 }
 
-/// Makes a backup below `dir`.
-pub async fn create(node: &Arc<Node>, dir: &Path, rate: u64, progress: &Progress) -> Result<Made, BackupError> {
+/// Makes a backup.
+pub async fn create(node: &Arc<Node>, wish: &Wish, progress: &Progress) -> Result<Made, BackupError> {
+    let dir = wish.dir.as_path();
     let rooms = node.rooms.get().ok_or_else(|| BackupError::NoCut("the node is still starting".into()))?;
     let made = node.world.clock.now().0;
     let name = name(&node.settings.site_name, made);
@@ -76,7 +97,7 @@ pub async fn create(node: &Arc<Node>, dir: &Path, rate: u64, progress: &Progress
         std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o700))
     });
     begun.await.map_err(BackupError::io(&folder))?;
-    let maker = Maker { node, rooms, folder: folder.clone(), pace: Pace::new(rate), progress, map: rooms.engine.map() };
+    let maker = Maker::new(node, rooms, folder.clone(), wish, progress);
     let written = maker.write(made).await;
     let (from, to) = (folder, path.clone());
     let (parent, failed) = (dir.to_owned(), written.is_err());
@@ -89,11 +110,12 @@ pub async fn create(node: &Arc<Node>, dir: &Path, rate: u64, progress: &Progress
     named.map_err(BackupError::io(&path))?;
     let rows = manifest.parts.iter().map(|part| part.rows).sum();
     let (files, absent) = (manifest.files().count() + 1, manifest.absent.len());
-    Ok(Made { path, made, bytes: manifest.bytes(), files, rows, absent, fitted })
+    let (bytes, recipients) = (manifest.bytes(), manifest.recipients);
+    Ok(Made { path, made, bytes, files, rows, absent, fitted, recipients, removed: vec![] })
 }
 
 /// How the names of this node's unfinished folders begin: others may write into the same folder.
-fn own(cluster: &str, node: u16) -> String {
+pub fn own(cluster: &str, node: u16) -> String {
     let cluster: String = cluster.chars().take(8).collect();
     format!("{UNFINISHED}{cluster}-{node}-")
 }
@@ -123,9 +145,34 @@ struct Maker<'a> {
     pace: Pace,
     progress: &'a Progress,
     map: PartitionMap,
+    /// Whom bodies are written for, and files of rows: these for a key of the moment, too, so that they can be read back from
+    /// the disk. It is forgotten with the rest of this.
+    lock: Option<[Lock; 2]>,
+    reading: Arc<dyn Fs>,
 }
 
-impl Maker<'_> {
+impl<'a> Maker<'a> {
+    fn new(node: &'a Arc<Node>, rooms: &'a Rooms, folder: PathBuf, wish: &Wish, progress: &'a Progress) -> Maker<'a> {
+        let (fs, rng) = (&node.world.fs, &node.world.rng);
+        let (mut lock, mut reading) = (None, fs.clone());
+        if !wish.recipients.is_empty() {
+            let own = Identity::new(&mut |out| rng.fill(out));
+            let rows = wish.recipients.iter().copied().chain([own.public()]).collect();
+            lock = Some([wish.recipients.clone(), rows].map(|recipients| Lock { recipients, rng: rng.clone() }));
+            reading = unlocked(fs, vec![own]);
+        }
+        Maker { node, rooms, folder, pace: Pace::new(wish.rate), progress, map: rooms.engine.map(), lock, reading }
+    }
+
+    fn suffix(&self) -> &'static str {
+        if self.lock.is_some() { SUFFIX } else { "" }
+    }
+
+    /// For files of rows.
+    fn rows_lock(&self) -> Option<&Lock> {
+        self.lock.as_ref().map(|[_, rows]| rows)
+    }
+
     async fn write(&self, made: u64) -> Result<(Manifest, usize), BackupError> {
         self.progress.phase("sealing");
         let (cuts, fitted) = self.cut().await?;
@@ -151,7 +198,8 @@ impl Maker<'_> {
         let past = read_trail_authorities(settings).map_err(BackupError::io(&settings.peer.ca))?;
         let signer = NodeSigner::new(&cert, &key).map_err(|e| BackupError::Unsigned(e.to_string()))?;
         let manifest = Manifest {
-            format: FORMAT,
+            format: if self.lock.is_some() { FORMAT } else { PLAIN_FORMAT },
+            recipients: self.lock.iter().flat_map(|[all, _]| &all.recipients).map(ToString::to_string).collect(),
             cluster: self.rooms.identity.cluster.clone(),
             site: settings.site_name.clone(),
             node: settings.node.number,
@@ -239,23 +287,16 @@ impl Maker<'_> {
         let within = part_folder(partition);
         let mut files = vec![];
         for sealed in &cut.files {
-            let name = format!("{within}/{}", sealed.name);
+            let name = format!("{within}/{}{}", sealed.name, self.suffix());
             let from = (sealed.file.clone(), sealed.bytes);
-            files.push(copy(fs, from, (&self.folder, &name), &self.pace).await?);
+            files.push(copy(fs, from, (&self.folder, &name), self.rows_lock(), &self.pace).await?);
             self.progress.done(sealed.bytes);
         }
         let folder = self.folder.join(&within);
-        let at_folder = folder.clone();
-        let tail = blocking(fs, move |fs| {
-            fs.create_dir_all(&at_folder).map_err(|e| crate::store::StoreError::Io(e.to_string()))?;
-            cut.write_tail(fs, &at_folder)
-        });
-        if let Some(name) = tail.await.map_err(BackupError::rows(partition))? {
-            files.push(copy::read(fs, &self.folder, &format!("{within}/{name}"), &self.pace).await?);
-        }
+        files.extend(self.tail(cut, &within).await?);
         blocking(fs, move |fs| fs.sync_dir(&folder)).await.map_err(BackupError::io(&self.folder))?;
         let paths = files.iter().map(|file| self.folder.join(&file.name)).collect();
-        let found = survey(fs, (partition, self.map), paths, bodies, &self.pace).await?;
+        let found = survey(&self.reading, (partition, self.map), paths, bodies, &self.pace).await?;
         let chain = found.standing.chain();
         let part = BackupPart {
             partition,
@@ -269,6 +310,37 @@ impl Maker<'_> {
             ..Default::default()
         };
         Ok((part, found.standing))
+    }
+
+    /// Writes what was applied behind the sealed files. Nothing is ever plain in the folder of an encrypted backup.
+    async fn tail(&self, cut: Cut, within: &str) -> Result<Option<manifest::BackupFile>, BackupError> {
+        let (fs, partition) = (&self.node.world.fs, cut.partition);
+        let stage = self.node.settings.node.data.join(TAIL);
+        let folder = if self.lock.is_some() { stage.clone() } else { self.folder.join(within) };
+        let (at, fresh) = (folder.clone(), self.lock.is_some());
+        let written = blocking(fs, move |fs| {
+            let io = |e: std::io::Error| crate::store::StoreError::Io(e.to_string());
+            if fresh && fs.exists(&at) {
+                fs.remove_dir_all(&at).map_err(io)?;
+            }
+            fs.create_dir_all(&at).map_err(io)?;
+            cut.write_tail(fs, &at)
+        });
+        let written = written.await.map_err(BackupError::rows(partition))?;
+        let file = match (written, self.rows_lock()) {
+            (None, _) => None,
+            (Some(name), None) => Some(copy::read(fs, &self.folder, &format!("{within}/{name}"), &self.pace).await?),
+            (Some(name), lock) => {
+                let (file, bytes) = open(fs, folder.join(&name)).await?;
+                let name = format!("{within}/{name}{SUFFIX}");
+                Some(copy(fs, (file, bytes), (&self.folder, &name), lock, &self.pace).await?)
+            }
+        };
+        if self.lock.is_some() {
+            let at = stage.clone();
+            blocking(fs, move |fs| fs.remove_dir_all(&at)).await.map_err(BackupError::io(stage))?;
+        }
+        Ok(file)
     }
 
     /// Copies bodies; what this node lacks it gets from a peer first. Those that nobody has are told with the rest: the rows
@@ -289,18 +361,11 @@ impl Maker<'_> {
                 absent.push(Bytes::copy_from_slice(&id.0));
                 continue;
             }
-            let (name, hex) = (body_name(id), id.to_string());
-            let path = self.node.settings.node.data.join("blobs").join(&hex[..2]).join(&hex);
-            let at = path.clone();
-            let opened = blocking(fs, move |fs| {
-                let file = fs.open(&at, Open::Read)?;
-                let bytes = file.len()?;
-                Ok::<_, std::io::Error>((file, bytes))
-            });
-            let (file, bytes) = opened.await.map_err(BackupError::io(&path))?;
+            let (name, lock) = (format!("{}{}", body_name(id), self.suffix()), self.lock.as_ref().map(|[all, _]| all));
+            let (file, bytes) = open(fs, self.node.settings.node.data.join(body_name(id))).await?;
             self.room(bytes).await?;
             self.progress.more(bytes);
-            files.push(copy(fs, (file, bytes), (&self.folder, &name), &self.pace).await?);
+            files.push(copy(fs, (file, bytes), (&self.folder, &name), lock, &self.pace).await?);
             self.progress.done(bytes);
         }
         Ok((files, absent))
@@ -341,7 +406,18 @@ impl Maker<'_> {
     }
 }
 
-/// Where a body lies in a backup.
+/// A file, open for reading, and its length.
+pub(super) async fn open(fs: &Arc<dyn Fs>, path: PathBuf) -> Result<(Arc<dyn File>, u64), BackupError> {
+    let at = path.clone();
+    let opened = blocking(fs, move |fs| {
+        let file = fs.open(&at, Open::Read)?;
+        let bytes = file.len()?;
+        Ok::<_, std::io::Error>((file, bytes))
+    });
+    opened.await.map_err(BackupError::io(path))
+}
+
+/// Where a body lies in a backup that is not encrypted, and in a node's data.
 pub fn body_name(id: BlobId) -> String {
     let hex = id.to_string();
     format!("blobs/{}/{hex}", &hex[..2])

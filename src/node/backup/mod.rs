@@ -9,15 +9,19 @@
 //! | `manifest` | what a backup says of itself, its signature, and the comparison of every file with it |
 //! | `copy` | files written, synced and hashed at a pace |
 //! | `survey` | what rows say: their digest, what partitions sent each other, which bodies they name |
+//! | `locked` | encrypted files, written and read |
 //! | `create` | the cut through all partitions, and the folder |
 //! | `check` | a replay into a scratch store, and the audit trail |
 //! | `restore` | the first data of a new site |
+//! | `keep` | how many stay |
 //! | `desk` | the one that is being made, and how the last one went |
 
 pub mod check;
 mod copy;
 pub mod create;
 pub mod desk;
+pub mod keep;
+mod locked;
 pub mod manifest;
 pub mod restore;
 mod survey;
@@ -73,6 +77,12 @@ pub enum BackupError {
     NotEmpty(PathBuf),
     #[error("a backup is being made already")]
     Running,
+    #[error("it is encrypted for {0}")]
+    Locked(String),
+    #[error("it is encrypted for {wanted}, and the key given is that of {given}")]
+    OtherKey { wanted: String, given: String },
+    #[error("{path}: {why}")]
+    Recipients { path: PathBuf, why: String },
 }
 
 impl BackupError {
@@ -93,6 +103,7 @@ impl BackupError {
             NotEmpty(_) => &codes::RESTORE_OVER,
             Newer(_) => &codes::NEWER_DATA,
             Running => &codes::BACKUP_RUNNING,
+            Locked(_) | OtherKey { .. } | Recipients { .. } => &codes::BACKUP_KEY,
             NoCut(_) | Body { .. } | NoRoom { .. } | Unrecorded(_) | Unsigned(_) => &codes::BACKUP_FAILED,
             _ => &codes::BACKUP_DAMAGED,
         }

@@ -1,0 +1,119 @@
+//! Encrypted backups, as an operator makes them every night: nothing in one is plain, files are compared without the key and replayed
+//! with it, another key is told from damage (P7); old ones go, but never the one that was verified; a site comes back out of one.
+
+use super::{
+    backing_up::{Lone, all_files, ca, spine},
+    demo::Plan,
+    scene::Scene,
+};
+use serde_json::Value;
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+const KEPT: Plan = Plan { set: &["backup.keep=2"], ..Plan::of(1) };
+
+fn name(value: &Value) -> String {
+    let path = Path::new(value.as_str().expect("a path"));
+    path.file_name().expect("a name").to_string_lossy().into_owned()
+}
+
+#[test]
+fn an_encrypted_backup_opens_with_its_key_alone_and_the_verified_one_stays() {
+    let scene = Scene::begin("backed up, encrypted", KEPT);
+    let keep = tempfile::tempdir().expect("a folder for keys");
+    let [key, other] = ["key", "other"].map(|name| pair(&keep.path().join(name)));
+    let public = PathBuf::from(format!("{}.pub", key.display()));
+    let node = scene.follower();
+    let create = ["backup", "create", "--rate", "0", "--recipient", public.to_str().expect("a path")];
+    let make = || {
+        scene.load.more(50);
+        scene.demo.try_ask(node, &create).expect("a backup is made")
+    };
+    let first = make();
+    assert_eq!(first["removed"], Value::Array(vec![]), "{first}");
+    let folder = scene.demo.data(node).with_file_name("backup");
+    let (first, authority) = (folder.join(name(&first["path"])), ca(&scene.demo));
+    let verify = |path: &Path, key: Option<&Path>| {
+        let socket = scene.demo.sockets()[node as usize - 1].clone();
+        let mut wanted = vec![("", path), ("--ca", &authority), ("--socket", &socket)];
+        wanted.extend(key.map(|key| ("--identity", key)));
+        spine(&["backup", "verify"], &wanted)
+    };
+    let told = verify(&first, Some(&key)).expect("it is whole");
+    assert!(told["replayed"] == true && told["audit_records"].as_u64() > Some(100), "{told}");
+    nothing_is_plain(&first);
+    assert!(!scene.demo.data(node).join("backing-up").exists(), "the tail is plain, and gone");
+
+    let [second, third, fourth] = [make(), make(), make()];
+    assert_eq!(third["removed"], Value::Array(vec![]), "the verified one beside the newest two: {third}");
+    let removed: Vec<String> = fourth["removed"].as_array().expect("a list").iter().map(name).collect();
+    assert_eq!(removed, [name(&second["path"])]);
+    let mut left: Vec<String> =
+        fs::read_dir(&folder).expect("a folder").map(|e| e.expect("one").file_name().into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, [name(&first.to_string_lossy().into()), name(&third["path"]), name(&fourth["path"])]);
+
+    let newest = folder.join(name(&fourth["path"]));
+    let told = verify(&newest, None).expect("its files are compared");
+    assert!(told["replayed"] == false && told["recipients"].as_array().is_some_and(|all| all.len() == 1), "{told}");
+    let refused = verify(&newest, Some(&other)).expect_err("another key");
+    assert!(refused.contains("SPN-2205") && refused.contains("age1"), "{refused}");
+    let backup = keep.path().join("backup");
+    for path in all_files(&newest) {
+        fs::create_dir_all(backup.join(&path).parent().expect("a folder")).expect("a folder");
+        fs::copy(newest.join(&path), backup.join(&path)).expect("a copy");
+    }
+    let Scene { load, demo, .. } = scene;
+    load.finish(&demo.sockets());
+    for id in demo.ids() {
+        demo.stop(id);
+    }
+    let new = keep.path().join("new");
+    let config = demo.new_site(&new);
+    let restore = |key: Option<&Path>| {
+        let mut wanted = vec![("", backup.as_path()), ("--config", &config), ("--ca", &authority)];
+        wanted.extend(key.map(|key| ("--identity", key)));
+        spine(&["backup", "restore"], &wanted)
+    };
+    for key in [None, Some(other.as_path())] {
+        let refused = restore(key).expect_err("the key is not at hand");
+        assert!(refused.contains("SPN-2205"), "{refused}");
+    }
+    assert!(!new.join("data").exists(), "nothing is written");
+    let body = all_files(&backup).into_iter().find(|path| path.starts_with("blobs")).expect("a body");
+    let good = fs::read(backup.join(&body)).expect("it is there");
+    let mut bad = good.clone();
+    *bad.last_mut().expect("it is long") ^= 1;
+    fs::write(backup.join(&body), bad).expect("it can be written");
+    let refused = restore(Some(&key)).expect_err("it is damaged");
+    assert!(refused.contains("SPN-2201") && refused.contains("was changed"), "{refused}");
+    fs::write(backup.join(&body), good).expect("it can be written");
+    println!("restored: {}", restore(Some(&key)).expect("it is restored"));
+    let restored = Lone::start(&new, &config);
+    restored.ask(&["audit", "verify"]).expect("the audit trail is whole, over the restore");
+    assert!(restored.ask(&["mailbox", "show", "X26CLERK1"]).is_ok());
+}
+
+/// A pair of keys; the private one is its owner's alone, and is not written over.
+fn pair(path: &Path) -> PathBuf {
+    let told = spine(&["backup", "key"], &[("--out", path)]).expect("a pair");
+    assert_eq!(fs::metadata(path).expect("the key").mode() & 0o777, 0o600);
+    let (private, public) = (fs::read_to_string(path), fs::read_to_string(format!("{}.pub", path.display())));
+    let recipient = told["recipient"].as_str().expect("a key");
+    assert_eq!(public.expect("the public half").trim(), recipient);
+    assert!(private.expect("the private half").contains("\nAGE-SECRET-KEY-1") && !told.to_string().contains("SECRET"));
+    assert!(spine(&["backup", "key"], &[("--out", path)]).is_err(), "a key that is there stays");
+    path.to_owned()
+}
+
+fn nothing_is_plain(backup: &Path) {
+    let files = all_files(backup);
+    assert!(files.len() > 3, "{files:?}");
+    for path in files.into_iter().filter(|path| path != Path::new("manifest")) {
+        let start = fs::read(backup.join(&path)).expect("the file is there");
+        assert!(start.starts_with(b"age-encryption.org/v1\n"), "{}", path.display());
+    }
+}

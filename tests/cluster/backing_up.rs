@@ -75,8 +75,9 @@ fn a_follower_that_is_cut_off_makes_no_backup_and_leaves_nothing_behind() {
     assert!(scene.demo.try_ask(leader, &command).is_some(), "the majority makes one meanwhile");
     scene.demo.wires().all(Wire::Good);
     scene.demo.wait_ready();
-    assert!(scene.demo.try_ask(node, &command).is_some(), "and so does the node, once it is back");
+    let first = scene.demo.try_ask(node, &command).expect("and so does the node, once it is back");
     assert_eq!(fs::read_dir(keep.path()).expect("the folder").count(), 2);
+    what_is_there_already_is_not_written_again(&scene, node, keep.path(), &first);
     scene.end();
 }
 
@@ -145,6 +146,26 @@ fn a_site_comes_back_out_of_its_backup_with_all_that_was_acknowledged_and_nothin
     println!("trail: {trail}");
     let record = restored.ask(&["audit", "search", "--object", "1"]).expect("the restore is in the trail");
     assert!(record.to_string().contains("backup.restore"), "{record}");
+}
+
+/// The next backup of a folder holds only what is new, and is whole without the one that it was made since.
+fn what_is_there_already_is_not_written_again(scene: &Scene, node: u64, keep: &Path, first: &Value) {
+    scene.load.more(50);
+    let (first, keep) = (first["path"].as_str().expect("a path"), keep.to_str().expect("a path"));
+    let made = scene.demo.try_ask(node, &["backup", "create", keep, "--rate", "0", "--since", first]);
+    let made = made.expect("a backup is made");
+    println!("since the first: {made}");
+    let (all, known) = (made["bytes"].as_u64().unwrap_or(0), made["linked_bytes"].as_u64().unwrap_or(0));
+    assert!(known > 0 && known < all, "{made}");
+    let path = Path::new(made["path"].as_str().expect("a path"));
+    let links = |of: &PathBuf| fs::metadata(path.join(of)).expect("a file").nlink() > 1;
+    let twice: u64 =
+        all_files(path).iter().filter(|of| links(of)).map(|of| path.join(of).metadata().unwrap().len()).sum();
+    assert_eq!(twice, known, "{made}");
+    fs::remove_dir_all(first).expect("it can be removed");
+    spine(&["backup", "verify"], &[("", path), ("--ca", &ca(&scene.demo))]).expect("it is whole by itself");
+    let missing = scene.demo.refusal(node, &["backup", "create", keep, "--since", first]).expect("it is gone");
+    assert!(missing.contains("SPN-2201") && missing.contains("holds no manifest"), "{missing}");
 }
 
 /// Nobody but the daemon may read what was restored, and the daemon may.

@@ -66,6 +66,10 @@ fn an_encrypted_backup_opens_with_its_key_alone_and_the_verified_one_stays() {
         fs::create_dir_all(backup.join(&path).parent().expect("a folder")).expect("a folder");
         fs::copy(newest.join(&path), backup.join(&path)).expect("a copy");
     }
+    let again = [&create[..], &["--since", newest.to_str().expect("a path")]].concat();
+    let again = scene.demo.try_ask(node, &again).expect("a backup is made");
+    assert!(again["linked_bytes"].as_u64() > Some(0), "bodies are there already, encrypted for the same key: {again}");
+    verify(&folder.join(name(&again["path"])), Some(&key)).expect("it is whole");
     let Scene { load, demo, .. } = scene;
     load.finish(&demo.sockets());
     for id in demo.ids() {

@@ -59,6 +59,9 @@ pub enum Verb {
         /// backup.recipient
         #[arg(long, value_name = "FILE")]
         recipient: Option<PathBuf>,
+        /// Write only what this earlier backup on the same disk does not hold
+        #[arg(long, value_name = "BACKUP")]
+        since: Option<PathBuf>,
         /// MB a second to read and write at most; 0: as fast as it goes
         #[arg(long, value_name = "MB", default_value_t = 64)]
         rate: u64,
@@ -121,7 +124,10 @@ pub enum Verb {
 pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
     let Some(verb) = verb else { return last(globals).await };
     match verb {
-        Verb::Create { dir, recipient, rate } => make(globals, dir.as_deref(), recipient.as_deref(), rate).await,
+        Verb::Create { dir, recipient, since, rate } => {
+            let places = (dir.as_deref(), since.as_deref());
+            make(globals, places, recipient.as_deref(), rate).await
+        }
         Verb::List { dir: Some(dir) } => list(globals, &dir),
         Verb::List { dir: None } => list(globals, &globals.settings()?.backup.dir),
         Verb::Key { out } => keys::make(globals, &out),
@@ -156,12 +162,17 @@ fn told(what: &str, e: &BackupError) -> Failure {
     Failure::of(e.code(), what, e.to_string())
 }
 
-async fn make(globals: &Globals, dir: Option<&Path>, recipient: Option<&Path>, rate: u64) -> Done {
+async fn make(
+    globals: &Globals,
+    (dir, since): (Option<&Path>, Option<&Path>),
+    recipient: Option<&Path>,
+    rate: u64,
+) -> Done {
     let absolute = |dir: &Path| std::path::absolute(dir).map_err(|e| trouble("the folder cannot be named", dir, &e));
-    let dir = dir.map(absolute).transpose()?;
+    let (dir, since) = (dir.map(absolute).transpose()?, since.map(absolute).transpose()?);
     let recipients = recipient.map(keys::recipients).transpose()?;
     let client = client(globals)?;
-    let asked = json!({"dir": dir, "rate": rate.saturating_mul(1_000_000), "recipients": recipients});
+    let asked = json!({"dir": dir, "rate": rate.saturating_mul(1_000_000), "recipients": recipients, "since": since});
     let number = client.post("/v1/backups", &asked).await?["number"].clone();
     let ended = ended(globals, &client, &number).await?;
     if let Ok(failed) = serde_json::from_value::<Failure>(ended["error"].clone()) {
@@ -171,10 +182,14 @@ async fn make(globals: &Globals, dir: Option<&Path>, recipient: Option<&Path>, r
     globals.out().one("Backup", &ended, "path", || {
         let bytes = ended["bytes"].as_u64().unwrap_or_default();
         let recipients: Vec<String> = serde_json::from_value(ended["recipients"].clone()).unwrap_or_default();
+        let known = match ended["linked_bytes"].as_u64().unwrap_or_default() {
+            0 => String::new(),
+            linked => format!("; {} of it were there already", size(linked)),
+        };
         let removed = ended["removed"].as_array().into_iter().flatten().filter_map(Value::as_str);
         let removed: String = removed.map(|path| format!("\nremoved {path}")).collect();
         format!(
-            "{}\n{} rows in {} files, {}, in {} s: {} MB/s, {}{}{removed}",
+            "{}\n{} rows in {} files, {}, in {} s: {} MB/s, {}{known}{}{removed}",
             t("path"),
             t("rows"),
             t("files"),

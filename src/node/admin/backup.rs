@@ -26,6 +26,8 @@ struct Input {
     rate: Option<u64>,
     /// Public keys, as they stand in a file; whose file the settings name, if not here.
     recipients: Option<String>,
+    /// An earlier backup, by its whole path.
+    since: Option<PathBuf>,
 }
 
 impl Input {
@@ -50,7 +52,7 @@ impl Input {
             0 => u64::MAX,
             rate => rate,
         };
-        Ok(Wish { dir, rate, recipients, keep })
+        Ok(Wish { dir, rate, recipients, keep, since: self.since })
     }
 }
 
@@ -58,7 +60,7 @@ fn told(e: &BackupError) -> AdminError {
     AdminError::of(e.code(), e.code().words, e.to_string())
 }
 
-/// `POST /v1/backups`: `{"dir", "rate", "recipients"}` → `{"number"}`. The site's records leave it: that is in the trail first (P4).
+/// `POST /v1/backups`: `{"dir", "rate", "recipients", "since"}` → `{"number"}`. The site's records leave it: that is in the trail first (P4).
 pub async fn begin(node: Arc<Node>, r: AdminRequest) -> Told {
     let wish = r.input::<Input>()?.wish(&node)?;
     let shown = Shown {
@@ -92,7 +94,7 @@ pub async fn show(node: Arc<Node>, _: AdminRequest) -> Told {
         let mut value = match &ended.outcome {
             Ok(made) => json!({
                 "path": made.path, "made": moment(made.made), "bytes": made.bytes, "files": made.files, "rows": made.rows,
-                "recipients": made.recipients, "removed": made.removed, "absent": made.absent, "fitted": made.fitted, "mb_per_second": rate(made.bytes, ended.seconds),
+                "linked_bytes": made.linked, "recipients": made.recipients, "removed": made.removed, "absent": made.absent, "fitted": made.fitted, "mb_per_second": rate(made.bytes, ended.seconds),
             }),
             Err(e) => json!({"error": told(e)}),
         };

@@ -124,6 +124,11 @@ pub async fn copy(
     Ok(BackupFile { name: name.into(), bytes, sha256, ..Default::default() })
 }
 
+/// The SHA-256 of an open file.
+pub async fn hashed(fs: &Arc<dyn Fs>, file: Arc<dyn File>, bytes: u64, pace: &Pace) -> std::io::Result<[u8; 32]> {
+    walk(fs, Walk::new(file, bytes, None), pace).await.map(|(sha256, _)| sha256)
+}
+
 /// What a file is, as a manifest tells it.
 pub async fn read(fs: &Arc<dyn Fs>, folder: &Path, name: &str, pace: &Pace) -> Result<BackupFile, BackupError> {
     let path = folder.join(name);

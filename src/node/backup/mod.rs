@@ -10,9 +10,11 @@
 //! | `copy` | files written, synced and hashed at a pace |
 //! | `survey` | what rows say: their digest, what partitions sent each other, which bodies they name |
 //! | `locked` | encrypted files, written and read |
-//! | `create` | the cut through all partitions, and the folder |
+//! | `create` | the folder, its name, and what is told of it |
+//! | `maker` | the cut through all partitions, and what is in the folder |
 //! | `check` | a replay into a scratch store, and the audit trail |
 //! | `restore` | the first data of a new site |
+//! | `since` | what an earlier backup has already |
 //! | `keep` | how many stay |
 //! | `desk` | the one that is being made, and how the last one went |
 
@@ -22,8 +24,10 @@ pub mod create;
 pub mod desk;
 pub mod keep;
 mod locked;
+mod maker;
 pub mod manifest;
 pub mod restore;
+mod since;
 mod survey;
 
 use crate::{
@@ -81,6 +85,8 @@ pub enum BackupError {
     Locked(String),
     #[error("it is encrypted for {wanted}, and the key given is that of {given}")]
     OtherKey { wanted: String, given: String },
+    #[error("{path} {why}: nothing of it can be in this one")]
+    OtherBase { path: PathBuf, why: &'static str },
     #[error("{path}: {why}")]
     Recipients { path: PathBuf, why: String },
 }
@@ -104,7 +110,9 @@ impl BackupError {
             Newer(_) => &codes::NEWER_DATA,
             Running => &codes::BACKUP_RUNNING,
             Locked(_) | OtherKey { .. } | Recipients { .. } => &codes::BACKUP_KEY,
-            NoCut(_) | Body { .. } | NoRoom { .. } | Unrecorded(_) | Unsigned(_) => &codes::BACKUP_FAILED,
+            NoCut(_) | Body { .. } | NoRoom { .. } | OtherBase { .. } | Unrecorded(_) | Unsigned(_) => {
+                &codes::BACKUP_FAILED
+            }
             _ => &codes::BACKUP_DAMAGED,
         }
     }

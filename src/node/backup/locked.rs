@@ -225,7 +225,7 @@ mod tests {
         let (own, other) = (identity(), identity());
         let lock = Lock { recipients: vec![own.public()], rng: Arc::new(SystemRng) };
         for len in [0, 1, PIECE, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 * PIECE + 5] {
-            let content: Vec<u8> = (0..len).map(|n| (n * 31 >> 3) as u8).collect();
+            let content: Vec<u8> = (0..len).map(|n| ((n * 31) >> 3) as u8).collect();
             std::fs::write(dir.path().join("plain"), &content).unwrap();
             let from = fs.open(&dir.path().join("plain"), Open::Read).unwrap();
             let name = format!("{len}{SUFFIX}");

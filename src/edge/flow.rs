@@ -13,12 +13,14 @@ use super::problem::kind_of;
 use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
 use super::strangers::{self, Stranger};
 use super::tenant::CertificateHash;
+use super::trace::Trace;
 use super::turns::{TooLong, Who};
 use super::{Edge, render};
 use crate::access::{caller::Caller, gate::Permit};
 use crate::engine::{Command, Outcome, Unavailable, services};
 use crate::model::NhsNumber;
 use crate::ops::codes::{self, Kind};
+use crate::seam::spans::{Side, Step, Told};
 use crate::services::trail::command::{Refused, TrailCommand};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -43,6 +45,7 @@ pub struct Ids {
     pub request: Option<http::HeaderValue>,
     /// The answer names the correlation id: the caller gave it, or the protocol's clients are told ours.
     pub told: bool,
+    pub trace: Trace,
 }
 
 impl Ids {
@@ -64,6 +67,8 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     let mut exchange = edge.protocol.begin(&head);
     ids.told |= exchange.names_correlation();
     let interaction = exchange.interaction();
+    let step = ids.trace.step("request", Side::Asked);
+    ids.trace.within(step.as_ref());
 
     let mut limit = None;
     let (mut reply, mut held) = match admit(conn, exchange.as_mut(), &head, &mut limit).await {
@@ -80,15 +85,26 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     held.in_flight = Some(in_flight);
     let status = reply.status().as_u16();
     edge.meter.answered(interaction, status, begun.elapsed());
+    ended(step, interaction, status);
     tracing::debug!(
         event = "request.done",
         interaction,
         status,
         correlation_id = ids.correlation,
+        trace_id = ids.trace.id(),
         duration_ms = begun.elapsed().as_millis() as u64,
         "a request was answered"
     );
     reply.map(|payload| payload.hold(held))
+}
+
+fn ended(step: Option<Step>, interaction: &'static str, status: u16) {
+    let Some(mut step) = step else { return };
+    step.tell("spine.interaction", Told::Word(interaction));
+    step.tell("http.response.status_code", Told::Number(status.into()));
+    if status >= 500 {
+        step.failed();
+    }
 }
 
 /// A refusal of the gate, once the audit trail tells of it: who was turned away from what (P4). Where the record cannot be
@@ -125,6 +141,7 @@ async fn recorded(
         caller,
         correlation_id: ids.correlation.clone(),
         asked_as: ids.asked_as(),
+        trace: ids.trace.encode(),
         ..Default::default()
     };
     let _turn = match edge.turn(who).await {
@@ -284,6 +301,7 @@ async fn carry_out(
         caller: caller.clone(),
         correlation_id: ids.correlation.clone(),
         asked_as: ids.asked_as(),
+        trace: ids.trace.encode(),
         ..Default::default()
     };
     let calls = match looked(edge, exchange.as_mut(), share, next).await {
@@ -364,7 +382,7 @@ async fn rounds(
             .map_err(|why| (Refusal::from(why.clone()), !why.retry_is_safe()))?;
         let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
         let wait = exchange.replied(&replies).map_err(|broken| done(broken.into()))?;
-        calls = onward(edge, exchange, share).await.map_err(|refusal| (refusal, false))?;
+        calls = onward(edge, exchange, share, ids).await.map_err(|refusal| (refusal, false))?;
         if calls.is_empty() {
             return finish(edge, exchange, &outcomes, wait, ids).await.map_err(done);
         }
@@ -373,7 +391,12 @@ async fn rounds(
 }
 
 /// The calls that follow from what was decided, after what the protocol wants to think about or to ask outside.
-async fn onward(edge: &Edge, exchange: &mut dyn Exchange, share: CertificateHash) -> Result<Vec<Call>, Refusal> {
+async fn onward(
+    edge: &Edge,
+    exchange: &mut dyn Exchange,
+    share: CertificateHash,
+    ids: &Ids,
+) -> Result<Vec<Call>, Refusal> {
     if let Some(work) = exchange.thinks() {
         let good = edge.thoughts.think(share, work).await?;
         return match exchange.thought(good) {
@@ -381,7 +404,9 @@ async fn onward(edge: &Edge, exchange: &mut dyn Exchange, share: CertificateHash
             _ => Err(Refusal::new(&codes::FAULT).because("a thought led nowhere")),
         };
     }
-    if let Some(question) = exchange.asks() {
+    if let Some(mut question) = exchange.asks() {
+        let step = ids.trace.step("outside.ask", Side::Asks);
+        question.trace = ids.trace.headers(step.as_ref());
         let heard = edge.outside.ask(share, edge.backend.ask(&question)).await;
         return Ok(exchange.heard(heard));
     }
@@ -409,6 +434,7 @@ async fn finish(
 ) -> Result<Response<Payload>, Refusal> {
     let mut view = None;
     if let Some(outcome) = outcomes.get(wait.call) {
+        let _step = ids.trace.step("engine.view", Side::Within);
         if wait.deliveries {
             edge.backend.settled(outcome).await;
         }
@@ -459,6 +485,7 @@ fn ids(edge: &Edge, headers: &HeaderMap) -> Ids {
         told: correlation.is_some(),
         correlation: correlation.map_or_else(|| format!("{attempt:016x}"), str::to_owned),
         request: given("x-request-id").cloned(),
+        trace: Trace::of(headers),
     }
 }
 

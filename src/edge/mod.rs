@@ -67,6 +67,7 @@ pub mod strangers;
 pub mod tenant;
 pub mod thoughts;
 pub mod tls;
+pub mod trace;
 pub mod trail;
 pub mod turns;
 

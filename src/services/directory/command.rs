@@ -8,6 +8,7 @@ use super::registration::{
 };
 use super::rows::{Endpoint, Invitation, Member, Organisation, Secret, System};
 use super::signing::AddSigningKey;
+use super::sites::SetServing;
 use super::users::baseline::SetBaseline;
 use super::users::command::{DropAuthenticator, EndRole, InvitePasskey, SetAuthenticator, SetRole, SetUser, StandUser};
 use crate::{
@@ -58,6 +59,7 @@ commands! {
         50 InvitePasskey(InvitePasskey),
         56 SetBaseline(SetBaseline),
         57 SetIssuer(SetIssuer),
+        60 SetServing(SetServing),
     }
 }
 

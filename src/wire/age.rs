@@ -69,9 +69,10 @@ impl fmt::Debug for Recipient {
 }
 
 impl Recipient {
-    /// `age1…`
+    /// `age1…`. The few numbers with which no secret can be agreed upon are nobody's key.
     pub fn parse(text: &str) -> Option<Recipient> {
-        Some(Recipient(from_bech32(PUBLIC, text)?))
+        let key = from_bech32(PUBLIC, text)?;
+        wrapping(&[0x42; 32], &key, &[]).map(|_| Recipient(key))
     }
 
     /// The lines of a file: one recipient each, empty lines and remarks between. The error names the line.
@@ -376,6 +377,23 @@ mod tests {
         assert!(
             Identity::parse(public).is_none() && Recipient::parse(secret).is_none() && Recipient::parse("").is_none()
         );
+        let mut nobodys = [[0; 32], [0; 32]];
+        nobodys[1][0] = 1;
+        assert!(nobodys.iter().all(|key| Recipient::parse(&bech32(PUBLIC, key)).is_none()));
+    }
+
+    #[test]
+    fn what_age_itself_wrote_opens() {
+        // age 1.1.1 of Debian 12, for another key, an SSH key and that of `keys_are_written_as_age_writes_them`.
+        const FILE: &str = "YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IFgyNTUxOSA2MURya0tuZGgzY21ub3dubjlGYWpiZkdpb1J5NWVOK1pRdCszaloyNG5J\
+             CnlncGVVV0IzdlA2TS9SN0xnSGRuejEzbXhiUDlydTlJdDlVVnFKbzZvaW8KLT4gWDI1NTE5IEN5R052WnhWblFobXF6UUtmZHJN\
+             c2JRWEJQSUhXOHJnZGdMeVpPL0xXR2sKdXBlY1VabE10SUZyYkszcFEvSFNCeHNnd3BNaW8zUno4Znh5V3UvTmVsZwotPiBzc2gt\
+             ZWQyNTUxOSBoMmFuQlEgUnNzRHdEaHNNQ2k0TS9KTG9FS2loNFNPNTFFVW1YZWwweWl0T3BDWUxCVQpIM2lpVHlPdGpJNWNyMyt2\
+             bUUrY3NFQitNUFVsdUEyaXh3VXM3OERrU0lZCi0tLSBBckQ4K0hhMld5WUpnOXNHZDAycWg1ajVSeHJURjYrSGlwd242VlM3OWxZ\
+             ClRohZL2hcVmpwECTRWdMcF+/8aQI5P+PkyWFeSTlvtPLB31RbXKbIZqazTvLylsCfEZ2P71ow";
+        let file = from_base64(FILE).unwrap();
+        let own = Identity { secret: [0x42; 32], public: public(&[0x42; 32]) };
+        assert_eq!(opened(&file, &[own]).unwrap(), b"the body of a message\n");
     }
 
     #[test]

@@ -75,7 +75,12 @@ fn a_follower_that_is_cut_off_makes_no_backup_and_leaves_nothing_behind() {
     assert!(scene.demo.try_ask(leader, &command).is_some(), "the majority makes one meanwhile");
     scene.demo.wires().all(Wire::Good);
     scene.demo.wait_ready();
+    // What a crash left of an encrypted one that was under way: rows in plain.
+    let tail = scene.demo.data(node).join("backing-up");
+    fs::create_dir(&tail).expect("a folder");
+    fs::write(tail.join("left"), "rows").expect("a file");
     let first = scene.demo.try_ask(node, &command).expect("and so does the node, once it is back");
+    assert!(!tail.exists(), "whichever backup is next removes it");
     assert_eq!(fs::read_dir(keep.path()).expect("the folder").count(), 2);
     what_is_there_already_is_not_written_again(&scene, node, keep.path(), &first);
     scene.end();

@@ -3,7 +3,7 @@
 
 use super::{
     backing_up::{Lone, all_files, ca, spine},
-    demo::Plan,
+    demo::{Plan, wait_for},
     scene::Scene,
 };
 use serde_json::Value;
@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const KEPT: Plan = Plan { set: &["backup.keep=2"], ..Plan::of(1) };
+const KEPT: Plan = Plan { set: &["backup.keep=2", "node.site=leeds"], ..Plan::of(1) };
 
 fn name(value: &Value) -> String {
     let path = Path::new(value.as_str().expect("a path"));
@@ -77,15 +77,19 @@ fn an_encrypted_backup_opens_with_its_key_alone_and_the_verified_one_stays() {
     }
     let new = keep.path().join("new");
     let config = demo.new_site(&new);
-    let restore = |key: Option<&Path>| {
+    elsewhere(&config);
+    let restored = |how: &[&str], key: Option<&Path>| {
         let mut wanted = vec![("", backup.as_path()), ("--config", &config), ("--ca", &authority)];
         wanted.extend(key.map(|key| ("--identity", key)));
-        spine(&["backup", "restore"], &wanted)
+        spine(&[&["backup", "restore"], how].concat(), &wanted)
     };
-    for key in [None, Some(other.as_path())] {
-        let refused = restore(key).expect_err("the key is not at hand");
+    let restore = |key| restored(&[], key);
+    for (key, how) in [None, Some(other.as_path())].into_iter().flat_map(|key| [(key, &[][..]), (key, &["--dry-run"])])
+    {
+        let refused = restored(how, key).expect_err("the key is not at hand");
         assert!(refused.contains("SPN-2205"), "{refused}");
     }
+    assert!(restored(&["--dry-run"], Some(&key)).is_ok());
     assert!(!new.join("data").exists(), "nothing is written");
     let body = all_files(&backup).into_iter().find(|path| path.starts_with("blobs")).expect("a body");
     let good = fs::read(backup.join(&body)).expect("it is there");
@@ -99,6 +103,24 @@ fn an_encrypted_backup_opens_with_its_key_alone_and_the_verified_one_stays() {
     let restored = Lone::start(&new, &config);
     restored.ask(&["audit", "verify"]).expect("the audit trail is whole, over the restore");
     assert!(restored.ask(&["mailbox", "show", "X26CLERK1"]).is_ok());
+    it_serves_from_where_it_stands(&restored);
+}
+
+/// Says that a node stands in another place than those of the demo.
+fn elsewhere(config: &Path) {
+    let text = fs::read_to_string(config).expect("it was written");
+    assert!(text.contains("site = \"leeds\""), "{text}");
+    fs::write(config, text.replace("site = \"leeds\"", "site = \"york\"")).expect("it can be written");
+}
+
+/// Not from where the old site did, whose nodes are gone: who joins here would never have a vote.
+fn it_serves_from_where_it_stands(restored: &Lone) {
+    wait_for("york to serve", || {
+        let told = restored.ask(&["site", "status"]).ok()?;
+        let serves =
+            |label: &str| told["sites"].as_array()?.iter().find(|site| site["site"] == label)?["serving"].as_bool();
+        (serves("york") == Some(true) && serves("leeds").is_none()).then_some(())
+    });
 }
 
 /// A pair of keys; the private one is its owner's alone, and is not written over.

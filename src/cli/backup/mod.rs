@@ -115,7 +115,7 @@ pub enum Verb {
         /// Private key of an encrypted backup
         #[arg(long, value_name = "FILE")]
         identity: Option<PathBuf>,
-        /// Check signature and files (not what they hold), change nothing
+        /// Check signature, key and files (not what they hold), change nothing
         #[arg(long)]
         dry_run: bool,
     },
@@ -354,7 +354,10 @@ async fn restored(globals: &Globals, path: &Path, (ca, identities): Keys<'_>, dr
     let world = world();
     let begun = Instant::now();
     let manifest = match dry_run {
-        true => check::files(&world.fs, path, ca, &Pace::new(u64::MAX)).await,
+        true => {
+            let told = check::readable(&world.fs, path, (ca, identities), &Pace::new(u64::MAX)).await;
+            told.map(|(manifest, _)| manifest)
+        }
         false => {
             let operator = format!("uid:{}", nix::unistd::getuid().as_raw());
             let (node, address) = (settings.node.number, settings.peer.advertise);

@@ -35,8 +35,8 @@ impl Input {
         let settings = &node.settings.backup;
         let keep = self.dir.is_none().then_some(settings.keep);
         let dir = self.dir.unwrap_or_else(|| settings.dir.clone());
-        if !dir.is_absolute() {
-            return Err(AdminError::bad_input("the folder is not named by its whole path"));
+        if !dir.is_absolute() || self.since.as_ref().is_some_and(|since| !since.is_absolute()) {
+            return Err(AdminError::bad_input("a folder is not named by its whole path"));
         }
         let named = |path: PathBuf| move |why: String| told(&BackupError::Recipients { path, why });
         let recipients = match (self.recipients, &settings.recipient) {

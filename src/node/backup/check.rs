@@ -3,7 +3,7 @@
 
 use super::{
     BackupError,
-    copy::{compare, copy},
+    copy::{compare, copy, hashed},
     create::{body_name, open},
     locked::{self, plain_name},
     manifest::{BackupPart, Manifest},
@@ -48,7 +48,7 @@ pub async fn files(fs: &Arc<dyn Fs>, backup: &Path, ca: Option<&Ca>, pace: &Pace
 }
 
 /// What is to be replayed or restored: the keys first, since files take long. The files, plain, are in what is given back.
-pub(super) async fn readable(
+pub async fn readable(
     fs: &Arc<dyn Fs>,
     backup: &Path,
     (ca, identities): (Option<&Ca>, &[Identity]),
@@ -93,6 +93,9 @@ pub async fn check(
             false => place_plain((&world.fs, &reading), backup, part, scratch, pace).await?,
         }
     }
+    if !manifest.recipients.is_empty() {
+        bodies_open(&reading, backup, &manifest, pace).await?;
+    }
     let store = Store::open(world.clone(), scratch.to_owned(), StoreOptions::default()).await;
     let store = store.map_err(BackupError::rows(0))?;
     let checked = replayed(&store, manifest).await;
@@ -127,6 +130,20 @@ async fn place_plain(
         let from = open(reading, backup.join(&file.name)).await?;
         let name = Path::new(plain_name(&file.name)).file_name().unwrap_or_default().to_string_lossy().into_owned();
         copy(fs, from, (&folder, &name), None, pace).await?;
+    }
+    Ok(())
+}
+
+/// That the keys open each body, too: its SHA-256 on the disk says only that it is what was written.
+async fn bodies_open(
+    reading: &Arc<dyn Fs>,
+    backup: &Path,
+    manifest: &Manifest,
+    pace: &Pace,
+) -> Result<(), BackupError> {
+    for body in &manifest.bodies {
+        let (file, bytes) = open(reading, backup.join(&body.name)).await?;
+        hashed(reading, file, bytes, pace).await.map_err(BackupError::io(backup.join(&body.name)))?;
     }
     Ok(())
 }
@@ -217,6 +234,31 @@ mod tests {
         std::fs::write(dir.join("p0/a.snap"), "rows").unwrap();
         let file = BackupFile { name: "p0/a.snap".into(), bytes: 4, ..Default::default() };
         (dir.join("p0/a.snap"), BackupPart { files: vec![file], ..Default::default() })
+    }
+
+    #[tokio::test]
+    async fn a_body_that_the_keys_do_not_open_is_found() {
+        use crate::{
+            node::backup::locked::{Lock, unlocked},
+            seam::{
+                fs_real::RealFs,
+                rng::{Rng as _, SystemRng},
+            },
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let (fs, pace): (Arc<dyn Fs>, _) = (Arc::new(RealFs), Pace::new(u64::MAX));
+        let [own, other] = [0; 2].map(|_| Identity::new(&mut |out| SystemRng.fill(out)));
+        std::fs::write(dir.path().join("plain"), "a body").unwrap();
+        for (key, found) in [(&own, true), (&other, false)] {
+            let lock = Lock { recipients: vec![key.public()], rng: Arc::new(SystemRng) };
+            let from = open(&fs, dir.path().join("plain")).await.unwrap();
+            let name = format!("{found}.age");
+            let body = copy(&fs, from, (dir.path(), &name), Some(&lock), &pace).await.unwrap();
+            let manifest = Manifest { bodies: vec![body], ..Default::default() };
+            every_file(&fs, dir.path(), &manifest, &pace).await.unwrap();
+            let opened = bodies_open(&unlocked(&fs, vec![own.clone()]), dir.path(), &manifest, &pace).await;
+            assert_eq!(opened.map_err(|e| e.code().code), if found { Ok(()) } else { Err("SPN-2201") });
+        }
     }
 
     #[test]

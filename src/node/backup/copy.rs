@@ -22,6 +22,8 @@ struct Walk {
     from: Arc<dyn File>,
     to: Option<Arc<dyn File>>,
     sealing: Option<Sealing>,
+    /// What an encrypted file begins with, until it is written.
+    head: Vec<u8>,
     digest: Context,
     at: u64,
     bytes: u64,
@@ -33,16 +35,15 @@ struct Walk {
 impl Walk {
     fn new(from: Arc<dyn File>, bytes: u64, to: Option<Arc<dyn File>>) -> Walk {
         let digest = Context::new(&SHA256);
-        Walk { from, to, sealing: None, digest, at: 0, bytes, written: 0, synced: 0 }
+        Walk { from, to, sealing: None, head: vec![], digest, at: 0, bytes, written: 0, synced: 0 }
     }
 
-    /// Writes what an encrypted file begins with; the whole of it, if there is no content.
+    /// Makes what an encrypted file begins with; the whole of it, if there is no content.
     fn lock(&mut self, lock: &Lock) -> std::io::Result<()> {
-        let (start, mut sealing) = Sealing::begin(lock)?;
-        self.put(&start)?;
+        let (head, mut sealing) = Sealing::begin(lock)?;
+        self.head = head;
         if self.bytes == 0 {
-            let empty = sealing.seal(&[], true)?;
-            self.put(&empty)?;
+            self.head.append(&mut sealing.seal(&[], true)?);
         }
         self.sealing = Some(sealing);
         Ok(())
@@ -50,6 +51,10 @@ impl Walk {
 
     /// The next piece; 0 at the end.
     fn step(&mut self) -> std::io::Result<u64> {
+        if !self.head.is_empty() {
+            let head = std::mem::take(&mut self.head);
+            self.put(&head)?;
+        }
         let mut piece = vec![0; (PIECE as u64).min(self.bytes - self.at) as usize];
         if piece.is_empty() {
             return Ok(0);

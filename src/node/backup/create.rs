@@ -5,7 +5,12 @@
 //! and writes is bounded per second. What this node's rows lack of the others' is not in it: it is at least what was
 //! acknowledged before it began, because the cut begins behind a fence in every partition.
 
-use super::{BackupError, desk::Progress, maker::Maker, manifest};
+use super::{
+    BackupError,
+    desk::Progress,
+    maker::{self, Maker},
+    manifest,
+};
 use crate::{
     node::Node,
     seam::fs::{File, Fs, Open, blocking},
@@ -62,6 +67,7 @@ pub async fn create(node: &Arc<Node>, wish: &Wish, progress: &Progress) -> Resul
     let name = name(&node.settings.site_name, made);
     let own = own(&rooms.identity.cluster, node.settings.node.number);
     let (path, folder) = (dir.join(&name), dir.join(format!("{own}{name}")));
+    maker::forget_tail(&node.world.fs, &node.settings.node.data).await?;
     let (at, parent) = (folder.clone(), dir.to_owned());
     let begun = blocking(&node.world.fs, move |fs| {
         clear(fs, &parent, &own)?;
@@ -72,6 +78,9 @@ pub async fn create(node: &Arc<Node>, wish: &Wish, progress: &Progress) -> Resul
     begun.await.map_err(BackupError::io(&folder))?;
     let mut maker = Maker::new(node, rooms, folder.clone(), wish, progress);
     let written = maker.write(made, wish.since.as_deref()).await;
+    if written.is_err() {
+        maker::forget_tail(&node.world.fs, &node.settings.node.data).await?;
+    }
     let linked = maker.linked.load(Relaxed);
     let (from, to) = (folder, path.clone());
     let (parent, failed) = (dir.to_owned(), written.is_err());

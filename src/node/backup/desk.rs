@@ -102,7 +102,9 @@ impl Desk {
             match &outcome {
                 Ok(made) => {
                     tracing::info!(event = "backup.made", path = %made.path.display(), bytes = made.bytes, "a backup was made");
-                    note(&node, |kept| (kept.made, kept.path) = (made.made, made.path.clone()));
+                }
+                Err(e @ BackupError::Outlived { .. }) => {
+                    tracing::error!(event = "backup.outlived", error = %e, "a backup was made, and older ones are left");
                 }
                 Err(e) => tracing::error!(event = "backup.failed", error = %e, "no backup was made"),
             }

@@ -110,7 +110,13 @@ impl LockedFile {
         let count = body.div_ceil(step);
         let bytes = body.checked_sub(count * SEAL as u64).filter(|_| count > 0);
         let bytes = bytes.ok_or_else(|| invalid(age::Locked::Piece))?;
-        Ok(LockedFile { file, pieces, start, count, bytes, last: Mutex::default() })
+        let opened = LockedFile { file, pieces, start, count, bytes, last: Mutex::default() };
+        // The end first: only its seal says that it is the end, so a reader who stops before it would believe a file that was cut off.
+        let end = opened.piece(count - 1)?;
+        if end.is_empty() && count > 1 {
+            return Err(invalid(age::Locked::Piece));
+        }
+        Ok(LockedFile { last: Mutex::new(Some((count - 1, end))), ..opened })
     }
 
     fn piece(&self, number: u64) -> io::Result<Vec<u8>> {
@@ -248,5 +254,80 @@ mod tests {
             let wrong = unlocked(&fs, vec![other.clone()]).open(&path, Open::Read).map(drop).unwrap_err();
             assert!(wrong.to_string().contains("other keys"), "{wrong}");
         }
+    }
+
+    /// Runs a program of the package `age`; `None` where it is not installed.
+    fn age(dir: &Path, program: &str, args: &[&str]) -> Option<String> {
+        let done = std::process::Command::new(program).args(args).current_dir(dir).output().ok()?;
+        assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).ok()
+    }
+
+    #[tokio::test]
+    async fn age_itself_reads_what_is_written_here_and_what_it_writes_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fs, pace): (Arc<dyn Fs>, _) = (Arc::new(RealFs), Pace::new(u64::MAX));
+        if age(dir.path(), "age-keygen", &["-o", "theirs"]).is_none() {
+            println!("left out: age is not installed");
+            return;
+        }
+        let (own, path) = (identity(), |name: &str| dir.path().join(name));
+        std::fs::write(path("own"), own.secret_text()).unwrap();
+        let theirs = Identity::all(&std::fs::read_to_string(path("theirs")).unwrap()).unwrap().remove(0);
+        let public = age(dir.path(), "age-keygen", &["-y", "theirs"]).unwrap();
+        assert_eq!(Recipient::parse(public.trim()), Some(theirs.public()));
+        assert_eq!(age(dir.path(), "age-keygen", &["-y", "own"]).unwrap().trim(), own.public().to_string());
+        let lock = Lock { recipients: vec![own.public(), theirs.public()], rng: Arc::new(SystemRng) };
+        for len in [0, 1, PIECE, PIECE + 1, (1 << 20) + 5] {
+            let content: Vec<u8> = (0..len).map(|n| ((n * 31) >> 3) as u8).collect();
+            std::fs::write(path("plain"), &content).unwrap();
+            let from = fs.open(&path("plain"), Open::Read).unwrap();
+            let name = format!("{len}.age");
+            copy(&fs, (from, len as u64), (dir.path(), &name), Some(&lock), &pace).await.unwrap();
+            for key in ["own", "theirs"] {
+                age(dir.path(), "age", &["--decrypt", "-i", key, "-o", "back", &name]).unwrap();
+                assert!(std::fs::read(path("back")).unwrap() == content, "{len} with {key}");
+            }
+            let both = [own.public().to_string(), theirs.public().to_string()];
+            age(dir.path(), "age", &["-r", &both[0], "-r", &both[1], "-o", "written.age", "plain"]).unwrap();
+            for key in [&own, &theirs] {
+                let file = unlocked(&fs, vec![key.clone()]).open(&path("written.age"), Open::Read).unwrap();
+                let mut found = vec![0; file.len().unwrap() as usize];
+                file.read_at(0, &mut found).unwrap();
+                assert!(found == content, "{len}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_cut_off_anywhere_or_goes_on_behind_its_end_does_not_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let (fs, pace): (Arc<dyn Fs>, _) = (Arc::new(RealFs), Pace::new(u64::MAX));
+        let own = identity();
+        let lock = Lock { recipients: vec![own.public()], rng: Arc::new(SystemRng) };
+        let len = 2 * PIECE + 40;
+        std::fs::write(dir.path().join("plain"), vec![7; len]).unwrap();
+        let from = fs.open(&dir.path().join("plain"), Open::Read).unwrap();
+        let told = copy(&fs, (from, len as u64), (dir.path(), "whole.age"), Some(&lock), &pace).await.unwrap();
+        let whole = std::fs::read(dir.path().join("whole.age")).unwrap();
+        let head = told.bytes as usize - len - 3 * SEAL;
+        let (step, path) = (PIECE + SEAL, dir.path().join("cut.age"));
+        let opens = |content: &[u8]| {
+            std::fs::write(&path, content).unwrap();
+            unlocked(&fs, vec![own.clone()]).open(&path, Open::Read).is_ok()
+        };
+        assert!(opens(&whole));
+        for end in [head, head + step, head + 2 * step].into_iter().flat_map(|at| at - 20..at + 40) {
+            assert!(!opens(&whole[..end]), "{end} of {} bytes, {head} of them the header", whole.len());
+        }
+        let joined = [&whole[..], &whole[head..]].concat();
+        assert!(!opens(&joined) && !opens(&[&whole[..], b"x"].concat()));
+        // A last piece without content is one too many, however well it is sealed.
+        let (mut start, pieces) = age::begin(&lock.recipients, &mut |out| lock.rng.fill(out)).unwrap();
+        let (mut full, mut empty) = (vec![7; PIECE], vec![]);
+        pieces.seal(0, false, &mut full).unwrap();
+        pieces.seal(1, true, &mut empty).unwrap();
+        start.extend([full, empty].concat());
+        assert!(!opens(&start));
     }
 }

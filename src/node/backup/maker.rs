@@ -49,6 +49,14 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Where a node writes what comes behind the sealed files, before it is encrypted: below its data, where it is at home.
 const TAIL: &str = "backing-up";
 
+/// Removes what lies there: rows in plain, which nobody looks for in such a place.
+pub async fn forget_tail(fs: &Arc<dyn Fs>, data: &Path) -> Result<(), BackupError> {
+    let stage = data.join(TAIL);
+    let at = stage.clone();
+    let gone = blocking(fs, move |fs| if fs.exists(&at) { fs.remove_dir_all(&at) } else { Ok(()) });
+    gone.await.map_err(BackupError::io(stage))
+}
+
 pub struct Maker<'a> {
     node: &'a Arc<Node>,
     rooms: &'a Rooms,
@@ -131,7 +139,10 @@ impl<'a> Maker<'a> {
         self.progress.phase("sealing");
         let (cuts, fitted) = self.cut().await?;
         let bytes: u64 = cuts.iter().flat_map(|cut| &cut.files).map(|file| file.bytes).sum();
-        self.room(bytes).await?;
+        if self.base.is_none() {
+            // Else each is asked for when it turns out to be new.
+            self.room(bytes).await?;
+        }
         self.progress.more(bytes);
         self.progress.phase("copying rows");
         let (mut parts, mut standings, mut bodies) = (vec![], vec![], BTreeSet::new());
@@ -247,7 +258,10 @@ impl<'a> Maker<'a> {
             let known = if self.lock.is_none() { self.linked(&name, Some(from.clone())).await? } else { None };
             files.push(match known {
                 Some(file) => file,
-                None => copy(fs, from, (&self.folder, &name), self.rows_lock(), &self.pace).await?,
+                None => {
+                    self.room(sealed.bytes).await?;
+                    copy(fs, from, (&self.folder, &name), self.rows_lock(), &self.pace).await?
+                }
             });
             self.progress.done(sealed.bytes);
         }
@@ -275,14 +289,10 @@ impl<'a> Maker<'a> {
     async fn tail(&self, cut: Cut, within: &str) -> Result<Option<manifest::BackupFile>, BackupError> {
         let (fs, partition) = (&self.node.world.fs, cut.partition);
         let stage = self.node.settings.node.data.join(TAIL);
-        let folder = if self.lock.is_some() { stage.clone() } else { self.folder.join(within) };
-        let (at, fresh) = (folder.clone(), self.lock.is_some());
+        let folder = if self.lock.is_some() { stage } else { self.folder.join(within) };
+        let at = folder.clone();
         let written = blocking(fs, move |fs| {
-            let io = |e: std::io::Error| crate::store::StoreError::Io(e.to_string());
-            if fresh && fs.exists(&at) {
-                fs.remove_dir_all(&at).map_err(io)?;
-            }
-            fs.create_dir_all(&at).map_err(io)?;
+            fs.create_dir_all(&at).map_err(|e| crate::store::StoreError::Io(e.to_string()))?;
             cut.write_tail(fs, &at)
         });
         let written = written.await.map_err(BackupError::rows(partition))?;
@@ -296,8 +306,7 @@ impl<'a> Maker<'a> {
             }
         };
         if self.lock.is_some() {
-            let at = stage.clone();
-            blocking(fs, move |fs| fs.remove_dir_all(&at)).await.map_err(BackupError::io(stage))?;
+            forget_tail(fs, &self.node.settings.node.data).await?;
         }
         Ok(file)
     }

@@ -79,6 +79,8 @@ pub enum BackupError {
     Unsigned(String),
     #[error("{0} is not empty")]
     NotEmpty(PathBuf),
+    #[error("{made} is made and whole, but an older one that is to go is still there: {error}")]
+    Outlived { made: PathBuf, error: Box<BackupError> },
     #[error("a backup is being made already")]
     Running,
     #[error("it is encrypted for {0}")]
@@ -105,9 +107,11 @@ impl BackupError {
     pub fn code(&self) -> &'static Code {
         use BackupError::*;
         match self {
+            Io { error, .. } if error.kind() == io::ErrorKind::InvalidData => &codes::BACKUP_DAMAGED,
             Io { .. } => &codes::CLI_FILE,
             NotEmpty(_) => &codes::RESTORE_OVER,
             Newer(_) => &codes::NEWER_DATA,
+            Outlived { .. } => &codes::BACKUP_OUTLIVED,
             Running => &codes::BACKUP_RUNNING,
             Locked(_) | OtherKey { .. } | Recipients { .. } => &codes::BACKUP_KEY,
             NoCut(_) | Body { .. } | NoRoom { .. } | OtherBase { .. } | Unrecorded(_) | Unsigned(_) => {

@@ -214,8 +214,9 @@ async fn plant(
     planted.await.map_err(|e: StoreError| BackupError::Rows { partition: number, error: e.to_string() })
 }
 
+/// Its members, whom it invited, and which of its places served: a new member may stand in another, and is to have a vote there.
 fn is_the_old_sites(key: &[u8]) -> bool {
-    [Table::Nodes as u8, Table::Invitations as u8].contains(key.first().unwrap_or(&0))
+    [Table::Nodes, Table::Invitations, Table::ServingSite].iter().any(|table| key.first() == Some(&(*table as u8)))
 }
 
 /// Moves what was made to where it counts, durable.
@@ -236,6 +237,20 @@ fn move_all(fs: &dyn Fs, stage: &Path, data: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_and_the_place_that_served_are_the_old_sites() {
+        for (table, old) in [
+            (Table::Nodes, true),
+            (Table::Invitations, true),
+            (Table::ServingSite, true),
+            (Table::Applications, false),
+            (Table::Audit, false),
+        ] {
+            assert_eq!(is_the_old_sites(&table.key().build()), old, "{table:?}");
+        }
+        assert!(!is_the_old_sites(&[]));
+    }
 
     #[test]
     fn only_an_empty_folder_is_restored_into() {

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -38,7 +38,8 @@ impl Base {
         if manifest.cluster != cluster {
             return other("is of another site");
         }
-        if manifest.recipients != recipients {
+        let all = |keys: &[String]| keys.iter().cloned().collect::<BTreeSet<_>>();
+        if all(&manifest.recipients) != all(recipients) {
             return other("is encrypted for other keys");
         }
         let files = manifest.files().map(|file| (file.name.clone(), file.clone())).collect();

@@ -39,12 +39,14 @@ fn an_encrypted_backup_opens_with_its_key_alone_and_the_verified_one_stays() {
     let verify = |path: &Path, key: Option<&Path>| {
         let socket = scene.demo.sockets()[node as usize - 1].clone();
         let mut wanted = vec![("", path), ("--ca", &authority), ("--socket", &socket)];
-        wanted.extend(key.map(|key| ("--identity", key)));
+        wanted.extend(key.into_iter().flat_map(|key| [("--identity", key), ("--scratch", keep.path())]));
         spine(&["backup", "verify"], &wanted)
     };
     let told = verify(&first, Some(&key)).expect("it is whole");
     assert!(told["replayed"] == true && told["audit_records"].as_u64() > Some(100), "{told}");
     nothing_is_plain(&first);
+    let nowhere = spine(&["backup", "verify"], &[("", &first), ("--identity", &key)]).expect_err("it would be plain");
+    assert!(nowhere.contains("SPN-2004") && nowhere.contains("--scratch"), "{nowhere}");
     assert!(!scene.demo.data(node).join("backing-up").exists(), "the tail is plain, and gone");
 
     let [second, third, fourth] = [make(), make(), make()];

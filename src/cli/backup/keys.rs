@@ -82,6 +82,14 @@ pub fn unread(recipients: &[String]) -> String {
     format!("what the files hold was not replayed: they are encrypted for {}", recipients.join(", "))
 }
 
+/// Rows of an encrypted backup are plain where they are replayed: where that may be is a person's to say.
+pub fn no_place() -> Failure {
+    let why = "it is encrypted, and is replayed in plain: nobody said where its records may lie so";
+    let fix =
+        "name a folder on a disk for patients' records with --scratch; what is written there is removed at the end";
+    failure(&codes::CLI_USAGE, "the backup was not replayed", why, fix)
+}
+
 /// Tells how far a backup is, unless nobody is to be told.
 pub fn progress(globals: &Globals, text: &str) {
     if !globals.quiet {

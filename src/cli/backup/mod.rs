@@ -91,7 +91,8 @@ pub enum Verb {
         /// The site's authority (else the one that the backup names)
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
-        /// Where it is replayed; wants as much room as the backup takes
+        /// Where it is replayed; wants as much room as the backup takes (else
+        /// beside it, if it is not encrypted)
         #[arg(long, value_name = "DIR")]
         scratch: Option<PathBuf>,
         /// Private key of an encrypted backup; without, files are compared
@@ -266,10 +267,12 @@ type Keys<'a> = (Option<&'a Ca>, &'a [Identity]);
 
 async fn verify(globals: &Globals, path: &Path, keys: Keys<'_>, scratch: Option<&Path>) -> Done {
     let ca = keys.0;
-    if keys.1.is_empty() {
-        let read = Manifest::read(&RealFs, path, ca).map_err(|e| told("the backup cannot be relied on", &e))?;
-        if !read.recipients.is_empty() {
-            return compared(globals, path, ca).await;
+    let read = Manifest::read(&RealFs, path, ca).map_err(|e| told("the backup cannot be relied on", &e))?;
+    if !read.recipients.is_empty() {
+        match (keys.1.is_empty(), scratch) {
+            (true, _) => return compared(globals, path, ca).await,
+            (false, None) => return Err(keys::no_place()),
+            (false, Some(_)) => {}
         }
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -66,6 +66,9 @@ pub struct Verdict {
     pub records: u64,
     /// Heads whose signature and hash were right.
     pub heads: u64,
+    /// Where the first records are gone: the trail's own record that says so, and when that was written (ms). 0 where none does.
+    pub told_by: u64,
+    pub told_at: u64,
     /// At most [`MAX_FINDINGS`], in order.
     pub findings: Vec<Finding>,
 }
@@ -82,6 +85,19 @@ impl Verdict {
     }
     pub fn is_whole(&self) -> bool {
         self.findings.is_empty()
+    }
+    /// What is wrong first; or that it is whole, and of a shortened trail who says so: whoever can write into the trail can say
+    /// it, so a person compares that record's time with how long the site keeps its records.
+    pub fn line(&self) -> String {
+        match self.findings.first() {
+            Some(finding) => finding.to_string(),
+            None if self.told_by == 0 => "whole".into(),
+            None => {
+                let at = jiff::Timestamp::from_millisecond(self.told_at as i64).unwrap_or_default();
+                let (first, told_by) = (self.first, self.told_by);
+                format!("whole from record {first} on; those before expired, says record {told_by} of {at}")
+            }
+        }
     }
 }
 
@@ -108,6 +124,8 @@ pub struct Verifier {
     /// Where the trail begins, and where its newest record of what expired says that it does.
     begin: Begin,
     told: Begin,
+    /// Which record that is, and when it was written.
+    told_by: (u64, u64),
     /// Whether the hash of the record before is known: not at a start in the middle, nor behind an unreadable record.
     follows: bool,
     verdict: Verdict,
@@ -130,6 +148,7 @@ impl Verifier {
             signed: None,
             begin: Begin::default(),
             told: Begin::default(),
+            told_by: (0, 0),
             follows: from == 1,
             verdict: Verdict { first: from, last: from - 1, ..Default::default() },
         }
@@ -269,6 +288,7 @@ impl Verifier {
         };
         if let Some(told) = Begin::read(&record) {
             self.told = told;
+            self.told_by = (place, record.at);
         }
         if record.sequence != place {
             self.found(Finding::Moved { place, found: record.sequence });
@@ -297,6 +317,8 @@ impl Verifier {
         let (begin, told) = (&self.begin, &self.told);
         if begin.sequence > told.sequence || begin.sequence == told.sequence && begin.hash != told.hash {
             self.found(Finding::Unexplained(begin.sequence));
+        } else if begin.sequence > 0 {
+            (self.verdict.told_by, self.verdict.told_at) = self.told_by;
         }
     }
 

@@ -114,6 +114,10 @@ pub const KEYS: &[Key] = &[
 
     key("audit.retention", Duration, "0s", Restart, "How long records of the audit trail are kept, the same on every node; 0s keeps them for ever, and a live site keeps them for a year at least."),
 
+    key("backup.dir", Path, "/var/lib/spine-backup", Restart, "Folder that `spine backup create` writes to where none is named, and the timer with it; on another disk than node.data, if it is to outlive that."),
+    key("backup.keep", Number(1, 10_000), "7", Restart, "How many of this node's own backups stay in backup.dir: older ones are removed when a new one was written and read back; the one verified last always stays."),
+    key("backup.recipient", Path, "", Restart, "File of public keys (age1…, one a line; `spine backup key` makes a pair) that backups are encrypted for, read for each; empty means that they are not encrypted."),
+
     key("raft.heartbeat", Duration, "100ms", Restart, "How often a leader shows that it lives."),
     key("raft.election_min", Duration, "300ms", Restart, "Shortest silence after which a follower asks for an election."),
     key("raft.election_max", Duration, "600ms", Restart, "Longest such silence; each follower picks one between the two."),

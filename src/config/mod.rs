@@ -4,6 +4,7 @@
 //! [`keys`] is the one list of keys: sample file, checks, `spine config show` and the manual come out of it.
 //! Keeps rule 2 of operations.md: a bad configuration never replaces a good one, and nothing in a file is ignored.
 
+pub mod backup;
 pub mod eps;
 pub mod keys;
 pub mod layers;

@@ -24,6 +24,7 @@ pub struct Settings {
     pub storage: Storage,
     /// None: for ever.
     pub audit_retention: Option<Duration>,
+    pub backup: super::backup::Backup,
     pub raft: Raft,
     /// Where all this came from, for whoever asks the running node.
     pub told: Running,
@@ -169,6 +170,11 @@ impl Settings {
             eps: from.eps()?,
             storage: from.storage(),
             audit_retention: from.audit_retention()?,
+            backup: super::backup::Backup {
+                dir: from.path("backup.dir"),
+                keep: from.number("backup.keep") as usize,
+                recipient: from.optional_path("backup.recipient"),
+            },
             raft: from.raft(),
             told: Running::of(layers),
         };
@@ -218,7 +224,7 @@ impl Settings {
                 "keep certificates and keys outside, so that a wiped data folder can heal",
             ));
         }
-        Ok(())
+        self.check_backup(|name| from.place(name))
     }
 }
 
@@ -508,6 +514,8 @@ mod tests {
         assert!(refused(&["mesh.test_endpoints=true"]).contains("live"));
         assert!(settings(&["mesh.test_endpoints=true", "site.environment=demo"]).is_ok());
         assert!(refused(&["audit.retention=364d"]).contains("under a year"));
+        assert!(refused(&["backup.dir=backup"]).contains("whole path"));
+        assert!(refused(&["backup.dir=/var/lib/spine/backup"]).contains("inside node.data"));
         assert_eq!(
             settings(&["audit.retention=364d", "site.environment=test"]).unwrap().audit_retention,
             Some(364 * DAY)

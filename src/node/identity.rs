@@ -90,6 +90,8 @@ impl Identity {
         let write = || -> io::Result<()> {
             use std::io::Write;
             let mut file = std::fs::File::create(&temporary)?;
+            // As all else in the folder, whatever the umask of whoever runs this.
+            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
             file.write_all(text.as_bytes())?;
             give_to_owner(&file, data)?;
             file.sync_all()?;
@@ -127,17 +129,26 @@ fn give_to_owner(file: &std::fs::File, folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Likewise of a folder and all that is in it: `backup restore` is root's, too. No link is followed.
+/// Likewise of a folder and all that is in it: `backup restore` is root's, too. Whatever the umask of whoever restores, nobody
+/// but the daemon may look into it. No link is followed.
 pub fn give_tree_to_owner(top: &Path, folder: &Path) -> io::Result<()> {
-    let Some((uid, gid)) = owner(folder)? else { return Ok(()) };
+    use std::os::unix::fs::PermissionsExt;
+    let owner = owner(folder)?;
     let mut left = vec![top.to_owned()];
     while let Some(path) = left.pop() {
-        if std::fs::symlink_metadata(&path)?.is_dir() {
+        let kind = std::fs::symlink_metadata(&path)?.file_type();
+        if kind.is_dir() {
             for entry in std::fs::read_dir(&path)? {
                 left.push(entry?.path());
             }
         }
-        std::os::unix::fs::lchown(&path, Some(uid), Some(gid))?;
+        if !kind.is_symlink() {
+            let mode = if kind.is_dir() { 0o700 } else { 0o600 };
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))?;
+        }
+        if let Some((uid, gid)) = owner {
+            std::os::unix::fs::lchown(&path, Some(uid), Some(gid))?;
+        }
     }
     Ok(())
 }

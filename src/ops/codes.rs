@@ -284,6 +284,12 @@ codes! {
     RESTORE_OVER = "SPN-2204" Conflict, "A backup is restored into an empty data folder only",
         "The folder holds data, of a site that may be needed yet. Nothing was touched.",
         "Restore on a new machine, or move the folder and the peer certificates away first.";
+    BACKUP_KEY = "SPN-2205" Conflict, "The keys of an encrypted backup are not at hand",
+        "To make one, the node reads public keys (age1…) from the file that backup.recipient or --recipient names, and makes none while that cannot be read; to replay or restore one, the file that --identity names must hold the private half (AGE-SECRET-KEY-1…) of one of them. Nothing was written.",
+        "Name the right file; `spine backup list DIR` tells which keys a backup is encrypted for, `spine backup key` makes a pair. Without a private key the backup cannot be read by anybody.";
+    BACKUP_OUTLIVED = "SPN-2206" Fault, "A backup was made, and an older one could not be removed",
+        "The new backup is written, synced, read back and counts as the last one. More than backup.keep lie in the folder, and the disk fills up in time.",
+        "See to what the message names, for the most part the folder's owner or mode; the next backup removes what is left.";
     TLS_FILES = "SPN-3001" Fault, "Certificate files cannot be used",
         "A file is missing, unreadable, expired or does not fit its key. What was loaded before goes on serving.",
         "Correct the file that the log names, then `spine config reload`.";

@@ -4,7 +4,7 @@ use super::fs::{File, Fs, Open};
 use std::{
     fs,
     io::{self, ErrorKind},
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
 };
@@ -70,14 +70,15 @@ impl Fs for RealFs {
         match how {
             Open::Read => &mut options,
             Open::Write => options.write(true),
-            Open::Create => options.write(true).create_new(true),
+            // Whatever the umask of whoever started this: all of it is the daemon's alone.
+            Open::Create => options.write(true).create_new(true).mode(0o600),
         };
         Ok(Arc::new(RealFile(options.open(path)?)))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let missing: Vec<_> = path.ancestors().filter(|p| !p.as_os_str().is_empty() && !p.exists()).collect();
-        fs::create_dir_all(path)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         for dir in missing.into_iter().rev() {
             let parent = dir.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             self.sync_dir(parent)?;
@@ -149,5 +150,16 @@ mod tests {
         assert_eq!(fs.list(dir.path()).unwrap(), ["b"]);
         let (free, total) = fs.space(dir.path()).unwrap();
         assert!(free > 0 && free <= total);
+    }
+
+    #[test]
+    fn what_is_made_is_closed_to_others() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, fs) = (dir.path().join("a/b"), RealFs);
+        fs.create_dir_all(&folder).unwrap();
+        fs.open(&folder.join("c"), Open::Create).unwrap();
+        let open = |path: &Path| fs::metadata(path).unwrap().mode() & 0o077;
+        assert_eq!([&dir.path().join("a"), &folder, &folder.join("c")].map(|path| open(path)), [0; 3]);
     }
 }

@@ -6,9 +6,16 @@
 
 use super::snapshot::{Chain, file::Kind, sealed_tail};
 use super::{Applied, Partition, RowOp, StoreError};
-use crate::seam::fs::{File, Fs, Open, blocking};
+use crate::seam::{
+    fs::{File, Fs, Open, blocking},
+    pace::Pace,
+};
 use bytes::Bytes;
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::sync::OwnedMutexGuard;
 
 /// Rows that changed; a key without a value says that its row is gone.
@@ -191,9 +198,26 @@ impl Cut {
 pub struct Merged(super::snapshot::Merge);
 
 impl Merged {
-    /// Opens files in the order that [`Cut`] names them in. Each is compared with its digest first.
-    pub fn open(fs: &dyn Fs, files: Vec<std::path::PathBuf>) -> Result<Merged, StoreError> {
-        super::snapshot::Merge::open(fs, files, true).map(Merged).map_err(|(_, e)| e)
+    /// Opens files in the order that [`Cut`] names them in. Each is compared with its digest first, at a pace.
+    pub async fn open(fs: &Arc<dyn Fs>, files: Vec<PathBuf>, pace: &Pace) -> Result<Merged, StoreError> {
+        for path in files.clone() {
+            let opened = blocking(fs, move |fs| super::snapshot::file::Reader::open(fs, &path)).await;
+            let mut check = opened?.check();
+            loop {
+                let (back, done) = blocking(fs, move |_| {
+                    let done = check.step();
+                    (check, done)
+                })
+                .await;
+                check = back;
+                match done? {
+                    0 => break,
+                    bytes => pace.spent(bytes).await,
+                }
+            }
+        }
+        let opened = blocking(fs, move |fs| super::snapshot::Merge::open(fs, files, false)).await;
+        opened.map(Merged).map_err(|(_, e)| e)
     }
 
     /// The next rows; empty at the end.
@@ -299,7 +323,11 @@ mod tests {
                 files.push(path);
             }
             files.extend(cut.write_tail(&run.fs, &folder).unwrap().map(|name| folder.join(name)));
-            let mut merged = Merged::open(&run.fs, files).unwrap();
+            let fs: Arc<dyn Fs> = Arc::new(run.fs.clone());
+            let (pace, bytes) = (Pace::new(u64::MAX), cut.files.iter().map(|file| file.bytes).sum::<u64>());
+            let mut merged = Merged::open(&fs, files, &pace).await.unwrap();
+            // All but what frames the files was read for its digest, and counts.
+            assert!(bytes > 0 && pace.bytes() > bytes / 2, "{} of {bytes} bytes", pace.bytes());
             let mut keys = vec![];
             loop {
                 let rows = merged.rows().unwrap();

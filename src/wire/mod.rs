@@ -1,5 +1,6 @@
 //! Formats, pure: bytes in, values out, and back. No I/O, clock or randomness (held by `tests/tidy.rs`).
 
+pub mod age;
 pub mod capability;
 pub mod cbor;
 pub mod csv;

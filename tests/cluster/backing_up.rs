@@ -6,17 +6,22 @@ use super::{
     history::{Call, Moment, Op, Outcome},
     load::Load,
     scene::Scene,
+    wires::Wire,
 };
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
+/// A user that owns nothing else.
+const DAEMON: u32 = 47_110;
+
 /// Runs a command; its JSON, or the four lines that say why not.
-fn spine(args: &[&str], paths: &[(&str, &Path)]) -> Result<Value, String> {
+pub fn spine(args: &[&str], paths: &[(&str, &Path)]) -> Result<Value, String> {
     let mut command = Command::new(program());
     command.args(args).args(["--output", "json"]).stdin(Stdio::null());
     for (option, path) in paths {
@@ -30,16 +35,16 @@ fn spine(args: &[&str], paths: &[(&str, &Path)]) -> Result<Value, String> {
 }
 
 /// A node that nothing else looks after.
-struct Lone(Child, PathBuf);
+pub struct Lone(Child, PathBuf);
 
 impl Lone {
-    fn start(folder: &Path, config: &Path) -> Lone {
+    pub fn start(folder: &Path, config: &Path) -> Lone {
         let node = Lone(serve(&program(), config, &folder.join("log")), folder.join("admin.sock"));
         wait_for("the node to be ready", || node.ask(&["status"]).ok());
         node
     }
 
-    fn ask(&self, args: &[&str]) -> Result<Value, String> {
+    pub fn ask(&self, args: &[&str]) -> Result<Value, String> {
         spine(args, &[("--socket", &self.1)])
     }
 }
@@ -54,6 +59,31 @@ impl Drop for Lone {
             eprintln!("the restored node said:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
         }
     }
+}
+
+#[test]
+fn a_follower_that_is_cut_off_makes_no_backup_and_leaves_nothing_behind() {
+    let scene = Scene::begin("cut off, backed up", Plan { wired: true, ..Plan::of(1) });
+    let keep = tempfile::tempdir().expect("a folder for backups");
+    let (leader, node) = (scene.leader(), scene.follower());
+    let others: Vec<u64> = scene.demo.ids().into_iter().filter(|id| *id != node).collect();
+    scene.demo.wires().between(node, &others, Wire::Silent);
+    let command = ["backup", "create", keep.path().to_str().expect("a path"), "--rate", "0"];
+    let told = scene.demo.refusal(node, &command).expect("it cannot know what was acknowledged");
+    assert!(told.contains("SPN-2202") && told.contains("the site cannot take a record of it"), "{told}");
+    assert_eq!(fs::read_dir(keep.path()).expect("the folder").count(), 0, "{told}");
+    assert!(scene.demo.try_ask(leader, &command).is_some(), "the majority makes one meanwhile");
+    scene.demo.wires().all(Wire::Good);
+    scene.demo.wait_ready();
+    // What a crash left of an encrypted one that was under way: rows in plain.
+    let tail = scene.demo.data(node).join("backing-up");
+    fs::create_dir(&tail).expect("a folder");
+    fs::write(tail.join("left"), "rows").expect("a file");
+    let first = scene.demo.try_ask(node, &command).expect("and so does the node, once it is back");
+    assert!(!tail.exists(), "whichever backup is next removes it");
+    assert_eq!(fs::read_dir(keep.path()).expect("the folder").count(), 2);
+    what_is_there_already_is_not_written_again(&scene, node, keep.path(), &first);
+    scene.end();
 }
 
 #[test]
@@ -87,8 +117,21 @@ fn a_site_comes_back_out_of_its_backup_with_all_that_was_acknowledged_and_nothin
     let wanted = [("", backup.as_path()), ("--config", &config), ("--ca", &ca)];
     let told = spine(&["backup", "restore", "--dry-run"], &wanted).expect("it can be restored");
     assert!(told["dry_run"] == true && !folder.join("data").exists(), "{told}");
+    // As a package leaves it: a folder of the daemon's, into which root restores.
+    let data = folder.join("data");
+    fs::DirBuilder::new().mode(0o700).create(&data).expect("a folder");
+    let root = nix::unistd::geteuid().is_root();
+    if root {
+        std::os::unix::fs::chown(&data, Some(DAEMON), Some(DAEMON)).expect("root may");
+    }
     let told = spine(&["backup", "restore"], &wanted).expect("it is restored");
     println!("restored: {told}");
+    what_is_restored_is_the_daemons_alone(&data, root);
+    if root {
+        // A node refuses data of another user, and this one is to run as whoever tests.
+        let given = Command::new("chown").arg("-R").arg("0:0").arg(&data).status();
+        assert!(given.expect("chown starts").success());
+    }
     let again = spine(&["backup", "restore"], &wanted).expect_err("it is there");
     assert!(again.contains("SPN-2204"), "{again}");
     the_old_authority_proves_the_trail_and_lets_nobody_in(&folder.join("tls"), &ca);
@@ -110,6 +153,45 @@ fn a_site_comes_back_out_of_its_backup_with_all_that_was_acknowledged_and_nothin
     assert!(record.to_string().contains("backup.restore"), "{record}");
 }
 
+/// The next backup of a folder holds only what is new, and is whole without the one that it was made since.
+fn what_is_there_already_is_not_written_again(scene: &Scene, node: u64, keep: &Path, first: &Value) {
+    scene.load.more(50);
+    let (first, keep) = (first["path"].as_str().expect("a path"), keep.to_str().expect("a path"));
+    let made = scene.demo.try_ask(node, &["backup", "create", keep, "--rate", "0", "--since", first]);
+    let made = made.expect("a backup is made");
+    println!("since the first: {made}");
+    let (all, known) = (made["bytes"].as_u64().unwrap_or(0), made["linked_bytes"].as_u64().unwrap_or(0));
+    assert!(known > 0 && known < all, "{made}");
+    let path = Path::new(made["path"].as_str().expect("a path"));
+    let links = |of: &PathBuf| fs::metadata(path.join(of)).expect("a file").nlink() > 1;
+    let twice: u64 =
+        all_files(path).iter().filter(|of| links(of)).map(|of| path.join(of).metadata().unwrap().len()).sum();
+    assert_eq!(twice, known, "{made}");
+    fs::remove_dir_all(first).expect("it can be removed");
+    spine(&["backup", "verify"], &[("", path), ("--ca", &ca(&scene.demo))]).expect("it is whole by itself");
+    let missing = scene.demo.refusal(node, &["backup", "create", keep, "--since", first]).expect("it is gone");
+    assert!(missing.contains("SPN-2201") && missing.contains("holds no manifest"), "{missing}");
+}
+
+/// Nobody but the daemon may read what was restored, and the daemon may.
+fn what_is_restored_is_the_daemons_alone(data: &Path, root: bool) {
+    let mut left = vec![data.to_owned()];
+    let mut kinds = [0, 0];
+    while let Some(path) = left.pop() {
+        let told = fs::symlink_metadata(&path).expect("it is there");
+        if path != data || told.is_file() {
+            let mode = if told.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(told.mode() & 0o777, mode, "{}", path.display());
+        }
+        assert!(!root || (told.uid(), told.gid()) == (DAEMON, DAEMON), "{}: {}", path.display(), told.uid());
+        kinds[usize::from(told.is_dir())] += 1;
+        if told.is_dir() {
+            left.extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+        }
+    }
+    assert!(kinds[0] > 5 && kinds[1] > 5, "{kinds:?}");
+}
+
 fn the_old_authority_proves_the_trail_and_lets_nobody_in(tls: &Path, old: &Path) {
     let text = |path: PathBuf| fs::read_to_string(path).expect("it was written");
     let old = text(old.to_owned());
@@ -118,7 +200,7 @@ fn the_old_authority_proves_the_trail_and_lets_nobody_in(tls: &Path, old: &Path)
     assert_eq!(text(tls.join("trail-authorities.pem")).trim(), old.trim());
 }
 
-fn ca(demo: &Demo) -> PathBuf {
+pub fn ca(demo: &Demo) -> PathBuf {
     let text = fs::read_to_string(demo.path().join("node-1/spine.toml")).expect("node 1's configuration");
     let table: toml::Table = text.parse().expect("it is TOML");
     PathBuf::from(table["peer"]["ca"].as_str().expect("a path"))
@@ -251,7 +333,7 @@ fn damaged_backups_are_refused(good: &Path, bad: &Path, config: &Path, folder: &
 }
 
 /// Paths below a folder, of files.
-fn all_files(folder: &Path) -> Vec<PathBuf> {
+pub fn all_files(folder: &Path) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
             if entry.is_dir() { walk(&entry, found) } else { found.push(entry) }

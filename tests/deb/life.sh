@@ -40,6 +40,7 @@ life() {
     life_first_node
     life_unit
     life_upgrade
+    life_backup
     life_reboot
     life_remove
     life_purge
@@ -50,13 +51,13 @@ life_install() {
     told=$(inside dpkg --install /srv/spine.deb 2>&1) || fail "it does not install: $told"
     holds "the install" "$told" "spine init"
     holds "the install" "$told" "systemctl enable --now spine.service"
-    for one in spine.service spine.socket spine-api.socket spine-ldap.socket; do
+    for one in spine.service spine.socket spine-api.socket spine-ldap.socket spine-backup.timer; do
         expect "$one after the install" "$(unit ActiveState "$one") $(inside systemctl is-enabled "$one" || true)" "inactive disabled"
     done
     expect "the data folder" "$(inside stat -c '%U:%G %a' /var/lib/spine)" "spine:spine 700"
     expect "the folder of certificates" "$(inside stat -c '%U:%G %a' $tls)" "root:spine 2750"
     expect "the user's shell" "$(inside getent passwd spine | cut -d: -f6,7)" "/var/lib/spine:/usr/sbin/nologin"
-    inside sh -c 'systemd-analyze verify --man=no /lib/systemd/system/spine*.s*' || fail "systemd finds mistakes in the units"
+    inside sh -c 'systemd-analyze verify --man=no /lib/systemd/system/spine*.[st]*' || fail "systemd finds mistakes in the units"
     say "installed; nothing was started"
 }
 
@@ -157,6 +158,47 @@ life_reboot() {
     expect "a request after a reboot" "$(ping_code)" 200
     inside spine party show X27 >/dev/null || fail "data are gone after a reboot"
     say "rebooted; it runs and has its data"
+}
+
+# The nightly backup, and the site restored from it by root: what it writes must be the daemon's.
+life_backup() {
+    local told backup
+    inside systemctl --quiet enable --now spine-backup.timer
+    expect "the timer" "$(unit ActiveState spine-backup.timer) $(unit Persistent spine-backup.timer)" "active yes"
+    inside spine backup key --out /srv/backup-key >/dev/null
+    inside install -o root -g spine -m 0640 /srv/backup-key.pub /etc/spine/backup-key.pub
+    inside sh -c 'printf "[backup]\nkeep = 1\nrecipient = \"/etc/spine/backup-key.pub\"\n" >/etc/spine/conf.d/90-test.toml'
+    inside spine node restart || fail "the node does not restart"
+    inside spine party add X28 --name "In the backup" >/dev/null
+    for _ in 1 2; do
+        inside systemctl start spine-backup.service ||
+            fail "no backup is made: $(inside journalctl --no-pager -u spine-backup.service -n 5)"
+    done
+    told=$(inside sh -c 'ls /var/lib/spine-backup')
+    expect "backups that are kept" "$(wc -w <<<"$told")" 1
+    backup=/var/lib/spine-backup/$told
+    expect "their folder" "$(inside stat -c '%U:%G %a' /var/lib/spine-backup)" "spine:spine 700"
+    inside spine backup verify "$backup" --ca $tls/peer-ca.pem --scratch /srv --identity /srv/backup-key >/dev/null ||
+        fail "the backup is not whole"
+    told=$(inside sh -c "! spine backup restore '$backup' --ca $tls/peer-ca.pem 2>&1")
+    holds "a restore over a site" "$told" SPN-2204
+
+    inside systemctl stop spine.service
+    inside sh -c "mkdir /srv/old && mv /var/lib/spine/* /srv/old/ && mv $tls/peer-*.pem /srv/old/"
+    told=$(inside sh -c "! spine backup restore '$backup' --ca /srv/old/peer-ca.pem 2>&1")
+    holds "a restore without the key" "$told" SPN-2205
+    inside spine backup restore "$backup" --ca /srv/old/peer-ca.pem --identity /srv/backup-key >/dev/null ||
+        fail "the site does not come back"
+    told=$(inside sh -c "find /var/lib/spine -mindepth 1 \\( ! -user spine -o ! -group spine -o -perm /077 \\)")
+    [ -z "$told" ] || fail "what was restored is not the daemon's alone: $told"
+    inside systemctl start spine.service || fail "the restored node does not start"
+    expect "a request to the restored node" "$(ping_code)" 200
+    inside spine party show X28 >/dev/null || fail "what the backup held is gone"
+    inside spine audit verify >/dev/null || fail "the trail is not whole over the restore"
+    inside systemctl --quiet disable --now spine-backup.timer
+    inside rm -r /etc/spine/conf.d/90-test.toml /etc/spine/backup-key.pub /srv/old
+    inside spine node restart || fail "the node does not restart"
+    say "backed up at the timer's word, and restored by root: the daemon has its data"
 }
 
 life_remove() {

@@ -107,9 +107,9 @@ async fn verify(globals: &Globals, partition: Option<u16>) -> Done {
 /// Shows what a verification found, and fails where a chain is broken.
 fn judged(globals: &Globals, told: &Value, chains: &[Value], fix: &str) -> Done {
     globals.out().one("AuditVerification", told, "ok", || {
-        let mut table = output::table(["partition", "records", "signed heads", "result"].into_iter());
+        let mut table = output::table(["partition", "records", "first", "signed heads", "result"].into_iter());
         for chain in chains {
-            table.add_row(["partition", "records", "heads", "result"].map(|f| output::text(chain, f)));
+            table.add_row(["partition", "records", "first", "heads", "result"].map(|f| output::text(chain, f)));
         }
         output::render(&table)
     });

@@ -133,7 +133,7 @@ fn shown(partition: u16, verdict: &Verdict) -> Value {
     let findings: Vec<String> = verdict.findings.iter().map(ToString::to_string).collect();
     json!({
         "partition": partition, "records": verdict.records, "heads": verdict.heads, "ok": verdict.is_whole(),
-        "result": findings.first().cloned().unwrap_or_else(|| "whole".into()), "findings": findings,
+        "result": verdict.line(), "findings": findings, "first": verdict.first, "told_by": verdict.told_by,
     })
 }
 

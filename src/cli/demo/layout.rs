@@ -214,7 +214,9 @@ impl Layout {
              [ops]\nlisten = \"{ops}\"\n\n[admin]\nsocket = {socket}\n\n\
              [mesh]\nshared_key_file = {shared_key}\n\n\
              [eps]\nsignatures = \"sample\"\n\n\
-             [log]\nsegment = \"16MiB\"\n\n[disk]\nreserve = \"256MiB\"\n",
+             [log]\nsegment = \"16MiB\"\n\n[disk]\nreserve = \"256MiB\"\n\n\
+             [backup]\ndir = {backup}\n",
+            backup = quoted(&self.data(n).with_file_name("backup")),
             data = quoted(&self.data(n)),
             supplier = self.supplier(n),
             ca = quoted(&self.ca()),

@@ -23,10 +23,14 @@ fn begin(site: &Site) -> u64 {
 }
 
 fn findings(site: &Site, begin: Begin) -> Vec<Finding> {
+    verdict(site, begin).findings
+}
+
+fn verdict(site: &Site, begin: Begin) -> audit::Verdict {
     let reader = site.engines[2].local(HERE);
     let end = site.engines[2].audit_chain(HERE).unwrap();
     let verifier = audit::Verifier::new(HERE.0, 1, u64::MAX - 1, Some(end), audit::Ca::default()).begins(begin);
-    audit::verify(reader.as_ref(), verifier).unwrap().findings
+    audit::verify(reader.as_ref(), verifier).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,6 +52,10 @@ async fn what_has_had_its_time_goes_in_pieces_and_the_trail_says_so() {
     assert!(reader.get(&audit::record_key(2 * PIECE + 1)).unwrap().is_some());
     let begins = Begin::load(reader.as_ref()).unwrap();
     assert_eq!(findings(&site, begins.clone()), []);
+    let verdict = verdict(&site, begins);
+    let line =
+        format!("whole from record {} on; those before expired, says record {} of ", 2 * PIECE + 1, verdict.told_by);
+    assert!(verdict.told_by > 3 * PIECE && verdict.line().starts_with(&line), "{}", verdict.line());
     let told = audit::search(
         reader.as_ref(),
         &audit::Query { interaction: "audit.expire".into(), ..Default::default() },

@@ -68,7 +68,7 @@ async fn verify_one(rooms: &Rooms, partition: PartitionId) -> Told {
     let findings: Vec<String> = verdict.findings.iter().map(ToString::to_string).collect();
     Ok(json!({
         "partition": partition.0, "records": verdict.records, "heads": verdict.heads, "ok": verdict.is_whole(),
-        "result": findings.first().cloned().unwrap_or_else(|| "whole".into()), "findings": findings,
+        "result": verdict.line(), "findings": findings, "first": verdict.first, "told_by": verdict.told_by,
     }))
 }
 

@@ -1,14 +1,15 @@
 //! Backups as operators ask for them: begin one, see how far it is and how the last one went, note that one was verified.
 
-use super::{Told, moment, rooms, unavailable};
+use super::{Told, moment, rooms};
 use crate::{
     engine::{Command, services},
     node::{
         Node,
-        backup::{BackupError, desk},
+        backup::{BackupError, create::Wish, desk},
     },
     ops::admin::{AdminError, AdminRequest},
     services::trail::command::{Shown, TrailCommand},
+    wire::age::Recipient,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,25 +20,53 @@ const RATE: u64 = 64 << 20;
 
 #[derive(Deserialize)]
 struct Input {
-    dir: PathBuf,
+    /// Where the settings say, if not here; and only there old ones are removed.
+    dir: Option<PathBuf>,
     /// Bytes a second; 0 for as fast as it goes.
     rate: Option<u64>,
+    /// Public keys, as they stand in a file; whose file the settings name, if not here.
+    recipients: Option<String>,
+    /// An earlier backup, by its whole path.
+    since: Option<PathBuf>,
+}
+
+impl Input {
+    fn wish(self, node: &Node) -> Result<Wish, AdminError> {
+        let settings = &node.settings.backup;
+        let keep = self.dir.is_none().then_some(settings.keep);
+        let dir = self.dir.unwrap_or_else(|| settings.dir.clone());
+        if !dir.is_absolute() || self.since.as_ref().is_some_and(|since| !since.is_absolute()) {
+            return Err(AdminError::bad_input("a folder is not named by its whole path"));
+        }
+        let named = |path: PathBuf| move |why: String| told(&BackupError::Recipients { path, why });
+        let recipients = match (self.recipients, &settings.recipient) {
+            (Some(text), _) => Recipient::all(&text).map_err(named("recipients".into()))?,
+            (None, None) => vec![],
+            // What cannot be encrypted is not written: nobody would notice in time.
+            (None, Some(path)) => std::fs::read_to_string(path)
+                .map_err(|e| e.to_string())
+                .and_then(|text| Recipient::all(&text))
+                .map_err(named(path.clone()))?,
+        };
+        let rate = match self.rate.unwrap_or(RATE) {
+            0 => u64::MAX,
+            rate => rate,
+        };
+        Ok(Wish { dir, rate, recipients, keep, since: self.since })
+    }
 }
 
 fn told(e: &BackupError) -> AdminError {
     AdminError::of(e.code(), e.code().words, e.to_string())
 }
 
-/// `POST /v1/backups`: `{"dir", "rate"}` → `{"number"}`. The site's records leave it: that is in the trail first (P4).
+/// `POST /v1/backups`: `{"dir", "rate", "recipients", "since"}` → `{"number"}`. The site's records leave it: that is in the trail first (P4).
 pub async fn begin(node: Arc<Node>, r: AdminRequest) -> Told {
-    let Input { dir, rate } = r.input()?;
-    if !dir.is_absolute() {
-        return Err(AdminError::bad_input("the folder is not named by its whole path"));
-    }
+    let wish = r.input::<Input>()?.wish(&node)?;
     let shown = Shown {
         interaction: "backup.create".into(),
         outcome: "ok".into(),
-        event: dir.display().to_string(),
+        event: wish.dir.display().to_string(),
         ..Default::default()
     };
     let command = Command {
@@ -47,12 +76,10 @@ pub async fn begin(node: Arc<Node>, r: AdminRequest) -> Told {
         caller: r.caller.clone(),
         ..Default::default()
     };
-    rooms(&node)?.engine.submit(command).await.map_err(unavailable)?;
-    let rate = match rate.unwrap_or(RATE) {
-        0 => u64::MAX,
-        rate => rate,
-    };
-    let number = node.backups.begin(&node, dir, rate).map_err(|e| told(&e))?;
+    // Where no majority answers there is no record, and without one no backup.
+    let recorded = rooms(&node)?.engine.submit(command).await;
+    recorded.map_err(|e| told(&BackupError::Unrecorded(e.to_string())))?;
+    let number = node.backups.begin(&node, wish).map_err(|e| told(&e))?;
     Ok(json!({"number": number}))
 }
 
@@ -67,7 +94,7 @@ pub async fn show(node: Arc<Node>, _: AdminRequest) -> Told {
         let mut value = match &ended.outcome {
             Ok(made) => json!({
                 "path": made.path, "made": moment(made.made), "bytes": made.bytes, "files": made.files, "rows": made.rows,
-                "absent": made.absent, "fitted": made.fitted, "mb_per_second": rate(made.bytes, ended.seconds),
+                "linked_bytes": made.linked, "recipients": made.recipients, "removed": made.removed, "absent": made.absent, "fitted": made.fitted, "mb_per_second": rate(made.bytes, ended.seconds),
             }),
             Err(e) => json!({"error": told(e)}),
         };
@@ -80,17 +107,24 @@ pub async fn show(node: Arc<Node>, _: AdminRequest) -> Told {
 #[derive(Deserialize)]
 struct Verified {
     cluster: String,
+    /// When the backup was made, and by which node: it is kept then, if it is of this one.
+    made: u64,
+    node: u16,
 }
 
-/// `POST /v1/backups/verified`: `{"cluster"}`, one of this site was found whole now.
+/// `POST /v1/backups/verified`: `{"cluster", "made", "node"}`, one of this site was found whole now.
 pub async fn verified(node: Arc<Node>, r: AdminRequest) -> Told {
-    let Verified { cluster } = r.input()?;
+    let Verified { cluster, made, node: by } = r.input()?;
     let own = &rooms(&node)?.identity.cluster;
     if cluster != *own {
         return Err(AdminError::bad_input(format!("the backup is of site {cluster}, this node of site {own}")));
     }
     let now = node.world.clock.now().0;
-    desk::note(&node, |kept| kept.verified = now);
+    let own = by == node.settings.node.number;
+    desk::note(&node, |kept| {
+        kept.verified = now;
+        kept.verified_made = if own { made } else { kept.verified_made };
+    });
     Ok(kept(&node))
 }
 

@@ -3,18 +3,20 @@
 
 use super::{
     BackupError,
-    copy::compare,
-    create::body_name,
+    copy::{compare, copy, hashed},
+    create::{body_name, open},
+    locked::{self, plain_name},
     manifest::{BackupPart, Manifest},
 };
 use crate::{
-    audit::{Begin, Ca, Verifier},
+    audit::{Begin, Ca, Verdict, Verifier},
     engine::{
         PartitionMap,
         cut::{Standing, misfit},
     },
     seam::{World, fs::Fs, pace::Pace},
     store::{Partition, Reader as _, Store, StoreOptions, blobs::BlobId, tables::Table},
+    wire::age::Identity,
 };
 use std::{
     collections::BTreeSet,
@@ -34,15 +36,35 @@ pub struct Checked {
     pub rows: u64,
     pub records: u64,
     pub heads: u64,
+    /// Trails that begin behind records that expired, by partition.
+    pub shortened: Vec<(u16, Verdict)>,
 }
 
 /// Signature and files: cheap, and enough to know that nothing was changed since it was made.
 pub async fn files(fs: &Arc<dyn Fs>, backup: &Path, ca: Option<&Ca>, pace: &Pace) -> Result<Manifest, BackupError> {
     let manifest = Manifest::read(fs.as_ref(), backup, ca)?;
+    every_file(fs, backup, &manifest, pace).await?;
+    Ok(manifest)
+}
+
+/// What is to be replayed or restored: the keys first, since files take long. The files, plain, are in what is given back.
+pub async fn readable(
+    fs: &Arc<dyn Fs>,
+    backup: &Path,
+    (ca, identities): (Option<&Ca>, &[Identity]),
+    pace: &Pace,
+) -> Result<(Manifest, Arc<dyn Fs>), BackupError> {
+    let manifest = Manifest::read(fs.as_ref(), backup, ca)?;
+    let reading = locked::opened(fs, &manifest, identities)?;
+    every_file(fs, backup, &manifest, pace).await?;
+    Ok((manifest, reading))
+}
+
+async fn every_file(fs: &Arc<dyn Fs>, backup: &Path, manifest: &Manifest, pace: &Pace) -> Result<(), BackupError> {
     for file in manifest.files() {
         compare(fs, backup, file, pace).await?;
     }
-    Ok(manifest)
+    Ok(())
 }
 
 /// Makes a folder for a replay below `above`: a new one, so that nothing of an earlier try is in it, and closed to others, since
@@ -60,13 +82,19 @@ pub fn scratch(above: &Path) -> io::Result<PathBuf> {
 pub async fn check(
     world: &World,
     backup: &Path,
-    ca: Option<&Ca>,
+    (ca, identities): (Option<&Ca>, &[Identity]),
     scratch: &Path,
     pace: &Pace,
 ) -> Result<Checked, BackupError> {
-    let manifest = files(&world.fs, backup, ca, pace).await?;
+    let (manifest, reading) = readable(&world.fs, backup, (ca, identities), pace).await?;
     for part in &manifest.parts {
-        place(backup, part, scratch).map_err(BackupError::io(scratch))?;
+        match manifest.recipients.is_empty() {
+            true => place(backup, part, scratch).map_err(BackupError::io(scratch))?,
+            false => place_plain((&world.fs, &reading), backup, part, scratch, pace).await?,
+        }
+    }
+    if !manifest.recipients.is_empty() {
+        bodies_open(&reading, backup, &manifest, pace).await?;
     }
     let store = Store::open(world.clone(), scratch.to_owned(), StoreOptions::default()).await;
     let store = store.map_err(BackupError::rows(0))?;
@@ -89,6 +117,37 @@ fn place(backup: &Path, part: &BackupPart, scratch: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Likewise of an encrypted backup: its rows lie there in plain until the scratch folder is removed.
+async fn place_plain(
+    (fs, reading): (&Arc<dyn Fs>, &Arc<dyn Fs>),
+    backup: &Path,
+    part: &BackupPart,
+    scratch: &Path,
+    pace: &Pace,
+) -> Result<(), BackupError> {
+    let folder = scratch.join("snapshots").join(format!("p{}", part.partition));
+    for file in &part.files {
+        let from = open(reading, backup.join(&file.name)).await?;
+        let name = Path::new(plain_name(&file.name)).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        copy(fs, from, (&folder, &name), None, pace).await?;
+    }
+    Ok(())
+}
+
+/// That the keys open each body, too: its SHA-256 on the disk says only that it is what was written.
+async fn bodies_open(
+    reading: &Arc<dyn Fs>,
+    backup: &Path,
+    manifest: &Manifest,
+    pace: &Pace,
+) -> Result<(), BackupError> {
+    for body in &manifest.bodies {
+        let (file, bytes) = open(reading, backup.join(&body.name)).await?;
+        hashed(reading, file, bytes, pace).await.map_err(BackupError::io(backup.join(&body.name)))?;
+    }
+    Ok(())
+}
+
 /// A second name is enough where both lie on one file system; a store never writes to a sealed file. What has the name already
 /// may be the backup's own file: nothing is written into it.
 fn bring(from: &Path, to: &Path) -> io::Result<()> {
@@ -105,8 +164,10 @@ async fn replayed(store: &Store, manifest: Manifest) -> Result<Checked, BackupEr
     let map = PartitionMap { partitions: (manifest.parts.len() as u16).saturating_sub(1) };
     let ca = manifest.ca()?;
     let absent = manifest.absent.iter().filter_map(|id| Some(body_name(BlobId(id.as_ref().try_into().ok()?))));
-    let bodies: BTreeSet<String> = manifest.bodies.iter().map(|file| file.name.clone()).chain(absent).collect();
+    let bodies: BTreeSet<String> =
+        manifest.bodies.iter().map(|file| plain_name(&file.name).to_owned()).chain(absent).collect();
     let (mut standings, mut rows, mut records, mut heads) = (vec![], 0, 0, 0);
+    let mut shortened = vec![];
     for part in &manifest.parts {
         let number = part.partition;
         let partition = store.partition(number).map_err(BackupError::rows(number))?;
@@ -120,26 +181,29 @@ async fn replayed(store: &Store, manifest: Manifest) -> Result<Checked, BackupEr
         if (chain.sequence, chain.hash) != (part.audit_sequence, part.audit_hash) {
             return Err(BackupError::OtherRows(number));
         }
-        let (read, signed) = trail(&partition, &standing, ca.clone())?;
-        (records, heads, rows) = (records + read, heads + signed, rows + part.rows);
+        let verdict = trail(&partition, &standing, ca.clone())?;
+        (records, heads, rows) = (records + verdict.records, heads + verdict.heads, rows + part.rows);
+        if verdict.first > 1 {
+            shortened.push((number, verdict));
+        }
         every_body(&partition, &bodies)?;
         standings.push(standing);
     }
     if let Some(found) = misfit(standings.iter()) {
         return Err(found.into());
     }
-    Ok(Checked { rows, records, heads, manifest })
+    Ok(Checked { rows, records, heads, shortened, manifest })
 }
 
-/// Reads the audit trail from its first record to the mark. How many records and signed heads it has.
-fn trail(partition: &Arc<Partition>, standing: &Standing, ca: Ca) -> Result<(u64, u64), BackupError> {
+/// Reads the audit trail from its first record to the mark. What is not whole is an error.
+fn trail(partition: &Arc<Partition>, standing: &Standing, ca: Ca) -> Result<Verdict, BackupError> {
     let (number, end) = (partition.number(), standing.chain());
     let begin = Begin::load(&**partition).map_err(BackupError::rows(number))?;
     let mut verifier = Verifier::new(number, 1, end.sequence, Some(end), ca).signed().begins(begin);
     while !verifier.step(&**partition).map_err(BackupError::rows(number))?.done {}
     let verdict = verifier.verdict();
     match verdict.findings.first() {
-        None => Ok((verdict.records, verdict.heads)),
+        None => Ok(verdict),
         Some(finding) => Err(BackupError::Trail { partition: number, finding: finding.to_string() }),
     }
 }
@@ -170,6 +234,31 @@ mod tests {
         std::fs::write(dir.join("p0/a.snap"), "rows").unwrap();
         let file = BackupFile { name: "p0/a.snap".into(), bytes: 4, ..Default::default() };
         (dir.join("p0/a.snap"), BackupPart { files: vec![file], ..Default::default() })
+    }
+
+    #[tokio::test]
+    async fn a_body_that_the_keys_do_not_open_is_found() {
+        use crate::{
+            node::backup::locked::{Lock, unlocked},
+            seam::{
+                fs_real::RealFs,
+                rng::{Rng as _, SystemRng},
+            },
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let (fs, pace): (Arc<dyn Fs>, _) = (Arc::new(RealFs), Pace::new(u64::MAX));
+        let [own, other] = [0; 2].map(|_| Identity::new(&mut |out| SystemRng.fill(out)));
+        std::fs::write(dir.path().join("plain"), "a body").unwrap();
+        for (key, found) in [(&own, true), (&other, false)] {
+            let lock = Lock { recipients: vec![key.public()], rng: Arc::new(SystemRng) };
+            let from = open(&fs, dir.path().join("plain")).await.unwrap();
+            let name = format!("{found}.age");
+            let body = copy(&fs, from, (dir.path(), &name), Some(&lock), &pace).await.unwrap();
+            let manifest = Manifest { bodies: vec![body], ..Default::default() };
+            every_file(&fs, dir.path(), &manifest, &pace).await.unwrap();
+            let opened = bodies_open(&unlocked(&fs, vec![own.clone()]), dir.path(), &manifest, &pace).await;
+            assert_eq!(opened.map_err(|e| e.code().code), if found { Ok(()) } else { Err("SPN-2201") });
+        }
     }
 
     #[test]

@@ -7,45 +7,37 @@
 
 use super::{
     BackupError,
-    copy::{self, copy},
     desk::Progress,
-    manifest::{self, BackupPart, FORMAT, Manifest, part_folder},
-    survey::survey,
+    maker::{self, Maker},
+    manifest,
 };
 use crate::{
-    engine::{
-        Fence, PartitionId, PartitionMap,
-        cut::{Line, Standing, fit},
-    },
-    node::{Node, identity::read_trail_authorities, rooms::Rooms, signer::NodeSigner},
-    ops::recorder::VERSION,
-    seam::{
-        fs::{Fs, Open, blocking},
-        pace::Pace,
-    },
-    store::{
-        blobs::BlobId,
-        cut::{Cut, Held},
-    },
+    node::Node,
+    seam::fs::{File, Fs, Open, blocking},
+    store::blobs::BlobId,
+    wire::age::Recipient,
 };
-use bytes::Bytes;
 use std::{
-    collections::BTreeSet,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, atomic::Ordering::Relaxed},
 };
-use tokio::time::{Instant, timeout_at};
 
-/// Searches for a cut, each from the beginning.
-const TRIES: usize = 3;
-/// How long one may take: followers hear within a heartbeat what was committed.
-const SEARCH: Duration = Duration::from_secs(3);
-/// Between two looks at what was applied.
-const LOOK: Duration = Duration::from_millis(5);
 /// What a folder is called while it is written: no `list` shows it.
 const UNFINISHED: &str = ".unfinished-";
+
+/// What is asked for.
+pub struct Wish {
+    pub dir: PathBuf,
+    /// Bytes a second.
+    pub rate: u64,
+    /// None: not encrypted.
+    pub recipients: Vec<Recipient>,
+    /// How many of this node's backups stay in the folder. None: all.
+    pub keep: Option<usize>,
+    /// An earlier backup on the same disk: what it has already is not written again.
+    pub since: Option<PathBuf>,
+}
 
 /// A backup that was made.
 #[derive(Clone, Debug)]
@@ -59,15 +51,23 @@ pub struct Made {
     pub absent: usize,
     /// Entries by which partitions had to go on until they fitted.
     pub fitted: usize,
+    /// Whom it is encrypted for.
+    pub recipients: Vec<String>,
+    /// Older ones that were removed.
+    pub removed: Vec<PathBuf>,
+    /// Bytes of it that the earlier one had already.
+    pub linked: u64,
 }
 
-/// Makes a backup below `dir`.
-pub async fn create(node: &Arc<Node>, dir: &Path, rate: u64, progress: &Progress) -> Result<Made, BackupError> {
+/// Makes a backup.
+pub async fn create(node: &Arc<Node>, wish: &Wish, progress: &Progress) -> Result<Made, BackupError> {
+    let dir = wish.dir.as_path();
     let rooms = node.rooms.get().ok_or_else(|| BackupError::NoCut("the node is still starting".into()))?;
     let made = node.world.clock.now().0;
     let name = name(&node.settings.site_name, made);
     let own = own(&rooms.identity.cluster, node.settings.node.number);
     let (path, folder) = (dir.join(&name), dir.join(format!("{own}{name}")));
+    maker::forget_tail(&node.world.fs, &node.settings.node.data).await?;
     let (at, parent) = (folder.clone(), dir.to_owned());
     let begun = blocking(&node.world.fs, move |fs| {
         clear(fs, &parent, &own)?;
@@ -76,8 +76,12 @@ pub async fn create(node: &Arc<Node>, dir: &Path, rate: u64, progress: &Progress
         std::fs::set_permissions(&at, std::fs::Permissions::from_mode(0o700))
     });
     begun.await.map_err(BackupError::io(&folder))?;
-    let maker = Maker { node, rooms, folder: folder.clone(), pace: Pace::new(rate), progress, map: rooms.engine.map() };
-    let written = maker.write(made).await;
+    let mut maker = Maker::new(node, rooms, folder.clone(), wish, progress);
+    let written = maker.write(made, wish.since.as_deref()).await;
+    if written.is_err() {
+        maker::forget_tail(&node.world.fs, &node.settings.node.data).await?;
+    }
+    let linked = maker.linked.load(Relaxed);
     let (from, to) = (folder, path.clone());
     let (parent, failed) = (dir.to_owned(), written.is_err());
     let named = blocking(&node.world.fs, move |fs| match failed {
@@ -89,11 +93,12 @@ pub async fn create(node: &Arc<Node>, dir: &Path, rate: u64, progress: &Progress
     named.map_err(BackupError::io(&path))?;
     let rows = manifest.parts.iter().map(|part| part.rows).sum();
     let (files, absent) = (manifest.files().count() + 1, manifest.absent.len());
-    Ok(Made { path, made, bytes: manifest.bytes(), files, rows, absent, fitted })
+    let (bytes, recipients) = (manifest.bytes(), manifest.recipients);
+    Ok(Made { path, made, bytes, files, rows, absent, fitted, recipients, removed: vec![], linked })
 }
 
 /// How the names of this node's unfinished folders begin: others may write into the same folder.
-fn own(cluster: &str, node: u16) -> String {
+pub fn own(cluster: &str, node: u16) -> String {
     let cluster: String = cluster.chars().take(8).collect();
     format!("{UNFINISHED}{cluster}-{node}-")
 }
@@ -116,232 +121,18 @@ fn name(site: &str, made: u64) -> String {
     format!("{}-{}", site.to_lowercase(), moment.strftime("%Y%m%dT%H%M%S%3fZ"))
 }
 
-struct Maker<'a> {
-    node: &'a Arc<Node>,
-    rooms: &'a Rooms,
-    folder: PathBuf,
-    pace: Pace,
-    progress: &'a Progress,
-    map: PartitionMap,
+/// A file, open for reading, and its length.
+pub(super) async fn open(fs: &Arc<dyn Fs>, path: PathBuf) -> Result<(Arc<dyn File>, u64), BackupError> {
+    let at = path.clone();
+    let opened = blocking(fs, move |fs| {
+        let file = fs.open(&at, Open::Read)?;
+        let bytes = file.len()?;
+        Ok::<_, std::io::Error>((file, bytes))
+    });
+    opened.await.map_err(BackupError::io(path))
 }
 
-impl Maker<'_> {
-    async fn write(&self, made: u64) -> Result<(Manifest, usize), BackupError> {
-        self.progress.phase("sealing");
-        let (cuts, fitted) = self.cut().await?;
-        let bytes: u64 = cuts.iter().flat_map(|cut| &cut.files).map(|file| file.bytes).sum();
-        self.room(bytes).await?;
-        self.progress.more(bytes);
-        self.progress.phase("copying rows");
-        let (mut parts, mut standings, mut bodies) = (vec![], vec![], BTreeSet::new());
-        for cut in cuts {
-            let (part, standing) = self.part(cut, &mut bodies).await?;
-            parts.push(part);
-            standings.push(standing);
-        }
-        // As the files tell it, not as the search had it.
-        if let Some(misfit) = crate::engine::cut::misfit(standings.iter()) {
-            return Err(misfit.into());
-        }
-        self.progress.phase("copying bodies");
-        let (bodies, absent) = self.bodies(bodies).await?;
-        let settings = &self.node.settings;
-        let read = |path: &Path| std::fs::read(path).map_err(BackupError::io(path));
-        let (cert, key) = (read(&settings.peer.cert)?, read(&settings.peer.key)?);
-        let past = read_trail_authorities(settings).map_err(BackupError::io(&settings.peer.ca))?;
-        let signer = NodeSigner::new(&cert, &key).map_err(|e| BackupError::Unsigned(e.to_string()))?;
-        let manifest = Manifest {
-            format: FORMAT,
-            cluster: self.rooms.identity.cluster.clone(),
-            site: settings.site_name.clone(),
-            node: settings.node.number,
-            release: VERSION.into(),
-            made,
-            parts,
-            bodies,
-            absent,
-            ca: format!("{}\n{past}", String::from_utf8_lossy(&read(&settings.peer.ca)?).trim_end()),
-            ..Default::default()
-        };
-        self.seal(manifest.sealed(&signer)?).await?;
-        Ok((manifest, fitted))
-    }
-
-    /// Refuses to write more than the disk has beside what is to be left free.
-    async fn room(&self, bytes: u64) -> Result<(), BackupError> {
-        let (at, wanted) = (self.folder.clone(), bytes.saturating_add(self.node.settings.storage.disk_reserve));
-        let space = blocking(&self.node.world.fs, move |fs| fs.space(&at)).await;
-        match space.map_err(BackupError::io(&self.folder))? {
-            (free, _) if free < wanted => {
-                let path = self.folder.parent().unwrap_or(&self.folder).to_owned();
-                Err(BackupError::NoRoom { path, free, wanted })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Places that fit each other, in all partitions.
-    async fn cut(&self) -> Result<(Vec<Cut>, usize), BackupError> {
-        let mut last = None;
-        for _ in 0..TRIES {
-            match self.search().await {
-                Err(e @ BackupError::NoCut(_)) => last = Some(e),
-                other => return other,
-            }
-        }
-        Err(last.unwrap_or_else(|| BackupError::NoCut("it was not tried".into())))
-    }
-
-    async fn search(&self) -> Result<(Vec<Cut>, usize), BackupError> {
-        let no = |e: &dyn std::fmt::Display| BackupError::NoCut(e.to_string());
-        let of = |p: PartitionId| self.rooms.store.partition(p.0).map_err(BackupError::rows(p.0));
-        let all = self.map.all().map(of).collect::<Result<Vec<_>, _>>()?;
-        for rows in &all {
-            // Gently: what is left for the time in which flushes are held off is little then.
-            rows.seal(true).await.map_err(|e| no(&e))?;
-        }
-        for partition in self.map.all() {
-            // Everything that was acknowledged before is applied here.
-            self.rooms.engine.view(partition, Fence::Linearizable).await.map_err(|e| no(&e))?;
-        }
-        for rows in &all {
-            // A snapshot that is under way is waited for while nothing is held.
-            drop(rows.hold().await);
-        }
-        let deadline = Instant::now() + SEARCH;
-        let late = |_| BackupError::NoCut("a partition could not be held in time".into());
-        let mut held: Vec<Held> = vec![];
-        for rows in &all {
-            held.push(timeout_at(deadline, rows.hold()).await.map_err(late)?);
-        }
-        for one in &mut held {
-            timeout_at(deadline, one.begin()).await.map_err(late)?.map_err(|e| no(&e))?;
-        }
-        let read = |one: &Held| Standing::read(self.map, |key| one.get(key)).map(Line::at);
-        let mut lines = held.iter().map(read).collect::<Result<Vec<_>, _>>().map_err(|e| no(&e))?;
-        while let Some(misfit) = fit(&mut lines).map_err(|e| no(&e))? {
-            if Instant::now() >= deadline {
-                return Err(no(&misfit));
-            }
-            tokio::time::sleep(LOOK).await;
-            for (line, one) in lines.iter_mut().zip(&held) {
-                line.waiting.extend(one.steps().map_err(|e| no(&e))?);
-            }
-        }
-        let fitted = lines.iter().map(|line| line.steps.len()).sum();
-        let settled = held.into_iter().zip(lines).map(|(one, line)| one.settle(line.steps));
-        Ok((settled.collect(), fitted))
-    }
-
-    /// Copies a partition's files, then reads them back from the backup.
-    async fn part(&self, cut: Cut, bodies: &mut BTreeSet<BlobId>) -> Result<(BackupPart, Standing), BackupError> {
-        let (fs, partition, at) = (&self.node.world.fs, cut.partition, cut.at.clone());
-        let within = part_folder(partition);
-        let mut files = vec![];
-        for sealed in &cut.files {
-            let name = format!("{within}/{}", sealed.name);
-            let from = (sealed.file.clone(), sealed.bytes);
-            files.push(copy(fs, from, (&self.folder, &name), &self.pace).await?);
-            self.progress.done(sealed.bytes);
-        }
-        let folder = self.folder.join(&within);
-        let at_folder = folder.clone();
-        let tail = blocking(fs, move |fs| {
-            fs.create_dir_all(&at_folder).map_err(|e| crate::store::StoreError::Io(e.to_string()))?;
-            cut.write_tail(fs, &at_folder)
-        });
-        if let Some(name) = tail.await.map_err(BackupError::rows(partition))? {
-            files.push(copy::read(fs, &self.folder, &format!("{within}/{name}"), &self.pace).await?);
-        }
-        blocking(fs, move |fs| fs.sync_dir(&folder)).await.map_err(BackupError::io(&self.folder))?;
-        let paths = files.iter().map(|file| self.folder.join(&file.name)).collect();
-        let found = survey(fs, (partition, self.map), paths, bodies, &self.pace).await?;
-        let chain = found.standing.chain();
-        let part = BackupPart {
-            partition,
-            index: at.index,
-            term: at.term,
-            audit_sequence: chain.sequence,
-            audit_hash: chain.hash,
-            rows: found.rows,
-            digest: found.digest,
-            files,
-            ..Default::default()
-        };
-        Ok((part, found.standing))
-    }
-
-    /// Copies bodies; what this node lacks it gets from a peer first. Those that nobody has are told with the rest: the rows
-    /// that name them are better than no backup.
-    async fn bodies(&self, ids: BTreeSet<BlobId>) -> Result<(Vec<manifest::BackupFile>, Vec<Bytes>), BackupError> {
-        let (fs, bulk) = (&self.node.world.fs, &self.rooms.bulk);
-        let (mut files, mut absent) = (vec![], vec![]);
-        for id in ids {
-            let verified = bulk.blobs().verify(id, &self.pace).await;
-            if verified.is_err()
-                && let Err(e) = bulk.restore(id).await
-            {
-                // Lost before, or collected by its recipient since the cut and gone everywhere.
-                if self.named(id)? && !bulk.lost().contains(&id) {
-                    return Err(BackupError::Body { id: id.to_string(), why: e.to_string() });
-                }
-                tracing::warn!(event = "backup.body_absent", body = %id, "no node has a body that the backup's rows name");
-                absent.push(Bytes::copy_from_slice(&id.0));
-                continue;
-            }
-            let (name, hex) = (body_name(id), id.to_string());
-            let path = self.node.settings.node.data.join("blobs").join(&hex[..2]).join(&hex);
-            let at = path.clone();
-            let opened = blocking(fs, move |fs| {
-                let file = fs.open(&at, Open::Read)?;
-                let bytes = file.len()?;
-                Ok::<_, std::io::Error>((file, bytes))
-            });
-            let (file, bytes) = opened.await.map_err(BackupError::io(&path))?;
-            self.room(bytes).await?;
-            self.progress.more(bytes);
-            files.push(copy(fs, (file, bytes), (&self.folder, &name), &self.pace).await?);
-            self.progress.done(bytes);
-        }
-        Ok((files, absent))
-    }
-
-    fn named(&self, id: BlobId) -> Result<bool, BackupError> {
-        let range = crate::store::tables::Table::BlobRefs.key().fixed(&id.0).prefix();
-        for partition in self.map.all() {
-            let rows = self.rooms.engine.local(partition);
-            if !rows.scan(range.clone(), false, 1).map_err(BackupError::rows(partition.0))?.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// Writes the manifest last, everything below the folder durable before it gets its name.
-    async fn seal(&self, content: Vec<u8>) -> Result<(), BackupError> {
-        let folder = self.folder.clone();
-        let parts: Vec<PartitionId> = self.map.all().collect();
-        let written = blocking(&self.node.world.fs, move |fs| {
-            let file = fs.open(&folder.join(manifest::NAME), Open::Create)?;
-            file.write_at(0, &content)?;
-            file.sync()?;
-            for part in parts {
-                fs.sync_dir(&folder.join(part_folder(part.0)))?;
-            }
-            let bodies = folder.join("blobs");
-            for within in if fs.exists(&bodies) { fs.list(&bodies)? } else { vec![] } {
-                fs.sync_dir(&bodies.join(within))?;
-            }
-            if fs.exists(&bodies) {
-                fs.sync_dir(&bodies)?;
-            }
-            fs.sync_dir(&folder)
-        });
-        written.await.map_err(BackupError::io(&self.folder))
-    }
-}
-
-/// Where a body lies in a backup.
+/// Where a body lies in a backup that is not encrypted, and in a node's data.
 pub fn body_name(id: BlobId) -> String {
     let hex = id.to_string();
     format!("blobs/{}/{hex}", &hex[..2])

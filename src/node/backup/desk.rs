@@ -2,7 +2,8 @@
 
 use super::{
     BackupError,
-    create::{self, Made},
+    create::{Made, Wish},
+    keep,
 };
 use crate::{node::Node, ops::metrics as names};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct Kept {
     pub made: u64,
     pub path: PathBuf,
     pub verified: u64,
+    /// When that one was made: it is kept.
+    #[serde(default)]
+    pub verified_made: u64,
 }
 
 /// One that has ended.
@@ -80,7 +84,7 @@ impl Desk {
     }
 
     /// Begins one, unless one is being made. Its number tells which one ended.
-    pub fn begin(&self, node: &Arc<Node>, dir: PathBuf, rate: u64) -> Result<u64, BackupError> {
+    pub fn begin(&self, node: &Arc<Node>, wish: Wish) -> Result<u64, BackupError> {
         let (number, progress) = {
             let mut state = self.state();
             if state.running.is_some() {
@@ -94,11 +98,13 @@ impl Desk {
         let node = node.clone();
         tokio::spawn(async move {
             let begun = Instant::now();
-            let outcome = create::create(&node, &dir, rate, &progress).await;
+            let outcome = keep::make(&node, &wish, &progress).await;
             match &outcome {
                 Ok(made) => {
                     tracing::info!(event = "backup.made", path = %made.path.display(), bytes = made.bytes, "a backup was made");
-                    note(&node, |kept| (kept.made, kept.path) = (made.made, made.path.clone()));
+                }
+                Err(e @ BackupError::Outlived { .. }) => {
+                    tracing::error!(event = "backup.outlived", error = %e, "a backup was made, and older ones are left");
                 }
                 Err(e) => tracing::error!(event = "backup.failed", error = %e, "no backup was made"),
             }
@@ -151,7 +157,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(kept(dir.path()), Kept::default());
         std::fs::write(dir.path().join(FILE), "{\"made\": 7, \"path\": \"/b\", \"verified\": 0}").unwrap();
-        assert_eq!(kept(dir.path()), Kept { made: 7, path: "/b".into(), verified: 0 });
+        assert_eq!(kept(dir.path()), Kept { made: 7, path: "/b".into(), ..Kept::default() });
         std::fs::write(dir.path().join(FILE), "x").unwrap();
         assert_eq!(kept(dir.path()), Kept::default());
     }

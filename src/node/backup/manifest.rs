@@ -14,7 +14,9 @@ use std::path::{Component, Path, PathBuf};
 pub const NAME: &str = "manifest";
 const MAGIC: &[u8; 8] = b"SPNBKUP1";
 /// See [`Manifest::format`].
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// What a backup says that is not encrypted: releases that know no other read it.
+pub const PLAIN_FORMAT: u32 = 1;
 /// Longest manifest that is believed (P6): some millions of bodies.
 const LONGEST: u64 = 512 << 20;
 
@@ -65,6 +67,8 @@ record! {
         9 => ca: String,
         /// SHA-256 of bodies that rows name and no node had whole: they were lost before, or collected meanwhile.
         10 => absent: Vec<Bytes>,
+        /// Public keys (`age1…`) that every other file is encrypted for; none: they are plain.
+        11 => recipients: Vec<String>,
     }
 }
 
@@ -215,6 +219,6 @@ mod tests {
             assert!(matches!(Manifest::opened(&bad, Some(&ca)), Err(BackupError::Manifest(_))), "{name}");
         }
         let newer = Manifest { format: FORMAT + 1, ..manifest("") }.sealed(&signer).unwrap();
-        assert!(matches!(Manifest::opened(&newer, Some(&ca)), Err(BackupError::Newer(2))));
+        assert!(matches!(Manifest::opened(&newer, Some(&ca)), Err(BackupError::Newer(3))));
     }
 }

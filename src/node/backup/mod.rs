@@ -9,17 +9,25 @@
 //! | `manifest` | what a backup says of itself, its signature, and the comparison of every file with it |
 //! | `copy` | files written, synced and hashed at a pace |
 //! | `survey` | what rows say: their digest, what partitions sent each other, which bodies they name |
-//! | `create` | the cut through all partitions, and the folder |
+//! | `locked` | encrypted files, written and read |
+//! | `create` | the folder, its name, and what is told of it |
+//! | `maker` | the cut through all partitions, and what is in the folder |
 //! | `check` | a replay into a scratch store, and the audit trail |
 //! | `restore` | the first data of a new site |
+//! | `since` | what an earlier backup has already |
+//! | `keep` | how many stay |
 //! | `desk` | the one that is being made, and how the last one went |
 
 pub mod check;
 mod copy;
 pub mod create;
 pub mod desk;
+pub mod keep;
+mod locked;
+mod maker;
 pub mod manifest;
 pub mod restore;
+mod since;
 mod survey;
 
 use crate::{
@@ -71,8 +79,18 @@ pub enum BackupError {
     Unsigned(String),
     #[error("{0} is not empty")]
     NotEmpty(PathBuf),
+    #[error("{made} is made and whole, but an older one that is to go is still there: {error}")]
+    Outlived { made: PathBuf, error: Box<BackupError> },
     #[error("a backup is being made already")]
     Running,
+    #[error("it is encrypted for {0}")]
+    Locked(String),
+    #[error("it is encrypted for {wanted}, and the key given is that of {given}")]
+    OtherKey { wanted: String, given: String },
+    #[error("{path} {why}: nothing of it can be in this one")]
+    OtherBase { path: PathBuf, why: &'static str },
+    #[error("{path}: {why}")]
+    Recipients { path: PathBuf, why: String },
 }
 
 impl BackupError {
@@ -89,11 +107,16 @@ impl BackupError {
     pub fn code(&self) -> &'static Code {
         use BackupError::*;
         match self {
+            Io { error, .. } if error.kind() == io::ErrorKind::InvalidData => &codes::BACKUP_DAMAGED,
             Io { .. } => &codes::CLI_FILE,
             NotEmpty(_) => &codes::RESTORE_OVER,
             Newer(_) => &codes::NEWER_DATA,
+            Outlived { .. } => &codes::BACKUP_OUTLIVED,
             Running => &codes::BACKUP_RUNNING,
-            NoCut(_) | Body { .. } | NoRoom { .. } | Unrecorded(_) | Unsigned(_) => &codes::BACKUP_FAILED,
+            Locked(_) | OtherKey { .. } | Recipients { .. } => &codes::BACKUP_KEY,
+            NoCut(_) | Body { .. } | NoRoom { .. } | OtherBase { .. } | Unrecorded(_) | Unsigned(_) => {
+                &codes::BACKUP_FAILED
+            }
             _ => &codes::BACKUP_DAMAGED,
         }
     }

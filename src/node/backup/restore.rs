@@ -9,6 +9,8 @@
 use super::{
     BackupError, check,
     copy::copy,
+    create::open,
+    locked::plain_name,
     manifest::{BackupPart, Manifest, paths},
     survey::survey,
 };
@@ -21,7 +23,7 @@ use crate::{
     },
     seam::{
         World,
-        fs::{Fs, Open, blocking},
+        fs::{Fs, blocking},
         net::NodeNumber,
         pace::Pace,
     },
@@ -30,6 +32,7 @@ use crate::{
         cut::{Merged, Planting},
         tables::Table,
     },
+    wire::age::Identity,
 };
 use bytes::Bytes;
 use std::{
@@ -38,6 +41,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// Interaction of the record that tells of it.
@@ -53,6 +57,8 @@ pub struct Wanted<'a> {
     pub address: SocketAddr,
     /// For the audit trail: `uid:1000`.
     pub operator: String,
+    /// What an encrypted backup is read with.
+    pub identities: &'a [Identity],
 }
 
 /// Refuses a folder that holds anything, other than what an earlier try left.
@@ -79,9 +85,10 @@ pub async fn prepare(
     wanted: &Wanted<'_>,
 ) -> Result<Manifest, BackupError> {
     room(wanted.data)?;
-    let manifest = check::files(&world.fs, backup, ca, &Pace::new(FAST)).await?;
+    let keys = (ca, wanted.identities);
+    let (manifest, reading) = check::readable(&world.fs, backup, keys, &Pace::new(FAST)).await?;
     let stage = wanted.data.join(STAGE);
-    let made = make(world, backup, &manifest, wanted, &stage).await;
+    let made = make((world, &reading), backup, &manifest, wanted, &stage).await;
     if made.is_err() {
         // What is left of it holds patients' records; a next try removes it where this cannot.
         let _ = blocking(&world.fs, move |fs| fs.remove_dir_all(&stage)).await;
@@ -100,7 +107,7 @@ pub async fn settle(world: &World, data: &Path) -> Result<(), BackupError> {
 }
 
 async fn make(
-    world: &World,
+    (world, reading): (&World, &Arc<dyn Fs>),
     backup: &Path,
     manifest: &Manifest,
     wanted: &Wanted<'_>,
@@ -120,7 +127,7 @@ async fn make(
     let mut standings = vec![];
     for part in &manifest.parts {
         let files = paths(backup, part);
-        let found = survey(&world.fs, (part.partition, map), files, &mut BTreeSet::new(), &pace).await?;
+        let found = survey(reading, (part.partition, map), files, &mut BTreeSet::new(), &pace).await?;
         if (found.rows, found.digest) != (part.rows, part.digest) {
             return Err(BackupError::OtherRows(part.partition));
         }
@@ -132,16 +139,11 @@ async fn make(
     let now = world.clock.now().0;
     for (part, standing) in manifest.parts.iter().zip(&standings) {
         let ops = record(wanted, manifest, part, standing, now);
-        plant(world, backup, part, wanted, ops).await?;
+        plant((world, reading), backup, part, wanted, ops).await?;
     }
     for body in &manifest.bodies {
-        let from = backup.join(&body.name);
-        let opened = blocking(&world.fs, {
-            let from = from.clone();
-            move |fs| fs.open(&from, Open::Read)
-        });
-        let file = opened.await.map_err(BackupError::io(&from))?;
-        copy(&world.fs, (file, body.bytes), (stage, &body.name), &pace).await?;
+        let from = open(reading, backup.join(&body.name)).await?;
+        copy(&world.fs, from, (stage, plain_name(&body.name)), None, &pace).await?;
     }
     Ok(())
 }
@@ -175,7 +177,7 @@ fn record(
 
 /// Writes one partition's snapshot: the rows of the backup but the old site's own, and those that take their place.
 async fn plant(
-    world: &World,
+    (world, reading): (&World, &Arc<dyn Fs>),
     backup: &Path,
     part: &BackupPart,
     wanted: &Wanted<'_>,
@@ -186,8 +188,8 @@ async fn plant(
     // Of no term: whoever leads first is of a later one.
     let at = Applied { index: part.index, membership: founded(part.index, &first), ..Default::default() };
     let (files, dir) = (paths(backup, part), wanted.data.join(STAGE).join("store"));
+    let mut merged = Merged::open(reading, files, &Pace::new(FAST)).await.map_err(BackupError::rows(number))?;
     let planted = blocking(&world.fs, move |fs| {
-        let mut merged = Merged::open(fs, files)?;
         let mut planting = Planting::begin(fs, &dir, number, at)?;
         loop {
             let rows = merged.rows()?;
@@ -212,8 +214,9 @@ async fn plant(
     planted.await.map_err(|e: StoreError| BackupError::Rows { partition: number, error: e.to_string() })
 }
 
+/// Its members, whom it invited, and which of its places served: a new member may stand in another, and is to have a vote there.
 fn is_the_old_sites(key: &[u8]) -> bool {
-    [Table::Nodes as u8, Table::Invitations as u8].contains(key.first().unwrap_or(&0))
+    [Table::Nodes, Table::Invitations, Table::ServingSite].iter().any(|table| key.first() == Some(&(*table as u8)))
 }
 
 /// Moves what was made to where it counts, durable.
@@ -234,6 +237,20 @@ fn move_all(fs: &dyn Fs, stage: &Path, data: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn members_and_the_place_that_served_are_the_old_sites() {
+        for (table, old) in [
+            (Table::Nodes, true),
+            (Table::Invitations, true),
+            (Table::ServingSite, true),
+            (Table::Applications, false),
+            (Table::Audit, false),
+        ] {
+            assert_eq!(is_the_old_sites(&table.key().build()), old, "{table:?}");
+        }
+        assert!(!is_the_old_sites(&[]));
+    }
 
     #[test]
     fn only_an_empty_folder_is_restored_into() {

@@ -36,8 +36,7 @@ pub async fn survey(
     bodies: &mut BTreeSet<BlobId>,
     pace: &Pace,
 ) -> Result<Survey, BackupError> {
-    let opened = blocking(fs, move |fs| Merged::open(fs, files)).await;
-    let mut merged = opened.map_err(BackupError::rows(partition))?;
+    let mut merged = Merged::open(fs, files, pace).await.map_err(BackupError::rows(partition))?;
     let (mut digest, mut rows) = (Context::new(&SHA256), 0);
     let mut counters: BTreeMap<Bytes, Bytes> = BTreeMap::new();
     loop {

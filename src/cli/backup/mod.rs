@@ -1,5 +1,7 @@
 //! `spine backup`: a whole site into a folder while it serves, checked anywhere, restored as the first node of a new site.
 
+mod keys;
+
 use super::{
     args::Globals,
     cert::write_private,
@@ -8,7 +10,7 @@ use super::{
     init, output,
 };
 use crate::{
-    audit::Ca,
+    audit::{Ca, Verdict},
     config::Settings,
     node::{
         backup::{
@@ -20,6 +22,7 @@ use crate::{
     },
     ops::{admin_client::AdminClient, codes},
     seam::{World, clock::SystemClock, fs_real::RealFs, pace::Pace, rng::SystemRng},
+    wire::age::Identity,
 };
 use serde_json::{Value, json};
 use std::{
@@ -46,20 +49,37 @@ pub struct Args {
 pub enum Verb {
     /// Back the whole site up into a new folder below DIR, while it serves
     #[command(
-        after_help = "Examples:\n  spine backup create /srv/backup\n  spine backup create /srv/backup --rate 200 --output json"
+        after_help = "Examples:\n  spine backup create /srv/backup\n  spine backup create --recipient backup-key.pub --rate 200"
     )]
     Create {
-        /// Where the node writes it: a path of the node's machine
-        dir: PathBuf,
+        /// Where the node writes it: a path of the node's machine. None: the
+        /// node's backup.dir, and older ones beyond backup.keep are removed
+        dir: Option<PathBuf>,
+        /// Encrypt it for the public keys in FILE, in the place of the node's
+        /// backup.recipient
+        #[arg(long, value_name = "FILE")]
+        recipient: Option<PathBuf>,
+        /// Write only what this earlier backup on the same disk does not hold
+        #[arg(long, value_name = "BACKUP")]
+        since: Option<PathBuf>,
         /// MB a second to read and write at most; 0: as fast as it goes
         #[arg(long, value_name = "MB", default_value_t = 64)]
         rate: u64,
     },
     /// List the backups below DIR
-    #[command(after_help = "Examples:\n  spine backup list /srv/backup\n  spine backup list /srv/backup --output json")]
+    #[command(after_help = "Examples:\n  spine backup list\n  spine backup list /srv/backup --output json")]
     List {
-        /// Where `create` wrote them
-        dir: PathBuf,
+        /// Where `create` wrote them; none: backup.dir
+        dir: Option<PathBuf>,
+    },
+    /// Make a pair of keys for encrypted backups
+    #[command(
+        after_help = "Examples:\n  spine backup key --out backup-key\n  spine backup key --out /media/safe/backup-key --output json"
+    )]
+    Key {
+        /// New file for the private key; the public one goes to FILE.pub
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
     },
     /// Check a backup: signature, files, rows, deliveries, audit trail
     #[command(
@@ -71,9 +91,14 @@ pub enum Verb {
         /// The site's authority (else the one that the backup names)
         #[arg(long, value_name = "FILE")]
         ca: Option<PathBuf>,
-        /// Where it is replayed; wants as much room as the backup takes
+        /// Where it is replayed; wants as much room as the backup takes (else
+        /// beside it, if it is not encrypted)
         #[arg(long, value_name = "DIR")]
         scratch: Option<PathBuf>,
+        /// Private key of an encrypted backup; without, files are compared
+        /// and not replayed
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
     },
     /// Make this machine the first node of a new site, from a backup
     #[command(
@@ -88,7 +113,10 @@ pub enum Verb {
         /// Take a backup of whoever signed it: it may be anybody's
         #[arg(long, conflicts_with = "ca")]
         any_authority: bool,
-        /// Check signature and files (not what they hold), change nothing
+        /// Private key of an encrypted backup
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+        /// Check signature, key and files (not what they hold), change nothing
         #[arg(long)]
         dry_run: bool,
     },
@@ -97,10 +125,21 @@ pub enum Verb {
 pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
     let Some(verb) = verb else { return last(globals).await };
     match verb {
-        Verb::Create { dir, rate } => make(globals, &dir, rate).await,
-        Verb::List { dir } => list(globals, &dir),
-        Verb::Verify { path, ca, scratch } => verify(globals, &path, ca.as_deref(), scratch.as_deref()).await,
-        Verb::Restore { path, ca, dry_run, .. } => restored(globals, &path, ca.as_deref(), dry_run).await,
+        Verb::Create { dir, recipient, since, rate } => {
+            let places = (dir.as_deref(), since.as_deref());
+            make(globals, places, recipient.as_deref(), rate).await
+        }
+        Verb::List { dir: Some(dir) } => list(globals, &dir),
+        Verb::List { dir: None } => list(globals, &globals.settings()?.backup.dir),
+        Verb::Key { out } => keys::make(globals, &out),
+        Verb::Verify { path, ca, scratch, identity } => {
+            let (ca, identities) = (ca.as_deref().map(read_ca).transpose()?, keys::identities(identity.as_deref())?);
+            verify(globals, &path, (ca.as_ref(), &identities), scratch.as_deref()).await
+        }
+        Verb::Restore { path, ca, dry_run, identity, .. } => {
+            let (ca, identities) = (ca.as_deref().map(read_ca).transpose()?, keys::identities(identity.as_deref())?);
+            restored(globals, &path, (ca.as_ref(), &identities), dry_run).await
+        }
     }
 }
 
@@ -116,7 +155,7 @@ async fn last(globals: &Globals) -> Done {
         ),
         None => "this node has made none".into(),
     });
-    globals.out().next("spine backup create DIR");
+    globals.out().next("spine backup create");
     Ok(())
 }
 
@@ -124,26 +163,41 @@ fn told(what: &str, e: &BackupError) -> Failure {
     Failure::of(e.code(), what, e.to_string())
 }
 
-async fn make(globals: &Globals, dir: &Path, rate: u64) -> Done {
-    let dir = std::path::absolute(dir).map_err(|e| trouble("the folder cannot be named", dir, &e))?;
+async fn make(
+    globals: &Globals,
+    (dir, since): (Option<&Path>, Option<&Path>),
+    recipient: Option<&Path>,
+    rate: u64,
+) -> Done {
+    let absolute = |dir: &Path| std::path::absolute(dir).map_err(|e| trouble("the folder cannot be named", dir, &e));
+    let (dir, since) = (dir.map(absolute).transpose()?, since.map(absolute).transpose()?);
+    let recipients = recipient.map(keys::recipients).transpose()?;
     let client = client(globals)?;
-    let asked = json!({"dir": dir, "rate": rate.saturating_mul(1_000_000)});
+    let asked = json!({"dir": dir, "rate": rate.saturating_mul(1_000_000), "recipients": recipients, "since": since});
     let number = client.post("/v1/backups", &asked).await?["number"].clone();
-    let ended = ended(&client, &number).await?;
+    let ended = ended(globals, &client, &number).await?;
     if let Ok(failed) = serde_json::from_value::<Failure>(ended["error"].clone()) {
         return Err(failed);
     }
     let t = |path: &str| output::text(&ended, path);
     globals.out().one("Backup", &ended, "path", || {
         let bytes = ended["bytes"].as_u64().unwrap_or_default();
+        let recipients: Vec<String> = serde_json::from_value(ended["recipients"].clone()).unwrap_or_default();
+        let known = match ended["linked_bytes"].as_u64().unwrap_or_default() {
+            0 => String::new(),
+            linked => format!("; {} of it were there already", size(linked)),
+        };
+        let removed = ended["removed"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let removed: String = removed.map(|path| format!("\nremoved {path}")).collect();
         format!(
-            "{}\n{} rows in {} files, {}, in {} s: {} MB/s{}",
+            "{}\n{} rows in {} files, {}, in {} s: {} MB/s, {}{known}{}{removed}",
             t("path"),
             t("rows"),
             t("files"),
             size(bytes),
             t("seconds"),
             t("mb_per_second"),
+            keys::told(&recipients),
             lacking(ended["absent"].as_u64().unwrap_or_default(), "\n")
         )
     });
@@ -152,7 +206,7 @@ async fn make(globals: &Globals, dir: &Path, rate: u64) -> Done {
 }
 
 /// Waits until the backup has ended, and tells meanwhile how far it is.
-async fn ended(client: &AdminClient, number: &Value) -> Result<Value, Failure> {
+async fn ended(globals: &Globals, client: &AdminClient, number: &Value) -> Result<Value, Failure> {
     let mut spoken = Instant::now();
     loop {
         let told = client.get("/v1/backups").await?;
@@ -170,7 +224,7 @@ async fn ended(client: &AdminClient, number: &Value) -> Result<Value, Failure> {
             spoken = Instant::now();
             let bytes = |name: &str| size(running[name].as_u64().unwrap_or_default());
             let phase = output::text(running, "phase");
-            output::progress(&format!("{phase}: {} of {}", bytes("done_bytes"), bytes("total_bytes")));
+            keys::progress(globals, &format!("{phase}: {} of {}", bytes("done_bytes"), bytes("total_bytes")));
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -185,6 +239,7 @@ fn list(globals: &Globals, dir: &Path) -> Done {
                 "name": name, "site": manifest.site, "made": moment(manifest.made), "bytes": manifest.bytes(),
                 "size": size(manifest.bytes()), "rows": manifest.parts.iter().map(|part| part.rows).sum::<u64>(),
                 "release": manifest.release, "absent": manifest.absent.len(),
+                "recipients": manifest.recipients, "encrypted": keys::told(&manifest.recipients),
                 "result": format!("signed{}", lacking(manifest.absent.len() as u64, "; ")),
             }),
             Err(e) => json!({"name": name, "result": e.to_string()}),
@@ -197,6 +252,7 @@ fn list(globals: &Globals, dir: &Path) -> Done {
         ("made", "made"),
         ("size", "size"),
         ("rows", "rows"),
+        ("encrypted", "encrypted"),
         ("manifest", "result"),
     ];
     globals.out().list("BackupList", &items, &columns, "name");
@@ -207,27 +263,40 @@ fn list(globals: &Globals, dir: &Path) -> Done {
     Ok(())
 }
 
-async fn verify(globals: &Globals, path: &Path, ca: Option<&Path>, scratch: Option<&Path>) -> Done {
-    let ca = ca.map(read_ca).transpose()?;
+type Keys<'a> = (Option<&'a Ca>, &'a [Identity]);
+
+async fn verify(globals: &Globals, path: &Path, keys: Keys<'_>, scratch: Option<&Path>) -> Done {
+    let ca = keys.0;
+    let read = Manifest::read(&RealFs, path, ca).map_err(|e| told("the backup cannot be relied on", &e))?;
+    if !read.recipients.is_empty() {
+        match (keys.1.is_empty(), scratch) {
+            (true, _) => return compared(globals, path, ca).await,
+            (false, None) => return Err(keys::no_place()),
+            (false, Some(_)) => {}
+        }
+    }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let above = scratch.unwrap_or(parent);
     let scratch = check::scratch(above).map_err(|e| trouble("there is no place to replay it", above, &e))?;
     let begun = Instant::now();
-    let checked = check::check(&world(), path, ca.as_ref(), &scratch, &Pace::new(u64::MAX)).await;
+    let checked = check::check(&world(), path, keys, &scratch, &Pace::new(u64::MAX)).await;
     let removed = std::fs::remove_dir_all(&scratch);
     let checked = checked.map_err(|e| told("the backup cannot be relied on", &e))?;
     removed.map_err(|e| trouble("the scratch folder cannot be removed", &scratch, &e))?;
+    let one = |(partition, verdict): &(u16, Verdict)| json!({"partition": partition, "first": verdict.first, "told_by": verdict.told_by, "result": verdict.line()});
+    let shortened: Vec<Value> = checked.shortened.iter().map(one).collect();
     let (manifest, seconds) = (&checked.manifest, begun.elapsed().as_secs_f64());
     // A node that runs here tells when a backup was last verified; where none does, nobody is told.
     if let Ok(client) = client(globals) {
-        let _ = client.post("/v1/backups/verified", &json!({"cluster": manifest.cluster})).await;
+        let told = json!({"cluster": manifest.cluster, "made": manifest.made, "node": manifest.node});
+        let _ = client.post("/v1/backups/verified", &told).await;
     }
     let value = json!({
         "path": path, "site": manifest.site, "cluster": manifest.cluster, "made": moment(manifest.made),
         "partitions": manifest.parts.len(), "rows": checked.rows, "bodies": manifest.bodies.len(),
         "absent": manifest.absent.len(),
-        "audit_records": checked.records, "audit_heads": checked.heads, "bytes": manifest.bytes(),
-        "seconds": (seconds * 1000.0).round() / 1000.0, "authority": ca.as_ref().map_or("its own", |_| "the one given"),
+        "audit_shortened": shortened, "audit_records": checked.records, "audit_heads": checked.heads, "bytes": manifest.bytes(),
+        "replayed": true, "seconds": (seconds * 1000.0).round() / 1000.0, "authority": ca.as_ref().map_or("its own", |_| "the one given"),
     });
     let t = |path: &str| output::text(&value, path);
     globals.out().one("BackupVerified", &value, "path", || {
@@ -242,6 +311,10 @@ async fn verify(globals: &Globals, path: &Path, ca: Option<&Path>, scratch: Opti
             size(manifest.bytes()),
             t("seconds"),
             lacking(manifest.absent.len() as u64, "\n")
+                + &shortened
+                    .iter()
+                    .map(|one| format!("\ntrail of partition {}: {}", one["partition"], output::text(one, "result")))
+                    .collect::<String>()
         )
     });
     if ca.is_none() {
@@ -250,10 +323,31 @@ async fn verify(globals: &Globals, path: &Path, ca: Option<&Path>, scratch: Opti
     Ok(())
 }
 
-async fn restored(globals: &Globals, path: &Path, ca: Option<&Path>, dry_run: bool) -> Done {
+/// What can be told of an encrypted backup without its key: no node remembers that as a verification.
+async fn compared(globals: &Globals, path: &Path, ca: Option<&Ca>) -> Done {
+    let manifest = check::files(&world().fs, path, ca, &Pace::new(u64::MAX)).await;
+    let manifest = manifest.map_err(|e| told("the backup cannot be relied on", &e))?;
+    let (made, files) = (moment(manifest.made), manifest.files().count());
+    let value = json!({
+        "path": path, "site": manifest.site, "cluster": manifest.cluster, "made": made, "replayed": false,
+        "files": files, "bytes": manifest.bytes(), "recipients": manifest.recipients,
+        "authority": ca.map_or("its own", |_| "the one given"),
+    });
+    globals.out().one("BackupCompared", &value, "path", || {
+        format!(
+            "as it was written: site {}, made {made}\n{files} files, {}\n{}",
+            manifest.site,
+            size(manifest.bytes()),
+            keys::unread(&manifest.recipients)
+        )
+    });
+    globals.out().next("repeat with --identity and the private key, on a machine that may read what is in it");
+    Ok(())
+}
+
+async fn restored(globals: &Globals, path: &Path, (ca, identities): Keys<'_>, dry_run: bool) -> Done {
     let what = "nothing was restored";
     let settings = globals.settings()?;
-    let ca = ca.map(read_ca).transpose()?;
     if let Ok(cluster) = identity::cluster_of(&settings) {
         let why = format!("{} is of site {cluster}", settings.peer.cert.display());
         return Err(Failure::of(&codes::RESTORE_OVER, what, why));
@@ -263,12 +357,15 @@ async fn restored(globals: &Globals, path: &Path, ca: Option<&Path>, dry_run: bo
     let world = world();
     let begun = Instant::now();
     let manifest = match dry_run {
-        true => check::files(&world.fs, path, ca.as_ref(), &Pace::new(u64::MAX)).await,
+        true => {
+            let told = check::readable(&world.fs, path, (ca, identities), &Pace::new(u64::MAX)).await;
+            told.map(|(manifest, _)| manifest)
+        }
         false => {
             let operator = format!("uid:{}", nix::unistd::getuid().as_raw());
             let (node, address) = (settings.node.number, settings.peer.advertise);
-            let wanted = Wanted { data: &settings.node.data, node, address, operator };
-            restore::prepare(&world, path, ca.as_ref(), &wanted).await
+            let wanted = Wanted { data: &settings.node.data, node, address, operator, identities };
+            restore::prepare(&world, path, ca, &wanted).await
         }
     };
     let manifest = manifest.map_err(|e| told(what, &e))?;

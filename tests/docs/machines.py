@@ -86,6 +86,7 @@ class Machines:
             f"rm -rf /etc/spine && mkdir -p /etc/spine/conf.d /etc/spine/tls /etc/spine/credentials /var/lib/spine && cp {ROOT}/packaging/spine.toml /etc/spine/",
             f"mount --bind {own}/data /var/lib/spine && chown {UID}:{UID} /var/lib/spine && chmod 0700 /var/lib/spine",
             "chgrp -R spine /etc/spine && chmod 2750 /etc/spine/tls /etc/spine/credentials",
+            "install -d -o spine -g spine -m 0700 /var/lib/spine-backup",
             "ip link set lo up",
         ]
         holder = self.hold(["--mount", "--net", "--pid", "--mount-proc"], " && ".join(mounts))

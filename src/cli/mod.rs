@@ -4,6 +4,7 @@
 //! do a script can do (`--output json`, exit codes, no questions).
 
 pub mod app;
+pub mod arrival;
 pub mod args;
 pub mod audit;
 pub mod backup;
@@ -133,6 +134,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Role(args) => role::run(&globals, args).await,
             Command::Identity(args) => identity::run(&globals, args.verb).await,
             Command::Workflow(args) => workflow::run(&globals, args.verb).await,
+            Command::Arrival(args) => arrival::run(&globals, args.verb).await,
             Command::Outbox(args) => outbox::run(&globals, args.verb).await,
             Command::Audit(args) => audit::run(&globals, args.verb).await,
             Command::Backup(args) => backup::run(&globals, args.verb).await,

@@ -5,6 +5,7 @@
 //! the request's token is made usable again where its use is in doubt (P3, spec/mesh.md §3.2).
 
 use super::admit::{Admitted, Turned, admit};
+use super::arriving::Arriving;
 use super::body::{self, Reader};
 use super::connection::Conn;
 use super::payload::{Held, Payload};
@@ -14,11 +15,13 @@ use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
 use super::strangers::{self, Stranger};
 use super::tenant::CertificateHash;
 use super::turns::{TooLong, Who};
+use super::relay::{self, Way, Whose};
 use super::{Edge, render};
 use crate::access::{caller::Caller, gate::Permit};
 use crate::engine::{Command, Outcome, Unavailable, services};
 use crate::model::NhsNumber;
 use crate::ops::codes::{self, Kind};
+use crate::services::directory::arrival::Side;
 use crate::services::trail::command::{Refused, TrailCommand};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -66,10 +69,32 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     let interaction = exchange.interaction();
 
     let mut limit = None;
-    let (mut reply, mut held) = match admit(conn, exchange.as_mut(), &head, &mut limit).await {
-        Ok(Admitted { permit, held, who }) => (work(conn, exchange, permit, who, head, body, &ids).await, held),
-        Err(turned) => {
-            dismiss(conn, &head.headers, body);
+    let mut body = Arriving::new(body);
+    let admitted = admit(conn, exchange.as_mut(), &head, &mut limit).await;
+    let way = relay::way(conn, exchange.as_mut(), &head, &mut body, &admitted).await;
+    let (tally, relayed) = match &way {
+        Way::Here(tally) => (tally.clone(), false),
+        Way::There(_) => (None, true),
+        Way::No(_) => (None, false),
+    };
+    let (mut reply, mut held) = match (admitted, way) {
+        (Ok(Admitted { permit, held, who }), Way::Here(_)) => {
+            (work(conn, exchange, permit, who, head, body, &ids).await, held)
+        }
+        (Ok(Admitted { permit, held, who }), Way::There(there)) => {
+            let whose = Whose::Known(permit.into_caller(), who);
+            (relay::answer(conn, exchange.as_mut(), there, whose, (&head, body), &ids).await, held)
+        }
+        (Ok(Admitted { held, .. }), Way::No(refusal)) => {
+            body.dismiss(conn, &head.headers);
+            (render::refuse(exchange.as_ref(), &refusal, interaction, &ids), held)
+        }
+        (Err(_), Way::There(there)) => {
+            let whose = Whose::Stranger(conn.peer.caller().clone());
+            (relay::answer(conn, exchange.as_mut(), there, whose, (&head, body), &ids).await, Held::default())
+        }
+        (Err(turned), _) => {
+            body.dismiss(conn, &head.headers);
             let refusal = recorded(conn, interaction, exchange.subject(), turned, &ids).await;
             (render::refuse(exchange.as_ref(), &refusal, interaction, &ids), Held::default())
         }
@@ -79,7 +104,13 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     }
     held.in_flight = Some(in_flight);
     let status = reply.status().as_u16();
-    edge.meter.answered(interaction, status, begun.elapsed());
+    // What was handed on is counted apart: operators compare the two.
+    if !relayed {
+        edge.meter.answered(interaction, status, begun.elapsed());
+    }
+    if let Some(tally) = tally {
+        tally.add(Side::Local, status, begun.elapsed());
+    }
     tracing::debug!(
         event = "request.done",
         interaction,
@@ -158,13 +189,13 @@ async fn work(
     permit: Permit,
     who: Who,
     head: Parts,
-    body: Incoming,
+    body: Arriving,
     ids: &Ids,
 ) -> Response<Payload> {
     let edge = &conn.edge;
     let interaction = exchange.interaction();
     if let Some(reply) = exchange.at_once() {
-        dismiss(conn, &head.headers, body);
+        body.dismiss(conn, &head.headers);
         return render::reply(edge, reply, ids)
             .await
             .unwrap_or_else(|r| render::refuse(exchange.as_ref(), &r, interaction, ids));
@@ -233,8 +264,12 @@ async fn receive(
     conn: &Arc<Conn>,
     exchange: &mut dyn Exchange,
     headers: &HeaderMap,
-    body: Incoming,
+    body: Arriving,
 ) -> Result<Body, Refusal> {
+    let body = match body.open() {
+        Ok(read) => return Ok(read),
+        Err(body) => body,
+    };
     if body.is_end_stream() {
         return Ok(Body::None);
     }
@@ -463,7 +498,7 @@ fn ids(edge: &Edge, headers: &HeaderMap) -> Ids {
 }
 
 /// Reads the rest of an unwanted body away, so that its sender gets to see the answer.
-fn dismiss(conn: &Arc<Conn>, headers: &HeaderMap, body: Incoming) {
+pub(super) fn dismiss(conn: &Arc<Conn>, headers: &HeaderMap, body: Incoming) {
     // Who waits for a 100 has not sent the body, and must not be told to.
     if body.is_end_stream() || headers.contains_key(http::header::EXPECT) {
         return;

@@ -1,0 +1,98 @@
+//! Phased arrival, for operators: which organisation's requests to which service are answered here and which are handed on, and how
+//! both sides do on this node since it started.
+
+use super::{Told, fault, registers::fresh, rooms};
+use crate::{
+    edge::tally,
+    node::{Node, report},
+    ops::{
+        admin::{AdminError, AdminRequest},
+        codes,
+    },
+    services::directory::arrival::{self, EVERYBODY, SERVICES, SetArrival, Side},
+};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// `GET /v1/arrivals?service`: the rows in force, with figures.
+pub async fn list(node: Arc<Node>, r: AdminRequest) -> Told {
+    let wanted = r.query("service").unwrap_or_default();
+    if !wanted.is_empty() {
+        known(wanted)?;
+    }
+    let rows = arrival::all(&fresh(&node).await?).map_err(fault)?;
+    let rows = rows.iter().filter(|(service, ..)| wanted.is_empty() || service == wanted);
+    let items: Vec<Value> = rows.map(|(service, party, side)| told(&node, service, party, Some(*side))).collect();
+    Ok(json!({"items": items}))
+}
+
+/// `GET /v1/arrivals/{service}/{party}`: where an organisation's requests are answered, by its own row or everybody's.
+pub async fn show_one(node: Arc<Node>, r: AdminRequest) -> Told {
+    let service = known(r.path("service"))?;
+    let party = r.path("party").trim().to_uppercase();
+    let found = arrival::found(&fresh(&node).await?, service, Some(&party)).map_err(fault)?;
+    let mut shown = told(&node, service, &party, Some(found.side));
+    shown["by"] = json!(found.party);
+    Ok(shown)
+}
+
+/// `PUT /v1/arrivals/{service}/{party}?dry_run`: `{"to": "local" | "relay" | "none"}`.
+pub async fn put(node: Arc<Node>, r: AdminRequest) -> Told {
+    let service = known(r.path("service"))?;
+    let party = r.path("party").trim().to_uppercase();
+    let side = match r.body["to"].as_str().unwrap_or_default() {
+        "local" => Side::Local as u8,
+        "relay" => Side::Relay as u8,
+        "none" => 0,
+        other => return Err(AdminError::bad_input(format!("{other:?} is none of local, relay and none"))),
+    };
+    let address = node.front.get().and_then(|front| front.relays.address(service));
+    if side == Side::Relay as u8 && address.is_none() {
+        let why = format!("upstream.{service} is empty in this node's configuration");
+        let error = AdminError::of(&codes::ARRIVAL_NO_UPSTREAM, codes::ARRIVAL_NO_UPSTREAM.words, why);
+        let fix = format!("set upstream.{service}, upstream.ca, upstream.cert and upstream.key on every node, then \
+                           `spine config reload`");
+        return Err(error.with_fix(fix));
+    }
+    let before = arrival::found(&fresh(&node).await?, service, Some(&party)).map_err(fault)?;
+    let mut changed = false;
+    if !r.flag("dry_run") {
+        let command = SetArrival { service: service.into(), ods: party.clone(), side, ..Default::default() };
+        let reply = report::submit(rooms(&node)?, r.caller.operator.clone(), command.into()).await.map_err(fault)?;
+        if !reply.is_done() {
+            return Err(AdminError::bad_input(reply.text));
+        }
+        changed = reply.changed;
+    }
+    let found = arrival::found(&fresh(&node).await?, service, Some(&party)).map_err(fault)?;
+    let mut shown = told(&node, service, &party, Some(found.side));
+    (shown["by"], shown["was"], shown["changed"]) = (json!(found.party), json!(before.side.word()), json!(changed));
+    Ok(shown)
+}
+
+fn known(service: &str) -> Result<&'static str, AdminError> {
+    let found = SERVICES.iter().find(|known| **known == service);
+    let why = || AdminError::bad_input(format!("{service:?} is none of {}", SERVICES.join(", ")));
+    found.copied().ok_or_else(why)
+}
+
+/// One line: the side, the address, and how both sides do.
+fn told(node: &Node, service: &str, party: &str, side: Option<Side>) -> Value {
+    let relays = node.front.get().map(|front| front.relays.clone());
+    let both = relays.as_ref().and_then(|relays| relays.tallies.get(service, party));
+    let figures = |side| {
+        let told = both.as_ref().map(|both| both.told(side)).unwrap_or_default();
+        let tally::Told { requests, refused, errors, p50, p99 } = told;
+        json!({"requests": requests, "refused": refused, "errors": errors, "p50_ms": p50, "p99_ms": p99})
+    };
+    json!({
+        "id": format!("{service} {party}"),
+        "service": service,
+        "party": party,
+        "to": side.map_or("none", Side::word),
+        "everybody": party == EVERYBODY,
+        "upstream": relays.and_then(|relays| relays.address(service)).unwrap_or_default(),
+        "local": figures(Side::Local),
+        "relay": figures(Side::Relay),
+    })
+}

@@ -1,0 +1,143 @@
+//! Phased arrival: for a service and an organisation, whether requests are answered here or handed to the system that is being
+//! replaced (docs/decisions/phased-arrival.md). Every node acts on a row as soon as it has applied it.
+//!
+//! Invariants: a service without a row is answered here; an organisation's own row wins over that of everybody.
+
+use super::{
+    decide::{Done, No, invalid},
+    rows::read,
+};
+use crate::{
+    engine::draft::{Draft, Fault},
+    model::OdsCode,
+    record,
+    store::{
+        Reader,
+        tables::{Key, Parts, Table},
+    },
+    wire::record::{Malformed, Record},
+};
+
+/// The services whose requests can be handed on: the first word of their interactions.
+pub const SERVICES: &[&str] = &["mesh", "smsp", "identity", "pds", "eps", "directory", "relationships"];
+/// In the place of an ODS code: every organisation without a row of its own, and those whom this site does not know.
+pub const EVERYBODY: &str = "*";
+/// Most rows of a service: more organisations than send messages.
+pub const MOST: usize = 50_000;
+
+/// Where a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Side {
+    Local = 1,
+    Relay = 2,
+}
+
+impl Side {
+    pub fn word(self) -> &'static str {
+        match self {
+            Side::Local => "local",
+            Side::Relay => "relay",
+        }
+    }
+    fn of(number: u8) -> Option<Side> {
+        [Side::Local, Side::Relay].into_iter().find(|side| *side as u8 == number)
+    }
+}
+
+record! {
+    /// Where an organisation's requests to a service are answered, under both.
+    pub struct Arrival v1 {
+        /// A [`Side`].
+        1 => side: u8,
+    }
+}
+
+record! {
+    /// Says where they are answered from now on.
+    pub struct SetArrival v1 {
+        1 => service: String,
+        /// An ODS code, or [`EVERYBODY`].
+        2 => ods: String,
+        /// A [`Side`]; 0 takes the row away.
+        3 => side: u8,
+    }
+}
+
+/// Where one request is answered, and by whose row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub side: Side,
+    /// The organisation where the row is its own, else [`EVERYBODY`].
+    pub party: String,
+}
+
+fn key(service: &str, ods: &str) -> Key {
+    Table::Arrivals.key().text(service).text(ods)
+}
+
+fn row(site: &dyn Reader, service: &str, ods: &str) -> Result<Option<Side>, Fault> {
+    let row: Option<Arrival> = read(site, Table::Arrivals, key(service, ods))?;
+    row.map(|row| Side::of(row.side).ok_or(Fault::Row(Table::Arrivals, Malformed::Range(1)))).transpose()
+}
+
+/// Whether anything was ever said of a service: where not, its requests cost one look here and no more.
+pub fn is_arriving(site: &dyn Reader, service: &str) -> Result<bool, Fault> {
+    Ok(!site.scan(Table::Arrivals.key().text(service).prefix(), false, 1)?.is_empty())
+}
+
+/// Where the requests of an organisation are answered; of one that nobody knows, as everybody's.
+pub fn found(site: &dyn Reader, service: &str, ods: Option<&str>) -> Result<Found, Fault> {
+    if let Some(ods) = ods.filter(|ods| !ods.is_empty())
+        && let Some(side) = row(site, service, ods)?
+    {
+        return Ok(Found { side, party: ods.to_owned() });
+    }
+    let side = row(site, service, EVERYBODY)?.unwrap_or(Side::Local);
+    Ok(Found { side, party: EVERYBODY.to_owned() })
+}
+
+/// All rows: service, organisation, side; in that order.
+pub fn all(site: &dyn Reader) -> Result<Vec<(String, String, Side)>, Fault> {
+    let rows = site.scan(Table::Arrivals.key().build()..Table::Arrivals.end(), false, MOST * SERVICES.len())?;
+    rows.into_iter()
+        .map(|(key, value)| {
+            let mut parts = Parts::of(&key);
+            let names = parts.text().zip(parts.text()).ok_or(Fault::Row(Table::Arrivals, Malformed::Truncated))?;
+            let row = Arrival::decode(&value).map_err(|e| Fault::Row(Table::Arrivals, e))?;
+            let side = Side::of(row.side).ok_or(Fault::Row(Table::Arrivals, Malformed::Range(1)))?;
+            Ok((names.0, names.1, side))
+        })
+        .collect()
+}
+
+/// What the trail calls it.
+pub(super) fn told(command: &SetArrival) -> String {
+    let word = Side::of(command.side).map_or("none", Side::word);
+    format!("{} {} {word}", command.service, command.ods)
+}
+
+pub(super) fn set(draft: &mut Draft<'_>, command: &SetArrival) -> Done {
+    let service = command.service.as_str();
+    if !SERVICES.contains(&service) {
+        return Err(invalid(format!("{service} is no service that can be handed on: {}", SERVICES.join(", "))));
+    }
+    let ods = match command.ods.trim() {
+        EVERYBODY => EVERYBODY.to_owned(),
+        ods => OdsCode::parse(ods)?.into_string(),
+    };
+    let old = row(draft, service, &ods)?;
+    if command.side == 0 {
+        draft.delete(key(service, &ods));
+        return Ok((old.is_some(), 0));
+    }
+    let side = Side::of(command.side).ok_or_else(|| invalid("requests are answered here (local) or handed on (relay)"))?;
+    let prefix = Table::Arrivals.key().text(service).prefix();
+    if old.is_none() && draft.scan(prefix, false, MOST)?.len() >= MOST {
+        return Err(No::Refused("invalid", format!("a service has at most {MOST} organisations of its own")));
+    }
+    if old != Some(side) {
+        draft.put(key(service, &ods), Arrival { side: side as u8, ..Default::default() }.encode());
+    }
+    Ok((old != Some(side), 0))
+}

@@ -40,6 +40,7 @@ pub enum Verb {
     },
     /// Say where they are answered from now on, on every node
     #[command(after_help = "Examples:\n  spine arrival set mesh --party '*' --to relay\n  \
+                      spine arrival set mesh --party X26 --to relay --hold\n  \
                       spine arrival set mesh --party X26 --to local --dry-run")]
     Set {
         /// mesh, smsp, identity, pds, eps, directory or relationships
@@ -51,6 +52,9 @@ pub enum Verb {
         /// (none)
         #[arg(long, value_name = "SIDE", value_parser = ["local", "relay", "none"])]
         to: String,
+        /// Take no new messages for its mailboxes, until it is set again (mesh)
+        #[arg(long)]
+        hold: bool,
         /// Check and show how it stands; change nothing
         #[arg(long)]
         dry_run: bool,
@@ -61,8 +65,15 @@ pub async fn run(globals: &Globals, verb: Verb) -> Done {
     match verb {
         Verb::List { service } => {
             let service = encoded(service.as_deref().unwrap_or_default());
-            let told = client(globals)?.get(&format!("/v1/arrivals?service={service}")).await?;
-            let rows = told["items"].as_array().cloned().unwrap_or_default();
+            let (client, mut rows, mut after) = (client(globals)?, vec![], String::new());
+            loop {
+                let page = client.get(&format!("/v1/arrivals?service={service}&after={}", encoded(&after))).await?;
+                rows.extend(page["items"].as_array().cloned().unwrap_or_default());
+                match page["next"].as_str() {
+                    Some(next) if next != after => after = next.to_owned(),
+                    _ => break,
+                }
+            }
             globals.out().list("ArrivalList", &rows, &COLUMNS, "id");
             if rows.is_empty() {
                 globals.out().next("everything is answered here; hand something on with `spine arrival set --help`");
@@ -73,9 +84,9 @@ pub async fn run(globals: &Globals, verb: Verb) -> Done {
             show(globals, &client(globals)?.get(&path(&service, &party)).await?);
             Ok(())
         }
-        Verb::Set { service, party, to, dry_run } => {
+        Verb::Set { service, party, to, hold, dry_run } => {
             let path = format!("{}?dry_run={dry_run}", path(&service, &party));
-            let told = client(globals)?.call(Method::PUT, &path, &json!({"to": to})).await?;
+            let told = client(globals)?.call(Method::PUT, &path, &json!({"to": to, "hold": hold})).await?;
             show(globals, &told);
             if !dry_run {
                 globals.out().next(&format!("watch both sides with `spine arrival list {service}`"));
@@ -109,6 +120,7 @@ fn show(globals: &Globals, row: &Value) {
             ("party", "party"),
             ("answered", "to"),
             ("by the line of", "by"),
+            ("held back", "hold"),
             ("was", "was"),
             ("changed", "changed"),
             ("upstream", "upstream"),

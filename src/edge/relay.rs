@@ -34,7 +34,11 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, request::Parts};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
+
+/// After which a message to somebody who is moving is tried again.
+const MOVE: Duration = Duration::from_secs(60);
 
 /// Where a request is answered.
 pub enum Way {
@@ -95,8 +99,10 @@ pub async fn way(
         Ok(sides) => sides,
         Err(fault) => return unreadable(&fault),
     };
-    if other.is_some_and(|other| other != found.side) {
-        return Way::No(Refusal::new(&codes::RECIPIENT_ELSEWHERE));
+    match other {
+        Some(other) if other.side != found.side => return Way::No(Refusal::new(&codes::RECIPIENT_ELSEWHERE)),
+        Some(other) if other.hold => return Way::No(Refusal::new(&codes::RECIPIENT_MOVES).after(MOVE)),
+        _ => {}
     }
     let tally = relays.tallies.of(service, &found);
     match found.side {
@@ -105,14 +111,14 @@ pub async fn way(
     }
 }
 
-/// The side of the request, and that of whoever it is for, where there is such a one.
+/// Where the request is answered, and where those of whoever it is for, should there be such a one.
 fn sides(
     exchange: &dyn Exchange,
     site: &dyn Reader,
     service: &str,
     caller: Option<&Caller>,
     (headers, form): (&HeaderMap, &[u8]),
-) -> Result<(Found, Option<Side>), Fault> {
+) -> Result<(Found, Option<Found>), Fault> {
     let ods = match (exchange.party(form, site)?, caller) {
         (_, None) => None,
         (Party::Of(ods), _) => ods,
@@ -121,7 +127,7 @@ fn sides(
     };
     let found = arrival::found(site, service, ods.as_deref())?;
     let other = match exchange.counterpart(headers, site)? {
-        Some(ods) => Some(arrival::found(site, service, Some(&ods))?.side),
+        Some(ods) => Some(arrival::found(site, service, Some(&ods))?),
         None => None,
     };
     Ok((found, other))

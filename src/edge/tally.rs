@@ -1,7 +1,7 @@
 //! What operators compare while a service moves: requests, refusals, errors and latency of both sides, by service and organisation,
 //! on this node. In memory, for as many organisations as have a row of their own, up to a bound (P6); metrics have the same by service.
 
-use crate::services::directory::arrival::{Found, Side};
+use crate::services::directory::arrival::{Found, SERVICES, Side};
 use std::collections::HashMap;
 use std::sync::{
     Arc, Mutex,
@@ -127,7 +127,8 @@ impl Tallies {
     /// What is known of a pair; nothing where none of its requests came here.
     pub fn get(&self, service: &str, party: &str) -> Option<Arc<Both>> {
         let all = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        all.iter().find(|((s, p), _)| *s == service && p == party).map(|(_, both)| both.clone())
+        let service = SERVICES.iter().find(|known| **known == service)?;
+        all.get(&(*service, party.to_owned())).cloned()
     }
 }
 
@@ -154,7 +155,7 @@ mod tests {
     fn more_organisations_than_may_be_told_apart_are_counted_together() {
         let tallies = Tallies::default();
         for n in 0..MOST + 10 {
-            tallies.of("mesh", &Found { side: Side::Relay, party: format!("X{n}") });
+            tallies.of("mesh", &Found { side: Side::Relay, hold: false, party: format!("X{n}") });
         }
         assert!(tallies.get("mesh", &format!("X{MOST}")).is_none());
         assert!(tallies.get("mesh", "X0").is_some() && tallies.get("mesh", "*").is_some());

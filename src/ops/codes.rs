@@ -203,6 +203,9 @@ codes! {
     RECIPIENT_ELSEWHERE = "SPN-1038" Conflict, "The recipient is reached by another system than the sender",
         "While organisations move one by one, sender and recipient of a message must be on the same side: the other one's mailbox would never show it. Nothing was stored.",
         "Operators: `spine arrival list` shows the sides; move those who write to each other together.";
+    RECIPIENT_MOVES = "SPN-1039" Busy, "The recipient is moving and takes no messages for a while",
+        "An operator holds back new messages to it, so that its inbox is empty when it goes to the other system. Nothing was stored.",
+        "Repeat it after Retry-After. Operators: `spine arrival set mesh --party ODS --to SIDE` without --hold ends it.";
     ADMIN_NO_ROUTE = "SPN-2001" NotFound, "The node does not know this operation",
         "The command line and the running node are of different releases.",
         "Compare `spine --version` with `spine status`, and restart the older one.";

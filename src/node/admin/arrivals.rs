@@ -9,21 +9,33 @@ use crate::{
         admin::{AdminError, AdminRequest},
         codes,
     },
-    services::directory::arrival::{self, EVERYBODY, SERVICES, SetArrival, Side},
+    services::directory::arrival::{self, Found, SERVICES, SetArrival, Side},
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// `GET /v1/arrivals?service`: the rows in force, with figures.
+/// Rows of an answer.
+const PAGE: usize = 1_000;
+
+/// `GET /v1/arrivals?service&after`: the rows in force, with figures.
 pub async fn list(node: Arc<Node>, r: AdminRequest) -> Told {
     let wanted = r.query("service").unwrap_or_default();
     if !wanted.is_empty() {
         known(wanted)?;
     }
-    let rows = arrival::all(&fresh(&node).await?).map_err(fault)?;
-    let rows = rows.iter().filter(|(service, ..)| wanted.is_empty() || service == wanted);
-    let items: Vec<Value> = rows.map(|(service, party, side)| told(&node, service, party, Some(*side))).collect();
-    Ok(json!({"items": items}))
+    // Where the page before ended: service and organisation.
+    let (at, mut after) = r.query("after").and_then(|after| after.split_once(' ')).unwrap_or_default();
+    let (site, mut items) = (fresh(&node).await?, vec![]);
+    let services = SERVICES.iter().filter(|service| wanted.is_empty() || **service == wanted);
+    for service in services.skip_while(|service| !at.is_empty() && **service != at) {
+        let rows = arrival::page(&site, service, std::mem::take(&mut after), PAGE - items.len()).map_err(fault)?;
+        items.extend(rows.iter().map(|found| told(&node, service, &found.party, found)));
+        if items.len() >= PAGE {
+            break;
+        }
+    }
+    let next = items.last().filter(|_| items.len() >= PAGE).map(|item| item["id"].clone());
+    Ok(json!({"items": items, "next": next}))
 }
 
 /// `GET /v1/arrivals/{service}/{party}`: where an organisation's requests are answered, by its own row or everybody's.
@@ -31,12 +43,10 @@ pub async fn show_one(node: Arc<Node>, r: AdminRequest) -> Told {
     let service = known(r.path("service"))?;
     let party = r.path("party").trim().to_uppercase();
     let found = arrival::found(&fresh(&node).await?, service, Some(&party)).map_err(fault)?;
-    let mut shown = told(&node, service, &party, Some(found.side));
-    shown["by"] = json!(found.party);
-    Ok(shown)
+    Ok(told(&node, service, &party, &found))
 }
 
-/// `PUT /v1/arrivals/{service}/{party}?dry_run`: `{"to": "local" | "relay" | "none"}`.
+/// `PUT /v1/arrivals/{service}/{party}?dry_run`: `{"to": "local" | "relay" | "none", "hold": false}`.
 pub async fn put(node: Arc<Node>, r: AdminRequest) -> Told {
     let service = known(r.path("service"))?;
     let party = r.path("party").trim().to_uppercase();
@@ -46,6 +56,7 @@ pub async fn put(node: Arc<Node>, r: AdminRequest) -> Told {
         "none" => 0,
         other => return Err(AdminError::bad_input(format!("{other:?} is none of local, relay and none"))),
     };
+    let hold = r.body["hold"] == true;
     let address = node.front.get().and_then(|front| front.relays.address(service));
     if side == Side::Relay as u8 && address.is_none() {
         let why = format!("upstream.{service} is empty in this node's configuration");
@@ -57,7 +68,7 @@ pub async fn put(node: Arc<Node>, r: AdminRequest) -> Told {
     let before = arrival::found(&fresh(&node).await?, service, Some(&party)).map_err(fault)?;
     let mut changed = false;
     if !r.flag("dry_run") {
-        let command = SetArrival { service: service.into(), ods: party.clone(), side, ..Default::default() };
+        let command = SetArrival { service: service.into(), ods: party.clone(), side, hold, ..Default::default() };
         let reply = report::submit(rooms(&node)?, r.caller.operator.clone(), command.into()).await.map_err(fault)?;
         if !reply.is_done() {
             return Err(AdminError::bad_input(reply.text));
@@ -65,8 +76,8 @@ pub async fn put(node: Arc<Node>, r: AdminRequest) -> Told {
         changed = reply.changed;
     }
     let found = arrival::found(&fresh(&node).await?, service, Some(&party)).map_err(fault)?;
-    let mut shown = told(&node, service, &party, Some(found.side));
-    (shown["by"], shown["was"], shown["changed"]) = (json!(found.party), json!(before.side.word()), json!(changed));
+    let mut shown = told(&node, service, &party, &found);
+    (shown["was"], shown["changed"]) = (json!(before.side.word()), json!(changed));
     Ok(shown)
 }
 
@@ -77,7 +88,7 @@ fn known(service: &str) -> Result<&'static str, AdminError> {
 }
 
 /// One line: the side, the address, and how both sides do.
-fn told(node: &Node, service: &str, party: &str, side: Option<Side>) -> Value {
+fn told(node: &Node, service: &str, party: &str, found: &Found) -> Value {
     let relays = node.front.get().map(|front| front.relays.clone());
     let both = relays.as_ref().and_then(|relays| relays.tallies.get(service, party));
     let figures = |side| {
@@ -89,8 +100,9 @@ fn told(node: &Node, service: &str, party: &str, side: Option<Side>) -> Value {
         "id": format!("{service} {party}"),
         "service": service,
         "party": party,
-        "to": side.map_or("none", Side::word),
-        "everybody": party == EVERYBODY,
+        "to": found.side.word(),
+        "hold": found.hold,
+        "by": found.party,
         "upstream": relays.and_then(|relays| relays.address(service)).unwrap_or_default(),
         "local": figures(Side::Local),
         "relay": figures(Side::Relay),

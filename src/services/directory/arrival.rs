@@ -50,6 +50,8 @@ record! {
     pub struct Arrival v1 {
         /// A [`Side`].
         1 => side: u8,
+        /// MESH: its mailboxes take no new messages, so that they can be emptied before it goes to the other side.
+        2 => hold: bool,
     }
 }
 
@@ -61,6 +63,7 @@ record! {
         2 => ods: String,
         /// A [`Side`]; 0 takes the row away.
         3 => side: u8,
+        4 => hold: bool,
     }
 }
 
@@ -68,6 +71,8 @@ record! {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub side: Side,
+    /// Nothing new is taken for it.
+    pub hold: bool,
     /// The organisation where the row is its own, else [`EVERYBODY`].
     pub party: String,
 }
@@ -76,9 +81,13 @@ fn key(service: &str, ods: &str) -> Key {
     Table::Arrivals.key().text(service).text(ods)
 }
 
-fn row(site: &dyn Reader, service: &str, ods: &str) -> Result<Option<Side>, Fault> {
-    let row: Option<Arrival> = read(site, Table::Arrivals, key(service, ods))?;
-    row.map(|row| Side::of(row.side).ok_or(Fault::Row(Table::Arrivals, Malformed::Range(1)))).transpose()
+fn side_of(row: &Arrival) -> Result<Side, Fault> {
+    Side::of(row.side).ok_or(Fault::Row(Table::Arrivals, Malformed::Range(1)))
+}
+
+fn row(site: &dyn Reader, service: &str, ods: &str) -> Result<Option<Found>, Fault> {
+    let Some(row): Option<Arrival> = read(site, Table::Arrivals, key(service, ods))? else { return Ok(None) };
+    Ok(Some(Found { side: side_of(&row)?, hold: row.hold, party: ods.to_owned() }))
 }
 
 /// Whether anything was ever said of a service: where not, its requests cost one look here and no more.
@@ -89,24 +98,25 @@ pub fn is_arriving(site: &dyn Reader, service: &str) -> Result<bool, Fault> {
 /// Where the requests of an organisation are answered; of one that nobody knows, as everybody's.
 pub fn found(site: &dyn Reader, service: &str, ods: Option<&str>) -> Result<Found, Fault> {
     if let Some(ods) = ods.filter(|ods| !ods.is_empty())
-        && let Some(side) = row(site, service, ods)?
+        && let Some(found) = row(site, service, ods)?
     {
-        return Ok(Found { side, party: ods.to_owned() });
+        return Ok(found);
     }
-    let side = row(site, service, EVERYBODY)?.unwrap_or(Side::Local);
-    Ok(Found { side, party: EVERYBODY.to_owned() })
+    let nothing_said = Found { side: Side::Local, hold: false, party: EVERYBODY.to_owned() };
+    Ok(row(site, service, EVERYBODY)?.unwrap_or(nothing_said))
 }
 
-/// All rows: service, organisation, side; in that order.
-pub fn all(site: &dyn Reader) -> Result<Vec<(String, String, Side)>, Fault> {
-    let rows = site.scan(Table::Arrivals.key().build()..Table::Arrivals.end(), false, MOST * SERVICES.len())?;
+/// Up to `limit` rows of a service, in order of the organisation, from the first behind `after`.
+pub fn page(site: &dyn Reader, service: &str, after: &str, limit: usize) -> Result<Vec<Found>, Fault> {
+    let of_service = Table::Arrivals.key().text(service).prefix();
+    let from = if after.is_empty() { of_service.start } else { key(service, after).prefix().end };
+    let rows = site.scan(from..of_service.end, false, limit)?;
     rows.into_iter()
         .map(|(key, value)| {
             let mut parts = Parts::of(&key);
             let names = parts.text().zip(parts.text()).ok_or(Fault::Row(Table::Arrivals, Malformed::Truncated))?;
             let row = Arrival::decode(&value).map_err(|e| Fault::Row(Table::Arrivals, e))?;
-            let side = Side::of(row.side).ok_or(Fault::Row(Table::Arrivals, Malformed::Range(1)))?;
-            Ok((names.0, names.1, side))
+            Ok(Found { side: side_of(&row)?, hold: row.hold, party: names.1 })
         })
         .collect()
 }
@@ -114,7 +124,8 @@ pub fn all(site: &dyn Reader) -> Result<Vec<(String, String, Side)>, Fault> {
 /// What the trail calls it.
 pub(super) fn told(command: &SetArrival) -> String {
     let word = Side::of(command.side).map_or("none", Side::word);
-    format!("{} {} {word}", command.service, command.ods)
+    let hold = if command.hold { " hold" } else { "" };
+    format!("{} {} {word}{hold}", command.service, command.ods)
 }
 
 pub(super) fn set(draft: &mut Draft<'_>, command: &SetArrival) -> Done {
@@ -132,12 +143,17 @@ pub(super) fn set(draft: &mut Draft<'_>, command: &SetArrival) -> Done {
         return Ok((old.is_some(), 0));
     }
     let side = Side::of(command.side).ok_or_else(|| invalid("requests are answered here (local) or handed on (relay)"))?;
+    if command.hold && service != "mesh" {
+        return Err(invalid("only messages can be held back: hold is for mesh"));
+    }
     let prefix = Table::Arrivals.key().text(service).prefix();
     if old.is_none() && draft.scan(prefix, false, MOST)?.len() >= MOST {
         return Err(No::Refused("invalid", format!("a service has at most {MOST} organisations of its own")));
     }
-    if old != Some(side) {
-        draft.put(key(service, &ods), Arrival { side: side as u8, ..Default::default() }.encode());
+    let new = Some(Found { side, hold: command.hold, party: ods.clone() });
+    if old != new {
+        let row = Arrival { side: side as u8, hold: command.hold, ..Default::default() };
+        draft.put(key(service, &ods), row.encode());
     }
-    Ok((old != Some(side), 0))
+    Ok((old != new, 0))
 }

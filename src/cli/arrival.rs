@@ -1,13 +1,7 @@
 //! `spine arrival`: which organisations' requests are answered here and which are handed to the system being replaced, service by
 //! service, and how both sides do (docs/arriving.md).
 
-use super::{
-    args::Globals,
-    client,
-    failure::Done,
-    output,
-    registry::encoded,
-};
+use super::{args::Globals, client, failure::Done, output, registry::encoded};
 use http::Method;
 use serde_json::{Value, json};
 

@@ -4,8 +4,8 @@
 //! do a script can do (`--output json`, exit codes, no questions).
 
 pub mod app;
-pub mod arrival;
 pub mod args;
+pub mod arrival;
 pub mod audit;
 pub mod backup;
 pub mod bench;

@@ -38,7 +38,9 @@ mod tests {
     fn requests_are_handed_on_over_tls_only() {
         assert!(address("https://10.0.0.7:8443").is_ok());
         assert!(address("https://spine.old.test/base/").is_ok());
-        for bad in ["http://10.0.0.7:8443", "10.0.0.7:8443", "https://", "https://a.test/?x=1", "https://u:p@a.test", ""] {
+        for bad in
+            ["http://10.0.0.7:8443", "10.0.0.7:8443", "https://", "https://a.test/?x=1", "https://u:p@a.test", ""]
+        {
             assert!(address(bad).is_err(), "{bad}");
         }
     }

@@ -210,10 +210,11 @@ impl Upstream {
         let tcp = TcpStream::connect((host, self.address.port_u16().unwrap_or(443))).await.map_err(unreached)?;
         let _ = tcp.set_nodelay(true);
         let connector = tokio_rustls::TlsConnector::from(self.tls.clone());
-        let tls = connector.connect(name, tcp).await.map_err(|e| match e.get_ref().map(|e| e.is::<rustls::Error>()) {
-            Some(true) => Trouble::Untrusted(e.to_string()),
-            _ => unreached(e),
-        })?;
+        let tls =
+            connector.connect(name, tcp).await.map_err(|e| match e.get_ref().map(|e| e.is::<rustls::Error>()) {
+                Some(true) => Trouble::Untrusted(e.to_string()),
+                _ => unreached(e),
+            })?;
         let shaken = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await;
         let (send, connection) = shaken.map_err(|e| Trouble::Unreached(e.to_string()))?;
         // It ends with the last of its senders.

@@ -225,7 +225,10 @@ pub const ALL: &[Metric] = &[
         "Requests handed to the system being replaced, by service and outcome; they are in no other count of requests.",
         &[],
     ),
-    seconds(RELAY_DURATION, "Time from handing a request to the system being replaced to its answer's head, by service."),
+    seconds(
+        RELAY_DURATION,
+        "Time from handing a request to the system being replaced to its answer's head, by service.",
+    ),
     gauge(RELAYS_IN_FLIGHT, "Requests that are with the system being replaced, by service."),
     gauge(CONNECTIONS, "Open connections, by listener."),
     counter(

@@ -128,7 +128,8 @@ async fn request(tls: &mut Tls) -> Option<(String, Vec<u8>)> {
     loop {
         if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n").map(|at| at + 4) {
             let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-            let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+            let length =
+                head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
             while bytes.len() < end + length {
                 match tls.read(&mut piece).await.ok()? {
                     0 => return None,

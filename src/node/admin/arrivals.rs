@@ -61,8 +61,10 @@ pub async fn put(node: Arc<Node>, r: AdminRequest) -> Told {
     if side == Side::Relay as u8 && address.is_none() {
         let why = format!("upstream.{service} is empty in this node's configuration");
         let error = AdminError::of(&codes::ARRIVAL_NO_UPSTREAM, codes::ARRIVAL_NO_UPSTREAM.words, why);
-        let fix = format!("set upstream.{service}, upstream.ca, upstream.cert and upstream.key on every node, then \
-                           `spine config reload`");
+        let fix = format!(
+            "set upstream.{service}, upstream.ca, upstream.cert and upstream.key on every node, then \
+                           `spine config reload`"
+        );
         return Err(error.with_fix(fix));
     }
     let before = arrival::found(&fresh(&node).await?, service, Some(&party)).map_err(fault)?;

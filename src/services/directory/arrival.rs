@@ -142,7 +142,8 @@ pub(super) fn set(draft: &mut Draft<'_>, command: &SetArrival) -> Done {
         draft.delete(key(service, &ods));
         return Ok((old.is_some(), 0));
     }
-    let side = Side::of(command.side).ok_or_else(|| invalid("requests are answered here (local) or handed on (relay)"))?;
+    let side =
+        Side::of(command.side).ok_or_else(|| invalid("requests are answered here (local) or handed on (relay)"))?;
     if command.hold && service != "mesh" {
         return Err(invalid("only messages can be held back: hold is for mesh"));
     }

@@ -12,7 +12,7 @@ SPINE := $(abspath $(TARGET))/$(TRIPLE)/release/spine
 CARGO := cargo
 LOCKED := --locked
 
-.PHONY: demo build deb deb-check deb-test test bench check static unit sim clients cluster tree fuzz testssl watch
+.PHONY: demo build deb deb-check deb-test ansible-test ansible-check test bench check static unit sim clients cluster tree fuzz testssl watch
 
 ## demo: builds and starts a three-node site on this machine; Ctrl-C stops it.  make demo ARGS="--nodes 5"
 demo: build
@@ -37,6 +37,14 @@ deb-test: $(if $(filter command,$(firstword $(origin SPINE))),,build)
 deb-check: $(if $(filter command,$(firstword $(origin SPINE))),,build)
 	bash tests/deb/run $(SPINE) --no-machine
 
+## ansible-test: the playbooks of `ansible` over SSH against three booted Debians, through a site's whole life.
+ansible-test: $(if $(filter command,$(firstword $(origin SPINE))),,build)
+	bash tests/ansible/run $(SPINE)
+
+## ansible-check: the part of ansible-test that boots nothing: syntax, and ansible-lint in its production profile.
+ansible-check:
+	@bash tests/ansible/run --check
+
 ## test: installs what the tests need and runs all of them. The release build links on one processor for minutes; the
 ## parsers are fuzzed beside it.
 test: check unit sim
@@ -50,6 +58,7 @@ check: tree
 	$(CARGO) clippy $(LOCKED) --all-targets $(if $(CI),-- -D warnings)
 	@bash tests/advisories
 	@if command -v python3 >/dev/null; then python3 tests/watch; else echo "watch: skipped: no python3"; fi
+	$(MAKE) --no-print-directory ansible-check
 
 ## unit: everything that needs only cargo, but the cluster of real processes and the simulated one (see below).
 TESTS := $(filter-out cluster sim,$(sort $(basename $(notdir $(wildcard tests/*.rs))) \

@@ -5,7 +5,7 @@ use super::{
     failure::{self, Failure},
     generate, identity, import_people, init, join, mailbox, node, outbox,
     output::{Format, Output},
-    party, pds, registration, relationship, role, serve, testdata, trace, user, workflow,
+    party, pds, registration, relationship, role, serve, site, testdata, trace, user, workflow,
 };
 use crate::config::{Running, Settings, Sources};
 use crate::ops::{admin_client::AdminClient, codes};
@@ -119,6 +119,8 @@ pub enum Command {
     Cluster(cluster::Args),
     /// Drain, add, remove or replace a node
     Node(node::Args),
+    /// Two sites: which one serves; move the service
+    Site(site::Args),
     /// Make, list, revoke and check certificates
     Cert(cert::Args),
     /// Register organisations and their systems

@@ -87,6 +87,7 @@ async fn ask(settings: &Settings, token: &Token) -> Result<(JoinAnswer, String),
         request: request.cert,
         address: settings.peer.advertise.to_string(),
         name: settings.node.name.clone(),
+        site: settings.node.site.clone(),
         ..Default::default()
     };
     let payload = payload.encode();

@@ -38,6 +38,7 @@ pub mod registry;
 pub mod relationship;
 pub mod role;
 pub mod serve;
+pub mod site;
 pub mod status;
 pub mod testdata;
 pub mod trace;
@@ -123,6 +124,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Join(args) => join::run(&globals, args).await,
             Command::Cluster(args) => cluster::run(&globals, args.verb).await,
             Command::Node(args) => node::run(&globals, args.verb).await,
+            Command::Site(args) => site::run(&globals, args.verb).await,
             Command::Cert(args) => cert::run(&globals, args.verb).await,
             Command::Party(args) => party::run(&globals, args.verb).await,
             Command::Pds(args) => pds::run(&globals, args.verb).await,

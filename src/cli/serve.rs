@@ -55,6 +55,10 @@ fn explained(error: NodeError) -> Failure {
             Failure::of(&codes::OTHER_NODES_DATA, STAYS_DOWN, text).with_exit(exit::REFUSED)
         }
         NodeError::Refused { code, .. } => Failure::of(code, STAYS_DOWN, text).with_exit(exit::REFUSED),
+        NodeError::Damaged(_) => {
+            Failure::of(&codes::ROWS_DAMAGED, "the node ends, so that its next start rebuilds rows", text)
+                .with_exit(exit::FAILED)
+        }
         NodeError::Listen { .. } => Failure::of(&codes::CLI_PORT, STAYS_DOWN, text),
         NodeError::Tls(_) => Failure::of(&codes::TLS_FILES, STAYS_DOWN, text),
         _ => Failure::of(&codes::CLI_FILE, STAYS_DOWN, text).with_exit(exit::FAILED),

@@ -39,6 +39,7 @@ pub const KEYS: &[Key] = &[
 
     key("node.number", Number(1, 65_535), "1", Restart, "This node's number in the site; it stays the same when the node is wiped, and its certificate names it."),
     key("node.name", Text, "", Restart, "This node's name for people; empty means node-NUMBER."),
+    key("node.site", Text, "", Restart, "Label of the site (data centre) that this node stands in, where nodes of two follow each other: those of the serving one vote (spine site); empty: it votes wherever the service is."),
     key("node.data", Path, "/var/lib/spine", Restart, "Folder of log, store and blobs; certificates never lie in it, so that it can be wiped and heals."),
 
     key("supplier.listen", Address, "0.0.0.0:8443", Restart, "Where suppliers' systems connect with mutual TLS."),
@@ -86,6 +87,9 @@ pub const KEYS: &[Key] = &[
 
     key("trace.rows", Number(1, 10_000_000), "500000", Restart, "Most rows of a batch-trace file; one with more is answered with code 06."),
     key("trace.rate", Number(1, 1_000_000), "1000", Restart, "Most rows of batch-trace files answered a second, in each lane of each partition; a lane rests as long as it works besides."),
+
+    key("otlp.endpoint", Text, "", Restart, "Where the steps of traced requests are sent (OTLP/HTTP, JSON), such as http://127.0.0.1:4318/v1/traces; https, or plain HTTP to this machine; empty means nowhere."),
+    key("otlp.sample_every", Number(0, 1_000_000_000), "0", Restart, "Of requests that bring no traceparent, one of so many is traced; 0 means none. One that brings it is traced if it says so."),
 
     key("pds.number_ranges", Text, "", Restart, "Where new NHS numbers are taken from, in this order: FIRST-LAST of their first nine digits, parted by commas; empty means 999000000-999999999, the numbers kept for tests, and none where site.environment is live."),
     key("pds.check_organisations", Bool, "true", Restart, "Whether practices and pharmacies that an update names must be organisations of the registry; as long as none there has a role, because no reference data were imported, all pass."),

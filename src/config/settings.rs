@@ -1,7 +1,7 @@
 //! What the program uses: typed settings, complete and without contradiction.
 
 use super::{ConfigError, Layers, Running, value::Value};
-use crate::model::Environment;
+use crate::model::{Environment, is_site_label};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Everything a node runs with. Fields are named after their keys in [`super::keys::KEYS`].
@@ -18,6 +18,7 @@ pub struct Settings {
     pub admin_socket: PathBuf,
     pub mesh: Mesh,
     pub trace: Trace,
+    pub otlp: Otlp,
     pub pds: super::pds::Pds,
     pub eps: super::eps::Eps,
     pub upstream: super::upstream::Upstream,
@@ -33,6 +34,8 @@ pub struct Settings {
 pub struct Node {
     pub number: u16,
     pub name: String,
+    /// Label of the site that it stands in; may be empty.
+    pub site: String,
     pub data: PathBuf,
 }
 
@@ -116,6 +119,15 @@ pub struct Trace {
     pub rate: u64,
 }
 
+/// Where steps of traced requests go.
+#[derive(Clone, Debug)]
+pub struct Otlp {
+    /// Empty: nowhere.
+    pub endpoint: String,
+    /// 0: only requests whose senders keep a trace.
+    pub sample_every: u64,
+}
+
 #[derive(Clone, Debug)]
 pub struct Storage {
     pub log_segment: u64,
@@ -144,7 +156,7 @@ impl Settings {
         let settings = Settings {
             site_name: from.text("site.name"),
             environment: from.environment(),
-            node: from.node(),
+            node: from.node()?,
             supplier: from.supplier()?,
             api: from.api()?,
             ldap: from.ldap(),
@@ -153,6 +165,7 @@ impl Settings {
             admin_socket: from.path("admin.socket"),
             mesh: from.mesh(),
             trace: Trace { rows: from.number("trace.rows"), rate: from.number("trace.rate") },
+            otlp: from.otlp()?,
             pds: from.pds()?,
             eps: from.eps()?,
             upstream: from.upstream()?,
@@ -257,10 +270,18 @@ impl Values<'_> {
         }
     }
 
-    fn node(&self) -> Node {
+    fn node(&self) -> Result<Node, ConfigError> {
         let number = self.number("node.number") as u16;
         let name = Some(self.text("node.name")).filter(|n| !n.is_empty()).unwrap_or_else(|| format!("node-{number}"));
-        Node { number, name, data: self.path("node.data") }
+        let site = self.text("node.site").to_owned();
+        if !site.is_empty() && !is_site_label(&site) {
+            return Err(ConfigError::new(
+                self.place("node.site"),
+                format!("node.site is {site:?}, not a label"),
+                "write up to 32 lower-case letters, digits and hyphens, such as \"leeds\"",
+            ));
+        }
+        Ok(Node { number, name, site, data: self.path("node.data") })
     }
 
     fn supplier(&self) -> Result<Supplier, ConfigError> {
@@ -327,6 +348,25 @@ impl Values<'_> {
         let (cert, key) = (or("api.cert", "supplier.cert"), or("api.key", "supplier.key"));
         let rate = u32::try_from(self.number("api.rate")).unwrap_or(u32::MAX);
         Ok(Api { listen, cert, key, url, rate, issuer_path, logout_ca: self.path("api.logout_ca") })
+    }
+
+    fn otlp(&self) -> Result<Otlp, ConfigError> {
+        let endpoint = self.text("otlp.endpoint");
+        let uri = endpoint.parse::<http::Uri>().ok();
+        let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
+        let taken = match uri.as_ref().and_then(http::Uri::scheme_str) {
+            Some("https") => !host.is_empty(),
+            Some("http") => ["localhost", "127.0.0.1", "[::1]"].contains(&host),
+            _ => endpoint.is_empty(),
+        };
+        if !taken {
+            return Err(ConfigError::new(
+                self.place("otlp.endpoint"),
+                format!("otlp.endpoint is {endpoint:?}, not an https address nor plain HTTP to this machine"),
+                "write an address such as \"http://127.0.0.1:4318/v1/traces\"",
+            ));
+        }
+        Ok(Otlp { endpoint: endpoint.to_owned(), sample_every: self.number("otlp.sample_every") })
     }
 
     fn ldap(&self) -> Ldap {

@@ -265,6 +265,11 @@ impl Group {
         self.change(ChangeMembers::ReplaceAllVoters(others.chain([id.0]).collect())).await
     }
 
+    /// Leaves the vote to these voters only; the others go on learning. Leader only, and one of them.
+    pub async fn leave_vote_to(&self, voters: BTreeSet<RaftId>) -> Result<(), ConsensusError> {
+        self.change_keeping(ChangeMembers::ReplaceAllVoters(voters.into_iter().map(|id| id.0).collect())).await
+    }
+
     /// Takes a member out of the group. Leader only.
     pub async fn remove(&self, id: RaftId) -> Result<(), ConsensusError> {
         let voters: BTreeSet<u64> = self.metrics().membership_config.voter_ids().collect();
@@ -281,13 +286,18 @@ impl Group {
     }
 
     async fn change(&self, change: ChangeMembers<u64, Peer>) -> Result<(), ConsensusError> {
-        tokio::time::timeout(CHANGE, self.change_in_turn(change)).await.unwrap_or(Err(ConsensusError::Timeout))
+        tokio::time::timeout(CHANGE, self.change_in_turn(change, false)).await.unwrap_or(Err(ConsensusError::Timeout))
     }
 
-    async fn change_in_turn(&self, change: ChangeMembers<u64, Peer>) -> Result<(), ConsensusError> {
+    /// As `change`, and who loses its vote stays a member.
+    async fn change_keeping(&self, change: ChangeMembers<u64, Peer>) -> Result<(), ConsensusError> {
+        tokio::time::timeout(CHANGE, self.change_in_turn(change, true)).await.unwrap_or(Err(ConsensusError::Timeout))
+    }
+
+    async fn change_in_turn(&self, change: ChangeMembers<u64, Peer>, keep: bool) -> Result<(), ConsensusError> {
         use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
         loop {
-            match self.inner.raft.change_membership(change.clone(), false).await {
+            match self.inner.raft.change_membership(change.clone(), keep).await {
                 Ok(_) => return Ok(()),
                 Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
                     return Err(NotLeader { leader: to.leader_id.map(RaftId) }.into());

@@ -6,8 +6,10 @@ use super::api::{ConsensusError, Member, RaftId};
 use super::consensus::{SITE_GROUP, Shared};
 use super::group::Group;
 use super::types::Types;
+use crate::seam::net::NodeNumber;
+use crate::services::directory::sites::{self, Elsewhere};
 use openraft::{Instant as _, RaftMetrics};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Weak;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -28,6 +30,8 @@ enum Step {
     Add(Member),
     Promote(RaftId),
     Remove(RaftId),
+    /// The service has moved to another site: these keep the vote.
+    LeaveVoteTo(BTreeSet<RaftId>),
     /// Members are right; the group is this member's to lead.
     HandOver(RaftId),
 }
@@ -51,7 +55,8 @@ pub async fn keep(shared: Weak<Shared>, group: Group) {
             since = Instant::now();
         }
         let rested = shared.options.balance_after.is_some_and(|b| since.elapsed() >= b) && Instant::now() >= not_before;
-        let step = next(&group, site_members(&shared, &group), shared.options.address);
+        let Some(elsewhere) = elsewhere(&shared) else { continue };
+        let step = next(&group, site_members(&shared, &group), &elsewhere, shared.options.address);
         let Some(step) = step.or_else(|| rested.then(|| turn(&group)).flatten()) else { continue };
         drop(shared);
         let done = match &step {
@@ -61,6 +66,7 @@ pub async fn keep(shared: Weak<Shared>, group: Group) {
             // Whoever leads next takes this node out.
             Step::Remove(id) if *id == group.id() => group.hand_over(None).await,
             Step::Remove(id) => group.remove(*id).await,
+            Step::LeaveVoteTo(voters) => group.leave_vote_to(voters.clone()).await,
             Step::HandOver(id) => {
                 not_before = Instant::now() + BALANCE_PAUSE;
                 group.hand_over(Some(*id)).await
@@ -92,7 +98,19 @@ fn site_members(shared: &Shared, group: &Group) -> Option<Vec<Member>> {
     (!members.is_empty()).then_some(members)
 }
 
-fn next(group: &Group, site: Option<Vec<Member>>, listens: std::net::SocketAddr) -> Option<Step> {
+/// Nodes that stand in another site than the serving one, as the registry says here. `None` while it cannot be read: no vote is
+/// given or taken on a guess.
+fn elsewhere(shared: &Shared) -> Option<Elsewhere> {
+    let rows = shared.parts.store.partition(SITE_GROUP).ok()?;
+    sites::elsewhere(rows.as_ref()).ok()
+}
+
+fn next(
+    group: &Group,
+    site: Option<Vec<Member>>,
+    elsewhere: &Elsewhere,
+    listens: std::net::SocketAddr,
+) -> Option<Step> {
     let metrics = group.metrics();
     let config = metrics.membership_config.membership();
     let joint = config.get_joint_config().len() > 1;
@@ -101,7 +119,9 @@ fn next(group: &Group, site: Option<Vec<Member>>, listens: std::net::SocketAddr)
     if let Some(moved) = own.filter(|m| !joint && site.is_none() && m.address != listens) {
         return Some(Step::Add(Member { address: listens, ..*moved }));
     }
-    plan(joint, &members, site.as_deref(), |id| caught_up(&metrics, id))
+    let caught_up = |id| id == group.id() || caught_up(&metrics, id);
+    plan(joint, &members, site.as_deref(), elsewhere, caught_up)
+        .or_else(|| (!joint).then(|| move_vote(group.id(), &members, elsewhere, caught_up)).flatten())
 }
 
 /// Whether a member has nearly everything and answers.
@@ -125,7 +145,13 @@ fn turn(group: &Group) -> Option<Step> {
 }
 
 /// Decides on values alone.
-fn plan(joint: bool, members: &[Member], site: Option<&[Member]>, caught_up: impl Fn(RaftId) -> bool) -> Option<Step> {
+fn plan(
+    joint: bool,
+    members: &[Member],
+    site: Option<&[Member]>,
+    elsewhere: &Elsewhere,
+    caught_up: impl Fn(RaftId) -> bool,
+) -> Option<Step> {
     if joint {
         return Some(Step::Settle);
     }
@@ -143,7 +169,9 @@ fn plan(joint: bool, members: &[Member], site: Option<&[Member]>, caught_up: imp
     // A later incarnation takes the vote of the earlier one in the same change.
     let learners = members.iter().filter(|m| !m.voter && newest.get(&m.id.node()).is_some_and(|n| n.id == m.id));
     for learner in learners {
-        if caught_up(learner.id) {
+        // Where an earlier incarnation votes, the vote only changes hands.
+        let votes = members.iter().any(|m| m.voter && m.id.node() == learner.id.node());
+        if caught_up(learner.id) && (votes || !elsewhere.nodes.contains(&learner.id.node().0)) {
             return Some(Step::Promote(learner.id));
         }
     }
@@ -157,8 +185,32 @@ fn plan(joint: bool, members: &[Member], site: Option<&[Member]>, caught_up: imp
     gone.map(|m| Step::Remove(m.id))
 }
 
+/// What is left to do where nodes vote that stand in another site than the serving one: those of the serving site have had their
+/// votes, lead first, and keep them alone in the end. Nothing while too few of them could go on by themselves.
+fn move_vote(
+    own: RaftId,
+    members: &[Member],
+    elsewhere: &Elsewhere,
+    caught_up: impl Fn(RaftId) -> bool,
+) -> Option<Step> {
+    let away = |m: &&Member| elsewhere.nodes.contains(&m.id.node().0);
+    if !members.iter().any(|m| m.voter && away(&m)) {
+        return None;
+    }
+    let stay: BTreeSet<RaftId> = members.iter().filter(|m| m.voter && !away(m)).map(|m| m.id).collect();
+    let nodes: BTreeSet<NodeNumber> = members.iter().filter(|m| !away(m)).map(|m| m.id.node()).collect();
+    let fit: Vec<RaftId> = stay.iter().copied().filter(|id| caught_up(*id)).collect();
+    if fit.len() * 2 <= nodes.len() || stay.len() < elsewhere.least {
+        return None;
+    }
+    match stay.contains(&own) {
+        true => Some(Step::LeaveVoteTo(stay)),
+        false => fit.first().map(|to| Step::HandOver(*to)),
+    }
+}
+
 /// Each node's latest incarnation.
-fn newest_of(members: &[Member]) -> BTreeMap<crate::seam::net::NodeNumber, &Member> {
+fn newest_of(members: &[Member]) -> BTreeMap<NodeNumber, &Member> {
     let mut newest: BTreeMap<_, &Member> = BTreeMap::new();
     for member in members {
         let entry = newest.entry(member.id.node()).or_insert(member);
@@ -172,7 +224,6 @@ fn newest_of(members: &[Member]) -> BTreeMap<crate::seam::net::NodeNumber, &Memb
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seam::net::NodeNumber;
 
     fn member(node: u16, incarnation: u16, voter: bool) -> Member {
         Member {
@@ -182,14 +233,17 @@ mod tests {
         }
     }
 
+    /// One site only.
+    const HERE: Elsewhere = Elsewhere { nodes: BTreeSet::new(), least: 0 };
+
     fn settled() -> Vec<Member> {
         vec![member(1, 1, true), member(2, 1, true), member(3, 1, true)]
     }
 
     #[test]
     fn a_settled_group_is_left_alone_and_a_half_change_is_finished() {
-        assert_eq!(plan(false, &settled(), Some(&settled()), |_| true), None);
-        assert_eq!(plan(true, &settled(), None, |_| true), Some(Step::Settle));
+        assert_eq!(plan(false, &settled(), Some(&settled()), &HERE, |_| true), None);
+        assert_eq!(plan(true, &settled(), None, &HERE, |_| true), Some(Step::Settle));
     }
 
     #[test]
@@ -197,28 +251,75 @@ mod tests {
         let mut members = settled();
         let again = member(3, 2, false);
         members.push(again);
-        assert_eq!(plan(false, &members, None, |_| false), None);
-        assert_eq!(plan(false, &members, None, |_| true), Some(Step::Promote(again.id)));
+        assert_eq!(plan(false, &members, None, &HERE, |_| false), None);
+        assert_eq!(plan(false, &members, None, &HERE, |_| true), Some(Step::Promote(again.id)));
         // Old learners of a node are removed; the newest never is.
         let members = [member(1, 1, true), member(3, 1, false), member(3, 2, true)];
-        assert_eq!(plan(false, &members, None, |_| true), Some(Step::Remove(member(3, 1, false).id)));
+        assert_eq!(plan(false, &members, None, &HERE, |_| true), Some(Step::Remove(member(3, 1, false).id)));
     }
 
     #[test]
     fn groups_follow_the_site_group() {
         let mut site = settled();
         site.push(member(4, 1, true));
-        assert_eq!(plan(false, &settled(), Some(&site), |_| true), Some(Step::Add(member(4, 1, true))));
+        assert_eq!(plan(false, &settled(), Some(&site), &HERE, |_| true), Some(Step::Add(member(4, 1, true))));
         let left = &settled()[..2];
-        assert_eq!(plan(false, &settled(), Some(left), |_| true), Some(Step::Remove(member(3, 1, true).id)));
+        assert_eq!(plan(false, &settled(), Some(left), &HERE, |_| true), Some(Step::Remove(member(3, 1, true).id)));
         let mut moved = settled();
         moved[1].address.set_port(9);
-        assert_eq!(plan(false, &settled(), Some(&moved), |_| true), Some(Step::Add(moved[1])));
+        assert_eq!(plan(false, &settled(), Some(&moved), &HERE, |_| true), Some(Step::Add(moved[1])));
     }
 
     #[test]
     fn an_old_view_of_the_site_takes_no_incarnation_back() {
         let group = [member(1, 1, true), member(2, 1, true), member(3, 2, true)];
-        assert_eq!(plan(false, &group, Some(&settled()), |_| true), None);
+        assert_eq!(plan(false, &group, Some(&settled()), &HERE, |_| true), None);
+    }
+
+    #[test]
+    fn nodes_of_another_site_follow_without_a_vote() {
+        let york = Elsewhere { nodes: BTreeSet::from([4]), least: 3 };
+        let mut members = settled();
+        members.push(member(4, 1, false));
+        assert_eq!(plan(false, &members, Some(&members), &york, |_| true), None);
+        assert_eq!(move_vote(member(1, 1, true).id, &members, &york, |_| true), None);
+        assert_eq!(plan(false, &members, None, &HERE, |_| true), Some(Step::Promote(member(4, 1, false).id)));
+        // One that lost its data there is let in again, and still has none.
+        members.push(member(4, 2, false));
+        assert_eq!(plan(false, &members, None, &york, |_| true), Some(Step::Remove(member(4, 1, false).id)));
+    }
+
+    #[test]
+    fn the_vote_moves_when_enough_of_the_other_site_could_go_on_alone_and_lead() {
+        let leeds = Elsewhere { nodes: BTreeSet::from([1, 2, 3]), least: 2 };
+        let of = |node: u16| RaftId::new(NodeNumber(node), 1);
+        let with = |voters: &[u16]| -> Vec<Member> { (1..=6).map(|n| member(n, 1, voters.contains(&n))).collect() };
+        let all = |_: RaftId| true;
+        // First they get votes, one after the other.
+        assert_eq!(plan(false, &with(&[1, 2, 3]), None, &leeds, all), Some(Step::Promote(of(4))));
+        assert_eq!(move_vote(of(1), &with(&[1, 2, 3, 4]), &leeds, all), None, "one alone could not go on");
+        // Then one of them leads, and then they vote alone.
+        assert_eq!(move_vote(of(1), &with(&[1, 2, 3, 4, 5, 6]), &leeds, all), Some(Step::HandOver(of(4))));
+        let behind = |id: RaftId| id != of(4);
+        assert_eq!(move_vote(of(1), &with(&[1, 2, 3, 4, 5, 6]), &leeds, behind), Some(Step::HandOver(of(5))));
+        let vote = Step::LeaveVoteTo(BTreeSet::from([4, 5, 6].map(of)));
+        assert_eq!(move_vote(of(5), &with(&[1, 2, 3, 4, 5, 6]), &leeds, all), Some(vote));
+        assert_eq!(move_vote(of(5), &with(&[1, 2, 3, 4, 5, 6]), &leeds, |id| id == of(5)), None, "one would be alone");
+        assert_eq!(move_vote(of(5), &with(&[4, 5, 6]), &leeds, all), None, "done");
+        // A node there that is gone for long does not hold the others up.
+        let vote = Step::LeaveVoteTo(BTreeSet::from([4, 5].map(of)));
+        assert_eq!(move_vote(of(5), &with(&[1, 2, 3, 4, 5]), &leeds, |id| id != of(6)), Some(vote));
+    }
+
+    #[test]
+    fn a_label_that_was_mistyped_takes_nobodys_vote_while_too_few_would_keep_theirs() {
+        let mistyped = |nodes: &[u16]| Elsewhere { nodes: nodes.iter().copied().collect(), least: 3 };
+        let own = member(1, 1, true).id;
+        for wrong in [&[2][..], &[2, 3], &[1, 2, 3]] {
+            assert_eq!(move_vote(own, &settled(), &mistyped(wrong), |_| true), None, "{wrong:?}");
+        }
+        let five: Vec<Member> = (1..=5).map(|n| member(n, 1, true)).collect();
+        let three = BTreeSet::from([1, 3, 4].map(|n| member(n, 1, true).id));
+        assert_eq!(move_vote(own, &five, &mistyped(&[2, 5]), |_| true), Some(Step::LeaveVoteTo(three)));
     }
 }

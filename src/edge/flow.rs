@@ -15,13 +15,15 @@ use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
 use super::relay::{self, Way, Whose};
 use super::strangers::{self, Stranger};
 use super::tenant::CertificateHash;
+use super::trace::Trace;
 use super::turns::{TooLong, Who};
-use super::{Edge, render};
+use super::{AtWork, Edge, render};
 use crate::access::{caller::Caller, gate::Permit};
 use crate::engine::{Command, Outcome, Unavailable, services};
 use crate::model::NhsNumber;
 use crate::ops::codes::{self, Kind};
-use crate::services::directory::arrival::Side;
+use crate::seam::spans::{Side, Step, Told};
+use crate::services::directory::arrival;
 use crate::services::trail::command::{Refused, TrailCommand};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -46,6 +48,7 @@ pub struct Ids {
     pub request: Option<http::HeaderValue>,
     /// The answer names the correlation id: the caller gave it, or the protocol's clients are told ours.
     pub told: bool,
+    pub trace: Trace,
 }
 
 impl Ids {
@@ -67,38 +70,15 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     let mut exchange = edge.protocol.begin(&head);
     ids.told |= exchange.names_correlation();
     let interaction = exchange.interaction();
+    let step = ids.trace.step("request", Side::Asked);
+    ids.trace.within(step.as_ref());
 
     let mut limit = None;
     let mut body = Arriving::new(body);
     let admitted = admit(conn, exchange.as_mut(), &head, &mut limit).await;
     let way = relay::way(conn, exchange.as_mut(), &head, &mut body, &admitted).await;
-    let (tally, relayed) = match &way {
-        Way::Here(tally) => (tally.clone(), false),
-        Way::There(_) => (None, true),
-        Way::No(_) => (None, false),
-    };
-    let (mut reply, mut held) = match (admitted, way) {
-        (Ok(Admitted { permit, held, who }), Way::Here(_)) => {
-            (work(conn, exchange, permit, who, head, body, &ids).await, held)
-        }
-        (Ok(Admitted { permit, held, who }), Way::There(there)) => {
-            let whose = Whose::Known(permit.into_caller(), who);
-            (relay::answer(conn, exchange.as_mut(), there, whose, (&head, body), &ids).await, held)
-        }
-        (Ok(Admitted { held, .. }), Way::No(refusal)) => {
-            body.dismiss(conn, &head.headers);
-            (render::refuse(exchange.as_ref(), &refusal, interaction, &ids), held)
-        }
-        (Err(_), Way::There(there)) => {
-            let whose = Whose::Stranger(conn.peer.caller().clone());
-            (relay::answer(conn, exchange.as_mut(), there, whose, (&head, body), &ids).await, Held::default())
-        }
-        (Err(turned), _) => {
-            body.dismiss(conn, &head.headers);
-            let refusal = recorded(conn, interaction, exchange.subject(), turned, &ids).await;
-            (render::refuse(exchange.as_ref(), &refusal, interaction, &ids), Held::default())
-        }
-    };
+    let (relayed, tally) = (way.is_relayed(), way.tally());
+    let (mut reply, mut held) = served(conn, exchange, (admitted, way), (head, body), &ids).await;
     if let Some(limit) = limit {
         render::limit(&mut reply, limit);
     }
@@ -109,17 +89,61 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
         edge.meter.answered(interaction, status, begun.elapsed());
     }
     if let Some(tally) = tally {
-        tally.add(Side::Local, status, begun.elapsed());
+        tally.add(arrival::Side::Local, status, begun.elapsed());
     }
+    ended(step, interaction, status);
     tracing::debug!(
         event = "request.done",
         interaction,
         status,
         correlation_id = ids.correlation,
+        trace_id = ids.trace.id(),
         duration_ms = begun.elapsed().as_millis() as u64,
         "a request was answered"
     );
     reply.map(|payload| payload.hold(held))
+}
+
+/// The answer of whoever has to give it, and what is kept until its body is out.
+async fn served(
+    conn: &Arc<Conn>,
+    mut exchange: Box<dyn Exchange>,
+    (admitted, way): (Result<Admitted, Turned>, Way),
+    (head, body): (Parts, Arriving),
+    ids: &Ids,
+) -> (Response<Payload>, Held) {
+    let interaction = exchange.interaction();
+    match (admitted, way) {
+        (Ok(Admitted { permit, held, who }), Way::Here(_)) => {
+            (work(conn, exchange, permit, who, head, body, ids).await, held)
+        }
+        (Ok(Admitted { permit, held, who }), Way::There(there)) => {
+            let whose = Whose::Known(permit.into_caller(), who);
+            (relay::answer(conn, exchange.as_mut(), there, whose, (&head, body), ids).await, held)
+        }
+        (Ok(Admitted { held, .. }), Way::No(refusal)) => {
+            body.dismiss(conn, &head.headers);
+            (render::refuse(exchange.as_ref(), &refusal, interaction, ids), held)
+        }
+        (Err(_), Way::There(there)) => {
+            let whose = Whose::Stranger(conn.peer.caller().clone());
+            (relay::answer(conn, exchange.as_mut(), there, whose, (&head, body), ids).await, Held::default())
+        }
+        (Err(turned), _) => {
+            body.dismiss(conn, &head.headers);
+            let refusal = recorded(conn, interaction, exchange.subject(), turned, ids).await;
+            (render::refuse(exchange.as_ref(), &refusal, interaction, ids), Held::default())
+        }
+    }
+}
+
+fn ended(step: Option<Step>, interaction: &'static str, status: u16) {
+    let Some(mut step) = step else { return };
+    step.tell("spine.interaction", Told::Word(interaction));
+    step.tell("http.response.status_code", Told::Number(status.into()));
+    if status >= 500 {
+        step.failed();
+    }
 }
 
 /// A refusal of the gate, once the audit trail tells of it: who was turned away from what (P4). Where the record cannot be
@@ -156,6 +180,7 @@ async fn recorded(
         caller,
         correlation_id: ids.correlation.clone(),
         asked_as: ids.asked_as(),
+        trace: ids.trace.encode(),
         ..Default::default()
     };
     let _turn = match edge.turn(who).await {
@@ -182,6 +207,13 @@ pub fn later(conn: &Conn, refusal: Refusal) -> Refusal {
     refusal
 }
 
+/// A turn, waited for in its row; or until when there is none.
+async fn turn(conn: &Conn, who: Who) -> Result<AtWork, Refusal> {
+    let _waits = Counted::new(&conn.edge.meter.waiting);
+    let turn = conn.edge.turn(who).await;
+    turn.map_err(|TooLong(away)| later(conn, Refusal::new(&codes::OVERLOADED).after(away)))
+}
+
 /// The body, a turn, then the work in a task of its own.
 async fn work(
     conn: &Arc<Conn>,
@@ -204,15 +236,9 @@ async fn work(
         Ok(body) => body,
         Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
-    let waits = Counted::new(&edge.meter.waiting);
-    let turn = edge.turn(who).await;
-    drop(waits);
-    let turn = match turn {
+    let turn = match turn(conn, who).await {
         Ok(turn) => turn,
-        Err(TooLong(away)) => {
-            let refusal = later(conn, Refusal::new(&codes::OVERLOADED).after(away));
-            return render::refuse(exchange.as_ref(), &refusal, interaction, ids);
-        }
+        Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
     // The credentials that may be used once, if there are any.
     let token = head.headers.get(http::header::AUTHORIZATION).cloned();
@@ -319,6 +345,7 @@ async fn carry_out(
         caller: caller.clone(),
         correlation_id: ids.correlation.clone(),
         asked_as: ids.asked_as(),
+        trace: ids.trace.encode(),
         ..Default::default()
     };
     let calls = match looked(edge, exchange.as_mut(), share, next).await {
@@ -399,7 +426,7 @@ async fn rounds(
             .map_err(|why| (Refusal::from(why.clone()), !why.retry_is_safe()))?;
         let replies: Vec<Bytes> = outcomes.iter().map(|o| o.reply.clone()).collect();
         let wait = exchange.replied(&replies).map_err(|broken| done(broken.into()))?;
-        calls = onward(edge, exchange, share).await.map_err(|refusal| (refusal, false))?;
+        calls = onward(edge, exchange, share, ids).await.map_err(|refusal| (refusal, false))?;
         if calls.is_empty() {
             return finish(edge, exchange, &outcomes, wait, ids).await.map_err(done);
         }
@@ -408,7 +435,12 @@ async fn rounds(
 }
 
 /// The calls that follow from what was decided, after what the protocol wants to think about or to ask outside.
-async fn onward(edge: &Edge, exchange: &mut dyn Exchange, share: CertificateHash) -> Result<Vec<Call>, Refusal> {
+async fn onward(
+    edge: &Edge,
+    exchange: &mut dyn Exchange,
+    share: CertificateHash,
+    ids: &Ids,
+) -> Result<Vec<Call>, Refusal> {
     if let Some(work) = exchange.thinks() {
         let good = edge.thoughts.think(share, work).await?;
         return match exchange.thought(good) {
@@ -416,7 +448,9 @@ async fn onward(edge: &Edge, exchange: &mut dyn Exchange, share: CertificateHash
             _ => Err(Refusal::new(&codes::FAULT).because("a thought led nowhere")),
         };
     }
-    if let Some(question) = exchange.asks() {
+    if let Some(mut question) = exchange.asks() {
+        let step = ids.trace.step("outside.ask", Side::Asks);
+        question.trace = ids.trace.headers(step.as_ref());
         let heard = edge.outside.ask(share, edge.backend.ask(&question)).await;
         return Ok(exchange.heard(heard));
     }
@@ -444,6 +478,7 @@ async fn finish(
 ) -> Result<Response<Payload>, Refusal> {
     let mut view = None;
     if let Some(outcome) = outcomes.get(wait.call) {
+        let _step = ids.trace.step("engine.view", Side::Within);
         if wait.deliveries {
             edge.backend.settled(outcome).await;
         }
@@ -494,6 +529,7 @@ fn ids(edge: &Edge, headers: &HeaderMap) -> Ids {
         told: correlation.is_some(),
         correlation: correlation.map_or_else(|| format!("{attempt:016x}"), str::to_owned),
         request: given("x-request-id").cloned(),
+        trace: Trace::of(headers),
     }
 }
 

@@ -307,7 +307,10 @@ impl Exchange for Asked {
         };
         self.visit = Visited::Going(visit);
         match IdTokens::sign_question(&question) {
-            Some(signed) => Some(Question { form: question.form(&signed), address: question.address }),
+            Some(signed) => {
+                let form = question.form(&signed);
+                Some(Question { form, address: question.address, ..Default::default() })
+            }
             None => {
                 tracing::error!(event = "identity.provider.key", "the key for the citizens' provider cannot be used");
                 self.tell(Err("key_unusable"));

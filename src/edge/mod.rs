@@ -74,6 +74,7 @@ pub mod tally;
 pub mod tenant;
 pub mod thoughts;
 pub mod tls;
+pub mod trace;
 pub mod trail;
 pub mod turns;
 pub mod upstream;

@@ -107,9 +107,12 @@ pub enum Next {
 }
 
 /// A form that is posted to an address outside the site. It holds secrets: it is in no log.
+#[derive(Default)]
 pub struct Question {
     pub address: String,
     pub form: String,
+    /// Headers that go with it, of the trace that the question is part of.
+    pub trace: Vec<(&'static str, http::HeaderValue)>,
 }
 
 /// Status and body of the answer; or why there is none, a stable word.

@@ -26,6 +26,7 @@ use crate::engine::draft::Fault;
 use crate::engine::{Command, services};
 use crate::model::NhsNumber;
 use crate::ops::codes;
+use crate::seam::spans::{self, Told};
 use crate::services::directory::applications;
 use crate::services::directory::arrival::{self, Found, Side};
 use crate::services::trail::command::{RELAYED, Relayed, TrailCommand};
@@ -35,6 +36,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, request::Parts};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// After which a message to somebody who is moving is tried again.
@@ -47,6 +49,19 @@ pub enum Way {
     There(There),
     /// Nowhere.
     No(Refusal),
+}
+
+impl Way {
+    pub fn is_relayed(&self) -> bool {
+        matches!(self, Way::There(_))
+    }
+    /// What counts the answers of this site.
+    pub fn tally(&self) -> Option<Arc<Both>> {
+        match self {
+            Way::Here(tally) => tally.clone(),
+            _ => None,
+        }
+    }
 }
 
 /// The other system, for one request.
@@ -219,7 +234,7 @@ async fn hand_on(
     let sent = Progress::begin();
     let (payload, broken) = body.pour(conn, &sent).map_err(unsent)?;
     let request = onward(head, &upstream, &conn.peer.caller().address, payload);
-    let answer = match upstream.send(place, request, &sent).await {
+    let answer = match asked(&upstream, place, request, &sent, interaction, ids).await {
         Ok(answer) => answer,
         // The caller's own fault, where the caller sent no whole request.
         Err(trouble) => return Err(broken.get().cloned().map(unsent).unwrap_or_else(|| troubled(trouble))),
@@ -244,6 +259,35 @@ async fn hand_on(
     Ok(back(answer))
 }
 
+/// Sends it, as a step of its own in the trace: the other system's are below that one.
+async fn asked(
+    upstream: &Arc<Upstream>,
+    place: OwnedSemaphorePermit,
+    mut request: Request<Payload>,
+    sent: &Progress,
+    interaction: &'static str,
+    ids: &Ids,
+) -> Result<Answer, Trouble> {
+    let mut step = ids.trace.step("relay.ask", spans::Side::Asks);
+    ids.trace.headers(step.as_ref()).into_iter().for_each(|(name, value)| {
+        request.headers_mut().insert(name, value);
+    });
+    let answer = upstream.send(place, request, sent).await;
+    if let Some(step) = &mut step {
+        step.tell("spine.interaction", Told::Word(interaction));
+        match &answer {
+            Ok(answer) => {
+                step.tell("http.response.status_code", Told::Number(answer.head.status.as_u16().into()));
+                if answer.head.status.is_server_error() {
+                    step.failed();
+                }
+            }
+            Err(_) => step.failed(),
+        }
+    }
+    answer
+}
+
 /// Leaves the record of a request that is handed on, where the person's other records are.
 async fn record(
     edge: &Edge,
@@ -265,6 +309,7 @@ async fn record(
         caller,
         correlation_id: ids.correlation.clone(),
         asked_as: ids.asked_as(),
+        trace: ids.trace.encode(),
         ..Default::default()
     };
     // The turn is for the record alone: while the other system works, nothing of this one is taken.
@@ -300,6 +345,8 @@ const OF_ONE_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 static FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Headers without those of one hop, and without those that `connection` names.
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
@@ -326,8 +373,8 @@ fn onward(head: &Parts, upstream: &Upstream, from: &str, body: Payload) -> Reque
     let asked_of = asked_of.or_else(|| head.uri.authority().map(|authority| authority.to_string()));
     let from = if from.contains(':') { format!("\"[{from}]\"") } else { from.to_owned() };
     let host: String = asked_of.unwrap_or_default().chars().filter(|c| !"\"\\".contains(*c)).collect();
-    // The length is the body's own.
-    for name in [&header::CONTENT_LENGTH, &header::EXPECT, &FORWARDED] {
+    // The length is the body's own; the trace is what this site made of it.
+    for name in [&header::CONTENT_LENGTH, &header::EXPECT, &FORWARDED, &TRACE_PARENT, &TRACE_STATE] {
         headers.remove(name);
     }
     for (name, value) in [

@@ -95,11 +95,13 @@ fn log(refusal: &Refusal, interaction: &'static str, ids: &Ids) {
     static LINES: LazyLock<DefaultDirectRateLimiter> =
         LazyLock::new(|| RateLimiter::direct(Quota::per_second(LINES_PER_SECOND)));
     let (code, cause, correlation_id) = (refusal.code.code, refusal.private(), &ids.correlation);
+    let trace_id = ids.trace.id();
     match refusal.code.kind {
         Kind::Fault => tracing::error!(
             event = "request.fault",
             interaction,
             correlation_id,
+            trace_id,
             code,
             cause,
             "a request met a fault of ours"
@@ -109,6 +111,7 @@ fn log(refusal: &Refusal, interaction: &'static str, ids: &Ids) {
                 event = "request.refused",
                 interaction,
                 correlation_id,
+                trace_id,
                 code,
                 cause,
                 "a request was refused"
@@ -118,6 +121,7 @@ fn log(refusal: &Refusal, interaction: &'static str, ids: &Ids) {
             event = "request.refused",
             interaction,
             correlation_id,
+            trace_id,
             code,
             cause,
             "a request was refused"

@@ -625,6 +625,7 @@ impl<'a> Work<'a> {
                 caller: command.caller.clone(),
                 correlation_id: command.correlation_id.clone(),
                 asked_as: command.asked_as.clone(),
+                trace: command.trace.clone(),
                 ..Default::default()
             };
             if target == self.rules.partition {
@@ -637,6 +638,7 @@ impl<'a> Work<'a> {
                     payload: sent.payload,
                     caller: sent.caller,
                     correlation_id: sent.correlation_id,
+                    trace: sent.trace,
                     ..Default::default()
                 };
                 self.outbox.push((target, item));
@@ -661,6 +663,7 @@ impl OutboxItem {
             payload: self.payload.clone(),
             caller: self.caller.clone(),
             correlation_id: self.correlation_id.clone(),
+            trace: self.trace.clone(),
             ..Default::default()
         }
     }

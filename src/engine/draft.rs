@@ -72,6 +72,8 @@ record! {
         6 => correlation_id: String,
         /// When it was sent, milliseconds since the epoch; 0 in rows of before this was kept.
         7 => at: u64,
+        /// As in the command that sent it.
+        8 => trace: Bytes,
     }
 }
 

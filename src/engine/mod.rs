@@ -107,6 +107,8 @@ record! {
         6 => correlation_id: String,
         /// The caller's own `X-Request-ID`, for the audit trail; remembered is only what stands in `request_id`.
         7 => asked_as: String,
+        /// Where the caller's trace stands (`TraceContext`); empty where nobody keeps one.
+        8 => trace: Bytes,
     }
 }
 

@@ -7,7 +7,9 @@ use super::handle::Inner;
 use super::rows::{self, Mark};
 use super::{Command, PartitionId, services};
 use crate::engine::draft::OutboxItem;
+use crate::model::TraceContext;
 use crate::ops::metrics as names;
+use crate::seam::spans::{self, Side};
 use crate::store::StoreError;
 use crate::wire::record::Record as _;
 use std::{sync::Arc, time::Duration};
@@ -112,8 +114,11 @@ impl Deliverer {
         }
         let set_aside = if self.faulted.1 >= FAULTS { self.faulted.0 } else { 0 };
         let carried: Vec<(u64, u64)> = items.iter().map(|item| (item.sequence, item.at)).collect();
+        let above = items.iter().filter_map(|item| TraceContext::decode(&item.trace));
+        let steps: Vec<_> = above.filter_map(|above| spans::begin(Some(above), "engine.deliver", Side::Asks)).collect();
         let errand = Errand { kind: errand::DELIVER, partition: self.source.0, items, set_aside, ..Default::default() };
         let report = self.give(self.target, errand).await?;
+        drop(steps);
         self.waiting.delivered(carried.iter().map(|(sequence, _)| *sequence), report.upto);
         self.tell(carried.iter().find(|(sequence, _)| *sequence > report.upto).map(|(_, at)| *at));
         metrics::counter!(names::DELIVERY_ATTEMPTS, "kind" => "partition", "outcome" => "ok").increment(1);

@@ -7,8 +7,10 @@ use super::frames::{Ask, FenceAsk, FenceTold, Told};
 use super::handle::{Door, Engine, Inner};
 use super::{Command, Outcome, PartitionId, Unavailable, services};
 use crate::consensus::{Leadership, RaftId};
+use crate::model::TraceContext;
 use crate::ops::metrics as names;
 use crate::seam::net::{Answer, Handler, Kind, Lane, NodeNumber, kinds};
+use crate::seam::spans::{self, Side};
 use crate::wire::record::Record as _;
 use bytes::Bytes;
 use std::{io, sync::Arc, time::Duration};
@@ -57,6 +59,12 @@ impl Inner {
         let deadline = Instant::now() + self.options.patience;
         // The engine's own errands may be repeated: their effects are marked.
         let repeatable = !command.request_id.is_empty() || command.service == services::ENGINE.0;
+        let mut step = spans::begin(TraceContext::decode(&command.trace), "engine.submit", Side::Asks);
+        let mut command = command;
+        if let Some(step) = &mut step {
+            step.tell("spine.partition", spans::Told::Number(partition.0.into()));
+            command.trace = step.context().map_or_else(Bytes::new, |context| context.encode());
+        }
         let command = Arc::new(command);
         let mut encoded: Option<Bytes> = None;
         let mut leadership = door.group.leadership();
@@ -66,7 +74,7 @@ impl Inner {
             let now = *leadership.borrow_and_update();
             let tried = match self.way(now.leading, now.leader) {
                 Way::Here => {
-                    let asked = timeout_at(deadline, door.queue.ask(command.clone())).await;
+                    let asked = timeout_at(deadline, decided(door, command.clone())).await;
                     asked.unwrap_or(Err(Setback::Unavailable(Unavailable::Unknown)))
                 }
                 Way::To(node) => {
@@ -127,7 +135,7 @@ impl Inner {
             return Ok(Told::of(Err(Setback::NotLeader)));
         }
         let patience = Duration::from_millis(ask.patience.into()).min(self.options.patience);
-        let asked = tokio::time::timeout(patience, door.queue.ask(Arc::new(command))).await;
+        let asked = tokio::time::timeout(patience, decided(door, Arc::new(command))).await;
         Ok(Told::of(asked.unwrap_or(Err(Setback::Unavailable(Unavailable::Unknown)))))
     }
 
@@ -142,6 +150,21 @@ impl Inner {
         };
         Ok(told.encode())
     }
+}
+
+/// Decides on this node, which leads.
+async fn decided(door: &Door, command: Arc<Command>) -> Result<Outcome, Setback> {
+    let mut step = spans::begin(TraceContext::decode(&command.trace), "engine.decide", Side::Asked);
+    let outcome = door.queue.ask(command).await;
+    match (&mut step, &outcome) {
+        (Some(step), Ok(outcome)) => {
+            step.tell("spine.partition", spans::Told::Number(outcome.partition.0.into()));
+            step.tell("spine.log_index", spans::Told::Number(outcome.index));
+        }
+        (Some(step), Err(_)) => step.failed(),
+        (None, _) => {}
+    }
+    outcome
 }
 
 /// Ends some time after another node than `leader` is known to lead.

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     consensus::RaftId,
     engine::{Engine, Fence, SITE},
+    model::is_site_label,
     peer::{Barred, Peers},
     record,
     seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
@@ -106,6 +107,9 @@ async fn welcome(node: &Node, rooms: &Rooms, ask: &JoinAsk) -> Result<JoinAnswer
     if address.ip().is_unspecified() {
         return Err(format!("it would be reached at {address}, which is no address; set peer.advertise"));
     }
+    if !ask.site.is_empty() && !is_site_label(&ask.site) {
+        return Err("node.site is no label: up to 32 lower-case letters, digits and hyphens".into());
+    }
     let ca = authority(node)?;
     // What cannot be read, or a request that cannot be signed, must not cost the token.
     let trail_ca =
@@ -115,7 +119,7 @@ async fn welcome(node: &Node, rooms: &Rooms, ask: &JoinAsk) -> Result<JoinAnswer
     // The machine may take the place of a lost one, whose incarnations must never come again.
     let taken = taken(rooms, &hash).await?;
     let (name, peer) = (ask.name.clone(), address.to_string());
-    let member = Member { name, peer, incarnation: taken, ..Default::default() };
+    let member = Member { name, peer, incarnation: taken, site: ask.site.clone(), ..Default::default() };
     let command = UseInvitation { token_hash: hash, member, ..Default::default() };
     let operator = format!("node:{}", node.settings.node.number);
     let reply = report::submit(rooms, operator, command.into()).await?;

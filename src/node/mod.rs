@@ -37,6 +37,7 @@ mod scrub;
 mod settle;
 mod signer;
 mod signing;
+mod spans;
 pub mod token;
 mod tracer;
 mod watch;
@@ -49,8 +50,10 @@ pub(crate) mod parsers {
 
 use crate::{
     config::Settings,
+    engine::{Fence, SITE},
     ops::{self, health::Health, systemd::Notify},
     seam::{World, clock::SystemClock, fs_real::RealFs, rng::SystemRng},
+    services::directory,
 };
 use arc_swap::ArcSwap;
 use identity::IdentityError;
@@ -68,6 +71,8 @@ const STOPPING: Duration = Duration::from_secs(80);
 /// How long a start may be silent before systemd gives up on it.
 const STARTING: Duration = Duration::from_secs(60);
 const OPENING: &str = "opening log and store";
+/// How often a new node looks whether the registry has come.
+const REGISTRY: Duration = Duration::from_millis(200);
 
 /// Why a node cannot start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +85,9 @@ pub enum NodeError {
     Tls(String),
     #[error("{room}: {why}")]
     Room { room: &'static str, why: String },
+    /// Rows that failed a check: the next start rebuilds them.
+    #[error("rows {0}")]
+    Damaged(String),
     /// A safety check: nothing was touched.
     #[error("{why}")]
     Refused { code: &'static ops::codes::Code, why: String },
@@ -179,7 +187,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
         Ok(Some(tasks)) => {
             let (why, done) = tokio::select! {
                 why = &mut stop => (why.to_owned(), Ok(())),
-                why = damaged(&node) => (why.clone(), Err(NodeError::Room { room: "store", why })),
+                why = damaged(&node) => (format!("rows failed a check: {why}"), Err(NodeError::Damaged(why))),
                 refused = displaced(&node) => (refused.to_string(), Err(refused)),
             };
             tracing::info!(event = "node.stopping", why, "the node is stopping");
@@ -225,12 +233,28 @@ async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     tasks.push(tokio::spawn(tracer::run(node.clone())));
     tasks.push(tokio::spawn(logouts::run(node.clone())));
     tasks.push(tokio::spawn(key_sets::run(node.clone())));
+    tasks.push(tokio::spawn(spans::run(node.clone())));
+    until_registry(node, rooms).await;
     let front = front::Front::open(node, rooms).await?;
     tasks.push(tokio::spawn(front::watch_certificates(node.clone())));
     node.front.get_or_init(|| front);
     tracing::info!(event = "node.open", supplier = %node.supplier_address(), peer = %node.settings.peer.listen,
         incarnation = rooms.identity.incarnation, "log, store and listeners are open");
     Ok(tasks)
+}
+
+/// A node that has joined, or has lost its data, knows nobody yet: it would turn away clients that the site knows.
+async fn until_registry(node: &Node, rooms: &Rooms) {
+    let number = node.settings.node.number;
+    let known = directory::rows::member(rooms.engine.local(SITE).as_ref(), number).is_ok_and(|row| row.is_some());
+    if known {
+        return;
+    }
+    while rooms.engine.view(SITE, Fence::Linearizable).await.is_err() {
+        node.waits_for("waits for the registry of the site");
+        tokio::time::sleep(REGISTRY).await;
+    }
+    node.waits_for(OPENING);
 }
 
 /// Bodies are looked after by the rows of every partition, once this node is known to be in step.

@@ -46,6 +46,23 @@ fn unsent(word: &'static str, why: impl std::fmt::Display) -> Unsent {
     Unsent { word, why: why.to_string() }
 }
 
+type Header = (&'static str, http::HeaderValue);
+
+/// What a request brings.
+#[derive(Clone)]
+struct Sent {
+    /// Its media type.
+    kind: &'static str,
+    body: Bytes,
+    headers: Vec<Header>,
+}
+
+impl Sent {
+    fn form(form: String, headers: &[Header]) -> Sent {
+        Sent { kind: "application/x-www-form-urlencoded", body: form.into(), headers: headers.to_vec() }
+    }
+}
+
 /// Sends requests.
 pub struct Outgoing {
     /// Authorities of the addresses; empty means the machine's.
@@ -56,7 +73,7 @@ pub struct Outgoing {
 impl Courier for Outgoing {
     fn ask<'a>(&'a self, question: &'a Question) -> Hearing<'a> {
         Box::pin(async move {
-            self.exchange(&question.address, &question.form).await.map_err(|e| {
+            self.exchange(&question.address, &question.form, &question.trace).await.map_err(|e| {
                 let why = e.to_string();
                 tracing::warn!(event = "outgoing.unanswered", why, "a question to an address outside was not answered");
                 e.word
@@ -72,7 +89,13 @@ impl Outgoing {
 
     /// The status of the answer.
     pub async fn post(&self, address: &str, form: String) -> Result<u16, Unsent> {
-        Ok(self.ask(address, Some(form)).await?.0)
+        Ok(self.ask(address, Some(Sent::form(form, &[]))).await?.0)
+    }
+
+    /// The status of the answer to a JSON document.
+    pub async fn post_json(&self, address: &str, document: String) -> Result<u16, Unsent> {
+        let sent = Sent { kind: "application/json", body: document.into(), headers: vec![] };
+        Ok(self.ask(address, Some(sent)).await?.0)
     }
 
     /// The document that is there.
@@ -86,12 +109,13 @@ impl Outgoing {
 
     /// Status and body of the answer to a form. What was not sent, because nobody could be reached, is sent once more within the
     /// same time: what it holds is good once, so never what may have been heard.
-    pub async fn exchange(&self, address: &str, form: &str) -> Result<(u16, Bytes), Unsent> {
+    pub async fn exchange(&self, address: &str, form: &str, headers: &[Header]) -> Result<(u16, Bytes), Unsent> {
+        let sent = Sent::form(form.to_owned(), headers);
         let twice = async {
-            match self.ask_patiently(address, Some(form.to_owned())).await {
+            match self.ask_patiently(address, Some(sent.clone())).await {
                 Err(e) if e.word == UNREACHED => {
                     tokio::time::sleep(PAUSE).await;
-                    self.ask_patiently(address, Some(form.to_owned())).await
+                    self.ask_patiently(address, Some(sent)).await
                 }
                 other => other,
             }
@@ -104,12 +128,12 @@ impl Outgoing {
     }
 
     /// Status and body of the answer to a form, or to the question for a document.
-    async fn ask(&self, address: &str, form: Option<String>) -> Result<(u16, Option<Bytes>), Unsent> {
-        let done = tokio::time::timeout(PATIENCE, self.ask_patiently(address, form)).await;
+    async fn ask(&self, address: &str, sent: Option<Sent>) -> Result<(u16, Option<Bytes>), Unsent> {
+        let done = tokio::time::timeout(PATIENCE, self.ask_patiently(address, sent)).await;
         done.unwrap_or_else(|_| Err(unsent("too_late", "no answer in ten seconds")))
     }
 
-    async fn ask_patiently(&self, address: &str, form: Option<String>) -> Result<(u16, Option<Bytes>), Unsent> {
+    async fn ask_patiently(&self, address: &str, sent: Option<Sent>) -> Result<(u16, Option<Bytes>), Unsent> {
         let uri: Uri = address.parse().map_err(|e| unsent("bad_address", e))?;
         let host = uri.host().ok_or_else(|| unsent("bad_address", "it names no host"))?;
         let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -120,12 +144,12 @@ impl Outgoing {
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let tcp = TcpStream::connect((bare, port)).await.map_err(|e| unsent(UNREACHED, e))?;
         if !secure {
-            return exchange(tcp, &uri, form).await;
+            return exchange(tcp, &uri, sent).await;
         }
         let name = ServerName::try_from(bare.to_owned()).map_err(|e| unsent("bad_address", e))?;
         let connector = tokio_rustls::TlsConnector::from(self.tls().await?);
         let tls = connector.connect(name, tcp).await.map_err(|e| unsent("tls", e))?;
-        exchange(tls, &uri, form).await
+        exchange(tls, &uri, sent).await
     }
 
     async fn tls(&self) -> Result<Arc<ClientConfig>, Unsent> {
@@ -170,7 +194,7 @@ impl Outgoing {
 }
 
 /// One request and its answer.
-async fn exchange<S>(stream: S, uri: &Uri, form: Option<String>) -> Result<(u16, Option<Bytes>), Unsent>
+async fn exchange<S>(stream: S, uri: &Uri, sent: Option<Sent>) -> Result<(u16, Option<Bytes>), Unsent>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -178,15 +202,18 @@ where
     let (mut send, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
     let driver = tokio::spawn(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = match form {
-        Some(_) => http::Request::post(path).header("content-type", "application/x-www-form-urlencoded"),
-        None => http::Request::get(path),
+    let (request, body) = match sent {
+        Some(Sent { kind, body, headers }) => {
+            let request = http::Request::post(path).header("content-type", kind);
+            (headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)), body)
+        }
+        None => (http::Request::get(path), Bytes::new()),
     };
     let request = request
         .header("host", uri.authority().map_or("", |authority| authority.as_str()))
         .header("accept", "*/*")
         .header("connection", "close")
-        .body(Full::new(Bytes::from(form.unwrap_or_default())))
+        .body(Full::new(body))
         .map_err(|e| unsent("bad_address", e))?;
     let answer = send.send_request(request).await;
     let status = match answer {
@@ -276,12 +303,12 @@ mod tests {
         });
         let out = Outgoing::new(PathBuf::new());
         // It was heard, and broken off: not again.
-        assert_eq!(out.exchange(&address, "code=x").await.unwrap_err().word, "broken_off");
-        let (status, body) = out.exchange(&address, "code=x").await.unwrap();
+        assert_eq!(out.exchange(&address, "code=x", &[]).await.unwrap_err().word, "broken_off");
+        let (status, body) = out.exchange(&address, "code=x", &[]).await.unwrap();
         assert_eq!((status, body.as_ref()), (400, &b"{}"[..]), "a refusal is an answer");
         assert_eq!(server.await.unwrap(), 2);
         // Nobody is there: it is tried again after a pause, and the word comes back to who asked.
-        let (question, begun) = (Question { address, form: "code=x".into() }, Instant::now());
+        let (question, begun) = (Question { address, form: "code=x".into(), ..Default::default() }, Instant::now());
         assert_eq!(Courier::ask(&out, &question).await.unwrap_err(), UNREACHED);
         assert!(begun.elapsed() >= PAUSE);
     }

@@ -11,7 +11,9 @@ use crate::{
     services::directory::{
         command::{DirectoryCommand, DirectoryReply, SetNode},
         rows::{self, Member},
+        sites::{self, SetServing},
     },
+    store::Reader,
     wire::record::Record,
 };
 use bytes::Bytes;
@@ -46,6 +48,10 @@ record! {
         10 => disk: String,
         /// The latest incarnation of the asking node among the members of groups known here; 0 for none.
         11 => incarnation: u16,
+        /// The site that it stands in.
+        12 => site: String,
+        /// At this moment it began to look for bodies that it lacks, and lacked none at the end; 0: not since it started.
+        13 => bodies_whole: u64,
     }
 }
 
@@ -79,9 +85,12 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
         GroupStatus { group, applied: s.applied, last: s.last, leading, committed: s.committed, ..Default::default() }
     };
     let backlog = rooms.engine.backlog();
+    let now = node.world.clock.now().0;
     NodeStatus {
         version: VERSION.into(),
         name: node.settings.node.name.clone(),
+        site: node.settings.node.site.clone(),
+        bodies_whole: rooms.bulk.whole_since().map_or(0, |ago| now.saturating_sub(ago.as_millis() as u64)),
         ready: node.ready(),
         draining: node.draining(),
         groups: rooms.groups.iter().map(group).collect(),
@@ -179,13 +188,52 @@ async fn write_row(node: &Node, rooms: &Rooms) -> Result<(), String> {
         version: VERSION.into(),
         joined: if base.joined == 0 { node.world.clock.now().0 } else { base.joined },
         metrics: settings.ops_listen.to_string(),
+        site: settings.node.site.clone(),
         ..base
     };
     if old.as_ref() == Some(&row) {
-        return Ok(());
+        look_for_bodies(node, rooms, &view)?;
+        return say_where_it_began(node, rooms, &view).await;
     }
     let command = SetNode { node: number, member: row, ..Default::default() };
     let reply = submit(rooms, format!("node:{number}"), command.into()).await?;
+    if !reply.is_done() {
+        return Err(reply.text);
+    }
+    say_where_it_began(node, rooms, &view).await
+}
+
+/// Since the service moved, what only the other site's nodes may hold is to be copied: operators wait for it before they switch
+/// those off.
+fn look_for_bodies(node: &Node, rooms: &Rooms, site: &(dyn Reader + Sync)) -> Result<(), String> {
+    let moved = sites::serving(site).map_err(|e| e.to_string())?.map_or(0, |serving| serving.since);
+    let ago = Duration::from_millis(node.world.clock.now().0.saturating_sub(moved));
+    if moved > 0 && rooms.bulk.whole_since().is_none_or(|since| since >= ago) {
+        rooms.bulk.look_again();
+    }
+    Ok(())
+}
+
+/// A node that votes says, once, that the service is where it stands, if no other voter stands elsewhere: so nodes of another site
+/// have no vote when they come.
+async fn say_where_it_began(node: &Node, rooms: &Rooms, site: &(dyn Reader + Sync)) -> Result<(), String> {
+    let label = &node.settings.node.site;
+    if label.is_empty() || sites::serving(site).map_err(|e| e.to_string())?.is_some() {
+        return Ok(());
+    }
+    let voters = rooms.groups[0].members().into_iter().filter(|m| m.voter).map(|m| m.id.node().0);
+    let voters: Vec<u16> = voters.collect();
+    for voter in &voters {
+        let row = rows::member(site, *voter).map_err(|e| e.to_string())?.unwrap_or_default();
+        if *voter != node.settings.node.number && !row.site.is_empty() && row.site != *label {
+            return Ok(());
+        }
+    }
+    if !voters.contains(&node.settings.node.number) {
+        return Ok(());
+    }
+    let command = SetServing { site: label.clone(), ..Default::default() };
+    let reply = submit(rooms, format!("node:{}", node.settings.node.number), command.into()).await?;
     if reply.is_done() { Ok(()) } else { Err(reply.text) }
 }
 

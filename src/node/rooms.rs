@@ -30,7 +30,7 @@ use crate::{
 };
 use bytes::Bytes;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 
 /// Everything that runs below the listeners.
 pub struct Rooms {
@@ -158,7 +158,10 @@ impl Rooms {
     pub async fn damaged(&self) -> String {
         let mut damage = self.store.damage();
         match damage.wait_for(|partitions| !partitions.is_empty()).await {
-            Ok(partitions) => format!("rows of partitions {partitions:?} failed their checks"),
+            Ok(partitions) => {
+                let numbers: Vec<String> = partitions.iter().map(|p| p.to_string()).collect();
+                format!("of partition {}", numbers.join(", "))
+            }
             // The store is closing.
             Err(_) => std::future::pending().await,
         }
@@ -292,12 +295,15 @@ async fn engine(
 fn bulk(node: &Node, site: &Group, blobs: Blobs, transport: &Arc<dyn Transport>, router: &Arc<Router>) -> Bulk {
     let site = site.clone();
     // While one incarnation gives its vote to the next both have one: a node stores a body once.
-    let voters = move || {
-        let votes: BTreeSet<NodeNumber> = site.members().into_iter().filter(|m| m.voter).map(|m| m.id.node()).collect();
+    let nodes = move || {
+        let mut votes = BTreeMap::new();
+        for member in site.members() {
+            *votes.entry(member.id.node()).or_insert(false) |= member.voter;
+        }
         votes.into_iter().collect()
     };
     let me = NodeNumber(node.settings.node.number);
-    let bulk = Bulk::new(me, blobs, transport.clone(), Arc::new(voters), node.world.rng.clone());
+    let bulk = Bulk::new(me, blobs, transport.clone(), Arc::new(nodes), node.world.rng.clone());
     bulk.claim(router);
     bulk
 }

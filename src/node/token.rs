@@ -27,6 +27,8 @@ record! {
         3 => address: String,
         /// Its name for people.
         4 => name: String,
+        /// Label of the site that it stands in.
+        5 => site: String,
     }
 }
 

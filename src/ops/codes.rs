@@ -293,6 +293,9 @@ codes! {
     CLI_UNSAFE_REMOVE = "SPN-2107" Conflict, "Removing the node would endanger the site",
         "After the removal too few voters that are in step would remain.",
         "Add or repair a node first; --force overrides and may lose data.";
+    SITE_NOT_FIT = "SPN-2108" Conflict, "The other site is not fit to serve",
+        "Its nodes would have to go on alone, and one of them does not answer, is not ready, is behind, or may lack bodies; or there are fewer than three.",
+        "See `spine site` and `spine status` there, and repeat when they are well; --force overrides.";
     BACKUP_DAMAGED = "SPN-2201" Fault, "The backup is damaged",
         "Every file of a backup is named in its manifest with length and SHA-256, and the manifest is signed with a node's key. One of them is missing or is not what was written, or what the files hold does not agree. Nothing was restored from it.",
         "Take another backup: `spine backup list DIR`, then `spine backup verify PATH`. If this one was copied from elsewhere, copy it again.";
@@ -326,6 +329,9 @@ codes! {
     DATA_LOST = "SPN-3006" Fault, "Data are lost that no node has whole",
         "Rows or log entries of this node went bad, and no node that answers has them whole; nor does the site go on without this node. If it gave up what it has, as it does where others go on, nothing might be left to begin again from. So it keeps every byte, does not open, and asks again all the time.",
         "Start the nodes that are down: one that has the data whole is enough. Otherwise put a copy of one node's data folder back that was made while that node was stopped, and start it with it: the others mend themselves from it. What was accepted after the copy was made is then lost, so ask first whether any disk that was taken out is newer.";
+    ROWS_DAMAGED = "SPN-3007" Fault, "Stored rows failed a check",
+        "A page of the engine's files is not what was written. Nothing was answered from it; the process ends, because a start rebuilds the rows from log, snapshots or other nodes. The site goes on without this node meanwhile.",
+        "Nothing, where systemd starts it again; else start it. Then look at the disk (`spine doctor`, `smartctl`): `spine status` says what was mended at the start.";
 }
 
 /// All codes, in order.

@@ -122,6 +122,7 @@ pub const DEAD_LETTERS: &str = "spine_dead_letters";
 // Services.
 pub const TRACE_ROWS: &str = "spine_trace_rows_total";
 pub const LOGOUT_NOTICES: &str = "spine_logout_notices_total";
+pub const SPANS: &str = "spine_spans_total";
 pub const DELIVERY_ATTEMPTS: &str = "spine_delivery_attempts_total";
 pub const MAILBOX_OLDEST_UNREAD_AGE: &str = "spine_mailbox_oldest_unread_age_seconds";
 pub const TIMERS_DUE: &str = "spine_timers_due";
@@ -315,6 +316,11 @@ pub const ALL: &[Metric] = &[
         LOGOUT_NOTICES,
         "Applications told of the end of a session by this node, each attempt, by outcome.",
         &[&[("outcome", "ok")], &[("outcome", "failed")]],
+    ),
+    counter(
+        SPANS,
+        "Steps of traced requests, by whether the collector took them, did not, or came too many at once.",
+        &[&[("outcome", "sent")], &[("outcome", "failed")], &[("outcome", "dropped")]],
     ),
     counter(
         DELIVERY_ATTEMPTS,

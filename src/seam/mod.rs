@@ -10,6 +10,7 @@ pub mod net;
 pub mod pace;
 pub mod rng;
 pub mod sim;
+pub mod spans;
 pub mod trouble;
 
 use std::sync::Arc;

@@ -55,6 +55,8 @@ tables! {
     26 ExpelledCertificates,
     /// directory, site partition: client id → application.
     27 Applications,
+    /// directory, site partition: nothing → which of the sites serves.
+    28 ServingSite,
     /// mesh, site partition: mailbox id → mailbox.
     32 Mailboxes,
     /// mesh, site partition: workflow id → workflow.

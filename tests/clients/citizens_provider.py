@@ -32,6 +32,8 @@ class Provider:
         self.codes, self.shown, self.asked, self.citizen = {}, set(), [], {}
         # What is done otherwise: claims of the next ID tokens, whether the citizen agrees, whether it answers at all.
         self.claims, self.agrees, self.status = {}, True, 200
+        # The trace that the last question was part of.
+        self.traced = None
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), self.handler())
         self.at = f"http://127.0.0.1:{self.server.server_address[1]}"
 
@@ -56,6 +58,7 @@ class Provider:
                 self.end_headers()
 
             def do_POST(self):
+                provider.traced = self.headers.get("traceparent")
                 form = parse_qs(self.rfile.read(int(self.headers["content-length"])).decode())
                 try:
                     status, told = 200, provider.token({name: value[0] for name, value in form.items()})

@@ -84,7 +84,10 @@ def read(app, token, number, node):
 def test_a_citizen_logs_in_and_sees_themself_alone(app, site, provider, people):
     own, other = people
     browser = Browser(app)
+    # A trace that the caller keeps goes on to the provider.
+    browser.browser.headers["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     given = browser.token(browser.log_in())
+    assert provider.traced == browser.browser.headers["traceparent"]
     assert given["refresh_token_expires_in"] == "3599"
     for node in range(3):
         mine, theirs = read(app, given["access_token"], own, node), read(app, given["access_token"], other, node)

@@ -6,18 +6,15 @@ import base64
 import hashlib
 import json
 import os
-import random
 import re
-import socket
-import subprocess
-import time
 import uuid
 
+import own_site
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from eps import EXTENSION, PHARMACY, PRESCRIBING, UUID, Case, Eps, digest_value, pharmacy, published, refused, released, resources, succeeded
-from mesh import Site, wait_for
+from mesh import wait_for
 from prescribers import RS1, RS256, Holder, prepared, put, signed, value_of
 
 ORDER = "01-order-acute-nominated/order-request.json"
@@ -54,23 +51,6 @@ class Pki:
             file.write(self.authority.list_of(*prescribers) + self.root.list_of(self.fallen, reason=x509.ReasonFlags.ca_compromise))
 
 
-def free_port():
-    """A first port whose neighbours are free too."""
-    for _ in range(200):
-        first, held = random.randrange(20000, 30000, 40), []
-        try:
-            for port in range(first, first + 10):
-                held.append(socket.socket())
-                held[-1].bind(("127.0.0.1", port))
-            return first
-        except OSError:
-            continue
-        finally:
-            for one in held:
-                one.close()
-    raise AssertionError("no ten free ports in a row")
-
-
 class Verifying(Eps):
     """One node whose settings change with a restart."""
 
@@ -99,22 +79,9 @@ def pki(tmp_path_factory):
 @pytest.fixture(scope="module")
 def eps(site, pki, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("verify") / "site")
-    command = [site.binary, "demo", "--dir", folder, "--nodes", "1", "--people", "0", "--port", str(free_port())]
-    for key, value in (("signatures", "verify"), ("trust", pki.trust), ("revocations", pki.revocations)):
-        command += ["--set", f"eps.{key}={value}"]
-    with open(f"{folder}.log", "wb") as log:
-        demo = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not os.path.exists(os.path.join(folder, "demo.json")):
-            assert demo.poll() is None and time.monotonic() < deadline, open(f"{folder}.log", encoding="utf-8").read()
-            time.sleep(0.05)
-        own = Site(folder, site.binary)
-        own.wait_ready()
+    settings = [("eps.signatures", "verify"), ("eps.trust", pki.trust), ("eps.revocations", pki.revocations)]
+    with own_site.running(site.binary, folder, "--nodes", "1", "--people", "0", settings=settings) as own:
         yield Verifying(own)
-    finally:
-        demo.terminate()
-        demo.wait(60)
 
 
 @pytest.fixture(autouse=True)

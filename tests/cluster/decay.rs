@@ -67,9 +67,22 @@ impl Harmed {
 
 /// What a node says of damage: how many lines of what was mended at its start, how much it repaired since, its incarnation.
 fn told(scene: &Scene, node: u64) -> (usize, u64, u64) {
-    let (damage, incarnation) = wait_for("a status", || scene.demo.damage(node));
+    wait_for("a status", || told_now(scene, node))
+}
+
+fn told_now(scene: &Scene, node: u64) -> Option<(usize, u64, u64)> {
+    let (damage, incarnation) = scene.demo.damage(node)?;
     let mended = damage["mended_at_start"].as_array().map_or(0, Vec::len);
-    (mended, damage["repaired"].as_u64().unwrap_or(0), incarnation)
+    Some((mended, damage["repaired"].as_u64().unwrap_or(0), incarnation))
+}
+
+/// The same once it votes. A page that is read late ends the process late, so that its next start rebuilds the rows: it is started
+/// again, as systemd would.
+fn told_at_last(scene: &Scene, node: u64) -> (usize, u64, u64) {
+    wait_for("the node to vote", || {
+        scene.demo.start_if_gone(node);
+        scene.demo.votes(node).then(|| told_now(scene, node)).flatten()
+    })
 }
 
 /// How often a node has said in its log that bytes of its own are not what was written.
@@ -91,14 +104,13 @@ struct After {
 
 /// Kills a node, lets `harm` at its data, and starts it until it stays.
 fn after(scene: &Scene, victim: u64, harm: impl FnOnce(&Path) -> Vec<Harmed>) -> After {
-    let ((_, _, before), heard) = (told(scene, victim), alarms(scene, victim));
+    let ((_, _, before), heard) = (told_at_last(scene, victim), alarms(scene, victim));
     scene.demo.kill(victim);
     scene.load.more(10);
     let harmed = harm(&scene.demo.data(victim));
     scene.demo.start_and_keep(victim);
     scene.load.more(10);
-    let (mended, _, now) = told(scene, victim);
-    wait_for("the node to vote", || scene.demo.votes(victim).then_some(()));
+    let (mended, _, now) = told_at_last(scene, victim);
     After { harmed, heard: alarms(scene, victim) - heard + mended, later: now - before }
 }
 

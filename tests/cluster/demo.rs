@@ -3,7 +3,7 @@
 use super::{ballast::Disk, wires::Wires};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use spine::cli::bench::site::Site;
+use spine::cli::bench::site::{Site, Target};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
@@ -190,6 +190,20 @@ impl Demo {
         (!output.status.success() && told.contains("SPN-")).then_some(told)
     }
 
+    /// The site as clients see it that know nodes which joined, and no others.
+    pub fn site_of_joined(&self) -> (Site, Vec<PathBuf>) {
+        let mut site = self.site();
+        let ids: Vec<u64> = self.joined.iter().map(|joined| joined.id).collect();
+        let first = site.targets[0].clone();
+        let target = |id: &u64| {
+            let port = self.port + 10 * (*id as u16 - 1);
+            let address = std::net::SocketAddr::new(first.address.ip(), port);
+            Target { address, name: first.name.clone(), authority: format!("localhost:{port}") }
+        };
+        site.targets = ids.iter().map(target).collect();
+        (site, ids.into_iter().map(|id| self.socket(id)).collect())
+    }
+
     pub fn sockets(&self) -> Vec<PathBuf> {
         self.ids().into_iter().map(|id| self.socket(id)).collect()
     }
@@ -317,11 +331,16 @@ impl Demo {
     /// Starts the node, and again whenever it ends by itself, until it is ready: as systemd would.
     pub fn start_and_keep(&self, id: u64) {
         wait_for("the node to be ready", || {
-            if gone(self.pid(id)) {
-                self.start_node(id);
-            }
+            self.start_if_gone(id);
             self.try_ask(id, &["status"]).map(drop)
         });
+    }
+
+    /// Starts the node where it has ended by itself.
+    pub fn start_if_gone(&self, id: u64) {
+        if gone(self.pid(id)) {
+            self.start_node(id);
+        }
     }
 
     /// Takes the node's data away. Its certificates lie elsewhere and stay.
@@ -386,7 +405,13 @@ impl Demo {
     /// Invites, joins and starts another node with a configuration made from node 1's.
     pub fn join(&mut self, id: u64) {
         let invited = self.try_ask(1, &["cluster", "invite", "--number", &id.to_string()]).expect("an invitation");
-        self.take_place(id, &invited);
+        self.take_place(id, &invited, None);
+    }
+
+    /// As [`Demo::join`], of a node that stands in the site with this label.
+    pub fn join_in(&mut self, id: u64, label: &str) {
+        let invited = self.try_ask(1, &["cluster", "invite", "--number", &id.to_string()]).expect("an invitation");
+        self.take_place(id, &invited, Some(label));
     }
 
     /// The configuration of the first node of another site, in a folder of its own, where clients of node 1 find it: that
@@ -417,13 +442,16 @@ impl Demo {
         let number = id.to_string();
         assert!(self.try_ask(1, &["node", "replace", "2", "--yes"]).is_none(), "node 2 answers and has a vote");
         let told = self.try_ask(1, &["node", "replace", &number, "--yes"]).expect("a replacement");
-        self.take_place(id, &told);
+        self.take_place(id, &told, None);
     }
 
-    fn take_place(&mut self, id: u64, told: &Value) {
+    fn take_place(&mut self, id: u64, told: &Value, label: Option<&str>) {
         let token = told["token"].as_str().expect("the invitation holds a token").to_owned();
         let folder = self.path().join(format!("joined-{id}"));
         let config = joining_config(self.path(), &folder, id, self.port + 10 * (id as u16 - 1));
+        if let Some(label) = label {
+            stand_in(&config, label);
+        }
         let joined = Command::new(program())
             .args(["join", &token, "--config"])
             .arg(&config)
@@ -569,6 +597,15 @@ fn free_ports() -> u16 {
 }
 
 /// Writes a joining node's configuration: node 1's, with folders, ports and number of its own.
+/// Says in a node's configuration in which site it stands.
+fn stand_in(config: &Path, label: &str) {
+    let text = fs::read_to_string(config).expect("the node's configuration");
+    let mut table: toml::Table = text.parse().expect("it is TOML");
+    let node = table.get_mut("node").and_then(toml::Value::as_table_mut).expect("a section");
+    node.insert("site".into(), label.into());
+    fs::write(config, table.to_string()).expect("it can be written");
+}
+
 fn joining_config(demo: &Path, folder: &Path, id: u64, port: u16) -> PathBuf {
     fs::create_dir_all(folder.join("tls")).expect("a folder for the node");
     let first = demo.join("node-1");

@@ -7,7 +7,7 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` `creating` `patching` `prescriptions` `backing_up` | the scenarios, by family |
+//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` `creating` `patching` `prescriptions` `backing_up` `sites` | the scenarios, by family |
 //! | `scene` | the shape that all of them have |
 //! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
 //! | `load` `clerk` `staff` `pharmacies` `script` | clients of mailboxes, operators of the registry, staff at the HTTP APIs, pharmacies and what they say |
@@ -40,6 +40,7 @@ mod prescriptions;
 mod rot;
 mod scene;
 mod script;
+mod sites;
 mod slow;
 mod staff;
 mod throttle;

@@ -6,7 +6,9 @@ use super::{
     keys,
     load::Load,
 };
+use spine::cli::bench::site::Site;
 use std::{
+    path::PathBuf,
     sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
@@ -35,9 +37,15 @@ pub struct Scene {
 impl Scene {
     /// Starts a site, and waits until it has served its clients for a while.
     pub fn begin(name: &'static str, plan: Plan) -> Scene {
+        Scene::begin_at(name, plan, |demo| (demo.site(), demo.sockets()))
+    }
+
+    /// As [`Scene::begin`], with clients that come elsewhere than to the first three nodes.
+    pub fn begin_at(name: &'static str, plan: Plan, where_to: impl FnOnce(&mut Demo) -> (Site, Vec<PathBuf>)) -> Scene {
         let alone = alone();
-        let demo = Demo::start(plan);
-        let load = Load::start(demo.site(), demo.sockets());
+        let mut demo = Demo::start(plan);
+        let (site, sockets) = where_to(&mut demo);
+        let load = Load::start(site, sockets);
         load.more(200);
         Scene { name, load, demo, _alone: alone }
     }

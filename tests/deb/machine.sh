@@ -6,6 +6,22 @@ machine_network=(--private-network)
 # Written into the machine before it boots, if a test says so: machine_prepare NAME.
 machine_prepare() { :; }
 
+# A bridge in this network namespace, at 10.77.0.100; machine N is at 10.77.0.N.
+machines_network() {
+    ip link set lo up
+    ip link add spine0 type bridge
+    ip address add 10.77.0.100/24 dev spine0
+    ip link set spine0 up
+    machine_network=(--network-bridge=spine0)
+    machine_prepare() { machine_address "$1"; }
+}
+machine_address() {
+    printf '[Match]\nName=host0\n[Network]\nAddress=10.77.0.%s/24\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n' "$1" \
+        >"$machine/etc/systemd/network/10-site.network"
+    mkdir -p "$machine/etc/systemd/system/multi-user.target.wants"
+    ln -sf /lib/systemd/system/systemd-networkd.service "$machine/etc/systemd/system/multi-user.target.wants/"
+}
+
 # Boots a copy of TARGET/debian as NAME. What it says goes to TARGET/NAME.log.
 machine_start() {
     machine=$1/$2.root

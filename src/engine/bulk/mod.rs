@@ -81,8 +81,8 @@ record! {
     }
 }
 
-/// Who the voters are, ourselves included: asked for each upload, because membership changes.
-pub type Voters = Arc<dyn Fn() -> Vec<NodeNumber> + Send + Sync>;
+/// The site's nodes, ourselves included, and whether each has a vote: asked for each upload, because membership changes.
+pub type Nodes = Arc<dyn Fn() -> Vec<(NodeNumber, bool)> + Send + Sync>;
 
 /// The site's bodies as one node sees them. Cheap to clone.
 #[derive(Clone)]
@@ -92,12 +92,16 @@ struct Inner {
     me: NodeNumber,
     blobs: Blobs,
     transport: Arc<dyn Transport>,
-    voters: Voters,
+    nodes: Nodes,
     rng: Arc<dyn Rng>,
     sessions: serve::Sessions,
     /// Bodies being fetched to restore our copy.
     fetching: Mutex<HashMap<BlobId, ()>>,
     fetches: Semaphore,
+    /// When the last look for bodies began that found all of them here in the end.
+    whole: Mutex<Option<tokio::time::Instant>>,
+    /// Rings when a round is to begin before its time.
+    sooner: tokio::sync::Notify,
     /// Bodies that nobody has.
     lost: Mutex<BTreeSet<BlobId>>,
     /// Blobs that no row named when they were last looked at, and since when.
@@ -123,16 +127,18 @@ pub enum BulkError {
 }
 
 impl Bulk {
-    pub fn new(me: NodeNumber, blobs: Blobs, transport: Arc<dyn Transport>, voters: Voters, rng: Arc<dyn Rng>) -> Bulk {
+    pub fn new(me: NodeNumber, blobs: Blobs, transport: Arc<dyn Transport>, nodes: Nodes, rng: Arc<dyn Rng>) -> Bulk {
         Bulk(Arc::new(Inner {
             me,
             blobs,
             transport,
-            voters,
+            nodes,
             rng,
             sessions: Default::default(),
             fetching: Default::default(),
             fetches: Semaphore::new(FETCHES),
+            whole: Default::default(),
+            sooner: Default::default(),
             lost: Default::default(),
             orphans: Default::default(),
             naming: Default::default(),
@@ -161,9 +167,14 @@ impl Bulk {
         Ok(named)
     }
 
-    /// Voters other than this node.
+    /// Nodes other than this one: one without a vote may hold what a voter lacks.
     fn peers(&self) -> Vec<NodeNumber> {
-        (self.0.voters)().into_iter().filter(|n| *n != self.0.me).collect()
+        (self.0.nodes)().into_iter().map(|(node, _)| node).filter(|node| *node != self.0.me).collect()
+    }
+
+    /// The voters, of whom a majority makes a body durable; this node may not be one.
+    fn voters(&self) -> Vec<NodeNumber> {
+        (self.0.nodes)().into_iter().filter(|(_, votes)| *votes).map(|(node, _)| node).collect()
     }
 }
 

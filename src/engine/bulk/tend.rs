@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 /// Pause between rounds.
 const ROUND: Duration = Duration::from_secs(60);
+/// A node that has come into step looks for what it lacks as soon as this.
+const SOON: Duration = Duration::from_secs(2);
 /// A body without a row is kept this long after it was first seen so: its command may still be on its way, and a
 /// replica may not have applied it yet.
 pub const GRACE: Duration = Duration::from_secs(3_600);
@@ -25,8 +27,10 @@ impl Bulk {
     /// Runs until `stop` turns true.
     pub async fn tend(&self, partitions: Partitions, mut stop: watch::Receiver<bool>) {
         loop {
+            let pause = if self.whole_since().is_some() { ROUND } else { SOON };
             tokio::select! {
-                () = tokio::time::sleep(ROUND) => {}
+                () = tokio::time::sleep(pause) => {}
+                () = self.0.sooner.notified() => {}
                 _ = stop.wait_for(|s| *s) => return,
             }
             if let Err(e) = self.tend_once(&partitions(), GRACE).await {
@@ -44,9 +48,14 @@ impl Bulk {
         if partitions.is_empty() {
             return Ok((0, 0));
         }
-        let mut restored = 0;
+        let (mut restored, mut lacking, begun) = (0, false, Instant::now());
         for rows in partitions {
-            restored += self.restore_named(rows.as_ref()).await?;
+            let (here, lacks) = self.restore_named(rows.as_ref()).await?;
+            restored += here;
+            lacking |= lacks;
+        }
+        if !lacking {
+            *self.0.whole.lock().unwrap_or_else(|e| e.into_inner()) = Some(begun);
         }
         for id in self.lost() {
             if !named(partitions, id)? {
@@ -56,18 +65,33 @@ impl Bulk {
         Ok((restored, self.collect(partitions, grace).await?))
     }
 
-    async fn restore_named(&self, rows: &(dyn Reader + Send + Sync)) -> Result<usize, TendError> {
-        let mut restored = 0;
+    /// Has the next round begin now.
+    pub fn look_again(&self) {
+        self.0.sooner.notify_one();
+    }
+
+    /// How long ago the last round began that left this node with every body that its rows name.
+    pub fn whole_since(&self) -> Option<Duration> {
+        self.0.whole.lock().unwrap_or_else(|e| e.into_inner()).map(|begun| begun.elapsed())
+    }
+
+    /// How many were fetched, and whether some could not be.
+    async fn restore_named(&self, rows: &(dyn Reader + Send + Sync)) -> Result<(usize, bool), TendError> {
+        let (mut restored, mut lacks) = (0, false);
         let mut range = Table::BlobRefs.key().prefix();
         loop {
             let page = rows.scan(range.clone(), false, PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok(restored) };
+            let Some((last, _)) = page.last() else { return Ok((restored, lacks)) };
             let mut ids: Vec<BlobId> = page.iter().filter_map(|(key, _)| id_of(key)).collect();
             range.start = crate::store::tables::after_prefix(last);
             ids.dedup();
             for id in ids {
-                if !self.0.blobs.has(id).await && self.restore(id).await.is_ok() {
-                    restored += 1;
+                if self.0.blobs.has(id).await {
+                    continue;
+                }
+                match self.restore(id).await {
+                    Ok(_) => restored += 1,
+                    Err(_) => lacks = true,
                 }
             }
         }

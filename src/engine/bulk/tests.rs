@@ -39,14 +39,18 @@ async fn site() -> (Arc<Wires>, Vec<Bulk>) {
 
 /// Node 3 keeps its bodies in `last`.
 async fn site_on(last: MemFs) -> (Arc<Wires>, Vec<Bulk>) {
+    site_of(last, |_| true).await
+}
+
+async fn site_of(last: MemFs, votes: fn(u16) -> bool) -> (Arc<Wires>, Vec<Bulk>) {
     let wires = Arc::new(Wires::default());
     let mut nodes = vec![];
     for n in 1..=3 {
         let world = world(&if n == 3 { last.clone() } else { MemFs::default() });
         let rng = world.rng.clone();
         let blobs = Blobs::open(world, PathBuf::from("/blobs"), 0, Arc::new(|_| ())).await.unwrap();
-        let voters: Voters = Arc::new(|| vec![NodeNumber(1), NodeNumber(2), NodeNumber(3)]);
-        let bulk = Bulk::new(NodeNumber(n), blobs, Arc::new(Wire(wires.clone(), NodeNumber(n))), voters, rng);
+        let site: Nodes = Arc::new(move || [1, 2, 3].map(|n| (NodeNumber(n), votes(n))).to_vec());
+        let bulk = Bulk::new(NodeNumber(n), blobs, Arc::new(Wire(wires.clone(), NodeNumber(n))), site, rng);
         let router = Arc::new(Router::default());
         bulk.claim(&router);
         wires.routers.lock().unwrap().insert(n, router);
@@ -124,6 +128,21 @@ async fn a_node_without_a_copy_reads_from_its_peers_and_restores_it() {
     wires.down.lock().unwrap().insert(1);
     let also = BlobId([8; 32]);
     assert_eq!(read(&nodes[2], also, 5).await, Err(BulkError::Nowhere(also).to_string()), "one is not asked");
+}
+
+#[tokio::test]
+async fn a_voter_has_from_a_node_without_a_vote_what_only_that_one_holds() {
+    let (wires, nodes) = site_of(MemFs::default(), |n| n != 3).await;
+    let body = body(1_500_000);
+    let (id, length) = store(&nodes[2], &body).await.unwrap();
+    for voter in &nodes[..2] {
+        until(async || voter.blobs().has(id).await).await;
+        voter.blobs().remove(id).await.unwrap();
+    }
+    assert!(read(&nodes[0], id, length).await.unwrap() == body);
+    // One without a vote stores on the voters: its own copy is none of the majority.
+    wires.down.lock().unwrap().insert(1);
+    assert!(matches!(store(&nodes[2], &body.slice(1..)).await, Err(BulkError::NoMajority(1, 2))));
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ struct Peer {
 impl Bulk {
     /// Begins an upload to a majority of the voters.
     pub async fn upload(&self) -> Result<Upload, BulkError> {
-        let voters = (self.0.voters)();
+        let voters = self.voters();
         let mut id = [0; 8];
         self.0.rng.fill(&mut id);
         let upload = u64::from_be_bytes(id);

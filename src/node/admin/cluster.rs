@@ -4,7 +4,8 @@ use super::{Told, fault, rooms};
 use crate::{
     engine::SITE,
     node::{
-        Node, door, pki, report,
+        Node, door, pki,
+        report::{self, NodeStatus},
         rooms::Rooms,
         token::{self, Token},
     },
@@ -16,11 +17,12 @@ use crate::{
     services::directory::{
         command::{DirectoryCommand, RemoveNode, SetInvitation, SetNode},
         rows::{self, Invitation, Member},
+        sites,
     },
 };
 use serde::Deserialize;
 use serde_json::json;
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 /// Longest life of an invitation.
 const MAX_MINUTES: u16 = 30;
@@ -225,6 +227,9 @@ async fn plan(node: &Node, rooms: &Rooms, ask: &Remove, replace: bool) -> Result
     let silent: Vec<String> = remaining.iter().filter(|n| !told.contains_key(n)).map(u16::to_string).collect();
     let lost = !told.contains_key(&ask.number);
     let unsafe_because = match (remaining.len(), silent.is_empty()) {
+        _ if alone_with_bodies(rooms, ask.number, &told)? => {
+            Some("its site served before, and may hold bodies that the serving one lacks yet (`spine site`)".to_owned())
+        }
         (0, _) => Some("no voter would remain".to_owned()),
         (2, true) if replace && lost => None,
         (1 | 2, _) if members.len() > 2 => {
@@ -252,8 +257,19 @@ async fn plan(node: &Node, rooms: &Rooms, ask: &Remove, replace: bool) -> Result
     }
 }
 
+/// Whether a node stands where the service was, and where it is now somebody is not yet known to hold every body.
+fn alone_with_bodies(rooms: &Rooms, number: u16, told: &BTreeMap<u16, NodeStatus>) -> Result<bool, AdminError> {
+    let site = rooms.engine.local(SITE);
+    let serving = sites::serving(site.as_ref()).map_err(fault)?.unwrap_or_default();
+    let row = rows::member(site.as_ref(), number).map_err(fault)?.unwrap_or_default();
+    if serving.before.is_empty() || row.site != serving.before {
+        return Ok(false);
+    }
+    Ok(told.values().any(|status| status.site == serving.site && status.bodies_whole <= serving.since))
+}
+
 /// One command on the registry in the operator's name.
-async fn command(rooms: &Rooms, r: &AdminRequest, command: DirectoryCommand) -> Result<(), AdminError> {
+pub(super) async fn command(rooms: &Rooms, r: &AdminRequest, command: DirectoryCommand) -> Result<(), AdminError> {
     let reply = report::submit(rooms, r.caller.operator.clone(), command).await;
     let reply = reply.map_err(|why| AdminError::of(&codes::CLI_UNAVAILABLE, codes::CLI_UNAVAILABLE.words, why))?;
     match reply.is_done() {

@@ -17,6 +17,7 @@ mod registers;
 mod registration;
 mod relationships;
 mod signing_keys;
+mod sites;
 mod status;
 mod testdata;
 mod traces;
@@ -52,6 +53,8 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/node/add", cluster::add);
     add(r, node, Method::POST, "/v1/node/remove", cluster::remove);
     add(r, node, Method::POST, "/v1/node/replace", cluster::replace);
+    add(r, node, Method::GET, "/v1/sites", sites::show);
+    add(r, node, Method::POST, "/v1/sites/cutover", sites::cutover);
     add(r, node, Method::GET, "/v1/outbox", outbox::list);
     add(r, node, Method::POST, "/v1/outbox/{id}/retry", outbox::retry);
     add(r, node, Method::POST, "/v1/outbox/{id}/drop", outbox::give_up);

@@ -17,13 +17,16 @@ use crate::{
         recorder::VERSION,
     },
     services::{
-        directory::{registration::rules::Rules, rows},
+        directory::{registration::rules::Rules, rows, sites},
         mesh,
     },
     store::blobs::BlobId,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Entries behind the leader from which on a member is called lagging: a second's work of a busy site.
 const LAGGING: u64 = 10_000;
@@ -195,8 +198,9 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
             out.push(format!("node {number} does not answer"));
         }
     }
+    let away = elsewhere(rooms);
     for (number, _, _, voter) in &members {
-        if !voter {
+        if !voter && !away.contains(number) {
             out.push(format!("node {number} is learning and has no vote yet"));
         }
     }
@@ -208,7 +212,8 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
     }
     for partition in partitions(rooms, told) {
         let number = &partition["partition"];
-        if number != 0 && partition["learners"].as_array().is_some_and(|all| !all.is_empty()) {
+        let learns = |id: &Value| node_of(id).is_none_or(|node| !away.contains(&node));
+        if number != 0 && partition["learners"].as_array().is_some_and(|all| all.iter().any(learns)) {
             out.push(format!("a node is learning partition {number} and has no vote there yet"));
         }
         if partition["leader"].is_null() {
@@ -241,6 +246,16 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
         out.push("nodes run different releases".into());
     }
     out
+}
+
+/// Nodes that follow from another site, and have no vote by design.
+fn elsewhere(rooms: &Rooms) -> BTreeSet<u16> {
+    sites::elsewhere(rooms.engine.local(SITE).as_ref()).unwrap_or_default().nodes
+}
+
+/// The node of a Raft id as it is told: `4.1`.
+fn node_of(id: &Value) -> Option<u16> {
+    id.as_str()?.split('.').next()?.parse().ok()
 }
 
 /// Bodies of which no node has a whole copy, with the messages that they are of; not those that no message needs.

@@ -9,6 +9,7 @@ use super::registration::{
 };
 use super::rows::{Endpoint, Invitation, Member, Organisation, Secret, System};
 use super::signing::AddSigningKey;
+use super::sites::SetServing;
 use super::users::baseline::SetBaseline;
 use super::users::command::{DropAuthenticator, EndRole, InvitePasskey, SetAuthenticator, SetRole, SetUser, StandUser};
 use crate::{
@@ -60,6 +61,7 @@ commands! {
         56 SetBaseline(SetBaseline),
         57 SetIssuer(SetIssuer),
         58 SetArrival(SetArrival),
+        60 SetServing(SetServing),
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     },
     issuers, notice, organisations, registration,
     rows::{self, Invitation, Mailbox, Member, NOTHING, System, Workflow},
-    signing, systems,
+    signing, sites, systems,
     users::{self, devices},
 };
 use crate::{
@@ -182,6 +182,7 @@ fn name_and_object(command: &DirectoryCommand) -> (&'static str, String) {
         C::SetRules(c) => ("registration.rules", registration::rules::told(c)),
         C::SetIssuer(c) => ("directory.issuer.set", c.issuer.clone()),
         C::SetArrival(c) => ("directory.arrival.set", arrival::told(c)),
+        C::SetServing(c) => ("directory.site.serve", c.site.clone()),
         C::SetBaseline(c) => ("directory.baseline.set", format!("{} {}", c.job, c.area)),
         C::InvitePasskey(c) => ("directory.passkey.invite", c.uid.clone()),
     }
@@ -211,6 +212,7 @@ fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, command: Dire
         C::AddSigningKey(c) => signing::add(draft, stamp, c),
         C::SetIssuer(c) => issuers::set(draft, c),
         C::SetArrival(c) => arrival::set(draft, &c),
+        C::SetServing(c) => sites::set(draft, stamp.now, c),
         C::SetBaseline(c) => users::baseline::set(draft, c),
         C::DropAuthenticator(c) => users::decide::drop_authenticator(draft, &c),
         C::Apply(c) => registration::decide::apply(draft, stamp, operator, c),

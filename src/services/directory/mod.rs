@@ -55,6 +55,7 @@ pub mod routes;
 pub mod rows;
 pub mod sds;
 pub mod signing;
+pub mod sites;
 pub mod systems;
 #[cfg(test)]
 mod tests;

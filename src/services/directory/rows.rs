@@ -198,6 +198,8 @@ record! {
         9 => removed: bool,
         /// Address and port of health and metrics.
         10 => metrics: String,
+        /// The site that it stands in, where there are several (`sites`).
+        11 => site: String,
     }
 }
 

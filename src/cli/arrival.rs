@@ -118,6 +118,7 @@ fn show(globals: &Globals, row: &Value) {
             ("was", "was"),
             ("changed", "changed"),
             ("upstream", "upstream"),
+            ("not heard", "unheard"),
             ("local requests", "local.requests"),
             ("local refused", "local.refused"),
             ("local errors", "local.errors"),

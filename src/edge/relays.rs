@@ -131,6 +131,12 @@ impl Relays {
         self.upstream(service).map(|upstream| upstream.address())
     }
 
+    /// Those that have an address.
+    pub fn services(&self) -> Vec<&'static str> {
+        let table = self.table.load();
+        SERVICES.iter().copied().filter(|service| table.contains_key(service)).collect()
+    }
+
     pub fn on_its_way(&self, service: &str) -> Option<OnItsWay> {
         let meter = self.meters.get(service)?;
         meter.in_flight.increment(1.0);

@@ -308,9 +308,9 @@ codes! {
     RESTORE_OVER = "SPN-2204" Conflict, "A backup is restored into an empty data folder only",
         "The folder holds data, of a site that may be needed yet. Nothing was touched.",
         "Restore on a new machine, or move the folder and the peer certificates away first.";
-    ARRIVAL_NO_UPSTREAM = "SPN-2301" Conflict, "The service has no upstream address on this node",
-        "Requests were to be handed to a system whose address this node does not know.",
-        "Set upstream.SERVICE with upstream.ca, upstream.cert and upstream.key on every node, `spine config reload`, and repeat.";
+    ARRIVAL_NO_UPSTREAM = "SPN-2301" Conflict, "The service has no upstream address on every node",
+        "Requests were to be handed to a system whose address the nodes named do not know: whoever asks those would be refused. Nothing was changed.",
+        "Set upstream.SERVICE with upstream.ca, upstream.cert and upstream.key on every node, `spine config reload` on each, and repeat.";
     TLS_FILES = "SPN-3001" Fault, "Certificate files cannot be used",
         "A file is missing, unreadable, expired or does not fit its key. What was loaded before goes on serving.",
         "Correct the file that the log names, then `spine config reload`.";

@@ -16,7 +16,7 @@ import mesh_client
 import pytest
 import requests
 from mesh import ONE, THREE, TWO, Site, check_error, token, unique, wait_for
-from test_eps_verify import free_port
+from own_site import free_port
 from test_token_service import Application
 
 PATIENT = "/personal-demographics/FHIR/R4/Patient/9000000009"
@@ -85,12 +85,17 @@ class New:
                 file.write(text)
             self.spine("config", "reload", node=node)
 
-    def set(self, service, party, to):
-        told = self.spine("arrival", "set", service, "--party", party, "--to", to, "--output", "json")
-        side = json.loads(told.stdout)["to"]
+    def set(self, service, party, to, *options):
+        told = self.spine("arrival", "set", service, "--party", party, "--to", to, *options, "--output", "json")
+        told = json.loads(told.stdout)
+
+        def knows(node):
+            shown = self.show(service, party, node)
+            return (shown["to"], shown["hold"]) == (told["to"], told["hold"])
+
         # Each node acts on it as soon as it has applied it: a moment later on the others.
         for node in range(self.site.size):
-            wait_for(f"node {node + 1} to know", lambda node=node: self.show(service, party, node)["to"] == side)
+            wait_for(f"node {node + 1} to know", lambda node=node: knows(node))
 
     def show(self, service, party, node=0):
         return json.loads(self.spine("arrival", "show", service, "--party", party, "--output", "json", node=node).stdout)
@@ -177,6 +182,77 @@ def test_sender_and_recipient_must_be_on_one_side(site, new, raw):
         check_error(answer, 409, code="SPN-1038", text="The recipient is reached by another system than the sender")
     assert raw.send(ONE, TWO).status_code == 202
     assert raw.send(THREE, THREE).status_code == 202
+
+
+def held_back(site, recipient):
+    """Whoever sends to it hears when to come again, on each node, and nothing is kept of it."""
+    for node in range(site.size):
+        with site.raw(node) as here:
+            for sender in (ONE, THREE):
+                answer = here.send(sender, recipient, b"too early")
+                text = "The recipient is moving and takes no messages for a while"
+                check_error(answer, 503, code="SPN-1039", text=text)
+                assert 1 <= int(answer.headers["retry-after"]) <= 60, answer.headers
+
+
+def emptied(client, mailbox, messages):
+    """A real client collects what is there, until there is no more."""
+    assert sorted(client.list_messages()) == sorted(messages)
+    for message in client.iterate_all_messages():
+        with message as body:
+            assert body.read() == b"before"
+    assert client.list_messages() == []
+
+
+def test_new_messages_are_held_back_while_an_inbox_is_emptied(site, old, new, client, raw):
+    new.set("mesh", "*", "relay")
+    waiting = [raw.sent(sender, TWO, b"before") for sender in (ONE, ONE, THREE)]
+    with old.site.raw() as there:
+        new.set("mesh", "X26", "relay", "--hold")
+        assert new.show("mesh", "X26")["hold"] is True
+        held_back(site, TWO)
+        # Others still hear from it, and it collects.
+        assert raw.send(ONE, THREE).status_code == 202
+        assert sorted(there.list(TWO)) == sorted(waiting), "no message came while it was held"
+        emptied(client(TWO, node=1), TWO, waiting)
+        held_back(site, TWO)
+        assert there.list(TWO) == []
+        new.set("mesh", "*", "local")
+        new.set("mesh", "X26", "local")
+        assert new.show("mesh", "X26")["hold"] is False
+        arrived = [raw.sent(sender, TWO, b"before") for sender in (ONE, THREE)]
+        assert (there.list(TWO), sorted(raw.list(TWO))) == ([], sorted(arrived))
+        # And back: held here, then there.
+        new.set("mesh", "X26", "local", "--hold")
+        held_back(site, TWO)
+        emptied(client(TWO, node=2), TWO, arrived)
+        new.set("mesh", "X26", "relay")
+        back = raw.sent(ONE, TWO)
+        assert there.list(TWO) == [back] and raw.list(TWO) == [back]
+
+
+def test_a_node_without_the_address_is_named_and_refuses_for_a_while(site, new):
+    new.set("mesh", "X26", "relay")
+    new.write([open(path, encoding="utf-8").read() for path in new.configs[:2]] + new.before[2:])
+    name = site.demo["nodes"][2].get("name", "node-3")
+    for node, status in enumerate((200, 200, 503)):
+        with site.raw(node) as here:
+            answer = here.get(f"/messageexchange/{ONE}/inbox")
+            assert answer.status_code == status, (node, answer.text)
+            if status == 503:
+                check_error(answer, 503, code="SPN-1032", text="The system that answers this is not configured here")
+                assert int(answer.headers["retry-after"]) >= 1
+    # Whichever node is asked knows which one lacks it.
+    told = f"mesh is handed on, and upstream.mesh is empty on {name} (SPN-1032)"
+    assert told in json.loads(new.spine("status", "--output", "json", check=False).stdout)["troubles"]
+    report = json.loads(new.spine("doctor", "--output", "json", check=False).stdout)["items"]
+    assert [f["found"] for f in report if (f["check"], f["result"]) == ("upstreams", "FAIL")] == [told]
+    done = new.spine("arrival", "set", "mesh", "--party", "X27", "--to", "relay", check=False)
+    assert done.returncode == 5 and "SPN-2301" in done.stderr and f"configuration of {name}" in done.stderr, done.stderr
+    assert new.show("mesh", "X27")["by"] == "*", "nothing was changed"
+    new.configure()
+    new.set("mesh", "X27", "relay")
+    assert new.spine("doctor", "--output", "json", check=False).stdout.count("upstream.mesh is empty") == 0
 
 
 class Asker(threading.Thread):

@@ -16,7 +16,9 @@ use spine::edge::relays::{Plan, Relays};
 use spine::edge::upstream::Files;
 use spine::engine::draft::MapStore;
 use spine::engine::{Command, Outcome, PartitionId, Unavailable};
-use spine::services::directory::arrival::{Arrival, Side};
+use spine::model::trace_context::text;
+use spine::seam::spans::{self, Side};
+use spine::services::directory::arrival::{self, Arrival};
 use spine::services::directory::rows::{self, Mailbox};
 use spine::store::tables::Table;
 use spine::wire::record::Record;
@@ -185,7 +187,7 @@ async fn moving(old: &Old, address: Option<String>, most: usize, ours: Identity)
     for (id, ods) in [("X26ABC1", "X26"), ("X26ABC2", "X26"), ("X26ABC3", "X27")] {
         rows.0.insert(rows::mailbox_key(id).build(), Mailbox { ods: ods.into(), ..Default::default() }.encode());
     }
-    let relay = Arrival { side: Side::Relay as u8, ..Default::default() };
+    let relay = Arrival { side: arrival::Side::Relay as u8, ..Default::default() };
     rows.0.insert(Table::Arrivals.key().text("mesh").text("X26").build(), relay.encode());
     let memory = Arc::new(Memory::default());
     let site = Arc::new(Site::new(memory.clone(), false));
@@ -237,6 +239,40 @@ async fn request_and_answer_go_through_as_they_are_but_for_what_is_about_the_con
     // Another organisation is answered here, where its token is not good.
     assert_eq!(client.get("/messageexchange/X26ABC3/inbox").await.status, 403);
     assert_eq!(old.heard().len(), 2);
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_below_our_own_step() {
+    let mut steps = spans::collect(0, 1).expect("nobody else here collects");
+    let old = old().await;
+    let (server, _) = usual(&old, 8).await;
+    let mut client = Client::connect(&server).await;
+    let (trace, theirs, state) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "tracestate: rojo=1\r\n");
+    let mut told = async |given: &str, what: &str| {
+        let headers = format!("mex-to: X26ABC2\r\ntraceparent: {given}\r\n{state}");
+        client.post(&format!("{OUTBOX}?do={what}"), &headers, b"x").await;
+        let (head, _) = old.heard().pop().unwrap();
+        let values: Vec<_> = head.lines().filter_map(|l| l.strip_prefix("traceparent: ").map(str::to_owned)).collect();
+        (values, head.matches(state).count())
+    };
+    for (what, failed) in [("all", false), ("late", true)] {
+        let (values, states) = told(&format!("00-{trace}-{theirs}-01"), what).await;
+        let (asks, request) = (steps.recv().await.unwrap(), steps.recv().await.unwrap());
+        // Theirs, above ours, above the old system's.
+        assert_eq!(
+            (request.name, text(&request.trace), text(&request.parent)),
+            ("request", trace.into(), theirs.into())
+        );
+        assert_eq!((asks.name, asks.side, asks.parent), ("relay.ask", Side::Asks, request.id));
+        assert_eq!(asks.failed, failed);
+        assert_eq!((values, states), (vec![format!("00-{trace}-{}-01", text(&asks.id))], 1));
+        assert_ne!(text(&asks.id), theirs);
+    }
+    // Of one that nobody records there is no step: it goes on as it came. What is no trace is not passed on.
+    let unrecorded = format!("00-{trace}-{theirs}-00");
+    assert_eq!(told(&unrecorded, "all").await, (vec![unrecorded.clone()], 1));
+    assert_eq!(told("00-1-2-3", "all").await, (vec![], 0));
+    assert!(steps.try_recv().is_err());
 }
 
 #[tokio::test]

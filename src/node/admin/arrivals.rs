@@ -4,7 +4,12 @@
 use super::{Told, fault, registers::fresh, rooms};
 use crate::{
     edge::tally,
-    node::{Node, report},
+    engine::SITE,
+    node::{
+        Node,
+        report::{self, NodeStatus},
+        rooms::Rooms,
+    },
     ops::{
         admin::{AdminError, AdminRequest},
         codes,
@@ -12,7 +17,10 @@ use crate::{
     services::directory::arrival::{self, Found, SERVICES, SetArrival, Side},
 };
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Rows of an answer.
 const PAGE: usize = 1_000;
@@ -57,15 +65,9 @@ pub async fn put(node: Arc<Node>, r: AdminRequest) -> Told {
         other => return Err(AdminError::bad_input(format!("{other:?} is none of local, relay and none"))),
     };
     let hold = r.body["hold"] == true;
-    let address = node.front.get().and_then(|front| front.relays.address(service));
-    if side == Side::Relay as u8 && address.is_none() {
-        let why = format!("upstream.{service} is empty in this node's configuration");
-        let error = AdminError::of(&codes::ARRIVAL_NO_UPSTREAM, codes::ARRIVAL_NO_UPSTREAM.words, why);
-        let fix = format!(
-            "set upstream.{service}, upstream.ca, upstream.cert and upstream.key on every node, then \
-                           `spine config reload`"
-        );
-        return Err(error.with_fix(fix));
+    let mut silent = vec![];
+    if side == Side::Relay as u8 {
+        silent = configured(&node, service).await?;
     }
     let before = arrival::found(&fresh(&node).await?, service, Some(&party)).map_err(fault)?;
     let mut changed = false;
@@ -80,7 +82,50 @@ pub async fn put(node: Arc<Node>, r: AdminRequest) -> Told {
     let found = arrival::found(&fresh(&node).await?, service, Some(&party)).map_err(fault)?;
     let mut shown = told(&node, service, &party, &found);
     (shown["was"], shown["changed"]) = (json!(before.side.word()), json!(changed));
+    if !silent.is_empty() {
+        shown["unheard"] = json!(silent.join(", "));
+    }
     Ok(shown)
+}
+
+/// Each node hands on what it is asked, so each must have an address. Those that do not answer now are named: a site that has
+/// lost a machine can still move, and `spine status` tells should one come back without.
+async fn configured(node: &Node, service: &str) -> Result<Vec<String>, AdminError> {
+    let rooms = rooms(node)?;
+    let told = report::gather(node, rooms).await;
+    let without: Vec<&str> = told.values().filter(|told| lacks(told, service)).map(|told| told.name.as_str()).collect();
+    if without.is_empty() {
+        let members: BTreeSet<u16> =
+            rooms.groups.iter().flat_map(|group| group.members()).map(|member| member.id.node().0).collect();
+        let silent = members.into_iter().filter(|number| !told.contains_key(number));
+        return Ok(silent.map(|number| format!("node {number}")).collect());
+    }
+    let why = format!("upstream.{service} is empty in the configuration of {}", without.join(", "));
+    let error = AdminError::of(&codes::ARRIVAL_NO_UPSTREAM, codes::ARRIVAL_NO_UPSTREAM.words, why);
+    let fix = format!(
+        "set upstream.{service}, upstream.ca, upstream.cert and upstream.key on every node, then `spine config reload` \
+         on each"
+    );
+    Err(error.with_fix(fix))
+}
+
+fn lacks(told: &NodeStatus, service: &str) -> bool {
+    !told.upstreams.iter().any(|known| known == service)
+}
+
+/// Nodes that answer, with what is handed on there without an address: their clients hear SPN-1032.
+pub(super) fn missing(rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec<String> {
+    let site = rooms.engine.local(SITE);
+    let handed_on = |service: &str| arrival::is_handed_on(site.as_ref(), service).unwrap_or(false);
+    let mut all = vec![];
+    for service in SERVICES {
+        let without: Vec<&str> = told.values().filter(|told| lacks(told, service)).map(|t| t.name.as_str()).collect();
+        if !without.is_empty() && handed_on(service) {
+            let (nodes, code) = (without.join(", "), codes::UPSTREAM_MISSING.code);
+            all.push(format!("{service} is handed on, and upstream.{service} is empty on {nodes} ({code})"));
+        }
+    }
+    all
 }
 
 fn known(service: &str) -> Result<&'static str, AdminError> {

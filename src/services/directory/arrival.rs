@@ -25,6 +25,9 @@ pub const EVERYBODY: &str = "*";
 /// Most rows of a service: more organisations than send messages.
 pub const MOST: usize = 50_000;
 
+/// Rows that are looked at together.
+const PAGE: usize = 1_000;
+
 /// Where a request is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -119,6 +122,21 @@ pub fn page(site: &dyn Reader, service: &str, after: &str, limit: usize) -> Resu
             Ok(Found { side: side_of(&row)?, hold: row.hold, party: names.1 })
         })
         .collect()
+}
+
+/// Whether anybody's requests to a service are handed on.
+pub fn is_handed_on(site: &dyn Reader, service: &str) -> Result<bool, Fault> {
+    let mut after = String::new();
+    loop {
+        let rows = page(site, service, &after, PAGE)?;
+        if rows.iter().any(|row| row.side == Side::Relay) {
+            return Ok(true);
+        }
+        match rows.into_iter().nth(PAGE - 1) {
+            Some(last) => after = last.party,
+            None => return Ok(false),
+        }
+    }
 }
 
 /// What the trail calls it.

@@ -154,6 +154,11 @@ impl Exchange for Asked {
             Kind::Unauthenticated => 403,
             _ => refusal.status().as_u16(),
         };
+        // The shape of these (mesh.md §12.4) has no place for a code but the text.
+        if status >= 500 && refusal.is_of_a_move() {
+            let text = format!("{} ({})", refusal.words(), refusal.code.code);
+            return reply(self.mesh.unavailable(status, &text, correlation));
+        }
         if status >= 500 {
             return reply(self.mesh.unavailable(status, refusal.words(), correlation));
         }

@@ -45,6 +45,10 @@ impl Refusal {
     pub fn is_upstream(&self) -> bool {
         ("SPN-1032"..="SPN-1037").contains(&self.code.code)
     }
+    /// Whether the cause is that organisations move from one system to another: operators of both look for its code.
+    pub fn is_of_a_move(&self) -> bool {
+        self.is_upstream() || [codes::RECIPIENT_ELSEWHERE.code, codes::RECIPIENT_MOVES.code].contains(&self.code.code)
+    }
     pub fn private(&self) -> &str {
         &self.private
     }

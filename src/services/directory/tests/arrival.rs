@@ -1,7 +1,8 @@
 //! Where an organisation's requests are answered: what may be said of it, and what holds.
 
 use super::*;
-use crate::services::directory::arrival::{SetArrival, Side, found, is_arriving, page};
+use crate::services::directory::arrival::{Arrival, SetArrival, Side, found, is_arriving, is_handed_on, page};
+use crate::wire::record::Record;
 
 fn says(service: &str, ods: &str, side: u8, hold: bool) -> SetArrival {
     SetArrival { service: service.into(), ods: ods.into(), side, hold, ..Default::default() }
@@ -49,6 +50,18 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         (decided.audit[0].interaction.as_str(), decided.audit[0].object.as_str()),
         ("directory.arrival.set", "mesh X26 relay")
     );
+}
+
+#[test]
+fn a_service_is_handed_on_while_one_row_says_so_however_many_do_not() {
+    let mut site = MapStore::default();
+    let row = |side: Side| Arrival { side: side as u8, ..Default::default() }.encode();
+    for n in 0..2_000 {
+        site.0.insert(Table::Arrivals.key().text("mesh").text(&format!("X{n:04}")).build(), row(Side::Local));
+    }
+    assert!(!is_handed_on(&site, "mesh").unwrap());
+    site.0.insert(Table::Arrivals.key().text("mesh").text("X9").build(), row(Side::Relay));
+    assert!(is_handed_on(&site, "mesh").unwrap() && !is_handed_on(&site, "pds").unwrap());
 }
 
 #[test]

@@ -71,12 +71,14 @@ impl Backend for Moving {
     }
 }
 
+/// Head and body of a request.
+type Heard = (String, Vec<u8>);
+
 /// The system that is being replaced. What it does is in each request's query.
 struct Old {
     pki: Pki,
     address: std::net::SocketAddr,
-    /// Head and body of each request.
-    heard: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    heard: Arc<Mutex<Vec<Heard>>>,
 }
 
 impl Old {
@@ -109,7 +111,7 @@ impl Old {
         Old { pki, address, heard }
     }
 
-    fn heard(&self) -> Vec<(String, Vec<u8>)> {
+    fn heard(&self) -> Vec<Heard> {
         self.heard.lock().unwrap().clone()
     }
 }

@@ -57,7 +57,7 @@ fn a_service_is_handed_on_while_one_row_says_so_however_many_do_not() {
     let mut site = MapStore::default();
     let row = |side: Side| Arrival { side: side as u8, ..Default::default() }.encode();
     for n in 0..2_000 {
-        site.0.insert(Table::Arrivals.key().text("mesh").text(&format!("X{n:04}")).build(), row(Side::Local));
+        site.0.insert(Table::Arrivals.key().text("mesh").text(format!("X{n:04}")).build(), row(Side::Local));
     }
     assert!(!is_handed_on(&site, "mesh").unwrap());
     site.0.insert(Table::Arrivals.key().text("mesh").text("X9").build(), row(Side::Relay));

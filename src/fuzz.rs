@@ -365,6 +365,9 @@ fn of_prescriptions(visit: &mut impl Visit) {
     visit.record::<node::backup::manifest::SealedManifest>("node::backup::SealedManifest");
     visit.record::<services::directory::sites::Serving>("services::directory::sites::Serving");
     visit.record::<services::directory::sites::SetServing>("services::directory::sites::SetServing");
+    visit.record::<services::directory::arrival::Arrival>("services::directory::arrival::Arrival");
+    visit.record::<services::directory::arrival::SetArrival>("services::directory::arrival::SetArrival");
+    visit.record::<services::trail::command::Relayed>("services::trail::command::Relayed");
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The tree of commands. Each group's verbs stand in the group's own file; what all commands take stands here.
 
 use super::{
-    app, audit, backup, bench, bundle, cert, cluster, config, demo, doctor, explain, export_people,
+    app, arrival, audit, backup, bench, bundle, cert, cluster, config, demo, doctor, explain, export_people,
     failure::{self, Failure},
     generate, identity, import_people, init, join, mailbox, node, outbox,
     output::{Format, Output},
@@ -145,6 +145,9 @@ pub enum Command {
     Mailbox(mailbox::Args),
     /// Register MESH workflows, their senders and receivers
     Workflow(workflow::Args),
+    /// Move in organisation by organisation: who is answered here, who by the
+    /// system being replaced, and how both sides do
+    Arrival(arrival::Args),
     /// See what could not be delivered within the site; retry or drop it
     Outbox(outbox::Args),
     /// Verify and search the audit trail

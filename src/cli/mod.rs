@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod args;
+pub mod arrival;
 pub mod audit;
 pub mod backup;
 pub mod bench;
@@ -138,6 +139,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Role(args) => role::run(&globals, args).await,
             Command::Identity(args) => identity::run(&globals, args.verb).await,
             Command::Workflow(args) => workflow::run(&globals, args.verb).await,
+            Command::Arrival(args) => arrival::run(&globals, args.verb).await,
             Command::Outbox(args) => outbox::run(&globals, args.verb).await,
             Command::Audit(args) => audit::run(&globals, args.verb).await,
             Command::Backup(args) => backup::run(&globals, args.verb).await,

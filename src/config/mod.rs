@@ -13,6 +13,7 @@ pub mod running;
 pub mod sample;
 pub mod settings;
 pub mod units;
+pub mod upstream;
 pub mod value;
 
 pub use layers::{Layers, Origin};

@@ -21,6 +21,7 @@ pub struct Settings {
     pub otlp: Otlp,
     pub pds: super::pds::Pds,
     pub eps: super::eps::Eps,
+    pub upstream: super::upstream::Upstream,
     pub storage: Storage,
     /// None: for ever.
     pub audit_retention: Option<Duration>,
@@ -168,6 +169,7 @@ impl Settings {
             otlp: from.otlp()?,
             pds: from.pds()?,
             eps: from.eps()?,
+            upstream: from.upstream()?,
             storage: from.storage(),
             audit_retention: from.audit_retention()?,
             backup: super::backup::Backup {
@@ -443,6 +445,42 @@ impl Values<'_> {
         })
     }
 
+    fn upstream(&self) -> Result<super::upstream::Upstream, ConfigError> {
+        const SERVICES: [(&str, &str); 7] = [
+            ("mesh", "upstream.mesh"),
+            ("smsp", "upstream.smsp"),
+            ("identity", "upstream.identity"),
+            ("pds", "upstream.pds"),
+            ("eps", "upstream.eps"),
+            ("directory", "upstream.directory"),
+            ("relationships", "upstream.relationships"),
+        ];
+        let mut addresses = vec![];
+        for (service, key) in SERVICES {
+            let text = self.text(key);
+            if text.is_empty() {
+                continue;
+            }
+            let address = super::upstream::address(&text).map_err(|why| {
+                ConfigError::new(self.place(key), format!("{key}: {why}"), "write https, host and port; empty for none")
+            })?;
+            addresses.push((service, address));
+        }
+        let files = ["upstream.ca", "upstream.cert", "upstream.key"];
+        if let (false, Some(missing)) =
+            (addresses.is_empty(), files.iter().find(|key| self.path(key).as_os_str().is_empty()))
+        {
+            return Err(ConfigError::new(
+                self.place(missing),
+                format!("an address of an upstream system is given, and {missing} is empty"),
+                "give upstream.ca, upstream.cert and upstream.key: requests are handed on over mutual TLS only",
+            ));
+        }
+        let [ca, cert, key] = files.map(|key| self.path(key));
+        let (patience, relays) = (self.duration("upstream.patience"), self.number("upstream.relays") as usize);
+        Ok(super::upstream::Upstream { ca, cert, key, addresses, patience, relays })
+    }
+
     fn storage(&self) -> Storage {
         Storage {
             log_segment: self.size("log.segment"),
@@ -529,6 +567,8 @@ mod tests {
         assert!(refused(&["api.cert=/etc/a.pem"]).contains("only one"));
         assert!(refused(&["api.url=http://a.test"]).contains("https"));
         assert!(refused(&["api.listen=0.0.0.0:443"]).contains("api.url is empty"));
+        assert!(refused(&["upstream.mesh=http://a.test"]).contains("no https address"));
+        assert!(refused(&["upstream.mesh=https://a.test", "upstream.ca=/a.pem"]).contains("upstream.cert is empty"));
         let api = settings(&["api.listen=10.0.0.1:443"]).unwrap().api;
         assert_eq!((api.url.as_str(), api.cert), ("https://10.0.0.1:443", "/etc/spine/tls/supplier-cert.pem".into()));
     }

@@ -4,6 +4,7 @@
 
 use super::payload::Pieces;
 use super::protocol::{Heard, Question};
+use super::relays::Relays;
 use crate::access::gate::{Denied, Proven, Standing};
 use crate::engine::{Command, Outcome, PartitionId, Unavailable};
 use crate::store::Reader;
@@ -62,6 +63,10 @@ pub trait Backend: Send + Sync + 'static {
     fn ask<'a>(&'a self, question: &'a Question) -> Hearing<'a> {
         let _ = question;
         Box::pin(async { Err("unreachable") })
+    }
+    /// The system that is being replaced, where there may be one.
+    fn relays(&self) -> Option<Arc<Relays>> {
+        None
     }
     /// Begins to store a body on a majority.
     fn upload(&self) -> Answering<'_, Box<dyn Upload>>;

@@ -30,6 +30,7 @@ documents! {
     "two-sites": "Two sites: move the service to another data centre",
     "certificates": "Certificates: renew each, shut somebody out",
     "connect": "Connect a system",
+    "arriving": "Arrive from another system, service by service",
     "registration": "Register people who work here",
     "watching": "Watch: dashboards, alerts and what to do",
     "errors": "Errors: every code",

@@ -3,6 +3,7 @@
 use super::backend::{Answering, Backend, Courier, Credentials, Hearing, Stored, Upload, View};
 use super::payload::Pieces;
 use super::protocol::Question;
+use super::relays::Relays;
 use crate::access::gate::{Denied, Proven, Standing};
 use crate::engine::bulk::{Bulk, BulkError, upload};
 use crate::engine::draft::Fault;
@@ -26,6 +27,7 @@ pub struct EngineBackend {
     pub bulk: Bulk,
     pub clock: Arc<dyn Clock>,
     pub courier: Arc<dyn Courier>,
+    pub relays: Arc<Relays>,
 }
 
 impl Backend for EngineBackend {
@@ -107,6 +109,10 @@ impl Backend for EngineBackend {
 
     fn ask<'a>(&'a self, question: &'a Question) -> Hearing<'a> {
         self.courier.ask(question)
+    }
+
+    fn relays(&self) -> Option<Arc<Relays>> {
+        Some(self.relays.clone())
     }
 
     fn upload(&self) -> Answering<'_, Box<dyn Upload>> {

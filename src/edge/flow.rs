@@ -5,22 +5,25 @@
 //! the request's token is made usable again where its use is in doubt (P3, spec/mesh.md §3.2).
 
 use super::admit::{Admitted, Noted, Turned, admit};
+use super::arriving::Arriving;
 use super::body::{self, Reader};
 use super::connection::Conn;
 use super::payload::{Held, Payload};
 use super::problem::Refusal;
 use super::problem::kind_of;
 use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
+use super::relay::{self, Way, Whose};
 use super::strangers::{self, Stranger};
 use super::tenant::CertificateHash;
 use super::trace::Trace;
 use super::turns::{TooLong, Who};
-use super::{Edge, render};
+use super::{AtWork, Edge, render};
 use crate::access::{caller::Caller, gate::Permit};
 use crate::engine::{Command, Outcome, Unavailable, services};
 use crate::model::NhsNumber;
 use crate::ops::codes::{self, Kind};
 use crate::seam::spans::{Side, Step, Told};
+use crate::services::directory::arrival;
 use crate::services::trail::command::{Refused, TrailCommand};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -71,22 +74,24 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
     ids.trace.within(step.as_ref());
 
     let mut noted = Noted::default();
+    let mut body = Arriving::new(body);
     let admitted = admit(conn, exchange.as_mut(), &head, &mut noted).await;
+    let way = relay::way(conn, exchange.as_mut(), &head, &mut body, &admitted).await;
+    let (relayed, tally) = (way.is_relayed(), way.tally());
+    let (mut reply, mut held) = served(conn, exchange, (admitted, way), (head, body), &ids).await;
     let party = noted.party.unwrap_or_else(|| edge.nobody_came());
-    let (mut reply, mut held) = match admitted {
-        Ok(Admitted { permit, held, who }) => (work(conn, exchange, permit, who, head, body, &ids).await, held),
-        Err(turned) => {
-            dismiss(conn, &head.headers, body);
-            let refusal = recorded(conn, interaction, exchange.subject(), turned, &ids).await;
-            (render::refuse(exchange.as_ref(), &refusal, interaction, &ids), Held::default())
-        }
-    };
     if let Some(limit) = noted.limit {
         render::limit(&mut reply, limit);
     }
     held.in_flight = Some(in_flight);
     let status = reply.status().as_u16();
-    edge.meter.answered(interaction, status, begun.elapsed());
+    // What was handed on is counted apart: operators compare the two.
+    if !relayed {
+        edge.meter.answered(interaction, status, begun.elapsed());
+    }
+    if let Some(tally) = tally {
+        tally.add(arrival::Side::Local, status, begun.elapsed());
+    }
     edge.busiest.answered(&party, kind_of(status).is_some(), begun.elapsed());
     ended(step, interaction, status);
     tracing::debug!(
@@ -99,6 +104,39 @@ pub async fn answer(conn: &Arc<Conn>, request: Request<Incoming>) -> Response<Pa
         "a request was answered"
     );
     reply.map(|payload| payload.hold(held))
+}
+
+/// The answer of whoever has to give it, and what is kept until its body is out.
+async fn served(
+    conn: &Arc<Conn>,
+    mut exchange: Box<dyn Exchange>,
+    (admitted, way): (Result<Admitted, Turned>, Way),
+    (head, body): (Parts, Arriving),
+    ids: &Ids,
+) -> (Response<Payload>, Held) {
+    let interaction = exchange.interaction();
+    match (admitted, way) {
+        (Ok(Admitted { permit, held, who }), Way::Here(_)) => {
+            (work(conn, exchange, permit, who, head, body, ids).await, held)
+        }
+        (Ok(Admitted { permit, held, who }), Way::There(there)) => {
+            let whose = Whose::Known(permit.into_caller(), who);
+            (relay::answer(conn, exchange.as_mut(), there, whose, (&head, body), ids).await, held)
+        }
+        (Ok(Admitted { held, .. }), Way::No(refusal)) => {
+            body.dismiss(conn, &head.headers);
+            (render::refuse(exchange.as_ref(), &refusal, interaction, ids), held)
+        }
+        (Err(_), Way::There(there)) => {
+            let whose = Whose::Stranger(conn.peer.caller().clone());
+            (relay::answer(conn, exchange.as_mut(), there, whose, (&head, body), ids).await, Held::default())
+        }
+        (Err(turned), _) => {
+            body.dismiss(conn, &head.headers);
+            let refusal = recorded(conn, interaction, exchange.subject(), turned, ids).await;
+            (render::refuse(exchange.as_ref(), &refusal, interaction, ids), Held::default())
+        }
+    }
 }
 
 fn ended(step: Option<Step>, interaction: &'static str, status: u16) {
@@ -171,6 +209,13 @@ pub fn later(conn: &Conn, refusal: Refusal) -> Refusal {
     refusal
 }
 
+/// A turn, waited for in its row; or until when there is none.
+async fn turn(conn: &Conn, who: Who) -> Result<AtWork, Refusal> {
+    let _waits = Counted::new(&conn.edge.meter.waiting);
+    let turn = conn.edge.turn(who).await;
+    turn.map_err(|TooLong(away)| later(conn, Refusal::new(&codes::OVERLOADED).after(away)))
+}
+
 /// The body, a turn, then the work in a task of its own.
 async fn work(
     conn: &Arc<Conn>,
@@ -178,13 +223,13 @@ async fn work(
     permit: Permit,
     who: Who,
     head: Parts,
-    body: Incoming,
+    body: Arriving,
     ids: &Ids,
 ) -> Response<Payload> {
     let edge = &conn.edge;
     let interaction = exchange.interaction();
     if let Some(reply) = exchange.at_once() {
-        dismiss(conn, &head.headers, body);
+        body.dismiss(conn, &head.headers);
         return render::reply(edge, reply, ids)
             .await
             .unwrap_or_else(|r| render::refuse(exchange.as_ref(), &r, interaction, ids));
@@ -193,15 +238,9 @@ async fn work(
         Ok(body) => body,
         Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
-    let waits = Counted::new(&edge.meter.waiting);
-    let turn = edge.turn(who).await;
-    drop(waits);
-    let turn = match turn {
+    let turn = match turn(conn, who).await {
         Ok(turn) => turn,
-        Err(TooLong(away)) => {
-            let refusal = later(conn, Refusal::new(&codes::OVERLOADED).after(away));
-            return render::refuse(exchange.as_ref(), &refusal, interaction, ids);
-        }
+        Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };
     // The credentials that may be used once, if there are any.
     let token = head.headers.get(http::header::AUTHORIZATION).cloned();
@@ -253,8 +292,12 @@ async fn receive(
     conn: &Arc<Conn>,
     exchange: &mut dyn Exchange,
     headers: &HeaderMap,
-    body: Incoming,
+    body: Arriving,
 ) -> Result<Body, Refusal> {
+    let body = match body.open() {
+        Ok(read) => return Ok(read),
+        Err(body) => body,
+    };
     if body.is_end_stream() {
         return Ok(Body::None);
     }
@@ -493,7 +536,7 @@ fn ids(edge: &Edge, headers: &HeaderMap) -> Ids {
 }
 
 /// Reads the rest of an unwanted body away, so that its sender gets to see the answer.
-fn dismiss(conn: &Arc<Conn>, headers: &HeaderMap, body: Incoming) {
+pub(super) fn dismiss(conn: &Arc<Conn>, headers: &HeaderMap, body: Incoming) {
     // Who waits for a 100 has not sent the body, and must not be told to.
     if body.is_end_stream() || headers.contains_key(http::header::EXPECT) {
         return;

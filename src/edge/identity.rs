@@ -4,12 +4,13 @@ use super::api;
 use super::id_tokens::IdTokens;
 use super::problem::Refusal;
 use super::protocol::{
-    Attempt, Body, BodyRule, Broken, Call, Exchange, Heard, Next, Protocol, Question, Reply, ReplyBody, Wait,
+    Attempt, Body, BodyRule, Broken, Call, Exchange, Heard, Next, Party, Protocol, Question, Reply, ReplyBody, Wait,
 };
 use crate::access::gate::Permit;
 use crate::engine::draft::Fault;
 use crate::engine::{ServiceId, services};
 use crate::pages::{Sheet, transport_security};
+use crate::services::directory::applications;
 use crate::services::identity::command::{IdentityReply, Stranger};
 use crate::services::identity::login::citizens;
 use crate::services::identity::login::page::{Content, Page};
@@ -17,6 +18,7 @@ use crate::services::identity::login::visit::{Asked as LoginAsked, Step, Thought
 use crate::services::identity::{self, Ask, Identity, Response, Route, routes};
 use crate::store::Reader;
 use crate::wire::form::Form;
+use crate::wire::jwt::Jwt;
 use bytes::Bytes;
 use http::HeaderMap;
 use std::sync::Arc;
@@ -186,6 +188,24 @@ impl Exchange for Asked {
             Route::Login(route) if route.has_form() => BodyRule::Inline,
             _ => BodyRule::Ignored,
         }
+    }
+
+    /// The application's organisation, as far as the request names one; nothing of it is believed, and nothing given for it: the side
+    /// that answers checks it.
+    fn party(&self, form: &[u8], site: &dyn Reader) -> Result<Party, Fault> {
+        let form = Form::parse(form).unwrap_or_default();
+        let signed = form.get("client_assertion").and_then(|text| Jwt::parse(text).ok());
+        let client = signed.as_ref().and_then(|jwt| jwt.claim("iss"));
+        let client = client.or(form.get("client_id")).or(self.query.get("client_id"));
+        match client {
+            Some(client) => Ok(Party::Of(applications::application(site, client)?.map(|row| row.ods))),
+            None if self.route.name() == "identity.userinfo" => Ok(Party::Callers),
+            None => Ok(Party::Of(None)),
+        }
+    }
+
+    fn party_is_in_body(&self) -> bool {
+        self.body_rule() == BodyRule::Inline
     }
 
     fn at_once(&mut self) -> Option<Reply> {

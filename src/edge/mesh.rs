@@ -3,11 +3,12 @@
 use super::backend::Stored;
 use super::problem::Refusal;
 use super::protocol::{
-    Attempt, Body, BodyRule, Broken, Call, Coding, Exchange, Next, Protocol, Reply, ReplyBody, Wait,
+    Attempt, Body, BodyRule, Broken, Call, Coding, Exchange, Next, Party, Protocol, Reply, ReplyBody, Wait,
 };
 use crate::access::gate::Permit;
-use crate::engine::{PartitionId, ServiceId, services};
+use crate::engine::{PartitionId, ServiceId, draft::Fault, services};
 use crate::ops::codes::Kind;
+use crate::services::directory::rows;
 use crate::services::mesh::{self, Mesh, Route};
 use crate::store::Reader;
 use crate::wire::mesh::values::api_version;
@@ -153,6 +154,11 @@ impl Exchange for Asked {
             Kind::Unauthenticated => 403,
             _ => refusal.status().as_u16(),
         };
+        // The shape of these (mesh.md §12.4) has no place for a code but the text.
+        if status >= 500 && refusal.is_of_a_move() {
+            let text = format!("{} ({})", refusal.words(), refusal.code.code);
+            return reply(self.mesh.unavailable(status, &text, correlation));
+        }
         if status >= 500 {
             return reply(self.mesh.unavailable(status, refusal.words(), correlation));
         }
@@ -169,6 +175,22 @@ impl Exchange for Asked {
         };
         let headers = vec![("content-type", Bytes::from_static(kind.as_bytes()))];
         Reply { status, headers, body: ReplyBody::Bytes(body.into()) }
+    }
+
+    /// The mailbox says whose request it is, whatever system sends it: what it holds lies on one side.
+    fn party(&self, _: &[u8], site: &dyn Reader) -> Result<Party, Fault> {
+        match self.route.authenticates() {
+            Some(mailbox) => Ok(Party::Of(rows::mailbox(site, mailbox)?.map(|row| row.ods))),
+            None => Ok(Party::Callers),
+        }
+    }
+
+    /// The recipient's, but for mailboxes that the site itself reads: each side has its own.
+    fn counterpart(&self, headers: &HeaderMap, site: &dyn Reader) -> Result<Option<String>, Fault> {
+        let Route::Send { .. } = self.route else { return Ok(None) };
+        let to = headers.get("mex-to").and_then(|to| to.to_str().ok()).unwrap_or_default().trim().to_uppercase();
+        let row = if to.is_empty() { None } else { rows::mailbox(site, &to)? };
+        Ok(row.filter(|row| row.service == 0 && !row.internal).map(|row| row.ods))
     }
 
     fn release(&self) -> Option<Call> {

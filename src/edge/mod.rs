@@ -13,6 +13,9 @@
 //! | `turns` `away` | how much is worked on at once, whose turn is next, what is kept for emergency care, how long the others stay away |
 //! | `thoughts` | slow work for requests, a little at once |
 //! | `strangers` | refusals of callers whom nobody knows, gathered for the trail |
+//! | `relay` `relays` `upstream` | requests that the system being replaced answers; its addresses; connections to one |
+//! | `arriving` | a body on its way in, here or there |
+//! | `tally` | how both sides do, by organisation |
 //! | `forgiven` | attempts that were told to come again |
 //! | `body` `payload` `render` `coding` | bodies in and out, streamed, gzip on the way |
 //! | `protocol` `backend` | what the path needs of services, and of the rooms below |
@@ -30,6 +33,7 @@
 
 pub mod admit;
 pub mod api;
+pub mod arriving;
 pub mod away;
 pub mod backend;
 pub mod body;
@@ -63,16 +67,20 @@ pub mod prescribers;
 pub mod problem;
 pub mod protocol;
 pub mod relationships;
+pub mod relay;
+pub mod relays;
 pub mod render;
 pub mod revocation;
 pub mod smsp;
 pub mod strangers;
+pub mod tally;
 pub mod tenant;
 pub mod thoughts;
 pub mod tls;
 pub mod trace;
 pub mod trail;
 pub mod turns;
+pub mod upstream;
 
 use crate::access::gate::{BadRules, Gate, Rule};
 use crate::seam::{clock::Clock, rng::Rng};

@@ -141,6 +141,8 @@ impl Exchange for Request {
                 Problem::says(&refusal::TOO_MANY_REQUESTS, TOO_MANY_CREATES)
             }
             Kind::Busy if status == 429 => Problem::says(&refusal::TOO_MANY_REQUESTS, refusal.words()),
+            // The system being replaced is in the way, and not how long this one takes (docs/errors.md).
+            Kind::Busy if refusal.is_upstream() => Problem::says(&refusal::SERVICE_UNAVAILABLE, refusal.words()),
             Kind::Busy => Problem::unavailable(),
             Kind::Unauthenticated => Problem::says(&refusal::UNAUTHORISED, self.shown.as_str()),
             // A good token of another product, or of a level that opens nothing here, is as one that is not known (§14.3).

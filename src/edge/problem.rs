@@ -41,6 +41,14 @@ impl Refusal {
     pub fn words(&self) -> &'static str {
         self.code.words
     }
+    /// Whether the system that is being replaced is the cause.
+    pub fn is_upstream(&self) -> bool {
+        ("SPN-1032"..="SPN-1037").contains(&self.code.code)
+    }
+    /// Whether the cause is that organisations move from one system to another: operators of both look for its code.
+    pub fn is_of_a_move(&self) -> bool {
+        self.is_upstream() || [codes::RECIPIENT_ELSEWHERE.code, codes::RECIPIENT_MOVES.code].contains(&self.code.code)
+    }
     pub fn private(&self) -> &str {
         &self.private
     }
@@ -51,6 +59,13 @@ impl Refusal {
             code if code == codes::BODY_TOO_SLOW.code => StatusCode::REQUEST_TIMEOUT,
             code if code == codes::WRONG_METHOD.code => StatusCode::METHOD_NOT_ALLOWED,
             code if code == codes::RATE_LIMITED.code => StatusCode::TOO_MANY_REQUESTS,
+            code if code == codes::UPSTREAM_LATE.code => StatusCode::GATEWAY_TIMEOUT,
+            code if [&codes::UPSTREAM_UNREACHABLE, &codes::UPSTREAM_UNTRUSTED, &codes::UPSTREAM_BROKEN]
+                .iter()
+                .any(|of| of.code == code) =>
+            {
+                StatusCode::BAD_GATEWAY
+            }
             _ => status_of(self.code.kind),
         }
     }

@@ -4,7 +4,7 @@
 use super::backend::Stored;
 use super::problem::Refusal;
 use crate::access::gate::Permit;
-use crate::engine::{PartitionId, ServiceId};
+use crate::engine::{PartitionId, ServiceId, draft::Fault};
 use crate::model::NhsNumber;
 use crate::store::Reader;
 use bytes::Bytes;
@@ -160,6 +160,15 @@ impl From<crate::engine::draft::Fault> for Broken {
     }
 }
 
+/// Whose organisation decides where a request is answered (`relay`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// That of the system or application that asks.
+    Callers,
+    /// This one (ODS code); of what nobody knows here, none.
+    Of(Option<String>),
+}
+
 /// How those who ask on a listener prove who they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
@@ -257,6 +266,20 @@ pub trait Exchange: Send {
     /// for this beside the usual one.
     fn usual_quota(&self) -> Option<(&'static str, u32)> {
         None
+    }
+    /// Whose request it is, where a service moves organisation by organisation. `form`: the body, if [`Exchange::party_is_in_body`].
+    fn party(&self, form: &[u8], site: &dyn Reader) -> Result<Party, Fault> {
+        let _ = (form, site);
+        Ok(Party::Callers)
+    }
+    /// Whether only the body says whose request it is; then it is read first.
+    fn party_is_in_body(&self) -> bool {
+        false
+    }
+    /// The organisation whose data the request writes beside the caller's: both must be on one side.
+    fn counterpart(&self, headers: &HeaderMap, site: &dyn Reader) -> Result<Option<String>, Fault> {
+        let _ = (headers, site);
+        Ok(None)
     }
     /// Whether answers name a correlation id that the caller did not give.
     fn names_correlation(&self) -> bool {

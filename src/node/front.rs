@@ -27,9 +27,11 @@ use crate::{
         prescribers::Prescribers,
         protocol::Protocol,
         relationships::RelationshipsProtocol,
+        relays::{self, Relays},
         smsp::{SmspProtocol, Suppliers},
         tls::{Tls, TlsFiles},
         trail::TrailProtocol,
+        upstream::Files,
     },
     ops::systemd,
     seam::clock::Clock,
@@ -54,6 +56,8 @@ pub struct Front {
     doors: Vec<Door>,
     /// The directory's LDAP face, where there is one.
     ldap: Option<LdapDoor>,
+    /// The system that is being replaced.
+    pub relays: Arc<Relays>,
     /// Whose signatures prescriptions are taken with.
     prescribers: Arc<Prescribers>,
     draining: AtomicBool,
@@ -102,7 +106,10 @@ impl Front {
         let settings = &node.settings;
         let (engine, bulk) = (rooms.engine.clone(), rooms.bulk.clone());
         let courier = Arc::new(Outgoing::new(settings.api.logout_ca.clone()));
-        let backend = Arc::new(EngineBackend { engine, bulk, clock: node.world.clock.clone(), courier });
+        let relays = Relays::new(&upstreams(settings)).map_err(|e| NodeError::Tls(format!("upstream: {e}")))?;
+        let relays = Arc::new(relays);
+        let clock = node.world.clock.clone();
+        let backend = Arc::new(EngineBackend { engine, bulk, clock, courier, relays: relays.clone() });
         let passed = systemd::passed_sockets().map_err(|e| NodeError::Room { room: "systemd", why: e.to_string() })?;
         let mut passed = Passed(passed.into_iter().map(Some).collect());
         let mut doors = vec![];
@@ -118,7 +125,7 @@ impl Front {
         let ldap = LdapDoor::open(node, backend, &mut passed)?;
         passed.tell_of_the_rest();
         let prescribers = rooms.prescribers.clone();
-        let front = Front { doors, ldap, prescribers, draining: AtomicBool::new(false) };
+        let front = Front { doors, ldap, relays, prescribers, draining: AtomicBool::new(false) };
         front.resume().await?;
         Ok(front)
     }
@@ -176,7 +183,9 @@ impl Front {
         });
         let fresh = read.collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())?;
         let trust = self.prescribers.prepare(rooms::trust_files(settings)).map_err(|e| e.to_string())?;
+        let upstreams = Relays::prepare(&upstreams(settings)).map_err(|e| format!("upstream: {e}"))?;
         fresh.into_iter().for_each(|(tls, fresh)| tls.take(fresh));
+        self.relays.take(upstreams);
         self.prescribers.take(trust);
         Ok(())
     }
@@ -368,6 +377,13 @@ fn api_files(settings: &Settings) -> TlsFiles {
     }
 }
 
+/// Where requests are handed to, and who the site is there.
+fn upstreams(settings: &Settings) -> relays::Plan {
+    let of = &settings.upstream;
+    let files = Files { authorities: of.ca.clone(), certificate: of.cert.clone(), key: of.key.clone() };
+    relays::Plan { files, addresses: of.addresses.clone(), patience: of.patience, most: of.relays }
+}
+
 fn options(settings: &Settings) -> Options {
     Options {
         max_connections: settings.supplier.connections,
@@ -393,6 +409,10 @@ pub async fn watch_certificates(node: Arc<Node>) {
         }
         all.extend(paths.client_authorities);
         all.extend(paths.revocations);
+        if !settings.upstream.addresses.is_empty() {
+            let of = &settings.upstream;
+            all.extend([&of.ca, &of.cert, &of.key].map(Clone::clone));
+        }
         all.extend(settings.eps.trust.iter().chain(&settings.eps.revocations).cloned());
         all.iter().map(|path| Stamp::of(path)).collect()
     };

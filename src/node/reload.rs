@@ -74,6 +74,7 @@ fn try_reload(node: &Arc<Node>) -> Result<Reloaded, ReloadError> {
     settings.api.key = fresh.api.key;
     settings.eps.trust = fresh.eps.trust;
     settings.eps.revocations = fresh.eps.revocations;
+    settings.upstream = fresh.upstream;
     settings.told = told;
     front.reload(&settings).map_err(ReloadError::Tls)?;
     node.current.store(Arc::new(settings));
@@ -105,7 +106,9 @@ mod tests {
         let all: Vec<String> = keys::KEYS.iter().map(|key| key.name.to_owned()).collect();
         let (reloaded, _) = sorted(&told, &told, all);
         let listeners = ["supplier.ca", "supplier.cert", "supplier.key", "supplier.crl", "api.cert", "api.key"];
-        let handed_on = [&listeners[..], &["eps.trust", "eps.revocations"]].concat();
+        let upstream = keys::KEYS.iter().map(|key| key.name).filter(|name| name.starts_with("upstream."));
+        let handed_on: Vec<&str> =
+            listeners.into_iter().chain(["eps.trust", "eps.revocations"]).chain(upstream).collect();
         assert_eq!(reloaded.taken, handed_on, "a key marked live must be copied in try_reload");
         assert_eq!(reloaded.waiting.len(), keys::KEYS.len() - handed_on.len());
     }

@@ -52,6 +52,8 @@ record! {
         12 => site: String,
         /// At this moment it began to look for bodies that it lacks, and lacked none at the end; 0: not since it started.
         13 => bodies_whole: u64,
+        /// Services for which it knows an address of the system being replaced.
+        14 => upstreams: Vec<String>,
     }
 }
 
@@ -96,10 +98,18 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
         groups: rooms.groups.iter().map(group).collect(),
         waiting: backlog.waiting,
         oldest: backlog.oldest,
+        upstreams: upstreams(node),
         clock: rooms.engine.clock().trouble().unwrap_or_default(),
         disk: rooms.engine.disk().trouble().unwrap_or_default(),
         ..Default::default()
     }
+}
+
+/// As they are in force; while it starts, as they will be.
+fn upstreams(node: &Node) -> Vec<String> {
+    let configured = || node.settings.upstream.addresses.iter().map(|(service, _)| *service).collect();
+    let services = node.front.get().map_or_else(configured, |front| front.relays.services());
+    services.into_iter().map(str::to_owned).collect()
 }
 
 /// What a node has acknowledged, of the groups led here: only a leader knows, and only since it leads.

@@ -182,6 +182,30 @@ codes! {
     ROLE_GONE = "SPN-1031" Unauthenticated, "selected_roleid is misconfigured/invalid",
         "The role profile that was chosen at log-in is closed.",
         "Let the person log in again and choose another.";
+    UPSTREAM_MISSING = "SPN-1032" Busy, "The system that answers this is not configured here",
+        "The organisation's requests to this service are handed to the system that is being replaced, and this node has no address for it, or cannot read the registry.",
+        "Operators: set upstream.SERVICE on every node and reload, or `spine arrival set SERVICE --party ODS --to local`.";
+    UPSTREAM_UNREACHABLE = "SPN-1033" Busy, "The system that answers this cannot be reached",
+        "No connection could be made to the system that is being replaced. The request was not sent to it.",
+        "Repeat it after Retry-After. Operators: see that the address of upstream.SERVICE answers from this node.";
+    UPSTREAM_UNTRUSTED = "SPN-1034" Busy, "The system that answers this is not the one it should be",
+        "Its certificate is not of the authorities in upstream.ca, is not for its address, has expired, or it refused ours. The request was not sent to it.",
+        "Operators: the log names the reason; compare upstream.ca, upstream.cert and the address with that system's certificate.";
+    UPSTREAM_LATE = "SPN-1035" Busy, "The system that answers this did not answer in time",
+        "It took longer than upstream.patience. Whether it did what was asked is not known.",
+        "Look whether it was done, or repeat the request under the same id where the service knows repeats.";
+    UPSTREAM_BROKEN = "SPN-1036" Busy, "The system that answers this broke off",
+        "The connection ended after the request was sent and before the answer began. Whether it was done is not known.",
+        "Look whether it was done, or repeat the request under the same id where the service knows repeats.";
+    UPSTREAM_CROWDED = "SPN-1037" Busy, "Too many requests wait for the system that answers this",
+        "As many as upstream.relays are on their way to it already. The request was not sent to it.",
+        "Repeat it after Retry-After.";
+    RECIPIENT_ELSEWHERE = "SPN-1038" Conflict, "The recipient is reached by another system than the sender",
+        "While organisations move one by one, sender and recipient of a message must be on the same side: the other one's mailbox would never show it. Nothing was stored.",
+        "Operators: `spine arrival list` shows the sides; move those who write to each other together.";
+    RECIPIENT_MOVES = "SPN-1039" Busy, "The recipient is moving and takes no messages for a while",
+        "An operator holds back new messages to it, so that its inbox is empty when it goes to the other system. Nothing was stored.",
+        "Repeat it after Retry-After. Operators: `spine arrival set mesh --party ODS --to SIDE` without --hold ends it.";
     ADMIN_NO_ROUTE = "SPN-2001" NotFound, "The node does not know this operation",
         "The command line and the running node are of different releases.",
         "Compare `spine --version` with `spine status`, and restart the older one.";
@@ -290,6 +314,9 @@ codes! {
     BACKUP_OUTLIVED = "SPN-2206" Fault, "A backup was made, and an older one could not be removed",
         "The new backup is written, synced, read back and counts as the last one. More than backup.keep lie in the folder, and the disk fills up in time.",
         "See to what the message names, for the most part the folder's owner or mode; the next backup removes what is left.";
+    ARRIVAL_NO_UPSTREAM = "SPN-2301" Conflict, "The service has no upstream address on every node",
+        "Requests were to be handed to a system whose address the nodes named do not know: whoever asks those would be refused. Nothing was changed.",
+        "Set upstream.SERVICE with upstream.ca, upstream.cert and upstream.key on every node, `spine config reload` on each, and repeat.";
     TLS_FILES = "SPN-3001" Fault, "Certificate files cannot be used",
         "A file is missing, unreadable, expired or does not fit its key. What was loaded before goes on serving.",
         "Correct the file that the log names, then `spine config reload`.";

@@ -64,6 +64,9 @@ pub const TURNS: &str = "spine_turns_total";
 pub const TURNS_TAKEN: &str = "spine_turns_taken";
 pub const REQUEST_BYTES: &str = "spine_request_bytes_total";
 pub const RESPONSE_BYTES: &str = "spine_response_bytes_total";
+pub const RELAYED: &str = "spine_relayed_requests_total";
+pub const RELAY_DURATION: &str = "spine_relayed_request_duration_seconds";
+pub const RELAYS_IN_FLIGHT: &str = "spine_relays_in_flight";
 // Edge.
 pub const CONNECTIONS: &str = "spine_connections";
 pub const CONNECTIONS_REFUSED: &str = "spine_connections_refused_total";
@@ -218,6 +221,16 @@ pub const ALL: &[Metric] = &[
     gauge(TURNS_TAKEN, "Requests at work, by service and class."),
     bytes_counter(REQUEST_BYTES, "Bytes of request bodies received.", &[&[]]),
     bytes_counter(RESPONSE_BYTES, "Bytes of response bodies sent.", &[&[]]),
+    counter(
+        RELAYED,
+        "Requests handed to the system being replaced, by service and outcome; they are in no other count of requests.",
+        &[],
+    ),
+    seconds(
+        RELAY_DURATION,
+        "Time from handing a request to the system being replaced to its answer's head, by service.",
+    ),
+    gauge(RELAYS_IN_FLIGHT, "Requests that are with the system being replaced, by service."),
     gauge(CONNECTIONS, "Open connections, by listener."),
     counter(
         CONNECTIONS_REFUSED,

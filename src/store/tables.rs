@@ -210,6 +210,8 @@ tables! {
     157 PrescriptionClock,
     /// directory, site partition: nothing → how strictly the site registers people.
     139 RegistrationRules,
+    /// directory, site partition: (service, ODS code or `*`) → where its requests are answered: here, or by the system being replaced.
+    140 Arrivals,
 }
 
 impl Table {

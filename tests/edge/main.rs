@@ -16,6 +16,7 @@ mod people;
 mod people_attacked;
 mod refusals;
 mod relationships;
+mod relay;
 mod requests;
 mod revocations;
 mod slow;

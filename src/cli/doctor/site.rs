@@ -26,6 +26,7 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(disk(&told));
             out.push(registration(&told));
             out.push(backup(&told));
+            out.push(upstreams(&told));
         }
         // It runs, and what keeps it from opening is for an operator to mend: a store that no peer can make whole again, say.
         Err(e) if e.code == codes::CLI_NOT_READY.code => {
@@ -59,6 +60,17 @@ fn backup(told: &serde_json::Value) -> Finding {
             Finding::warn("backup", "this node has made none; another may have".to_owned(), fix)
         }
         None => Finding::ok("backup", "none is wanted of a site that is not live"),
+    }
+}
+
+/// What is handed to the system being replaced needs its address on every node.
+fn upstreams(told: &serde_json::Value) -> Finding {
+    let check = "upstreams";
+    let missing: Vec<&str> =
+        told["upstreams_missing"].as_array().into_iter().flatten().filter_map(|line| line.as_str()).collect();
+    match missing.is_empty() {
+        true => Finding::ok(check, "every node has the addresses of what is handed on"),
+        false => Finding::fail(check, missing.join("; "), "set them there, then `spine config reload` on each"),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Who may connect is the socket's file mode; the kernel says who it is, and the audit trail keeps it.
 
 mod applications;
+mod arrivals;
 mod audit;
 mod backup;
 mod baselines;
@@ -109,6 +110,9 @@ fn registers(r: &mut AdminRouter, node: &Arc<Node>) {
     add(r, node, Method::POST, "/v1/signing-keys", signing_keys::rotate);
     add(r, node, Method::GET, "/v1/issuers", issuers::list);
     add(r, node, Method::PUT, "/v1/issuers", issuers::put);
+    add(r, node, Method::GET, "/v1/arrivals", arrivals::list);
+    add(r, node, Method::GET, "/v1/arrivals/{service}/{party}", arrivals::show_one);
+    add(r, node, Method::PUT, "/v1/arrivals/{service}/{party}", arrivals::put);
     add(r, node, Method::GET, "/v1/baselines", baselines::list);
     add(r, node, Method::PUT, "/v1/baselines/{job}", baselines::put);
     add(r, node, Method::GET, "/v1/traces", traces::list);

@@ -1,6 +1,6 @@
 //! Status of node and site, as `spine status` and `spine cluster` show it.
 
-use super::{Told, fault, moment, rooms};
+use super::{Told, arrivals, fault, moment, rooms};
 use crate::{
     edge::revocation::{Lists, State},
     engine::{PartitionId, SITE, Standing},
@@ -95,6 +95,7 @@ pub async fn status(node: Arc<Node>, _: AdminRequest) -> Told {
         "certificates": certificates,
         "revocations": revocations,
         "registration": registration,
+        "upstreams_missing": arrivals::missing(rooms, &told),
         "partitions": partitions(rooms, &told),
         "takes_writes": standing_still(rooms, &told).is_empty(),
         "troubles": troubles,
@@ -255,6 +256,7 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
     if !node.ready() && !node.draining() {
         out.push("this node is not ready: see /readyz".into());
     }
+    out.extend(arrivals::missing(rooms, told));
     if told.values().any(|s| s.version != VERSION) {
         out.push("nodes run different releases".into());
     }

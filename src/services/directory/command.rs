@@ -1,6 +1,7 @@
 //! Commands that change the registry: one tag byte, then a record. All go to the site partition (empty key).
 
 use super::applications::SetApplication;
+use super::arrival::SetArrival;
 use super::issuers::SetIssuer;
 use super::registration::{
     command::{Apply, End, Grant, Issue, Pause, Sponsor, Verify},
@@ -59,6 +60,7 @@ commands! {
         50 InvitePasskey(InvitePasskey),
         56 SetBaseline(SetBaseline),
         57 SetIssuer(SetIssuer),
+        58 SetArrival(SetArrival),
         60 SetServing(SetServing),
     }
 }

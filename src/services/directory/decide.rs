@@ -1,7 +1,7 @@
 //! One command on the registry to rows, an audit note and a reply.
 
 use super::{
-    Directory, applications,
+    Directory, applications, arrival,
     command::{
         Batch, DirectoryCommand, DirectoryReply, Disable, Kind, MAX_BATCH, RemoveNode, SERVED, SetInvitation,
         SetMailbox, SetNode, SetOrganisation, SetSystem, SetWorkflow, UseInvitation,
@@ -181,6 +181,7 @@ fn name_and_object(command: &DirectoryCommand) -> (&'static str, String) {
         C::End(c) => ("registration.end", c.uid.clone()),
         C::SetRules(c) => ("registration.rules", registration::rules::told(c)),
         C::SetIssuer(c) => ("directory.issuer.set", c.issuer.clone()),
+        C::SetArrival(c) => ("directory.arrival.set", arrival::told(c)),
         C::SetServing(c) => ("directory.site.serve", c.site.clone()),
         C::SetBaseline(c) => ("directory.baseline.set", format!("{} {}", c.job, c.area)),
         C::InvitePasskey(c) => ("directory.passkey.invite", c.uid.clone()),
@@ -210,6 +211,7 @@ fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, command: Dire
         C::SetAuthenticator(c) => users::decide::set_authenticator(draft, stamp, c),
         C::AddSigningKey(c) => signing::add(draft, stamp, c),
         C::SetIssuer(c) => issuers::set(draft, c),
+        C::SetArrival(c) => arrival::set(draft, &c),
         C::SetServing(c) => sites::set(draft, stamp.now, c),
         C::SetBaseline(c) => users::baseline::set(draft, c),
         C::DropAuthenticator(c) => users::decide::drop_authenticator(draft, &c),

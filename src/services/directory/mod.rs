@@ -3,6 +3,7 @@
 //!
 //! | file | duty |
 //! |---|---|
+//! | `arrival` | where an organisation's requests are answered while a site is moved into |
 //! | `applications` | clients of the HTTP APIs: rows, commands, deciding |
 //! | `rows` | what is stored and its keys; what any service may read |
 //! | `command` | the commands and their reply |
@@ -33,6 +34,7 @@
 //! - A certificate belongs to one system. Indexes change with the rows they point to, in one decision.
 
 pub mod applications;
+pub mod arrival;
 pub mod code_lists;
 pub mod command;
 mod decide;

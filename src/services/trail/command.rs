@@ -15,6 +15,8 @@ commands! {
         3 File(File),
         /// Members of staff whose entries of the directory are about to be shown.
         4 Staff(Staff),
+        /// A request was handed to the system that is being replaced.
+        5 Relayed(Relayed),
     }
 }
 
@@ -32,6 +34,22 @@ record! {
         6 => last: u64,
         /// They are of one system that is known, and told of together for their number.
         7 => known: bool,
+    }
+}
+
+/// The outcome in the trail of a request that was handed on.
+pub const RELAYED: &str = "relayed";
+
+record! {
+    /// A request of somebody whom the site knows, or whom the other system has let in.
+    pub struct Relayed v1 {
+        1 => interaction: String,
+        /// NHS number that the request's path named; empty for none.
+        2 => subject: String,
+        /// ODS code of the organisation whose row said so, or `*`.
+        3 => party: String,
+        /// The other system's status, where the record comes after its answer; 0 where it comes before.
+        4 => status: u16,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Trail,
-    command::{File, Refused, Reply, Shown, Staff, TrailCommand},
+    command::{File, RELAYED, Refused, Relayed, Reply, Shown, Staff, TrailCommand},
 };
 use crate::{
     access::caller::Caller,
@@ -31,6 +31,7 @@ impl Decide for Trail {
             TrailCommand::Shown(c) => shown(draft, c),
             TrailCommand::File(c) => file(draft, stamp, c),
             TrailCommand::Staff(c) => staff(draft, c),
+            TrailCommand::Relayed(c) => relayed(draft, c),
         };
         Ok(Reply { at: stamp.now, id, ..Default::default() }.encode())
     }
@@ -52,13 +53,33 @@ fn refused(draft: &mut Draft<'_>, c: Refused, caller: &Caller) -> String {
         (_, true) if caller.asid.is_empty() => (caller.certificate.clone(), caller.address.clone()),
         (_, true) => (caller.asid.clone(), caller.address.clone()),
     };
+    let detail = match c.code == RELAYED {
+        true => remark(c.times, c.known, c.first, c.last).replace("refusals", "requests that the other system refused"),
+        false => remark(c.times, c.known, c.first, c.last),
+    };
     draft.audit(AuditNote {
         interaction: c.interaction,
         outcome: c.code,
         subject: c.subject,
         object,
         other,
-        detail: remark(c.times, c.known, c.first, c.last),
+        detail,
+        ..Default::default()
+    });
+    String::new()
+}
+
+fn relayed(draft: &mut Draft<'_>, c: Relayed) -> String {
+    let detail = match c.status {
+        0 => "handed to the system being replaced".into(),
+        status => format!("the system being replaced answered {status}; its caller is not known here"),
+    };
+    draft.audit(AuditNote {
+        interaction: c.interaction,
+        outcome: RELAYED.into(),
+        object: c.party,
+        subject: c.subject,
+        detail,
         ..Default::default()
     });
     String::new()

@@ -1,5 +1,6 @@
 //! The registry on values: what commands do to rows, and what they refuse.
 
+mod arrival;
 mod fhir;
 mod finding;
 mod imports;

@@ -15,6 +15,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 OWN = ["etc", "var/lib", "run", "srv", "root"]
 UID = 971
+HOME = "/root"
 
 
 def unable():
@@ -110,8 +111,8 @@ class Machines:
         return ["nsenter", "--target", str(self.inner(self.holders[number])), "--mount", "--net", "--pid"]
 
     def run(self, number, script, told=None, longest=120):
-        """Root runs a script in /root: how it ended, and what it said."""
-        told = {"PATH": f"{self.bin}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"} | (told or {})
+        """Root runs a script at home: how it ended, and what it said."""
+        told = {"PATH": f"{self.bin}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": HOME, "LANG": "C.UTF-8"} | (told or {})
         command = [*self.into(number), "env", "-i", *[f"{k}={v}" for k, v in told.items()], "bash", "-euo", "pipefail", "-c", f"cd\n{script}"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
         try:
@@ -139,6 +140,6 @@ class Machines:
             time.sleep(0.3)
 
     def carry(self, source, folder, target):
-        """What lies in a folder of one machine's /root, to another's: the admin's USB stick."""
-        packed = subprocess.run([*self.into(source), "tar", "-C", f"/root/{folder}", "-cf", "-", "."], check=True, capture_output=True).stdout
-        subprocess.run([*self.into(target), "tar", "-C", "/root", "-xf", "-"], input=packed, check=True)
+        """What lies in a folder of root's on one machine, to another: the admin's USB stick."""
+        packed = subprocess.run([*self.into(source), "tar", "-C", f"{HOME}/{folder}", "-cf", "-", "."], check=True, capture_output=True).stdout
+        subprocess.run([*self.into(target), "tar", "-C", HOME, "-xf", "-"], input=packed, check=True)

@@ -15,6 +15,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 OWN = ["etc", "var/lib", "run", "srv", "root"]
 UID = 971
+# As in `bin/systemctl`.
+AS_SPINE = "setpriv --clear-groups --inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service"
 HOME = "/root"
 
 
@@ -26,8 +28,10 @@ def unable():
         if not shutil.which(tool):
             return f"{tool} is not there"
     probe = ("mount -t tmpfs none /mnt && mkdir /mnt/u /mnt/w && mount -t overlay -o lowerdir=/etc,upperdir=/mnt/u,workdir=/mnt/w none /srv"
-             " && ip link add v0 type veth peer name v1 && ip link add v2 type bridge")
-    tried = subprocess.run(["unshare", "-m", "-n", "sh", "-c", probe], capture_output=True, text=True)
+             " && mount --bind /mnt /run && ip link add v0 type veth peer name v1 && ip link add v2 type bridge && ip link set v1 master v2"
+             f" && {AS_SPINE} --reuid={UID} --regid={UID} true")
+    namespaces = ["unshare", "--mount", "--net", "--pid", "--mount-proc", "--kill-child", "--fork"]
+    tried = subprocess.run([*namespaces, "sh", "-c", probe], capture_output=True, text=True)
     return "" if tried.returncode == 0 else "namespaces cannot be made here: " + tried.stderr.strip()
 
 

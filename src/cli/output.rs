@@ -101,17 +101,24 @@ pub fn colour() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
+/// Text without what a terminal would obey: names and subjects are what others wrote.
+fn plain(text: &str) -> String {
+    // Marks that turn the direction of writing make one name read as another.
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if (c.is_control() && c != '\n') || turns(c) { '?' } else { c }).collect()
+}
+
 /// The value at a dotted path as a person reads it: `-` for nothing, items joined by commas.
 pub fn text(value: &Value, path: &str) -> String {
     let found = path.split('.').try_fold(value, |v, part| v.get(part));
     match found {
         None | Some(Value::Null) => "-".into(),
         Some(Value::String(s)) if s.is_empty() => "-".into(),
-        Some(Value::String(s)) => s.clone(),
+        Some(Value::String(s)) => plain(s),
         Some(Value::Bool(b)) => if *b { "yes" } else { "no" }.into(),
         Some(Value::Array(items)) if items.is_empty() => "-".into(),
         Some(Value::Array(items)) => {
-            items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), str::to_owned)).collect::<Vec<_>>().join(", ")
+            items.iter().map(|i| i.as_str().map_or_else(|| i.to_string(), plain)).collect::<Vec<_>>().join(", ")
         }
         Some(other) => other.to_string(),
     }
@@ -140,6 +147,13 @@ mod tests {
         assert_eq!(text(&v, "no"), "no");
         assert_eq!(text(&v, "empty"), "-");
         assert_eq!(text(&v, "missing.way"), "-");
+    }
+
+    #[test]
+    fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
+        let value = json!({"name": "a\u{1b}[31m\u{9b}2J\rb\u{202e}c", "all": ["x\u{7}"], "lines": "é\nb"});
+        assert_eq!((text(&value, "name").as_str(), text(&value, "all").as_str()), ("a?[31m?2J?b?c", "x?"));
+        assert_eq!(text(&value, "lines"), "é\nb");
     }
 
     #[test]

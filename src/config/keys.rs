@@ -113,7 +113,7 @@ pub const KEYS: &[Key] = &[
     key("upstream.directory", Text, "", Live, "The same for the directory's APIs."),
     key("upstream.relationships", Text, "", Live, "The same for legitimate relationships."),
     key("upstream.patience", Duration, "25s", Live, "How long that system may take to begin an answer, or pause within one; then the caller gets 504."),
-    key("upstream.relays", Number(1, 10_000), "256", Live, "Most requests at once to each of these addresses; more are answered 503 at once."),
+    key("upstream.relays", Number(1, 10_000), "256", Live, "Most requests at once to each of these addresses, half of them one sender's; more are answered 503 at once."),
 
     key("log.segment", Size, "64MiB", Restart, "Size of one log segment; one more is always kept allocated ahead."),
     key("log.snapshot_after", Size, "64MiB", Restart, "Log bytes after which a partition seals its rows in files, so that the log can be cut."),

@@ -36,11 +36,13 @@ pub struct Turned {
     pub refusal: Refusal,
     /// With the row that it waits in.
     pub who: Option<Box<(Caller, Who)>>,
+    /// What counts the request, as of those who are let in: somebody else may know who it is (`relay`).
+    pub held: Held,
 }
 
 impl From<Refusal> for Turned {
     fn from(refusal: Refusal) -> Self {
-        Turned { refusal, who: None }
+        Turned { refusal, who: None, held: Held::default() }
     }
 }
 impl From<Unavailable> for Turned {
@@ -85,7 +87,8 @@ pub async fn admit(
 ) -> Result<Admitted, Turned> {
     let edge = &conn.edge;
     if edge.protocol.proof() == Proof::Certificate {
-        noted.came(edge, conn.peer.hash, || party(edge.backend.as_ref(), &conn.peer));
+        let party = || conn.party.get_or_init(|| party(edge.backend.as_ref(), &conn.peer)).clone();
+        noted.came(edge, conn.peer.hash, party);
     }
     match conn.peer.judge(&edge.tls.current(), edge.clock.now().0) {
         Judgement::Good => {}
@@ -93,7 +96,7 @@ pub async fn admit(
             // Its rate bounds what it leaves in the trail.
             let _counted = share(&conn.place.0).map_err(|wait| limited(conn, wait))?;
             let who = Some(Box::new((conn.peer.caller().clone(), (conn.peer.hash, Class::Usual))));
-            return Err(Turned { refusal: Refusal::new(&codes::CERTIFICATE_REFUSED), who });
+            return Err(Turned { who, ..Refusal::new(&codes::CERTIFICATE_REFUSED).into() });
         }
         Judgement::Unknown => return Err(Refusal::new(&codes::REVOCATIONS_STALE).into()),
     }
@@ -130,10 +133,11 @@ pub async fn admit(
     }
     edge.meter.of_class(turn.1).let_in.increment(1);
     let who = Gate::turned_away(&standing, conn.peer.caller());
-    let permit = edge.gate.permit(exchange.interaction(), standing, conn.peer.caller());
-    let permit =
-        permit.map_err(|denied| Turned { refusal: refused(denied), who: who.map(|who| Box::new((who, turn))) })?;
-    Ok(Admitted { permit, held: Held { in_flight: None, permits: places }, who: turn })
+    let held = Held { in_flight: None, permits: places };
+    match edge.gate.permit(exchange.interaction(), standing, conn.peer.caller()) {
+        Ok(permit) => Ok(Admitted { permit, held, who: turn }),
+        Err(denied) => Err(Turned { refusal: refused(denied), who: who.map(|who| Box::new((who, turn))), held }),
+    }
 }
 
 /// Whose a certificate is, as the registry has it; of one that it does not have, the name in it.

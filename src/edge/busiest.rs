@@ -70,12 +70,16 @@ pub struct Busiest {
 }
 
 impl Busiest {
-    /// A request of a party came. `name` is asked for where the party has no place yet.
+    /// A request of a party came. `name` is asked for where the party has no place yet, and nobody waits for that: it may look into
+    /// the registry, and where many come a newcomer is the rule.
     pub fn came(&self, now_ms: u64, key: &CertificateHash, name: impl FnOnce() -> Party) {
+        if counted(&mut current(&mut self.lock(), now_ms).places, key) {
+            return;
+        }
+        let party = name();
         let mut stretches = self.lock();
         let places = &mut current(&mut stretches, now_ms).places;
-        if let Some(place) = places.iter_mut().find(|place| place.key == *key) {
-            place.deeds.requests += 1;
+        if counted(places, key) {
             return;
         }
         let mut deeds = Deeds { requests: 1, ..Deeds::default() };
@@ -85,7 +89,7 @@ impl Busiest {
             let had = places.swap_remove(least).deeds.requests;
             deeds = Deeds { requests: had + 1, at_most_over: had, ..deeds };
         }
-        places.push(Place { key: *key, party: name(), deeds });
+        places.push(Place { key: *key, party, deeds });
     }
 
     /// It was answered. Whoever has lost the place meanwhile is not counted.
@@ -111,6 +115,12 @@ impl Busiest {
     fn lock(&self) -> MutexGuard<'_, Vec<Stretch>> {
         self.stretches.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Counts one more of a party that has a place; false where it has none.
+fn counted(places: &mut [Place], key: &CertificateHash) -> bool {
+    let place = places.iter_mut().find(|place| place.key == *key);
+    place.map(|place| place.deeds.requests += 1).is_some()
 }
 
 fn number(now_ms: u64) -> u64 {
@@ -163,6 +173,19 @@ mod tests {
         assert!((900..=1_000).contains(&deeds.refused), "{deeds:?}");
         let total: u64 = all.values().map(|deeds| deeds.requests).sum();
         assert_eq!(total, 42_000, "a place passes on what was counted in it");
+    }
+
+    #[test]
+    fn whoever_looks_up_a_name_keeps_nobody_waiting() {
+        let busiest = Busiest::default();
+        let ((slow, name), (quick, other)) = (party(1), party(2));
+        // While the name of one is looked up, others are counted, also one under the same name.
+        busiest.came(0, &slow, || {
+            busiest.came(0, &quick, || other.clone());
+            busiest.came(0, &slow, || name.clone());
+            name.clone()
+        });
+        assert_eq!((told(&busiest, 0)[&name].requests, told(&busiest, 0)[&other].requests), (2, 1));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One connection as HTTP: 1.1 or 2 by ALPN, bounds on heads, keep-alive, and the moment at which it is told to close.
 
+use super::busiest::Party;
 use super::listener::Phase;
 use super::pace::{Active, Paced};
 use super::payload::Payload;
@@ -10,7 +11,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -27,6 +28,8 @@ pub struct Conn {
     pub peer: Peer,
     pub place: Place,
     pub active: Arc<Active>,
+    /// Whose certificate it is, as the registry had it when that was first asked for `spine top`.
+    pub party: OnceLock<Party>,
     opened: Instant,
     /// Nothing is done for this connection's client before then: it was told to come again later.
     pub rest: Rest,
@@ -94,6 +97,7 @@ pub async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         peer,
         place,
         active,
+        party: OnceLock::new(),
         opened: Instant::now(),
         rest: Rest::default(),
         parted: Arc::default(),

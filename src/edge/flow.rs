@@ -12,7 +12,7 @@ use super::payload::{Held, Payload};
 use super::problem::Refusal;
 use super::problem::kind_of;
 use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
-use super::relay::{self, Way, Whose};
+use super::relay::{self, Course, Way, Whose};
 use super::strangers::{self, Stranger};
 use super::tenant::CertificateHash;
 use super::trace::Trace;
@@ -116,8 +116,9 @@ async fn served(
 ) -> (Response<Payload>, Held) {
     let interaction = exchange.interaction();
     match (admitted, way) {
-        (Ok(Admitted { permit, held, who }), Way::Here(_)) => {
-            (work(conn, exchange, permit, who, head, body, ids).await, held)
+        (Ok(Admitted { permit, held, who }), Way::Here(here)) => {
+            let course = here.map(|(_, course)| course);
+            (work(conn, exchange, (permit, who), (head, body), course, ids).await, held)
         }
         (Ok(Admitted { permit, held, who }), Way::There(there)) => {
             let whose = Whose::Known(permit.into_caller(), who);
@@ -127,9 +128,9 @@ async fn served(
             body.dismiss(conn, &head.headers);
             (render::refuse(exchange.as_ref(), &refusal, interaction, ids), held)
         }
-        (Err(_), Way::There(there)) => {
+        (Err(Turned { held, .. }), Way::There(there)) => {
             let whose = Whose::Stranger(conn.peer.caller().clone());
-            (relay::answer(conn, exchange.as_mut(), there, whose, (&head, body), ids).await, Held::default())
+            (relay::answer(conn, exchange.as_mut(), there, whose, (&head, body), ids).await, held)
         }
         (Err(turned), _) => {
             body.dismiss(conn, &head.headers);
@@ -158,7 +159,7 @@ async fn recorded(
     ids: &Ids,
 ) -> Refusal {
     let edge = &conn.edge;
-    let Turned { refusal, who } = turned;
+    let Turned { refusal, who, held: _held } = turned;
     let Some(who) = who else {
         if matches!(refusal.code.kind, Kind::Unauthenticated | Kind::Forbidden) {
             let (caller, reason) = (conn.peer.caller(), refusal.code.code);
@@ -220,10 +221,9 @@ async fn turn(conn: &Conn, who: Who) -> Result<AtWork, Refusal> {
 async fn work(
     conn: &Arc<Conn>,
     mut exchange: Box<dyn Exchange>,
-    permit: Permit,
-    who: Who,
-    head: Parts,
-    body: Arriving,
+    (permit, who): (Permit, Who),
+    (head, body): (Parts, Arriving),
+    course: Option<Course>,
     ids: &Ids,
 ) -> Response<Payload> {
     let edge = &conn.edge;
@@ -234,7 +234,9 @@ async fn work(
             .await
             .unwrap_or_else(|r| render::refuse(exchange.as_ref(), &r, interaction, ids));
     }
-    let body = match receive(conn, exchange.as_mut(), &head.headers, body).await {
+    let body = receive(conn, exchange.as_mut(), &head.headers, body).await;
+    let moved = || course.map_or(Ok(()), |course| course.still(edge.backend.site().as_ref()));
+    let body = match body.and_then(|body| moved().map(|()| body)) {
         Ok(body) => body,
         Err(refusal) => return render::refuse(exchange.as_ref(), &refusal, interaction, ids),
     };

@@ -6,19 +6,24 @@
 //! - Nothing of a known caller is sent before its audit record is durable; nothing of one whom only the other system knows is shown
 //!   before that (P4).
 //! - It is sent once. Whoever hears 502 to 504 is told whether it may have been heard.
+//! - A message that took its time to come ends where its organisations are when it is whole, or nowhere.
+//! - Nobody reaches more there than requests of the services that are handed on (P5).
 
 use super::Edge;
 use super::admit::{Admitted, Turned};
 use super::arriving::Arriving;
 use super::connection::Conn;
+use super::crowd::{Place, Sender};
 use super::flow::Ids;
+use super::onward;
 use super::payload::Payload;
 use super::problem::Refusal;
-use super::protocol::{Exchange, Party};
+use super::protocol::{BodyRule, Exchange, Party};
 use super::relays::{Outcome, Relays};
 use super::render;
 use super::strangers::{self, Stranger};
 use super::tally::Both;
+use super::tenant::CertificateHash;
 use super::turns::{TooLong, Who};
 use super::upstream::{Answer, Progress, Trouble, Upstream};
 use crate::access::caller::Caller;
@@ -32,20 +37,25 @@ use crate::services::directory::arrival::{self, Found, Side};
 use crate::services::trail::command::{RELAYED, Relayed, TrailCommand};
 use crate::store::Reader;
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Request, Response, request::Parts};
+use http::{HeaderMap, Request, Response, request::Parts};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 /// After which a message to somebody who is moving is tried again.
 const MOVE: Duration = Duration::from_secs(60);
 
+/// The last words of interactions that are no request of their service: they are answered here, so that nobody comes to whatever else
+/// there is behind the other system's address.
+const OF_NO_SERVICE: [&str; 4] = ["not_found", "method_not_allowed", "not_supported", "other"];
+
+/// A body that is whole within this time goes where its request went: a switch takes as long to be known on every node.
+const PROMPT: Duration = Duration::from_secs(1);
+
 /// Where a request is answered.
 pub enum Way {
-    /// Here; and what counts it, where its service is one that moves.
-    Here(Option<Arc<Both>>),
+    /// Here; and where its service is one that moves, what counts it, and by whose lines it is answered here.
+    Here(Option<(Arc<Both>, Course)>),
     There(There),
     /// Nowhere.
     No(Refusal),
@@ -58,7 +68,7 @@ impl Way {
     /// What counts the answers of this site.
     pub fn tally(&self) -> Option<Arc<Both>> {
         match self {
-            Way::Here(tally) => tally.clone(),
+            Way::Here(Some((tally, _))) => Some(tally.clone()),
             _ => None,
         }
     }
@@ -70,6 +80,42 @@ pub struct There {
     service: &'static str,
     found: Found,
     tally: Arc<Both>,
+    course: Course,
+}
+
+/// By whose lines it was said where a request is answered.
+#[derive(Clone)]
+pub struct Course {
+    service: &'static str,
+    ods: Option<String>,
+    counterpart: Option<String>,
+    side: Side,
+    begun: Instant,
+    /// It leaves a message that somebody has to find.
+    is_message: bool,
+}
+
+impl Course {
+    fn look(&self, site: &dyn Reader) -> Result<(Found, Option<Found>), Fault> {
+        let found = arrival::found(site, self.service, self.ods.as_deref())?;
+        let other = self.counterpart.as_deref().map(|ods| arrival::found(site, self.service, Some(ods)));
+        Ok((found, other.transpose()?))
+    }
+
+    /// Once its body is whole, an hour after its head perhaps: whether it may still end where it began. Where the recipient has moved
+    /// meanwhile, nobody would find the message; its sender comes again.
+    pub fn still(&self, site: &dyn Reader) -> Result<(), Refusal> {
+        if !self.is_message || self.begun.elapsed() < PROMPT {
+            return Ok(());
+        }
+        match self.look(site) {
+            Ok((found, other)) => {
+                let stays = found.side == self.side && other.is_none_or(|other| other.side == self.side && !other.hold);
+                if stays { Ok(()) } else { Err(Refusal::new(&codes::RECIPIENT_MOVES)) }
+            }
+            Err(fault) => Err(Refusal::new(&codes::NO_LEADER).because(fault.to_string())),
+        }
+    }
 }
 
 /// Whose request is handed on.
@@ -82,14 +128,19 @@ pub enum Whose {
 
 /// Where a request is answered, as this node's registry has it now.
 pub async fn way(
-    conn: &Conn,
+    conn: &Arc<Conn>,
     exchange: &mut dyn Exchange,
     head: &Parts,
     body: &mut Arriving,
     admitted: &Result<Admitted, Turned>,
 ) -> Way {
-    let edge = &conn.edge;
-    let word = exchange.interaction().split('.').next().unwrap_or_default();
+    let (edge, begun) = (&conn.edge, Instant::now());
+    let (word, last) = exchange.interaction().split_once('.').unwrap_or_default();
+    let last = last.rsplit('.').next().unwrap_or_default();
+    // Nor what empties mailboxes of a test site.
+    if OF_NO_SERVICE.contains(&last) || last.starts_with("admin_") {
+        return Way::Here(None);
+    }
     let service = arrival::SERVICES.iter().find(|service| **service == word);
     let (Some(service), Some(relays)) = (service, edge.backend.relays()) else { return Way::Here(None) };
     let site = edge.backend.site();
@@ -105,15 +156,20 @@ pub async fn way(
     };
     if caller.is_some()
         && exchange.party_is_in_body()
-        && let Err(refusal) = body.read(conn, exchange.body_rule()).await
+        && let Err(refusal) = body.read(conn, &head.headers, exchange.body_rule()).await
     {
         return Way::No(refusal);
     }
-    let sides = sides(exchange, site.as_ref(), service, caller, (&head.headers, body.form()));
-    let (found, other) = match sides {
-        Ok(sides) => sides,
+    let parties = parties(exchange, site.as_ref(), caller, (&head.headers, body.form()));
+    let is_message = exchange.body_rule() == BodyRule::Payload;
+    let course =
+        parties.map(|(ods, counterpart)| Course { service, ods, counterpart, side: Side::Local, begun, is_message });
+    let looked = course.and_then(|course| course.look(site.as_ref()).map(|sides| (course, sides)));
+    let (course, (found, other)) = match looked {
+        Ok(looked) => looked,
         Err(fault) => return unreadable(&fault),
     };
+    let course = Course { side: found.side, ..course };
     match other {
         Some(other) if other.side != found.side => return Way::No(Refusal::new(&codes::RECIPIENT_ELSEWHERE)),
         Some(other) if other.hold => return Way::No(Refusal::new(&codes::RECIPIENT_MOVES).after(MOVE)),
@@ -121,31 +177,28 @@ pub async fn way(
     }
     let tally = relays.tallies.of(service, &found);
     match found.side {
-        Side::Local => Way::Here(Some(tally)),
-        Side::Relay => Way::There(There { relays, service, found, tally }),
+        Side::Local => Way::Here(Some((tally, course))),
+        Side::Relay if !onward::is_straight(head.uri.path()) => {
+            Way::No(Refusal::new(&codes::BAD_REQUEST).because("a path that steps back"))
+        }
+        Side::Relay => Way::There(There { relays, service, found, tally, course }),
     }
 }
 
-/// Where the request is answered, and where those of whoever it is for, should there be such a one.
-fn sides(
+/// Whose request it is, and whom it is for, should there be such a one.
+fn parties(
     exchange: &dyn Exchange,
     site: &dyn Reader,
-    service: &str,
     caller: Option<&Caller>,
     (headers, form): (&HeaderMap, &[u8]),
-) -> Result<(Found, Option<Found>), Fault> {
+) -> Result<(Option<String>, Option<String>), Fault> {
     let ods = match (exchange.party(form, site)?, caller) {
         (_, None) => None,
         (Party::Of(ods), _) => ods,
         (Party::Callers, Some(caller)) if caller.application.is_empty() => Some(caller.ods.clone()),
         (Party::Callers, Some(caller)) => applications::application(site, &caller.application)?.map(|row| row.ods),
     };
-    let found = arrival::found(site, service, ods.as_deref())?;
-    let other = match exchange.counterpart(headers, site)? {
-        Some(ods) => Some(arrival::found(site, service, Some(&ods))?),
-        None => None,
-    };
-    Ok((found, other))
+    Ok((ods, exchange.counterpart(headers, site)?))
 }
 
 /// A key or token that nobody has here: while everybody's requests are handed on, most are the other system's to know. What was
@@ -195,6 +248,13 @@ fn refused(exchange: &dyn Exchange, refusal: &Refusal, ids: &Ids) -> Response<Pa
     response
 }
 
+/// What came of it: the answer, or the refusal with the word that it is counted under.
+type Done = Result<Answer, (Refusal, Outcome)>;
+
+fn unsent(refusal: Refusal) -> (Refusal, Outcome) {
+    (refusal, Outcome::Unsent)
+}
+
 async fn hand_on(
     conn: &Arc<Conn>,
     (interaction, subject): (&'static str, Option<NhsNumber>),
@@ -204,20 +264,15 @@ async fn hand_on(
     ids: &Ids,
 ) -> Result<Response<Payload>, (Refusal, Outcome)> {
     let edge = &conn.edge;
-    let unsent = |refusal: Refusal| (refusal, Outcome::Unsent);
-    let troubled = |trouble: Trouble| {
-        let outcome = Outcome::of_trouble(&trouble);
-        (told(there.service, &trouble), outcome)
+    let sender = match &whose {
+        Whose::Known(_, who) => Sender { share: who.0, known: true },
+        Whose::Stranger(_) => Sender { share: conn.peer.hash, known: false },
     };
-    let Some(upstream) = there.relays.upstream(there.service) else {
-        body.dismiss(conn, &head.headers);
-        return Err(unsent(Refusal::new(&codes::UPSTREAM_MISSING)));
-    };
-    let place = match upstream.place() {
-        Ok(place) => place,
-        Err(trouble) => {
+    let (upstream, place) = match place(there, sender, &body, ids) {
+        Ok(found) => found,
+        Err(refused) => {
             body.dismiss(conn, &head.headers);
-            return Err(troubled(trouble));
+            return Err(refused);
         }
     };
     let note = Relayed { interaction: interaction.into(), party: there.found.party.clone(), ..Default::default() };
@@ -232,37 +287,88 @@ async fn hand_on(
         Whose::Stranger(caller) => Some(caller),
     };
     let sent = Progress::begin();
-    let (payload, broken) = body.pour(conn, &sent).map_err(unsent)?;
-    let request = onward(head, &upstream, &conn.peer.caller().address, payload);
-    let answer = match asked(&upstream, place, request, &sent, interaction, ids).await {
-        Ok(answer) => answer,
+    let (payload, broken) = body.pour(conn, &sent, there.course.clone()).map_err(unsent)?;
+    let request = onward::request(head, &upstream, &conn.peer.caller().address, payload);
+    let request = request.map_err(|e| unsent(Refusal::new(&codes::BAD_REQUEST).because(e.to_string())))?;
+    let (service, names) = (there.service, ids.clone());
+    let asked = async move {
+        let answer = asked(&upstream, place, request, &sent, interaction, &names).await;
         // The caller's own fault, where the caller sent no whole request.
-        Err(trouble) => return Err(broken.get().cloned().map(unsent).unwrap_or_else(|| troubled(trouble))),
+        let at_fault =
+            |trouble: Trouble| broken.get().cloned().map(unsent).unwrap_or_else(|| told(service, &trouble, &names));
+        answer.map_err(at_fault)
     };
-    let status = answer.head.status.as_u16();
-    match stranger {
-        // Whom the other does not know either: told of together, so that a flood cannot fill the trail.
-        Some(caller) if matches!(status, 401 | 403) => {
-            let stranger = Stranger { caller: &caller, interaction, reason: RELAYED, subject, known: false };
-            strangers::told(edge.as_ref(), edge.clock.now().0, stranger, (&ids.correlation, ids.asked_as())).await;
-        }
+    let answer = match stranger {
+        None => asked.await?,
         Some(caller) => {
-            let who = (conn.peer.hash, super::turns::Class::Usual);
-            let recorded = record(edge, Relayed { status, ..note }, subject, caller, who, ids).await;
-            recorded.map_err(|refusal| {
-                let why = refusal.private().to_owned();
-                (Refusal::new(&codes::OUTCOME_UNKNOWN).because(why), Outcome::of_status(status))
-            })?;
+            let about = OfStranger { caller, share: conn.peer.hash, interaction, subject, note, ids: ids.clone() };
+            let edge = edge.clone();
+            // A task of its own: whoever hangs up is told of all the same.
+            let done = tokio::spawn(async move { about.recorded(&edge, asked.await).await });
+            let lost = |_| unsent(Refusal::new(&codes::FAULT).because("a request was lost on its way"));
+            done.await.unwrap_or_else(|e| Err(lost(e)))?
         }
-        None => {}
+    };
+    Ok(onward::back(answer))
+}
+
+/// Whither a request goes, and its place there.
+fn place(
+    there: &There,
+    sender: Sender,
+    body: &Arriving,
+    ids: &Ids,
+) -> Result<(Arc<Upstream>, Place), (Refusal, Outcome)> {
+    if body.is_too_large() {
+        return Err(unsent(Refusal::new(&codes::BODY_TOO_LARGE)));
     }
-    Ok(back(answer))
+    let Some(upstream) = there.relays.upstream(there.service) else {
+        return Err(unsent(Refusal::new(&codes::UPSTREAM_MISSING)));
+    };
+    let place = upstream.place(sender).map_err(|trouble| told(there.service, &trouble, ids))?;
+    Ok((upstream, place))
+}
+
+/// Somebody whom nobody here knows, and what was asked.
+struct OfStranger {
+    caller: Caller,
+    share: CertificateHash,
+    interaction: &'static str,
+    subject: Option<NhsNumber>,
+    note: Relayed,
+    ids: Ids,
+}
+
+impl OfStranger {
+    /// What came of the request, once the trail tells of it. Those whom the other system does not know either, and those of whom it heard
+    /// nothing whole, are told of together, so that a flood cannot fill the trail.
+    async fn recorded(self, edge: &Edge, done: Done) -> Done {
+        let status = done.as_ref().map_or(0, |answer| answer.head.status.as_u16());
+        let heard = match &done {
+            Ok(_) => !matches!(status, 401 | 403),
+            Err((_, outcome)) => matches!(outcome, Outcome::Late | Outcome::Broken),
+        };
+        let OfStranger { caller, share, interaction, subject, note, ids } = self;
+        if !heard {
+            let stranger = Stranger { caller: &caller, interaction, reason: RELAYED, subject, known: false };
+            strangers::told(edge, edge.clock.now().0, stranger, (&ids.correlation, ids.asked_as())).await;
+            return done;
+        }
+        let who = (share, super::turns::Class::Usual);
+        match record(edge, Relayed { status, ..note }, subject, caller, who, &ids).await {
+            Ok(()) => done,
+            Err(refusal) => {
+                let why = refusal.private().to_owned();
+                Err((Refusal::new(&codes::OUTCOME_UNKNOWN).because(why), Outcome::of_status(status)))
+            }
+        }
+    }
 }
 
 /// Sends it, as a step of its own in the trace: the other system's are below that one.
 async fn asked(
     upstream: &Arc<Upstream>,
-    place: OwnedSemaphorePermit,
+    place: Place,
     mut request: Request<Payload>,
     sent: &Progress,
     interaction: &'static str,
@@ -320,7 +426,8 @@ async fn record(
     edge.backend.submit(command).await.map(|_| ()).map_err(Refusal::from)
 }
 
-fn told(service: &'static str, trouble: &Trouble) -> Refusal {
+/// A request that the other system did not answer, for the log and for whoever asked.
+fn told(service: &'static str, trouble: &Trouble, ids: &Ids) -> (Refusal, Outcome) {
     let code = match trouble {
         Trouble::Crowded => &codes::UPSTREAM_CROWDED,
         Trouble::Unreached(_) => &codes::UPSTREAM_UNREACHABLE,
@@ -329,74 +436,13 @@ fn told(service: &'static str, trouble: &Trouble) -> Refusal {
         Trouble::Broken(_) => &codes::UPSTREAM_BROKEN,
     };
     let why = trouble.to_string();
-    tracing::warn!(event = "relay.failed", service, code = code.code, why, "a request was not answered upstream");
-    Refusal::new(code).because(why)
-}
-
-/// Headers that are about one connection and go no further (RFC 9110 §7.6.1), and those that are made anew.
-const OF_ONE_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-static FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
-static TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// Headers without those of one hop, and without those that `connection` names.
-fn end_to_end(headers: &HeaderMap) -> HeaderMap {
-    let mut kept = headers.clone();
-    for value in headers.get_all(header::CONNECTION) {
-        for name in value.to_str().unwrap_or_default().split(',').map(str::trim) {
-            kept.remove(name);
-        }
-    }
-    OF_ONE_HOP.iter().for_each(|name| drop(kept.remove(name)));
-    kept.append(header::VIA, HeaderValue::from_static("1.1 spine"));
-    kept
-}
-
-/// The request as it goes on: as it came, but for what is about its connection. Whence it came is told by us: what the caller says of
-/// that itself is not passed on.
-fn onward(head: &Parts, upstream: &Upstream, from: &str, body: Payload) -> Request<Payload> {
-    let mut request = Request::new(body);
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    *request.method_mut() = head.method.clone();
-    *request.uri_mut() = upstream.path(path).parse().unwrap_or_default();
-    let mut headers = end_to_end(&head.headers);
-    let asked_of = headers.remove(header::HOST).and_then(|host| host.to_str().ok().map(str::to_owned));
-    let asked_of = asked_of.or_else(|| head.uri.authority().map(|authority| authority.to_string()));
-    let from = if from.contains(':') { format!("\"[{from}]\"") } else { from.to_owned() };
-    let host: String = asked_of.unwrap_or_default().chars().filter(|c| !"\"\\".contains(*c)).collect();
-    // The length is the body's own; the trace is what this site made of it.
-    for name in [&header::CONTENT_LENGTH, &header::EXPECT, &FORWARDED, &TRACE_PARENT, &TRACE_STATE] {
-        headers.remove(name);
-    }
-    for (name, value) in [
-        (FORWARDED.clone(), format!("for={from};host=\"{host}\";proto=https")),
-        (header::HOST, upstream.host().to_owned()),
-    ] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.insert(name, value);
-        }
-    }
-    *request.headers_mut() = headers;
-    request
-}
-
-/// The answer as it comes back: as the other system gave it, but for what is about its connection.
-fn back(answer: Answer) -> Response<Payload> {
-    let payload = match answer.body {
-        Some((pieces, length)) => Payload::pieces(pieces, length),
-        None => Payload::empty(),
-    };
-    let mut response = Response::new(payload);
-    *response.status_mut() = answer.head.status;
-    *response.headers_mut() = end_to_end(&answer.head.headers);
-    response
+    tracing::warn!(
+        event = "relay.failed",
+        service,
+        code = code.code,
+        why,
+        correlation_id = ids.correlation,
+        "a request was not answered upstream"
+    );
+    (Refusal::new(code).because(why), Outcome::of_trouble(trouble))
 }

@@ -3,7 +3,7 @@
 use super::tally::Tallies;
 use super::tls::TlsError;
 use super::upstream::{self, Files, Trouble, Upstream};
-use crate::ops::metrics::{RELAY_DURATION, RELAYED, RELAYS_IN_FLIGHT};
+use crate::ops::metrics::{CERTIFICATE_EXPIRY, RELAY_DURATION, RELAYED, RELAYS_IN_FLIGHT};
 use crate::services::directory::arrival::SERVICES;
 use arc_swap::ArcSwap;
 use http::Uri;
@@ -23,8 +23,8 @@ pub struct Plan {
 
 type Table = HashMap<&'static str, Arc<Upstream>>;
 
-/// Files that were read and addresses that can be used, not in force yet.
-pub struct Fresh(Table);
+/// Files that were read and addresses that can be used, not in force yet; and until when our certificate is good.
+pub struct Fresh(Table, Option<i64>);
 
 /// How a request that was handed on went, for metrics: a closed set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,27 +99,32 @@ pub struct Relays {
 
 impl Relays {
     pub fn new(plan: &Plan) -> Result<Relays, TlsError> {
-        let table = ArcSwap::from_pointee(Relays::prepare(plan)?.0);
+        let table = ArcSwap::default();
         // A label for each service from the start, of those that can be handed on.
         let meters = SERVICES.iter().map(|service| (*service, Meter::new(service))).collect();
-        Ok(Relays { table, meters, tallies: Tallies::default() })
+        let relays = Relays { table, meters, tallies: Tallies::default() };
+        relays.take(Relays::prepare(plan)?);
+        Ok(relays)
     }
 
     /// Reads the files; nothing is in force before [`Relays::take`]. Without an address no file is asked for.
     pub fn prepare(plan: &Plan) -> Result<Fresh, TlsError> {
         if plan.addresses.is_empty() {
-            return Ok(Fresh(Table::new()));
+            return Ok(Fresh(Table::new(), None));
         }
-        let tls = upstream::tls(&plan.files)?;
+        let (tls, good_until) = upstream::tls(&plan.files)?;
         let one = |(service, address): &(&'static str, Uri)| {
             (*service, Upstream::new(address.clone(), tls.clone(), plan.patience, plan.most))
         };
-        Ok(Fresh(plan.addresses.iter().map(one).collect()))
+        Ok(Fresh(plan.addresses.iter().map(one).collect(), Some(good_until)))
     }
 
     /// From here on requests go where the new plan says; those on their way end as they began.
     pub fn take(&self, fresh: Fresh) {
         self.table.store(Arc::new(fresh.0));
+        if let Some(good_until) = fresh.1 {
+            metrics::gauge!(CERTIFICATE_EXPIRY, "use" => "upstream").set(good_until as f64);
+        }
     }
 
     pub fn upstream(&self, service: &str) -> Option<Arc<Upstream>> {

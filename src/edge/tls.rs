@@ -247,7 +247,7 @@ pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, 
 }
 
 /// For the metric only; trust is the verifier's business.
-fn expiry(certificate: &CertificateDer<'_>) -> i64 {
+pub(super) fn expiry(certificate: &CertificateDer<'_>) -> i64 {
     x509_parser::parse_x509_certificate(certificate).map(|(_, c)| c.validity().not_after.timestamp()).unwrap_or(0)
 }
 

@@ -198,7 +198,7 @@ codes! {
         "The connection ended after the request was sent and before the answer began. Whether it was done is not known.",
         "Look whether it was done, or repeat the request under the same id where the service knows repeats.";
     UPSTREAM_CROWDED = "SPN-1037" Busy, "Too many requests wait for the system that answers this",
-        "As many as upstream.relays are on their way to it already. The request was not sent to it.",
+        "As many as upstream.relays are on their way to it already, or half as many of this sender. The request was not sent to it.",
         "Repeat it after Retry-After.";
     RECIPIENT_ELSEWHERE = "SPN-1038" Conflict, "The recipient is reached by another system than the sender",
         "While organisations move one by one, sender and recipient of a message must be on the same side: the other one's mailbox would never show it. Nothing was stored.",

@@ -86,6 +86,23 @@ fn a_certificate_that_ends_soon_or_has_ended_is_found() {
     assert!(what.contains("has run out") && what.contains("days ago"), "{what}");
 }
 
+#[test]
+fn what_is_shown_to_the_system_being_replaced_is_looked_at_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (ca, cert, key) = (path("ca.pem"), path("server.pem"), path("old-key.pem"));
+    let more =
+        format!("[upstream]\nmesh = \"https://127.0.0.1:1\"\nca = \"{ca}\"\ncert = \"{cert}\"\nkey = \"{key}\"\n");
+    machine(dir.path(), &more);
+    fs::copy(path("server-key.pem"), &key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let told = doctor(dir.path(), &[]);
+    found(&told, "upstream authority", "OK");
+    let (what, fix) = found(&told, "upstream certificate", "WARN");
+    assert!(what.contains("days left") && fix.contains("SPN-1034"), "{what}: {fix}");
+    assert!(found(&told, "file modes", "FAIL").0.contains("old-key.pem has mode 0644"));
+}
+
 fn expired() -> String {
     let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     (params.not_before, params.not_after) = (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(2021, 1, 1));

@@ -62,21 +62,28 @@ fn versions() -> Part {
     Part::new("versions.txt", "versions and build of the installed program", text)
 }
 
-/// Values with where they came from. Keys name files of secrets and hold none; an address with a password in it loses that.
+/// Values with where they came from. Keys name files of secrets and hold none.
 pub fn config(values: &[KeyValue]) -> String {
-    let line = |told: &KeyValue| format!("{} = {}   # {}\n", told.key, redacted(&told.value), redacted(&told.origin));
-    values.iter().map(line).collect()
+    values.iter().map(|told| format!("{} = {}   # {}\n", told.key, told.value, told.origin)).collect()
 }
 
-/// `https://user:password@host` without what stands before the `@`.
-pub fn redacted(value: &str) -> String {
-    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
-    let end = rest.find(['/', '"', ' ', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://[redacted]@{host}{path}"),
-        None => value.to_owned(),
+/// A text whose addresses have lost what stands before the `@` of their hosts (`https://user:password@host`) and behind their `?`
+/// (`?api-key=…`): where secrets are that somebody wrote into an address, in the configuration, a unit's command line or a mount.
+pub fn redacted(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some((before, address)) = rest.split_once("://") {
+        let ends = |c: char| c.is_whitespace() || c.is_control() || "\"'`<>()\\,".contains(c);
+        let (address, behind) = address.split_at(address.find(ends).unwrap_or(address.len()));
+        let (authority, path) = address.split_at(address.find(['/', '?', '#']).unwrap_or(address.len()));
+        out.push_str(before);
+        out.push_str("://");
+        out.push_str(
+            &authority.rsplit_once('@').map_or(authority.to_owned(), |(_, host)| format!("[redacted]@{host}")),
+        );
+        out.push_str(&path.split_once('?').map_or(path.to_owned(), |(path, _)| format!("{path}?[redacted]")));
+        rest = behind;
     }
+    out + rest
 }
 
 fn file(name: &'static str, what: &'static str, path: &str) -> Part {
@@ -151,6 +158,11 @@ mod tests {
     #[test]
     fn a_password_in_an_address_is_taken_out_and_the_rest_stays() {
         assert_eq!(redacted("\"https://me:s3cr:t@a.example/x@y\""), "\"https://[redacted]@a.example/x@y\"");
+        let several = "[\"https://a:b@c\", \"https://d:e@f/g?api-key=h&i#j\"] http://k\nhttps://l@m";
+        let left = "[\"https://[redacted]@c\", \"https://[redacted]@f/g?[redacted]\"] http://k\nhttps://[redacted]@m";
+        assert_eq!(redacted(several), left);
+        let part = Part::new("a", "b", "spine serve --set otlp.endpoint=https://u:p@c/v1".into());
+        assert!(part.content.unwrap().ends_with(b"https://[redacted]@c/v1"), "of whatever a bundle holds");
         for stays in ["\"https://a.example:8443/x@y\"", "\"/etc/spine/tls/key.pem\"", "10", "spine.toml:3"] {
             assert_eq!(redacted(stays), stays);
         }

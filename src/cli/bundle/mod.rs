@@ -46,7 +46,7 @@ struct Part {
 
 impl Part {
     fn new(name: &'static str, what: &'static str, text: String) -> Part {
-        Part { name, what, content: Ok(text.into_bytes()), note: String::new() }
+        Part { name, what, content: Ok(host::redacted(&text).into_bytes()), note: String::new() }
     }
     fn missing(name: &'static str, what: &'static str, why: String) -> Part {
         Part { name, what, content: Err(why), note: String::new() }

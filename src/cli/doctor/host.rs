@@ -120,7 +120,14 @@ fn mended(found: &[(PathBuf, u32)], each: &str, mode: &str) -> (String, String) 
 fn secrets(settings: &Settings) -> Finding {
     let check = "file modes";
     let (supplier, peer) = (&settings.supplier, &settings.peer);
-    let files = [&supplier.key, &settings.api.key, &peer.key, &peer.ca_key, &settings.mesh.shared_key_file];
+    let files = [
+        &supplier.key,
+        &settings.api.key,
+        &peer.key,
+        &peer.ca_key,
+        &settings.mesh.shared_key_file,
+        &settings.upstream.key,
+    ];
     let found = granting(files.into_iter().cloned(), 0o007);
     if found.is_empty() {
         return Finding::ok(check, "keys are not readable by everyone");
@@ -135,7 +142,7 @@ fn written_by_others(settings: &Settings) -> Finding {
     let file = &settings.told.file;
     let folder = file.with_file_name("conf.d");
     let drop_ins = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let authorities = [settings.supplier.ca.clone(), settings.peer.ca.clone()];
+    let authorities = [&settings.supplier.ca, &settings.peer.ca, &settings.upstream.ca].map(Clone::clone);
     let found = granting(drop_ins.chain([file.clone(), folder.clone()]).chain(authorities), 0o002);
     if found.is_empty() {
         return Finding::ok(check, "nobody but its owner and group can change what the node trusts");
@@ -160,6 +167,10 @@ fn certificates(settings: &Settings) -> Vec<Finding> {
     ];
     if settings.api.listen.is_some() && settings.api.cert != settings.supplier.cert {
         files.push(("API certificate", &settings.api.cert));
+    }
+    if !settings.upstream.addresses.is_empty() {
+        files
+            .extend([("upstream authority", &settings.upstream.ca), ("upstream certificate", &settings.upstream.cert)]);
     }
     let mut out: Vec<Finding> = files.into_iter().map(|(check, path)| certificate(check, path)).collect();
     out.extend(settings.supplier.crl.as_deref().map(|path| revocations(path, settings.supplier.crl_grace)));
@@ -231,6 +242,10 @@ fn renew(check: &str, path: &Path) -> String {
                 .into()
         }
         "peer authority" => "it is the site's own: plan a new site authority, see the manual, *Certificates*".into(),
+        "upstream authority" | "upstream certificate" => format!(
+            "whoever runs the system being replaced has new ones: put them in the place of {shown} (and of its key): the node \
+             takes them within ten seconds; until then all that is handed on is refused (SPN-1034)"
+        ),
         "supplier authority" => {
             format!("get the authority's new certificate and add it to {shown}; `spine cert list {shown}`")
         }

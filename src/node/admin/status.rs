@@ -307,12 +307,15 @@ fn clock(rooms: &Rooms) -> Value {
 
 fn certificates(node: &Node) -> Vec<Value> {
     let s = node.current.load();
-    let files = [
+    let mut files = vec![
         ("supplier authority", &s.supplier.ca),
         ("supplier listener", &s.supplier.cert),
         ("peer authority", &s.peer.ca),
         ("peer", &s.peer.cert),
     ];
+    if !s.upstream.addresses.is_empty() {
+        files.extend([("upstream authority", &s.upstream.ca), ("upstream", &s.upstream.cert)]);
+    }
     let mut out = vec![];
     for (used_for, path) in files {
         let Some(told) = std::fs::read_to_string(path).ok().and_then(|text| pki::describe(&text).ok()) else {

@@ -633,6 +633,7 @@ impl<'a> Work<'a> {
                 self.nested(&sent, depth + 1)?;
             } else {
                 let item = OutboxItem {
+                    bodies: self.rules.service(sent.service)?.bodies(&sent.payload),
                     to_key: sent.key,
                     service: sent.service,
                     payload: sent.payload,

@@ -74,6 +74,8 @@ record! {
         7 => at: u64,
         /// As in the command that sent it.
         8 => trace: Bytes,
+        /// SHA-256 of each body in the blob store that the command names.
+        9 => bodies: Vec<Bytes>,
     }
 }
 
@@ -127,6 +129,12 @@ pub trait Decide: Send + Sync {
     fn may_when_full(&self, command: &Command) -> bool {
         let _ = command;
         false
+    }
+    /// SHA-256 of each body in the blob store that one of this service's own commands names. While it is on its way to another
+    /// partition no row there names them, and they are wanted all the same (`engine/bodies`).
+    fn bodies(&self, payload: &Bytes) -> Vec<Bytes> {
+        let _ = payload;
+        vec![]
     }
     /// Acts on a due timer. The engine has already taken the timer's row away.
     fn timer(&self, draft: &mut Draft<'_>, stamp: &Stamp, timer: &Timer) -> Result<(), Fault>;

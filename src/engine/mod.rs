@@ -5,6 +5,7 @@
 
 mod apply;
 mod backlog;
+pub mod bodies;
 pub mod bulk;
 mod clocks;
 pub mod cut;
@@ -36,7 +37,7 @@ pub use dead::{DeadLetterId, Settle, Settled};
 pub use disk::DiskReport;
 pub use handle::{Engine, EngineOptions};
 pub use ports::{Agreement, Rows, Wait};
-pub use rows::{DeadLetter, Mark};
+pub use rows::{DeadLetter, Mark, RowError};
 pub use view::{Fence, View, site_serves};
 
 use crate::access::caller::Caller;

@@ -2,8 +2,9 @@
 //! they were uploaded, or is new), and removes bodies that no row names (P6, P9).
 
 use super::*;
+use crate::engine::bodies;
+use crate::engine::rows::RowError;
 use crate::seam::pace::Pace;
-use crate::store::tables::Table;
 use crate::store::{Reader, StoreError};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -15,8 +16,8 @@ const SOON: Duration = Duration::from_secs(2);
 /// A body without a row is kept this long after it was first seen so: its command may still be on its way, and a
 /// replica may not have applied it yet.
 pub const GRACE: Duration = Duration::from_secs(3_600);
-/// Rows read at a time.
-const PAGE: usize = 256;
+/// Bodies of commands on their way that are kept count of. Where there are more, nothing is removed in this round.
+const MAX_ON_THEIR_WAY: usize = 100_000;
 /// Bodies remembered as orphans. More wait for a later round.
 const MAX_ORPHANS: usize = 100_000;
 
@@ -49,6 +50,8 @@ impl Bulk {
             return Ok((0, 0));
         }
         let (mut restored, mut lacking, begun) = (0, false, Instant::now());
+        // Before messages' rows are looked at: what arrives meanwhile is named there then.
+        let on_their_way = on_their_way(partitions)?;
         for rows in partitions {
             let (here, lacks) = self.restore_named(rows.as_ref()).await?;
             restored += here;
@@ -57,12 +60,19 @@ impl Bulk {
         if !lacking {
             *self.0.whole.lock().unwrap_or_else(|e| e.into_inner()) = Some(begun);
         }
+        let Some(on_their_way) = on_their_way else {
+            tracing::warn!(
+                event = "bulk.tend_waits",
+                "more bodies are between partitions than are kept count of: none is removed"
+            );
+            return Ok((restored, 0));
+        };
         for id in self.lost() {
-            if !named(partitions, id)? {
+            if !on_their_way.contains(&id) && !named(partitions, id)? {
                 self.not_lost(id);
             }
         }
-        Ok((restored, self.collect(partitions, grace).await?))
+        Ok((restored, self.collect(partitions, &on_their_way, grace).await?))
     }
 
     /// Has the next round begin now.
@@ -78,13 +88,8 @@ impl Bulk {
     /// How many were fetched, and whether some could not be.
     async fn restore_named(&self, rows: &(dyn Reader + Send + Sync)) -> Result<(usize, bool), TendError> {
         let (mut restored, mut lacks) = (0, false);
-        let mut range = Table::BlobRefs.key().prefix();
-        loop {
-            let page = rows.scan(range.clone(), false, PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok((restored, lacks)) };
-            let mut ids: Vec<BlobId> = page.iter().filter_map(|(key, _)| id_of(key)).collect();
-            range.start = crate::store::tables::after_prefix(last);
-            ids.dedup();
+        let mut pages = bodies::all(rows);
+        while let Some(ids) = pages.next()? {
             for id in ids {
                 if self.0.blobs.has(id).await {
                     continue;
@@ -95,6 +100,7 @@ impl Bulk {
                 }
             }
         }
+        Ok((restored, lacks))
     }
 
     /// Reads every body at `pace`, and fetches what fails its checksum from a peer. Returns how many did, and how many
@@ -117,11 +123,16 @@ impl Bulk {
         Ok((damaged, restored))
     }
 
-    async fn collect(&self, partitions: &[Arc<dyn Reader + Send + Sync>], grace: Duration) -> Result<usize, TendError> {
+    async fn collect(
+        &self,
+        partitions: &[Arc<dyn Reader + Send + Sync>],
+        on_their_way: &BTreeSet<BlobId>,
+        grace: Duration,
+    ) -> Result<usize, TendError> {
         let mut removed = 0;
         for folder in 0..=255 {
             for id in self.0.blobs.list(folder).await? {
-                if named(partitions, id)? {
+                if on_their_way.contains(&id) || named(partitions, id)? {
                     self.orphans().remove(&id);
                 } else if self.orphaned_for(id) >= grace {
                     removed += usize::from(self.remove_orphan(id, grace).await?);
@@ -162,22 +173,34 @@ impl Bulk {
 #[derive(Debug, thiserror::Error)]
 pub enum TendError {
     #[error(transparent)]
-    Rows(#[from] StoreError),
+    Rows(#[from] RowError),
     #[error(transparent)]
     Blobs(#[from] BlobError),
 }
 
-fn named(partitions: &[Arc<dyn Reader + Send + Sync>], id: BlobId) -> Result<bool, StoreError> {
-    let range = Table::BlobRefs.key().fixed(&id.0).prefix();
+impl From<StoreError> for TendError {
+    fn from(e: StoreError) -> Self {
+        TendError::Rows(e.into())
+    }
+}
+
+/// `None`: more than are kept count of.
+fn on_their_way(partitions: &[Arc<dyn Reader + Send + Sync>]) -> Result<Option<BTreeSet<BlobId>>, RowError> {
+    let mut found = BTreeSet::new();
     for rows in partitions {
-        if !rows.scan(range.clone(), false, 1)?.is_empty() {
+        if bodies::of_commands(rows.as_ref(), &mut found, MAX_ON_THEIR_WAY)?.is_none() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(found))
+}
+
+/// Whether a message has it.
+fn named(partitions: &[Arc<dyn Reader + Send + Sync>], id: BlobId) -> Result<bool, StoreError> {
+    for rows in partitions {
+        if bodies::of_message(rows.as_ref(), id)? {
             return Ok(true);
         }
     }
     Ok(false)
-}
-
-/// The digest is the first part of a reference's key.
-fn id_of(key: &[u8]) -> Option<BlobId> {
-    Some(BlobId(*key.get(1..)?.first_chunk::<32>()?))
 }

@@ -1,12 +1,15 @@
 //! Three nodes' blob stores over an in-memory transport.
 
 use super::*;
-use crate::engine::draft::MapStore;
+use crate::engine::PartitionId;
+use crate::engine::draft::{MapStore, OutboxItem};
+use crate::engine::rows::{self, DeadLetter};
 use crate::seam::net::{Answer, Handler, Kind, Lane, Router};
 use crate::seam::pace::Pace;
 use crate::store::Reader;
 use crate::store::tables::Table;
 use crate::store::testing::{MemFs, world};
+use crate::wire::record::Record as _;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -210,6 +213,27 @@ async fn rows_decide_what_is_fetched_and_what_is_removed() {
     assert_eq!(nodes[0].tend_once(&[], Duration::ZERO).await.unwrap(), (0, 0), "no judgement without rows");
     assert_eq!(nodes[0].tend_once(&partitions, Duration::ZERO).await.unwrap(), (0, 1));
     assert!(nodes[0].blobs().has(kept).await && !nodes[0].blobs().has(lost).await);
+}
+
+#[tokio::test]
+async fn bodies_of_commands_on_their_way_are_fetched_and_kept_however_long_they_take() {
+    let (wires, nodes) = site().await;
+    wires.down.lock().unwrap().insert(3);
+    let (sent, _) = store(&nodes[0], &body(100_000)).await.unwrap();
+    let (set_aside, _) = store(&nodes[0], &body(100_001)).await.unwrap();
+    wires.down.lock().unwrap().clear();
+    let item = |id: BlobId| OutboxItem { bodies: vec![Bytes::copy_from_slice(&id.0)], ..Default::default() };
+    let (outbox, dead) = (rows::outbox_key(PartitionId(2), 1), rows::dead_key(PartitionId(1), 9));
+    let letter = DeadLetter { item: Some(item(set_aside)), ..Default::default() };
+    let (mut source, mut target) = (MapStore::default(), MapStore::default());
+    source.0.insert(outbox, item(sent).encode());
+    target.0.insert(dead, letter.encode());
+    let partitions: Vec<Arc<dyn Reader + Send + Sync>> = vec![Arc::new(source), Arc::new(target)];
+    assert_eq!(nodes[2].tend_once(&partitions, tend::GRACE).await.unwrap(), (2, 0));
+    assert_eq!(nodes[0].tend_once(&partitions, Duration::ZERO).await.unwrap(), (0, 0));
+    assert!(nodes[0].blobs().has(sent).await && nodes[2].blobs().has(set_aside).await);
+    let delivered: Vec<Arc<dyn Reader + Send + Sync>> = vec![Arc::new(MapStore::default())];
+    assert_eq!(nodes[0].tend_once(&delivered, Duration::ZERO).await.unwrap(), (0, 2));
 }
 
 #[tokio::test]

@@ -79,6 +79,11 @@ impl Decide for Counting {
             _ => Err(Fault::Other("asked to fault".into())),
         }
     }
+    /// What is added to has a body, of its name's first letter.
+    fn bodies(&self, payload: &Bytes) -> Vec<Bytes> {
+        let key = payload.strip_prefix(b"add ").and_then(|key| key.first());
+        key.map(|first| Bytes::from(vec![*first; 32])).into_iter().collect()
+    }
     fn timer(&self, draft: &mut Draft<'_>, _: &Stamp, timer: &Timer) -> Result<(), Fault> {
         Self::add(draft, &String::from_utf8_lossy(&timer.payload)).map(drop)
     }

@@ -1,13 +1,15 @@
 //! Once: requests with an id (P3), outbox deliveries, timers.
 
+use super::super::bodies;
 use super::super::cut::{Standing, misfit};
 use super::super::errand::{DELIVER, Errand};
 use super::super::rows;
 use super::*;
 use crate::access::caller::Caller;
 use crate::engine::draft::OutboxItem;
-use crate::store::Reader;
+use crate::store::{Reader, blobs::BlobId};
 use crate::wire::record::Record as _;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -141,6 +143,13 @@ async fn deliveries_survive_changes_of_leader_on_both_sides() {
     site.group_of(away).depose(false);
     let outcome = site.engines[0].submit(to(home, "send", away)).await.unwrap();
     assert!(!site.engines[0].wait_delivered(&outcome, Duration::from_millis(300)).await.unwrap());
+    let source = usize::from(site.engines[0].partition_of(home.as_bytes()).0);
+    let on_their_way = || {
+        let mut found = BTreeSet::new();
+        bodies::of_commands(site.rows[0][source].as_ref(), &mut found, 10).unwrap();
+        found
+    };
+    assert_eq!(on_their_way(), BTreeSet::from([BlobId([away.as_bytes()[0]; 32])]), "its body is wanted meanwhile");
     site.group_of(home).elect(1);
     site.group_of(away).elect(2);
     assert!(site.engines[0].wait_delivered(&outcome, Duration::from_secs(20)).await.unwrap());

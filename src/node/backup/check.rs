@@ -11,11 +11,11 @@ use super::{
 use crate::{
     audit::{Begin, Ca, Verdict, Verifier},
     engine::{
-        PartitionMap,
+        PartitionMap, RowError,
         cut::{Standing, misfit},
     },
     seam::{World, fs::Fs, pace::Pace},
-    store::{Partition, Reader as _, Store, StoreOptions, blobs::BlobId, tables::Table},
+    store::{Partition, Reader as _, Store, StoreOptions, blobs::BlobId},
     wire::age::Identity,
 };
 use std::{
@@ -26,9 +26,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-/// Rows looked at at once.
-const PAGE: usize = 1_000;
 
 /// A backup that is whole.
 pub struct Checked {
@@ -209,18 +206,14 @@ fn trail(partition: &Arc<Partition>, standing: &Standing, ca: Ca) -> Result<Verd
 }
 
 fn every_body(partition: &Arc<Partition>, bodies: &BTreeSet<String>) -> Result<(), BackupError> {
-    let mut range = Table::BlobRefs.key().prefix();
-    loop {
-        let page = partition.scan(range.clone(), false, PAGE).map_err(BackupError::rows(partition.number()))?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        range.start = crate::store::tables::after_prefix(last);
-        for id in page.iter().filter_map(|(key, _)| key.get(1..)?.first_chunk::<32>()) {
-            let name = body_name(BlobId(*id));
-            if !bodies.contains(&name) {
-                return Err(BackupError::NoBody(name));
-            }
+    let mut pages = crate::engine::bodies::all(&**partition);
+    let unread = |e: RowError| BackupError::Rows { partition: partition.number(), error: e.to_string() };
+    while let Some(ids) = pages.next().map_err(unread)? {
+        if let Some(name) = ids.into_iter().map(body_name).find(|name| !bodies.contains(name)) {
+            return Err(BackupError::NoBody(name));
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

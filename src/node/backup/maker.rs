@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Fence, PartitionId, PartitionMap,
+        Fence, PartitionId, PartitionMap, RowError, bodies,
         cut::{Line, Standing, fit},
     },
     node::{Node, identity::read_trail_authorities, rooms::Rooms, signer::NodeSigner},
@@ -44,6 +44,8 @@ use tokio::time::{Instant, timeout_at};
 const TRIES: usize = 3;
 /// How long one may take: followers hear within a heartbeat what was committed.
 const SEARCH: Duration = Duration::from_secs(3);
+/// Bodies of one partition's commands on their way that are looked through for one that cannot be had.
+const MOST_WAITING: usize = 100_000;
 /// Between two looks at what was applied.
 const LOOK: Duration = Duration::from_millis(5);
 /// Where a node writes what comes behind the sealed files, before it is encrypted: below its data, where it is at home.
@@ -344,10 +346,16 @@ impl<'a> Maker<'a> {
     }
 
     fn named(&self, id: BlobId) -> Result<bool, BackupError> {
-        let range = crate::store::tables::Table::BlobRefs.key().fixed(&id.0).prefix();
         for partition in self.map.all() {
             let rows = self.rooms.engine.local(partition);
-            if !rows.scan(range.clone(), false, 1).map_err(BackupError::rows(partition.0))?.is_empty() {
+            let unread = |e: RowError| BackupError::Rows { partition: partition.0, error: e.to_string() };
+            let mut waiting = BTreeSet::new();
+            // Of so many on their way nobody knows: it may be one of them.
+            let known = bodies::of_commands(rows.as_ref(), &mut waiting, MOST_WAITING).map_err(unread)?;
+            if known.is_none() || waiting.contains(&id) {
+                return Ok(true);
+            }
+            if bodies::of_message(rows.as_ref(), id).map_err(BackupError::rows(partition.0))? {
                 return Ok(true);
             }
         }

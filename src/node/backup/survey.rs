@@ -3,7 +3,7 @@
 
 use super::BackupError;
 use crate::{
-    engine::{PartitionMap, cut::Standing},
+    engine::{PartitionMap, bodies::of_row, cut::Standing},
     seam::{
         fs::{Fs, blocking},
         pace::Pace,
@@ -62,15 +62,15 @@ pub async fn survey(
             bytes += (key.len() + value.len()) as u64;
             match key.first().copied() {
                 Some(META | INBOUND) => drop(counters.insert(key, value)),
-                Some(BLOB_REFS) if bodies.len() < MOST_BODIES => {
-                    bodies.extend(key.get(1..).and_then(|rest| rest.first_chunk::<32>()).map(|id| BlobId(*id)));
+                _ => {
+                    let named = of_row(&key, &value);
+                    bodies.extend(named.map_err(|e| BackupError::Rows { partition, error: e.to_string() })?);
                 }
-                Some(BLOB_REFS) => {
-                    let error = "more bodies than a backup takes".into();
-                    return Err(BackupError::Rows { partition, error });
-                }
-                _ => {}
             }
+        }
+        if bodies.len() > MOST_BODIES {
+            let error = "more bodies than a backup takes".into();
+            return Err(BackupError::Rows { partition, error });
         }
         pace.spent(bytes).await;
     }
@@ -83,4 +83,32 @@ pub async fn survey(
 
 const META: u8 = Table::Meta as u8;
 const INBOUND: u8 = Table::Inbound as u8;
-const BLOB_REFS: u8 = Table::BlobRefs as u8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::draft::OutboxItem,
+        seam::fs_real::RealFs,
+        store::{Applied, cut::Planting},
+        wire::record::Record as _,
+    };
+
+    #[tokio::test]
+    async fn a_body_is_named_while_its_message_is_between_two_partitions() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let at = Applied { index: 7, ..Default::default() };
+        let mut planting = Planting::begin(fs.as_ref(), dir.path(), 1, at).unwrap();
+        let item = OutboxItem { bodies: vec![Bytes::from_static(&[7; 32])], ..Default::default() };
+        let key = Table::Outbox.key().fixed(&2_u16.to_be_bytes()).number(5).build();
+        planting.row(&key, &item.encode()).unwrap();
+        planting.finish(fs.as_ref()).unwrap();
+        let folder = dir.path().join("snapshots/p1");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut bodies = BTreeSet::new();
+        let map = PartitionMap { partitions: 2 };
+        let found = survey(&fs, (1, map), files, &mut bodies, &Pace::new(u64::MAX)).await.unwrap();
+        assert_eq!((found.rows, bodies), (1, BTreeSet::from([BlobId([7; 32])])));
+    }
+}

@@ -9,7 +9,7 @@ use super::{
     command::{Enquiry, Interaction, MeshCommand, Reply, Request},
     deliver, post,
     refusal::{self, Problem},
-    rows::{self, MailboxState, Party, UsedToken},
+    rows::{self, MailboxState, Part, Party, UsedToken},
     send, timers, track,
 };
 use crate::{
@@ -144,6 +144,17 @@ impl Decide for Mesh {
             Ok(MeshCommand::Release(_) | MeshCommand::Enquiry(_) | MeshCommand::Reset(_)) => true,
             _ => false,
         }
+    }
+
+    fn bodies(&self, payload: &Bytes) -> Vec<Bytes> {
+        let of_part = |part: &Bytes| Part::decode(part).ok().map(|part| part.digest);
+        let named: Vec<Bytes> = match MeshCommand::decode(payload) {
+            Ok(MeshCommand::Deliver(deliver)) => of_part(&deliver.part).into_iter().collect(),
+            Ok(MeshCommand::DeliverPart(deliver)) => of_part(&deliver.part).into_iter().collect(),
+            Ok(MeshCommand::Dispatch(dispatch)) => dispatch.parts.into_iter().map(|body| body.digest).collect(),
+            _ => vec![],
+        };
+        named.into_iter().filter(|digest| !digest.is_empty()).collect()
     }
 
     fn timer(&self, draft: &mut Draft<'_>, stamp: &Stamp, timer: &Timer) -> Result<(), Fault> {

@@ -74,6 +74,8 @@ struct Site {
     now: EpochMillis,
     sequence: u64,
     count: u64,
+    /// Bodies in the blob store that commands between mailboxes named.
+    named: Vec<Bytes>,
 }
 
 /// The tests of a file run on sites of one and of three partitions.
@@ -92,6 +94,7 @@ impl Site {
             now: NOW,
             sequence: 0,
             count: 0,
+            named: vec![],
         };
         for line in REGISTRY.lines() {
             if let Some(command) = lines::parse(line).unwrap() {
@@ -153,6 +156,7 @@ impl Site {
         }
         for (key, service, payload) in decided.outbox {
             assert_eq!(service, services::MESH);
+            self.named.extend(self.mesh.bodies(&payload));
             self.command(&key, payload);
         }
         out

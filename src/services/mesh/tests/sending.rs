@@ -226,6 +226,7 @@ fn a_body_over_the_limit_and_one_in_the_blob_store() {
         let id = json(&sent)["messageID"].as_str().unwrap().to_owned();
         let in_use = |site: &Site| site.partitions.iter().any(|p| rows::blob_in_use(p, &[7; 32]).unwrap());
         assert!(in_use(&site));
+        assert_eq!(site.named, [Bytes::from_static(&[7; 32])], "on its way to the recipient's partition, too");
         let packed = site.ask("GET", B, &format!("inbox/{id}"), &[("accept-encoding", "gzip, br")], b"");
         assert_eq!(packed.body, Body::Blob { digest: [7; 32], len: 70_000, transfer: Transfer::AsIs });
         assert_eq!(

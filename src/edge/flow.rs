@@ -12,6 +12,7 @@ use super::payload::{Held, Payload};
 use super::problem::Refusal;
 use super::problem::kind_of;
 use super::protocol::{Attempt, Body, BodyRule, Call, Exchange, Next, Wait};
+use super::records;
 use super::relay::{self, Course, Way, Whose};
 use super::strangers::{self, Stranger};
 use super::tenant::CertificateHash;
@@ -19,12 +20,12 @@ use super::trace::Trace;
 use super::turns::{TooLong, Who};
 use super::{AtWork, Edge, render};
 use crate::access::{caller::Caller, gate::Permit};
-use crate::engine::{Command, Outcome, Unavailable, services};
+use crate::engine::{Command, Outcome, Unavailable};
 use crate::model::NhsNumber;
 use crate::ops::codes::{self, Kind};
 use crate::seam::spans::{Side, Step, Told};
 use crate::services::directory::arrival;
-use crate::services::trail::command::{Refused, TrailCommand};
+use crate::services::trail::command::Refused;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::{HeaderMap, Request, Response, request::Parts};
@@ -169,30 +170,16 @@ async fn recorded(
     };
     let (caller, who) = *who;
     let subject = subject.map(NhsNumber::digits).unwrap_or_default();
-    // Where the person's other records are, so that who asks for them finds this one with them.
-    let key = match subject.is_empty() {
-        false => Bytes::copy_from_slice(subject.as_bytes()),
-        true => Bytes::copy_from_slice(&who.0),
-    };
-    let note =
-        Refused { interaction: interaction.into(), code: refusal.code.code.into(), subject, ..Default::default() };
-    let command = Command {
-        service: services::TRAIL.0,
-        key,
-        payload: TrailCommand::from(note).encode(),
-        caller,
-        correlation_id: ids.correlation.clone(),
-        asked_as: ids.asked_as(),
-        trace: ids.trace.encode(),
+    let note = Refused {
+        interaction: interaction.into(),
+        code: refusal.code.code.into(),
+        subject: subject.clone(),
         ..Default::default()
     };
-    let _turn = match edge.turn(who).await {
-        Ok(turn) => turn,
-        Err(TooLong(away)) => return later(conn, Refusal::new(&codes::OVERLOADED).after(away)),
-    };
-    match edge.backend.submit(command).await {
-        Ok(_) => refusal,
-        Err(why) => why.into(),
+    match records::leave(edge, note, &subject, (caller, who), ids).await {
+        Ok(()) => refusal,
+        Err(why) if why.code.code == codes::OVERLOADED.code => later(conn, why),
+        Err(why) => why,
     }
 }
 

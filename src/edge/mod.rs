@@ -13,6 +13,7 @@
 //! | `turns` `away` | how much is worked on at once, whose turn is next, what is kept for emergency care, how long the others stay away |
 //! | `thoughts` | slow work for requests, a little at once |
 //! | `strangers` | refusals of callers whom nobody knows, gathered for the trail |
+//! | `records` | records of requests that no service decided |
 //! | `relay` `relays` `upstream` | requests that the system being replaced answers; its addresses; connections to one |
 //! | `arriving` | a body on its way in, here or there |
 //! | `tally` | how both sides do, by organisation |
@@ -68,6 +69,7 @@ pub mod peer;
 pub mod prescribers;
 pub mod problem;
 pub mod protocol;
+mod records;
 pub mod relationships;
 pub mod relay;
 pub mod relays;

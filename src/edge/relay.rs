@@ -19,24 +19,23 @@ use super::onward;
 use super::payload::Payload;
 use super::problem::Refusal;
 use super::protocol::{BodyRule, Exchange, Party};
+use super::records;
 use super::relays::{Outcome, Relays};
 use super::render;
 use super::strangers::{self, Stranger};
 use super::tally::Both;
 use super::tenant::CertificateHash;
-use super::turns::{TooLong, Who};
+use super::turns::Who;
 use super::upstream::{Answer, Progress, Trouble, Upstream};
 use crate::access::caller::Caller;
 use crate::engine::draft::Fault;
-use crate::engine::{Command, services};
 use crate::model::NhsNumber;
 use crate::ops::codes;
 use crate::seam::spans::{self, Told};
 use crate::services::directory::applications;
 use crate::services::directory::arrival::{self, Found, Side};
-use crate::services::trail::command::{RELAYED, Relayed, TrailCommand};
+use crate::services::trail::command::{RELAYED, Relayed};
 use crate::store::Reader;
-use bytes::Bytes;
 use http::{HeaderMap, Request, Response, request::Parts};
 use std::sync::Arc;
 use std::time::Duration;
@@ -404,26 +403,8 @@ async fn record(
     ids: &Ids,
 ) -> Result<(), Refusal> {
     note.subject = subject.map(NhsNumber::digits).unwrap_or_default();
-    let key = match note.subject.is_empty() {
-        false => Bytes::copy_from_slice(note.subject.as_bytes()),
-        true => Bytes::copy_from_slice(&who.0),
-    };
-    let command = Command {
-        service: services::TRAIL.0,
-        key,
-        payload: TrailCommand::from(note).encode(),
-        caller,
-        correlation_id: ids.correlation.clone(),
-        asked_as: ids.asked_as(),
-        trace: ids.trace.encode(),
-        ..Default::default()
-    };
-    // The turn is for the record alone: while the other system works, nothing of this one is taken.
-    let _turn = match edge.turn(who).await {
-        Ok(turn) => turn,
-        Err(TooLong(away)) => return Err(Refusal::new(&codes::OVERLOADED).after(away)),
-    };
-    edge.backend.submit(command).await.map(|_| ()).map_err(Refusal::from)
+    let about = note.subject.clone();
+    records::leave(edge, note, &about, (caller, who), ids).await
 }
 
 /// A request that the other system did not answer, for the log and for whoever asked.

@@ -31,7 +31,7 @@ pub fn of_row(key: &[u8], value: &Bytes) -> Result<Vec<BlobId>, RowError> {
     Ok(named.filter_map(|id| Some(BlobId(id.as_ref().try_into().ok()?))).collect())
 }
 
-/// The rows of a partition that name bodies, a page at a time: [`NamedPages::next`] gives the bodies of each, in the order of the rows.
+/// The rows of a partition that name bodies, a page at a time: [`NamedPages::page`] gives the bodies of each, in the order of the rows.
 pub struct NamedPages<'a> {
     rows: &'a (dyn Reader + Send + Sync),
     tables: std::vec::IntoIter<Table>,
@@ -45,7 +45,7 @@ pub fn all(rows: &(dyn Reader + Send + Sync)) -> NamedPages<'_> {
 
 impl NamedPages<'_> {
     /// `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Vec<BlobId>>, RowError> {
+    pub fn page(&mut self) -> Result<Option<Vec<BlobId>>, RowError> {
         loop {
             let range = match self.range.take() {
                 Some(range) => range,
@@ -74,7 +74,7 @@ pub fn of_commands(
     most: usize,
 ) -> Result<Option<()>, RowError> {
     let mut pages = NamedPages { rows, tables: COMMANDS.to_vec().into_iter(), range: None };
-    while let Some(ids) = pages.next()? {
+    while let Some(ids) = pages.page()? {
         found.extend(ids);
         if found.len() > most {
             return Ok(None);
@@ -111,7 +111,7 @@ mod tests {
             (rows::mark_key(), Bytes::from_static(b"no record")),
         ]);
         let (mut pages, mut found) = (all(&store), vec![]);
-        while let Some(ids) = pages.next().unwrap() {
+        while let Some(ids) = pages.page().unwrap() {
             found.extend(ids);
         }
         assert_eq!(found, [on_its_way, set_aside, of_message]);
@@ -121,6 +121,6 @@ mod tests {
         assert_eq!(of_commands(&store, &mut waiting, 1).unwrap(), None, "more than is kept count of");
         assert!(super::of_message(&store, of_message).unwrap() && !super::of_message(&store, on_its_way).unwrap());
         store.0.insert(rows::outbox_key(PartitionId(2), 9), Bytes::from_static(b"\xff"));
-        assert!(all(&store).next().is_err(), "what cannot be read is not passed over");
+        assert!(all(&store).page().is_err(), "what cannot be read is not passed over");
     }
 }

@@ -89,7 +89,7 @@ impl Bulk {
     async fn restore_named(&self, rows: &(dyn Reader + Send + Sync)) -> Result<(usize, bool), TendError> {
         let (mut restored, mut lacks) = (0, false);
         let mut pages = bodies::all(rows);
-        while let Some(ids) = pages.next()? {
+        while let Some(ids) = pages.page()? {
             for id in ids {
                 if self.0.blobs.has(id).await {
                     continue;

@@ -208,7 +208,7 @@ fn trail(partition: &Arc<Partition>, standing: &Standing, ca: Ca) -> Result<Verd
 fn every_body(partition: &Arc<Partition>, bodies: &BTreeSet<String>) -> Result<(), BackupError> {
     let mut pages = crate::engine::bodies::all(&**partition);
     let unread = |e: RowError| BackupError::Rows { partition: partition.number(), error: e.to_string() };
-    while let Some(ids) = pages.next().map_err(unread)? {
+    while let Some(ids) = pages.page().map_err(unread)? {
         if let Some(name) = ids.into_iter().map(body_name).find(|name| !bodies.contains(name)) {
             return Err(BackupError::NoBody(name));
         }

@@ -12,7 +12,7 @@ use crate::ops::codes::{self, Kind};
 use bytes::Bytes;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use std::num::NonZeroU32;
 use std::sync::LazyLock;
 
@@ -71,13 +71,21 @@ pub fn refuse(exchange: &dyn Exchange, refusal: &Refusal, interaction: &'static 
     let length = payload.len() as u64;
     let mut response = respond(reply.status, reply.headers, Payload::bytes(payload), Some(length), ids);
     if let Some(seconds) = refusal.retry_after {
-        // A protocol may ask for more patience than that (spec/pds.md §9.7).
-        response.headers_mut().entry(RETRY_AFTER).or_insert(HeaderValue::from(seconds));
+        come_again(response.headers_mut(), seconds);
     }
     if [codes::CERTIFICATE_REFUSED.code, codes::REVOCATIONS_STALE.code].contains(&refusal.code.code) {
         response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Says after how many seconds to come again. A protocol may ask for more patience than that (spec/pds.md §9.7) and never for less: a
+/// client that kept to less would be held on its connection for the rest (`flow::later`).
+fn come_again(headers: &mut HeaderMap, seconds: u32) {
+    let own = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    if own.is_none_or(|own| own < seconds) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
 }
 
 /// Tells an application how it stands with its quota (draft-ietf-httpapi-ratelimit-headers, the three-field form).

@@ -7,11 +7,14 @@ use crate::support::{Client, Server};
 use aws_lc_rs::hmac;
 use rustls::version::TLS13;
 use spine::access::rules;
-use spine::edge::options::INLINE_BODY;
+use spine::edge::options::{INLINE_BODY, Options};
 use spine::engine::Unavailable;
 use spine::services::mesh;
 use spine::store::tables::Table;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 /// (method, path, whether a token is needed). Ids are ones that the site lacks or has, as each route needs.
 const ROUTES: &[(&str, &str, bool)] = &[
@@ -191,6 +194,24 @@ async fn every_route_meets_every_malformed_head_and_body_with_a_documented_answe
     let rows = site.rows().0;
     for table in [Table::Messages, Table::Sent, Table::Inbox, Table::Bodies, Table::Handshakes, Table::Uploads] {
         assert!(!rows.keys().any(|key| table.key().prefix().contains(key)), "{table:?} was changed");
+    }
+}
+
+/// The time that a connection is held to is the one that its client was told: whoever keeps to the header is answered at once.
+#[tokio::test]
+async fn who_is_refused_for_want_of_room_is_told_for_how_long_its_connection_is_held() {
+    let (server, _) = Server::mesh_with(Options { max_requests: 0, ..Options::default() }, false).await;
+    let begun = Instant::now();
+    loop {
+        let mut client = Client::connect(&server).await;
+        let refused = ask(&mut client, "GET", "/messageexchange/_ping", "", b"").await;
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        let told: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        // Who comes again and again without being served is told a longer time by and by: MESH's own second is the least.
+        if told > 1 {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "told a second for ever");
     }
 }
 

@@ -43,10 +43,14 @@ impl Server {
 
     /// A MESH site behind the edge.
     pub async fn mesh(test_endpoints: bool) -> (Server, Arc<Site>) {
+        Self::mesh_with(Options::default(), test_endpoints).await
+    }
+
+    pub async fn mesh_with(options: Options, test_endpoints: bool) -> (Server, Arc<Site>) {
         let memory = Arc::new(Memory::default());
         let site = Arc::new(Site::new(memory.clone(), test_endpoints));
         let (backend, protocol) = (Arc::new(InProcess(site.clone())), Arc::new(MeshProtocol(site.mesh.clone())));
-        (Self::of(Options::default(), memory, backend, protocol, rules::MESH).await, site)
+        (Self::of(options, memory, backend, protocol, rules::MESH).await, site)
     }
 
     /// A site with these protocols on its API listener.

@@ -80,7 +80,11 @@ async fn watch(look: impl Fn() -> Result<u32, Fault>, known: u32, mut raised: im
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{engine::draft::MapStore, services::directory::level::SiteLevel, store::tables::Table};
+    use crate::{
+        engine::draft::MapStore,
+        services::directory::level::SiteLevel,
+        store::{RowOp, tables::Table},
+    };
     use std::cell::{Cell, RefCell};
 
     fn code(refused: &NodeError) -> &'static str {
@@ -94,7 +98,8 @@ mod tests {
     fn a_program_that_knows_less_than_its_rows_say_does_not_take_part() {
         let mut site = MapStore::default();
         assert_eq!(of_rows(&site, 1).unwrap(), 1, "a site that was never raised");
-        site.apply(vec![(Table::SiteLevel.key().build(), Some(SiteLevel { level: 3, ..Default::default() }.encode()))]);
+        let value = SiteLevel { level: 3, ..Default::default() }.encode();
+        site.apply(vec![RowOp::Put { key: Table::SiteLevel.key().build(), value, fresh: true }]);
         assert_eq!((of_rows(&site, 3).unwrap(), of_rows(&site, 4).unwrap()), (3, 3));
         let refused = of_rows(&site, 2).unwrap_err();
         assert_eq!(code(&refused), codes::LEVEL_UNKNOWN.code);

@@ -150,28 +150,11 @@ impl Authority {
         let name = describe_der(&der)?.common_name;
         let foreign = || malformed(format!("{name} is no node's certificate"));
         let (node, site) = parse_node_common_name(&name).ok_or_else(foreign)?;
-        self.made(&der, old.validity().not_before.timestamp())?;
+        is_of(&der, &self.cert)?;
         let wanted = node_wanted(node, site);
         let key = SubjectPublicKeyInfo::from_der(old.public_key().raw)?;
         let cert = leaf(CertificateParams::new(wanted.names.clone())?, &wanted)?.signed_by(&key, &self.issuer)?.pem();
         Ok(Renewed { node, site: site.to_owned(), cert })
-    }
-
-    /// Whether a certificate is one of this authority's, as of the moment from which on it was good. rustls says so.
-    fn made(&self, der: &CertificateDer<'_>, not_before: i64) -> Result<(), PkiError> {
-        let failed = |e: String| PkiError::Malformed(format!("it is not of this authority: {e}"));
-        let mut roots = RootCertStore::empty();
-        for authority in CertificateDer::pem_slice_iter(self.cert.as_bytes()) {
-            let authority = authority.map_err(|e| PkiError::Malformed(e.to_string()))?;
-            roots.add(authority).map_err(|e| failed(e.to_string()))?;
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        let verifier = verifier.build().map_err(|e| failed(e.to_string()))?;
-        // An authority starts an hour early as well, but may have been made in the same second.
-        let then = UnixTime::since_unix_epoch(HEAD_START + Duration::from_secs(not_before.max(0) as u64));
-        verifier.verify_client_cert(der, &[], then).map_err(|e| failed(e.to_string()))?;
-        Ok(())
     }
 
     /// Makes a revocation list: everything in `old` (PEM, may be empty) and the serial numbers in `more`.
@@ -199,6 +182,24 @@ impl Authority {
         };
         Ok(params.signed_by(&self.issuer)?.pem()?)
     }
+}
+
+/// Whether a node's certificate (DER) is of one of these authorities (PEM), as of the moment at which it was made: whether it has run
+/// out since is another matter. rustls says so.
+pub fn is_of(der: &CertificateDer<'_>, authorities: &str) -> Result<(), PkiError> {
+    let failed = |e: String| PkiError::Malformed(format!("the certificate is not of this authority: {e}"));
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
+        let authority = authority.map_err(|e| PkiError::Malformed(e.to_string()))?;
+        roots.add(authority).map_err(|e| failed(e.to_string()))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = verifier.build().map_err(|e| failed(e.to_string()))?;
+    let (_, cert) = X509Certificate::from_der(der).map_err(|e| PkiError::Malformed(e.to_string()))?;
+    let begins = Duration::from_secs(cert.validity().not_before.timestamp().max(0) as u64);
+    let made = UnixTime::since_unix_epoch(begins + HEAD_START);
+    verifier.verify_client_cert(der, &[], made).map(|_| ()).map_err(|e| failed(e.to_string()))
 }
 
 /// Makes a key and a request to be signed elsewhere (`spine join`).

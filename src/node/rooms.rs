@@ -378,6 +378,10 @@ fn read_tls(settings: &Settings) -> Result<Tls, NodeError> {
         cert_pem: read(&settings.peer.cert)?,
         key_pem: read(&settings.peer.key)?,
     };
+    // The peers would refuse it without a word to whoever looks here.
+    let own = CertificateDer::from_pem_slice(&tls.cert_pem).map_err(|e| e.to_string());
+    let own = own.and_then(|own| pki::is_of(&own, &String::from_utf8_lossy(&tls.ca_pem)).map_err(|e| e.to_string()));
+    own.map_err(|e| NodeError::Tls(format!("{}: {e}", settings.peer.cert.display())))?;
     // As taken: files that are put in their place later count from the next start on.
     tell_expiry("peer-authority", &tls.ca_pem);
     tell_expiry("peer", &tls.cert_pem);

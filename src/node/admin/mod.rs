@@ -22,6 +22,7 @@ mod sites;
 mod status;
 mod testdata;
 mod traces;
+mod upgrade;
 mod users;
 
 use super::{Node, rooms::Rooms};
@@ -56,6 +57,8 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/node/replace", cluster::replace);
     add(r, node, Method::GET, "/v1/sites", sites::show);
     add(r, node, Method::POST, "/v1/sites/cutover", sites::cutover);
+    add(r, node, Method::GET, "/v1/upgrade", upgrade::show);
+    add(r, node, Method::POST, "/v1/upgrade/finalise", upgrade::finalise);
     add(r, node, Method::GET, "/v1/outbox", outbox::list);
     add(r, node, Method::POST, "/v1/outbox/{id}/retry", outbox::retry);
     add(r, node, Method::POST, "/v1/outbox/{id}/drop", outbox::give_up);

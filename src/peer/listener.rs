@@ -57,7 +57,7 @@ pub async fn run(shared: Arc<Shared>, socket: TcpListener) {
 async fn connection(shared: Arc<Shared>, socket: TcpStream) -> io::Result<()> {
     prepare(&socket)?;
     let greeting = tokio::time::timeout(GREETING, greet(&shared, socket));
-    let Caller { stream, from, fingerprints, presence } =
+    let Caller { stream, from, fingerprint, presence } =
         greeting.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     if from == NodeNumber(0) {
         let Ok(_place) = shared.joining.try_acquire() else {
@@ -70,7 +70,7 @@ async fn connection(shared: Arc<Shared>, socket: TcpStream) -> io::Result<()> {
     let mut barred = shared.barred.subscribe();
     tokio::select! {
         served = serve(shared, stream, from, presence) => served,
-        Ok(_) = barred.wait_for(|barred| barred.holds(from, &fingerprints)) => Err(expelled()),
+        Ok(_) = barred.wait_for(|barred| barred.holds(from, &fingerprint)) => Err(expelled()),
     }
 }
 
@@ -83,8 +83,8 @@ struct Caller {
     stream: TlsStream<TcpStream>,
     /// From its certificate; 0 without one.
     from: NodeNumber,
-    /// Of the certificate and its key.
-    fingerprints: Vec<String>,
+    /// Of the certificate, and of its key.
+    fingerprint: Vec<String>,
     presence: Presence,
 }
 
@@ -93,7 +93,7 @@ async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<Caller> {
     let config = shared.configs.load().server.clone();
     let mut stream = tokio_rustls::TlsAcceptor::from(config).accept(socket).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).cloned();
-    let fingerprints = certificate.as_ref().map(tls::fingerprints_of).unwrap_or_default();
+    let fingerprint = certificate.as_ref().map(tls::fingerprints_of).unwrap_or_default();
     let theirs = frame::read_hello(&mut stream).await?;
     let verdict = match certificate {
         None => Ok(NodeNumber(0)),
@@ -101,7 +101,7 @@ async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<Caller> {
             io::Error::new(io::ErrorKind::PermissionDenied, "the certificate names no node of this site")
         }),
     };
-    let verdict = verdict.and_then(|from| match shared.barred.borrow().holds(from, &fingerprints) {
+    let verdict = verdict.and_then(|from| match shared.barred.borrow().holds(from, &fingerprint) {
         true => Err(expelled()),
         false => agree(shared, &theirs, from).map(|()| from),
     });
@@ -112,7 +112,7 @@ async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<Caller> {
     match verdict {
         Ok((from, presence)) => {
             frame::send_hello(&mut stream, &shared.hello(theirs.lane)).await?;
-            Ok(Caller { stream, from, fingerprints, presence })
+            Ok(Caller { stream, from, fingerprint, presence })
         }
         Err(e) => {
             tracing::warn!(event = "peer.refused", node = theirs.node, why = %e, "peer connection refused");

@@ -57,8 +57,6 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/node/replace", cluster::replace);
     add(r, node, Method::GET, "/v1/sites", sites::show);
     add(r, node, Method::POST, "/v1/sites/cutover", sites::cutover);
-    add(r, node, Method::GET, "/v1/upgrade", upgrade::show);
-    add(r, node, Method::POST, "/v1/upgrade/finalise", upgrade::finalise);
     add(r, node, Method::GET, "/v1/outbox", outbox::list);
     add(r, node, Method::POST, "/v1/outbox/{id}/retry", outbox::retry);
     add(r, node, Method::POST, "/v1/outbox/{id}/drop", outbox::give_up);
@@ -72,6 +70,8 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/backups", backup::begin);
     add(r, node, Method::GET, "/v1/backups", backup::show);
     add(r, node, Method::POST, "/v1/backups/verified", backup::verified);
+    add(r, node, Method::GET, "/v1/upgrade", upgrade::show);
+    add(r, node, Method::POST, "/v1/upgrade/finalise", upgrade::finalise);
     registers(r, node);
     router
 }

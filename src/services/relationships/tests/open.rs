@@ -27,9 +27,10 @@ fn open_alerts_are_counted_with_the_oldest_of_them_until_they_are_closed() {
         assert_eq!(open_alerts(&site, 1), (0, None));
         let begun = site.now;
         let mut raised = vec![];
-        for patient in [JANE, JOHN, JANE] {
+        let other = staff("656005750108", &["B0820"]);
+        for (who, patient) in [(nurse(), JANE), (nurse(), JOHN), (other, JANE)] {
             site.pass(60_000);
-            site.created(&nurse(), patient, json!({"kind": "self-claimed", "reason": "on call tonight"}));
+            site.created(&who, patient, json!({"kind": "self-claimed", "reason": "on call tonight"}));
             raised.push(site.now);
         }
         let list = site.get(&officer(), "/alerts").1["items"].as_array().unwrap().clone();

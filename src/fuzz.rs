@@ -368,6 +368,8 @@ fn of_prescriptions(visit: &mut impl Visit) {
     visit.record::<services::directory::arrival::Arrival>("services::directory::arrival::Arrival");
     visit.record::<services::directory::arrival::SetArrival>("services::directory::arrival::SetArrival");
     visit.record::<services::trail::command::Relayed>("services::trail::command::Relayed");
+    visit.record::<services::directory::level::SiteLevel>("services::directory::level::SiteLevel");
+    visit.record::<services::directory::level::RaiseLevel>("services::directory::level::RaiseLevel");
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::{
     failure::{self, Failure},
     generate, identity, import_people, init, join, mailbox, node, outbox,
     output::{Format, Output},
-    party, pds, registration, relationship, role, serve, site, testdata, top, trace, user, workflow,
+    party, pds, registration, relationship, role, serve, site, testdata, top, trace, upgrade, user, workflow,
 };
 use crate::config::{Running, Settings, Sources};
 use crate::ops::{admin_client::AdminClient, codes};
@@ -123,7 +123,9 @@ pub enum Command {
     Node(node::Args),
     /// Two sites: which one serves; move the service
     Site(site::Args),
-    /// Make, list, revoke and check certificates
+    /// May this node restart with a new release; end an upgrade
+    Upgrade(upgrade::Args),
+    /// Make, renew, list, revoke and check certificates
     Cert(cert::Args),
     /// Register organisations and their systems
     Party(party::Args),

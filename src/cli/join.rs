@@ -88,6 +88,7 @@ async fn ask(settings: &Settings, token: &Token) -> Result<(JoinAnswer, String),
         address: settings.peer.advertise.to_string(),
         name: settings.node.name.clone(),
         site: settings.node.site.clone(),
+        level: identity::LEVEL,
         ..Default::default()
     };
     let payload = payload.encode();

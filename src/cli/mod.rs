@@ -44,6 +44,7 @@ pub mod status;
 pub mod testdata;
 pub mod top;
 pub mod trace;
+pub mod upgrade;
 pub mod user;
 pub mod workflow;
 
@@ -128,6 +129,7 @@ fn client_side(globals: args::Globals, command: Command) -> failure::Done {
             Command::Cluster(args) => cluster::run(&globals, args.verb).await,
             Command::Node(args) => node::run(&globals, args.verb).await,
             Command::Site(args) => site::run(&globals, args.verb).await,
+            Command::Upgrade(args) => upgrade::run(&globals, args.verb).await,
             Command::Cert(args) => cert::run(&globals, args.verb).await,
             Command::Party(args) => party::run(&globals, args.verb).await,
             Command::Pds(args) => pds::run(&globals, args.verb).await,

@@ -90,7 +90,8 @@ impl Protocol for DocumentsProtocol {
     }
     fn begin(&self, head: &http::request::Parts) -> Box<dyn Exchange> {
         let name = head.uri.path().strip_prefix(BASE).unwrap_or_default().trim_matches('/').to_owned();
-        Box::new(Asked { looks: head.method == http::Method::GET, name })
+        // The connection leaves the body of an answer to HEAD away, and tells its length.
+        Box::new(Asked { looks: matches!(head.method, http::Method::GET | http::Method::HEAD), name })
     }
 }
 
@@ -110,7 +111,10 @@ impl Offhand for Asked {
         };
         let Some(page) = page else { return api::problem(404, "invalid_request", "Not Found") };
         if !self.looks {
-            return only_get();
+            let mut reply = only_get();
+            reply.headers.retain(|(name, _)| *name != "allow");
+            reply.headers.push(("allow", Bytes::from_static(b"GET, HEAD")));
+            return reply;
         }
         let policy = Sheet::default().policy();
         let headers = vec![
@@ -166,6 +170,9 @@ mod tests {
             ("GET", "/docs/../x", 404),
             ("POST", "/docs/install", 405),
             ("GET", "/docs/", 200),
+            ("HEAD", "/docs", 200),
+            ("HEAD", "/docs/install", 200),
+            ("HEAD", "/docs/none", 404),
         ] {
             assert_eq!(ask(method, path).0, status, "{method} {path}");
         }

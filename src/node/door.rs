@@ -119,7 +119,8 @@ async fn welcome(node: &Node, rooms: &Rooms, ask: &JoinAsk) -> Result<JoinAnswer
     // The machine may take the place of a lost one, whose incarnations must never come again.
     let taken = taken(rooms, &hash).await?;
     let (name, peer) = (ask.name.clone(), address.to_string());
-    let member = Member { name, peer, incarnation: taken, site: ask.site.clone(), ..Default::default() };
+    let member =
+        Member { name, peer, incarnation: taken, site: ask.site.clone(), level: ask.level, ..Default::default() };
     let command = UseInvitation { token_hash: hash, member, ..Default::default() };
     let operator = format!("node:{}", node.settings.node.number);
     let reply = report::submit(rooms, operator, command.into()).await?;

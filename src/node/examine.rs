@@ -4,13 +4,13 @@
 
 use super::{
     NodeError,
-    identity::{FORMAT, Identity, IdentityError},
+    identity::{self, FORMAT, Identity, IdentityError},
     settle,
 };
 use crate::{
     config::Settings,
     log,
-    ops::codes,
+    ops::{codes, recorder::VERSION},
     peer::{Peers, TWIN_PATIENCE},
     seam::{
         fs::{Fs, blocking},
@@ -40,6 +40,7 @@ pub async fn data(settings: &Settings, cluster: &str, fs: &Arc<dyn Fs>) -> Resul
     let (uid, node, cluster) = (nix::unistd::geteuid().as_raw(), settings.node.number, cluster.to_owned());
     blocking(fs, move |fs| {
         usable(&folder, uid)?;
+        known(&folder, VERSION)?;
         own(&folder, node, &cluster)?;
         readable(&folder, fs)
     })
@@ -78,6 +79,17 @@ fn usable(data: &Path, uid: u32) -> Result<(), NodeError> {
         Ok(()) => Ok(()),
         Err(e) => no(format!("{} cannot be written: {}", data.display(), e.desc())),
     }
+}
+
+/// What was written since the site was raised to a level of a later release, this one may misread.
+fn known(data: &Path, version: &str) -> Result<(), NodeError> {
+    let why = |needed| {
+        format!(
+            "{}: the data need release {needed} or a later one, this is {version}",
+            data.join("needs-release").display()
+        )
+    };
+    identity::needs_later(data, version).map_or(Ok(()), |needed| Err(refused(&codes::NEWER_DATA, why(needed))))
 }
 
 /// Data of another node or site is left alone, whatever the reason it came here for.
@@ -155,6 +167,16 @@ pub async fn displaced(settings: &Settings, peers: &Peers) -> NodeError {
 mod tests {
     use super::*;
     use crate::seam::fs_real::RealFs;
+
+    #[test]
+    fn data_that_need_a_later_release_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(known(dir.path(), "0.1.0").is_ok(), "a folder that was never used");
+        fs::write(dir.path().join("needs-release"), "0.2.0\n").unwrap();
+        let told = known(dir.path(), "0.1.9").unwrap_err().to_string();
+        assert!(told.contains("needs-release: the data need release 0.2.0 or a later one, this is 0.1.9"), "{told}");
+        assert!(known(dir.path(), "0.2.0").is_ok());
+    }
 
     #[test]
     fn files_of_a_newer_release_are_told_and_none_is_touched() {

@@ -102,21 +102,48 @@ impl Identity {
     }
 }
 
-/// The oldest release that reads what this one writes. Raised with a stored format that older ones cannot read.
+/// The oldest release that reads what this one writes whatever the site's level. Raised with a stored format that older ones
+/// cannot read and that does not wait for a level.
 const OLDEST_READER: &str = "0.1.0";
-/// Read by the package, which refuses to go below it.
+/// For each level, from 1 on, the first release that knows it. A release adds a line where it has something that earlier ones
+/// cannot read or would decide otherwise, and uses that only where `level::allows` says that the whole site knows it (P8).
+const LEVELS: &[&str] = &["0.1.0"];
+/// The highest level that this program knows.
+pub const LEVEL: u32 = LEVELS.len() as u32;
+/// Read by the package, which refuses to go below it, and by the node before it opens anything.
 const NEEDS_RELEASE: &str = "needs-release";
 
-/// Leaves word beside the data which release they need. Never lowered: what a later release wrote is still there.
-pub fn note_release(data: &Path) -> Result<(), IdentityError> {
+/// The release that data of a site of this level need at least.
+fn needed(level: u32) -> &'static str {
+    let first = LEVELS.get(level.max(1) as usize - 1).copied().unwrap_or(OLDEST_READER);
+    if numbers(first) > numbers(OLDEST_READER) { first } else { OLDEST_READER }
+}
+
+/// A release as what can be compared.
+fn numbers(release: &str) -> Vec<u64> {
+    release.trim().split('.').map(|part| part.parse().unwrap_or(0)).collect()
+}
+
+/// The release that the data say they need, where that is later than `program`: this one must leave them alone.
+pub fn needs_later(data: &Path, program: &str) -> Option<String> {
+    let noted = std::fs::read_to_string(data.join(NEEDS_RELEASE)).ok()?;
+    (numbers(&noted) > numbers(program)).then(|| noted.trim().to_owned())
+}
+
+/// Leaves word beside the data which release they need, of a site of this level. Never lowered: what a later release wrote is
+/// still there.
+pub fn note_release(data: &Path, level: u32) -> Result<(), IdentityError> {
+    note_needed(data, needed(level))
+}
+
+fn note_needed(data: &Path, needed: &str) -> Result<(), IdentityError> {
     let path = data.join(NEEDS_RELEASE);
-    let number = |text: &str| -> Vec<u64> { text.trim().split('.').map(|part| part.parse().unwrap_or(0)).collect() };
     let noted = std::fs::read_to_string(&path).unwrap_or_default();
-    if number(&noted) >= number(OLDEST_READER) {
+    if numbers(&noted) >= numbers(needed) {
         return Ok(());
     }
     let temporary = path.with_extension("tmp");
-    let text = format!("{OLDEST_READER}\n");
+    let text = format!("{needed}\n");
     let wrote = std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, &path));
     wrote.map_err(|error| IdentityError::Io { path, error })
 }
@@ -289,14 +316,27 @@ mod tests {
     fn the_release_that_data_need_is_noted_and_never_lowered() {
         let dir = tempfile::tempdir().unwrap();
         let noted = || std::fs::read_to_string(dir.path().join(NEEDS_RELEASE)).unwrap();
-        note_release(dir.path()).unwrap();
+        assert_eq!(needs_later(dir.path(), "0.1.0"), None, "new");
+        note_release(dir.path(), 1).unwrap();
         assert_eq!(noted(), format!("{OLDEST_READER}\n"));
         std::fs::write(dir.path().join(NEEDS_RELEASE), "0.0.9\n").unwrap();
-        note_release(dir.path()).unwrap();
-        assert_eq!(noted(), format!("{OLDEST_READER}\n"));
+        note_release(dir.path(), LEVEL).unwrap();
+        assert_eq!(noted(), format!("{}\n", needed(LEVEL)));
+        note_needed(dir.path(), "0.9.0").unwrap();
+        assert_eq!(noted(), "0.9.0\n", "a level was raised that 0.9.0 is the first to know");
+        assert_eq!(needs_later(dir.path(), "0.8.12"), Some("0.9.0".into()));
+        assert_eq!((needs_later(dir.path(), "0.9.0"), needs_later(dir.path(), "0.10.0")), (None, None));
         std::fs::write(dir.path().join(NEEDS_RELEASE), "12.0.0\n").unwrap();
-        note_release(dir.path()).unwrap();
+        note_release(dir.path(), LEVEL).unwrap();
         assert_eq!(noted(), "12.0.0\n", "a later release was here");
+    }
+
+    /// The table of levels is what the package and older programs go by.
+    #[test]
+    fn each_level_has_the_release_that_knows_it_first_and_this_one_knows_all() {
+        assert!(LEVELS.is_sorted_by_key(|release| numbers(release)), "{LEVELS:?}");
+        let this = numbers(crate::ops::recorder::VERSION);
+        assert!(LEVELS.iter().chain([&OLDEST_READER]).all(|release| numbers(release) <= this), "{LEVELS:?}");
     }
 
     #[test]

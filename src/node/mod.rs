@@ -3,6 +3,7 @@
 //! | file | duty |
 //! |---|---|
 //! | `identity` `settle` | who this node is; how it comes back without its data |
+//! | `level` | whether this program knows what the site was raised to |
 //! | `examine` | what must hold before anything is opened: the data is this node's, and nobody else runs as it |
 //! | `data` | log and store opened, and what they lack fetched from peers |
 //! | `rooms` | opens world, log, store, peers, consensus, engine, in this order, and closes them in reverse |
@@ -27,6 +28,7 @@ mod front;
 mod gauges;
 pub mod identity;
 mod key_sets;
+mod level;
 mod logouts;
 mod outgoing;
 pub mod pki;
@@ -189,6 +191,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = &'static str> + 
                 why = &mut stop => (why.to_owned(), Ok(())),
                 why = damaged(&node) => (format!("rows failed a check: {why}"), Err(NodeError::Damaged(why))),
                 refused = displaced(&node) => (refused.to_string(), Err(refused)),
+                refused = level::outgrown(&node, identity::LEVEL) => (refused.to_string(), Err(refused)),
             };
             tracing::info!(event = "node.stopping", why, "the node is stopping");
             Notify.stopping("draining", STOPPING);

@@ -6,8 +6,14 @@
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, RevocationReason, RevokedCertParams, SerialNumber,
+    SubjectPublicKeyInfo,
 };
-use std::time::{Duration, SystemTime};
+use rustls::{RootCertStore, server::WebPkiClientVerifier};
+use rustls_pki_types::{CertificateDer, UnixTime, pem::PemObject};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -58,6 +64,15 @@ pub struct Wanted {
 pub struct Issued {
     pub cert: String,
     pub key: String,
+}
+
+/// A node's certificate, made anew.
+pub struct Renewed {
+    pub node: u16,
+    /// The site's id.
+    pub site: String,
+    /// PEM.
+    pub cert: String,
 }
 
 /// A certificate authority with its key in memory.
@@ -126,6 +141,22 @@ impl Authority {
         Ok(request.signed_by(&self.issuer)?.pem())
     }
 
+    /// Makes a node's certificate anew: the same node of the same site and the same key, with new dates. Whatever else the old one
+    /// says, and whether it has run out, does not count; that this authority made it does.
+    pub fn renew_node(&self, cert: &str) -> Result<Renewed, PkiError> {
+        let malformed = |e: String| PkiError::Malformed(e);
+        let der = CertificateDer::from_pem_slice(cert.as_bytes()).map_err(|e| malformed(e.to_string()))?;
+        let (_, old) = X509Certificate::from_der(&der).map_err(|e| malformed(e.to_string()))?;
+        let name = describe_der(&der)?.common_name;
+        let foreign = || malformed(format!("{name} is no node's certificate"));
+        let (node, site) = parse_node_common_name(&name).ok_or_else(foreign)?;
+        is_of(&der, &self.cert)?;
+        let wanted = node_wanted(node, site);
+        let key = SubjectPublicKeyInfo::from_der(old.public_key().raw)?;
+        let cert = leaf(CertificateParams::new(wanted.names.clone())?, &wanted)?.signed_by(&key, &self.issuer)?.pem();
+        Ok(Renewed { node, site: site.to_owned(), cert })
+    }
+
     /// Makes a revocation list: everything in `old` (PEM, may be empty) and the serial numbers in `more`.
     pub fn revoke(&self, old: &str, more: &[Vec<u8>]) -> Result<String, PkiError> {
         let now = SystemTime::now();
@@ -151,6 +182,24 @@ impl Authority {
         };
         Ok(params.signed_by(&self.issuer)?.pem()?)
     }
+}
+
+/// Whether a node's certificate (DER) is of one of these authorities (PEM), as of the moment at which it was made: whether it has run
+/// out since is another matter. rustls says so.
+pub fn is_of(der: &CertificateDer<'_>, authorities: &str) -> Result<(), PkiError> {
+    let failed = |e: String| PkiError::Malformed(format!("the certificate is not of this authority: {e}"));
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
+        let authority = authority.map_err(|e| PkiError::Malformed(e.to_string()))?;
+        roots.add(authority).map_err(|e| failed(e.to_string()))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = verifier.build().map_err(|e| failed(e.to_string()))?;
+    let (_, cert) = X509Certificate::from_der(der).map_err(|e| PkiError::Malformed(e.to_string()))?;
+    let begins = Duration::from_secs(cert.validity().not_before.timestamp().max(0) as u64);
+    let made = UnixTime::since_unix_epoch(begins + HEAD_START);
+    verifier.verify_client_cert(der, &[], made).map(|_| ()).map_err(|e| failed(e.to_string()))
 }
 
 /// Makes a key and a request to be signed elsewhere (`spine join`).
@@ -196,6 +245,8 @@ pub struct Described {
     pub serial: String,
     /// SHA-256 of the DER, lower-case hex: what the directory binds a system to.
     pub fingerprint: String,
+    /// SHA-256 of the public key (DER), lower-case hex: what stays when a certificate is renewed.
+    pub key: String,
     pub names: Vec<String>,
     pub authority: bool,
     /// Seconds since the epoch.
@@ -214,7 +265,6 @@ impl Described {
 
 /// Describes every certificate in a PEM text, in order.
 pub fn describe(pem: &str) -> Result<Vec<Described>, PkiError> {
-    use rustls_pki_types::{CertificateDer, pem::PemObject};
     let mut out = vec![];
     for der in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let der = der.map_err(|e| PkiError::Malformed(e.to_string()))?;
@@ -237,6 +287,7 @@ pub fn describe_der(der: &[u8]) -> Result<Described, PkiError> {
         issuer: cert.issuer().to_string(),
         serial: hex(cert.raw_serial()),
         fingerprint: hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der).as_ref()),
+        key: hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, cert.public_key().raw).as_ref()),
         names,
         authority: cert.is_ca(),
         not_before: cert.validity().not_before.timestamp(),
@@ -249,7 +300,7 @@ type Revoked = (Vec<u8>, SystemTime);
 
 /// What a revocation list names, and its own number.
 fn read_crl(pem: &str) -> Result<(Vec<Revoked>, u64), PkiError> {
-    use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject};
+    use rustls_pki_types::CertificateRevocationListDer;
     let malformed = |e: String| PkiError::Malformed(format!("revocation list: {e}"));
     let der = CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).map_err(|e| malformed(e.to_string()))?;
     let (_, crl) = x509_parser::parse_x509_crl(&der).map_err(|e| malformed(e.to_string()))?;
@@ -360,6 +411,26 @@ mod tests {
         assert_eq!(told.names, ["node-2.c1"]);
         assert_eq!(parse_node_common_name(&told.common_name), Some((2, "c1")));
         assert_eq!(parse_node_common_name("node-0.c1"), None);
+    }
+
+    #[test]
+    fn a_nodes_certificate_is_made_anew_for_its_own_key_and_number_only() {
+        let ca = Authority::create("Test CA", 10).unwrap();
+        let wanted = |days| Wanted { days, ..node_wanted(2, "c1") };
+        // One day, begun an hour ago; and one that has run out.
+        for days in [1, 0] {
+            let old = ca.issue(&wanted(days)).unwrap();
+            let new = ca.renew_node(&old.cert).unwrap();
+            assert_eq!((new.node, new.site.as_str()), (2, "c1"));
+            let (was, is) = (&describe(&old.cert).unwrap()[0], &describe(&new.cert).unwrap()[0]);
+            assert_eq!((&is.common_name, &is.names, &is.key), (&was.common_name, &was.names, &was.key));
+            assert!(is.serial != was.serial && is.days_left() > 1_900, "{is:?}");
+        }
+        let other = Authority::create("Test CA", 10).unwrap();
+        let refused = |cert: &str| ca.renew_node(cert).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(refused(&other.issue(&wanted(1)).unwrap().cert).contains("not of this authority"));
+        assert!(refused(&ca.issue(&client("a.X26")).unwrap().cert).contains("a.X26 is no node's certificate"));
+        assert!(!refused(ca.cert()).is_empty() && !refused("").is_empty());
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! What a node knows of itself, told to the others (STATUS), gathered for operators, and kept in its registry row.
 
-use super::{Node, rooms::Rooms};
+use super::{Node, backup::desk::kept, rooms::Rooms};
 use crate::{
     access::caller::Caller,
     consensus::RaftId,
     engine::{Command, Fence, SITE, services},
+    node::identity::LEVEL,
     ops::recorder::VERSION,
     record,
     seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
     services::directory::{
         command::{DirectoryCommand, DirectoryReply, SetNode},
+        level,
         rows::{self, Member},
         sites::{self, SetServing},
     },
@@ -54,6 +56,13 @@ record! {
         13 => bodies_whole: u64,
         /// Services for which it knows an address of the system being replaced.
         14 => upstreams: Vec<String>,
+        /// The highest level that it knows; 0 of a release that does not tell: 1.
+        20 => level: u32,
+        /// The site's level as it knows it; 0 of a release that does not tell: 1.
+        21 => site_level: u32,
+        /// When it last made a backup, and when one was last verified by way of it; milliseconds since the epoch, 0 for never.
+        22 => backup_made: u64,
+        23 => backup_verified: u64,
     }
 }
 
@@ -87,6 +96,7 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
         GroupStatus { group, applied: s.applied, last: s.last, leading, committed: s.committed, ..Default::default() }
     };
     let backlog = rooms.engine.backlog();
+    let backup = kept(&node.settings.node.data);
     let now = node.world.clock.now().0;
     NodeStatus {
         version: VERSION.into(),
@@ -99,6 +109,11 @@ pub fn own(node: &Node, rooms: &Rooms) -> NodeStatus {
         waiting: backlog.waiting,
         oldest: backlog.oldest,
         upstreams: upstreams(node),
+        level: LEVEL,
+        // What cannot be read now is told by the others.
+        site_level: level::of(rooms.engine.local(SITE).as_ref()).unwrap_or(0),
+        backup_made: backup.made,
+        backup_verified: backup.verified,
         clock: rooms.engine.clock().trouble().unwrap_or_default(),
         disk: rooms.engine.disk().trouble().unwrap_or_default(),
         ..Default::default()
@@ -186,7 +201,8 @@ async fn write_row(node: &Node, rooms: &Rooms) -> Result<(), String> {
         return Ok(());
     }
     let told = std::fs::read_to_string(&settings.peer.cert).ok().and_then(|pem| super::pki::describe(&pem).ok());
-    let certificate = told.and_then(|all| all.into_iter().next()).map(|d| d.fingerprint).unwrap_or_default();
+    let certificate = told.and_then(|all| all.into_iter().next());
+    let (certificate, key) = certificate.map(|d| (d.fingerprint, d.key)).unwrap_or_default();
     let base = old.clone().unwrap_or_default();
     let row = Member {
         name: settings.node.name.clone(),
@@ -195,6 +211,8 @@ async fn write_row(node: &Node, rooms: &Rooms) -> Result<(), String> {
         supplier: node.supplier_address().to_string(),
         draining: node.draining(),
         certificate,
+        key,
+        level: LEVEL,
         version: VERSION.into(),
         joined: if base.joined == 0 { node.world.clock.now().0 } else { base.joined },
         metrics: settings.ops_listen.to_string(),

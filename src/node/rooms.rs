@@ -5,7 +5,7 @@ use super::{
     data::{self, Data, DataOptions},
     door, examine,
     identity::{self, Identity},
-    report, settle,
+    level, pki, report, settle,
     signer::NodeSigner,
 };
 use crate::{
@@ -13,8 +13,9 @@ use crate::{
     config::Settings,
     consensus::{self, Consensus, Group, Member, RaftId, StateMachine},
     edge::prescribers::{Prescribers, TrustFiles},
-    engine::{Agreement, Applier, Engine, EngineOptions, Rows, bulk::Bulk},
+    engine::{Agreement, Applier, Engine, EngineOptions, Rows, SITE, bulk::Bulk},
     log::{Log, LogOptions},
+    ops::metrics as names,
     peer::{Peers, Tls},
     seam::net::{NodeNumber, Router, Transport},
     services::{
@@ -97,6 +98,7 @@ impl Rooms {
             transport.set_address(number, address);
         }
         examine::alone(settings, &peers).await?;
+        level::of_peers(settings, &transport, identity::LEVEL).await?;
         let base = loop {
             match open_base(node, &cluster, &transport, &router).await? {
                 Some(base) if base.is_past(&settle::peers(settings), &transport).await => base.close().await,
@@ -109,6 +111,7 @@ impl Rooms {
         let prescribers = Arc::new(prescribers(node)?);
         let engine_parts = engine(node, &base, &transport, &tls).await?;
         let address = settings.peer.listen;
+        let level = level::of_rows(engine_parts.1.local(SITE).as_ref(), identity::LEVEL)?;
         door::bar(&engine_parts.1, &peers);
         peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
         let (groups, engine, bulk, Services { mesh, tokens, pds, eps }) = engine_parts;
@@ -117,7 +120,7 @@ impl Rooms {
             (identity.settled, identity.founder) = (true, false);
             identity.write(&settings.node.data)?;
         }
-        identity::note_release(&settings.node.data)?;
+        identity::note_release(&settings.node.data, level)?;
         door::claim(&router, node);
         report::claim(&router, node);
         let past = identity::read_trail_authorities(settings).map_err(|e| NodeError::Tls(e.to_string()))?;
@@ -370,11 +373,27 @@ fn mesh_options(settings: &Settings) -> Result<crate::services::mesh::MeshOption
 
 fn read_tls(settings: &Settings) -> Result<Tls, NodeError> {
     let read = |path: &Path| std::fs::read(path).map_err(|e| NodeError::Tls(format!("{}: {e}", path.display())));
-    Ok(Tls {
+    let tls = Tls {
         ca_pem: read(&settings.peer.ca)?,
         cert_pem: read(&settings.peer.cert)?,
         key_pem: read(&settings.peer.key)?,
-    })
+    };
+    // The peers would refuse it without a word to whoever looks here.
+    let own = CertificateDer::from_pem_slice(&tls.cert_pem).map_err(|e| e.to_string());
+    let own = own.and_then(|own| pki::is_of(&own, &String::from_utf8_lossy(&tls.ca_pem)).map_err(|e| e.to_string()));
+    own.map_err(|e| NodeError::Tls(format!("{}: {e}", settings.peer.cert.display())))?;
+    // As taken: files that are put in their place later count from the next start on.
+    tell_expiry("peer-authority", &tls.ca_pem);
+    tell_expiry("peer", &tls.cert_pem);
+    Ok(tls)
+}
+
+/// Of several certificates the first that ends.
+fn tell_expiry(usage: &'static str, pem: &[u8]) {
+    let told = pki::describe(&String::from_utf8_lossy(pem)).unwrap_or_default();
+    if let Some(ends) = told.iter().map(|certificate| certificate.not_after).min() {
+        metrics::gauge!(names::CERTIFICATE_EXPIRY, "use" => usage).set(ends as f64);
+    }
 }
 
 fn certificates(pem: &[u8]) -> Result<Vec<Bytes>, NodeError> {

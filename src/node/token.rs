@@ -29,6 +29,8 @@ record! {
         4 => name: String,
         /// Label of the site that it stands in.
         5 => site: String,
+        /// The highest level that its release knows; 0 of a release that does not tell: 1.
+        20 => level: u32,
     }
 }
 

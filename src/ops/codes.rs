@@ -296,6 +296,15 @@ codes! {
     SITE_NOT_FIT = "SPN-2108" Conflict, "The other site is not fit to serve",
         "Its nodes would have to go on alone, and one of them does not answer, is not ready, is behind, or may lack bodies; or there are fewer than three.",
         "See `spine site` and `spine status` there, and repeat when they are well; --force overrides.";
+    LEVEL_UNKNOWN = "SPN-2120" Conflict, "The site's level is beyond this program",
+        "The site was raised to a level that this release does not know (`spine upgrade finalise`): the other nodes may write what it cannot read. The node stops before it takes part, and changes nothing.",
+        "Install the release that the other nodes run (`spine cluster members` there shows it), then `systemctl start spine`. The level is never lowered; to go back for good, restore a backup of before (docs/backup.md).";
+    LEVEL_REFUSED = "SPN-2121" Conflict, "The site's level is not raised now",
+        "A level may be raised when every member answers, all run the same release, and each has told the registry what it knows. Nothing was changed.",
+        "Start what is down and end the upgrade: `spine upgrade check` on each node names what is missing; a node that was just started says what it knows within ten seconds. Take out a node that does not come back: `spine node remove`.";
+    UPGRADE_UNFIT = "SPN-2122" Conflict, "The upgrade should not go on",
+        "A check that ended with FAIL means that a restart now may leave the site without a majority, or could not be taken back. Nothing was changed.",
+        "Do what the last column of each FAIL says, then `spine upgrade check` once more.";
     BACKUP_DAMAGED = "SPN-2201" Fault, "The backup is damaged",
         "Every file of a backup is named in its manifest with length and SHA-256, and the manifest is signed with a node's key. One of them is missing or is not what was written, or what the files hold does not agree. Nothing was restored from it.",
         "Take another backup: `spine backup list DIR`, then `spine backup verify PATH`. If this one was copied from elsewhere, copy it again.";

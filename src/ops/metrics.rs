@@ -87,6 +87,7 @@ pub const RAFT_PEER_LAG: &str = "spine_raft_peer_lag_entries";
 pub const RAFT_QUORUM_AGE: &str = "spine_raft_quorum_age_seconds";
 pub const RAFT_ELECTIONS: &str = "spine_raft_elections_total";
 pub const RAFT_PROPOSE_DURATION: &str = "spine_raft_propose_duration_seconds";
+pub const RAFT_LEVEL: &str = "spine_raft_level";
 // Engine.
 pub const ENGINE_COMMANDS: &str = "spine_engine_commands_total";
 pub const ENGINE_BATCH_COMMANDS: &str = "spine_engine_batch_commands";
@@ -131,6 +132,8 @@ pub const AUDIT_RECORDS: &str = "spine_audit_records_total";
 pub const AUDIT_EXPIRED: &str = "spine_audit_expired_total";
 pub const AUDIT_VERIFIED: &str = "spine_audit_verified_timestamp_seconds";
 pub const AUDIT_CHAIN_OK: &str = "spine_audit_chain_ok";
+pub const IG_ALERTS_OPEN: &str = "spine_ig_alerts_open";
+pub const IG_ALERTS_OLDEST_AGE: &str = "spine_ig_alerts_oldest_age_seconds";
 pub const BACKUP_SUCCESS: &str = "spine_backup_last_success_timestamp_seconds";
 pub const BACKUP_VERIFIED: &str = "spine_backup_last_verified_timestamp_seconds";
 pub const CLOCK_OFFSET: &str = "spine_clock_offset_seconds";
@@ -271,6 +274,10 @@ pub const ALL: &[Metric] = &[
     ),
     counter(RAFT_ELECTIONS, "Times this node saw leadership change.", &[&[]]),
     seconds(RAFT_PROPOSE_DURATION, "Time from proposing an entry to applying it, on the leader."),
+    gauge(
+        RAFT_LEVEL,
+        "The site's level as this node knows it: what all members' releases can read (`spine upgrade finalise`).",
+    ),
     counter(ENGINE_COMMANDS, "Commands decided on this node.", &[&[]]),
     sizes(ENGINE_BATCH_COMMANDS, "Commands that one log entry carried."),
     seconds(ENGINE_DECIDE_DURATION, "Time that deciding one batch took."),
@@ -338,6 +345,8 @@ pub const ALL: &[Metric] = &[
     moment(BACKUP_SUCCESS, "Unix time of the last backup that this node made."),
     moment(BACKUP_VERIFIED, "Unix time at which a backup was last verified by way of this node."),
     gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
+    gauge(IG_ALERTS_OPEN, "Alerts to privacy officers that are not closed, of the partitions that this node leads."),
+    moment(IG_ALERTS_OLDEST_AGE, "Age of the oldest of them; 0 where none is open."),
     moment(
         CLOCK_OFFSET,
         "Seconds by which this node's clock is ahead of the median of all voters'; below zero it is behind.",

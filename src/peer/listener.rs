@@ -83,7 +83,8 @@ struct Caller {
     stream: TlsStream<TcpStream>,
     /// From its certificate; 0 without one.
     from: NodeNumber,
-    fingerprint: String,
+    /// Of the certificate, and of its key.
+    fingerprint: Vec<String>,
     presence: Presence,
 }
 
@@ -92,7 +93,7 @@ async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<Caller> {
     let config = shared.configs.load().server.clone();
     let mut stream = tokio_rustls::TlsAcceptor::from(config).accept(socket).await?;
     let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first()).cloned();
-    let fingerprint = certificate.as_ref().map(tls::fingerprint_of).unwrap_or_default();
+    let fingerprint = certificate.as_ref().map(tls::fingerprints_of).unwrap_or_default();
     let theirs = frame::read_hello(&mut stream).await?;
     let verdict = match certificate {
         None => Ok(NodeNumber(0)),

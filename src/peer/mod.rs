@@ -59,13 +59,13 @@ struct Known {
 pub struct Barred {
     /// Numbers that were taken out of the site and not given to another machine.
     pub nodes: BTreeSet<NodeNumber>,
-    /// Certificates of machines that were taken out: SHA-256 of the DER, lower-case hex.
+    /// Certificates of machines that were taken out, and their public keys: SHA-256 of the DER, lower-case hex.
     pub certificates: BTreeSet<String>,
 }
 
 impl Barred {
-    fn holds(&self, node: NodeNumber, fingerprint: &str) -> bool {
-        self.nodes.contains(&node) || self.certificates.contains(fingerprint)
+    fn holds(&self, node: NodeNumber, fingerprints: &[String]) -> bool {
+        self.nodes.contains(&node) || fingerprints.iter().any(|print| self.certificates.contains(print))
     }
 }
 

@@ -106,6 +106,15 @@ async fn who_was_expelled_loses_its_connection_and_gets_no_other() {
     let hex = fingerprint(&tls.cert_pem).unwrap().iter().map(|b| format!("{b:02x}")).collect::<String>();
     two.bar(Barred { certificates: [hex].into(), ..Default::default() });
     assert!(call(&one, kinds::SUBMIT, b"x").await.is_err());
+    // Its key, whatever certificate was made for it before or since.
+    let key = rcgen::KeyPair::from_pem(std::str::from_utf8(&tls.key_pem).unwrap()).unwrap();
+    two.bar(Barred::default());
+    call(&one, kinds::SUBMIT, b"x").await.unwrap();
+    let digest =
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &rcgen::PublicKeyData::subject_public_key_info(&key));
+    let hex = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect::<String>();
+    two.bar(Barred { certificates: [hex].into(), ..Default::default() });
+    assert!(call(&one, kinds::SUBMIT, b"x").await.is_err());
     let successor = peers(&authority, 1, CLUSTER);
     successor.set_address(NodeNumber(2), at);
     assert_eq!(call(&successor, kinds::SUBMIT, b"x").await.unwrap().as_ref(), b"1/16/x");

@@ -132,9 +132,11 @@ pub fn fingerprint(ca_pem: &[u8]) -> io::Result<[u8; 32]> {
     Ok(sha256(&certificates(ca_pem)?[0]))
 }
 
-/// A certificate's SHA-256, lower-case hex.
-pub fn fingerprint_of(cert: &CertificateDer<'_>) -> String {
-    sha256(cert).iter().map(|byte| format!("{byte:02x}")).collect()
+/// SHA-256 of a certificate and of its public key (DER), lower-case hex: a certificate that is renewed keeps its key.
+pub fn fingerprints_of(cert: &CertificateDer<'_>) -> Vec<String> {
+    let hex = |bytes: &[u8]| sha256(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = x509_parser::parse_x509_certificate(cert).map(|(_, cert)| hex(cert.public_key().raw));
+    std::iter::once(hex(cert)).chain(key).collect()
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

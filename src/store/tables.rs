@@ -51,12 +51,14 @@ tables! {
     24 Nodes,
     /// directory, site partition: token hash → invitation.
     25 Invitations,
-    /// directory, site partition: SHA-256 of an expelled node's certificate, hex → nothing; it opens no door again.
+    /// directory, site partition: SHA-256 of an expelled node's certificate or of its public key, hex → nothing; they open no door again.
     26 ExpelledCertificates,
     /// directory, site partition: client id → application.
     27 Applications,
     /// directory, site partition: nothing → which of the sites serves.
     28 ServingSite,
+    /// directory, site partition: nothing → the site's level: what all its members' releases can read.
+    31 SiteLevel,
     /// mesh, site partition: mailbox id → mailbox.
     32 Mailboxes,
     /// mesh, site partition: workflow id → workflow.

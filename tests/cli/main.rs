@@ -13,4 +13,5 @@ mod reload;
 mod site;
 mod support;
 mod trail;
+mod upgrade;
 mod watched;

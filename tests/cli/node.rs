@@ -84,6 +84,7 @@ fn a_node_is_made_filled_looked_at_and_stopped_by_commands_alone() {
     from_elsewhere(&node);
     crate::reload::reloading(&node);
     crate::watched::watching(&node);
+    crate::upgrade::upgrading(&node);
     let pid = nix::unistd::Pid::from_raw(node.child.id() as i32);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert_eq!(node.child.wait().unwrap().code(), Some(0), "SIGTERM ends with 0");
@@ -92,6 +93,7 @@ fn a_node_is_made_filled_looked_at_and_stopped_by_commands_alone() {
     assert!(log.contains("node.stopped"), "{log}");
     assert!(!log.contains("s3cret"), "no password in the log");
     crate::watched::bundled_of_a_dead_node(node.dir.path());
+    crate::upgrade::of_a_dead_node(node.dir.path());
 }
 
 fn registers(node: &Served) {

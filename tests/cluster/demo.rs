@@ -317,6 +317,11 @@ impl Demo {
     /// Stops a node, and starts it with another program from now on.
     pub fn exchange(&mut self, id: u64, program: &Path) {
         self.stop(id);
+        self.exchange_stopped(id, program);
+    }
+
+    /// As [`Demo::exchange`], of one that was stopped before.
+    pub fn exchange_stopped(&mut self, id: u64, program: &Path) {
         if let Some(mut old) = self.by_hand.remove(&id) {
             old.wait().expect("the node ends");
         }

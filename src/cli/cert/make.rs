@@ -49,6 +49,26 @@ pub fn sign(globals: &Globals, signer: &Signer, request: &Path, wanted: &Wanted,
     tell(globals, write, out, None)
 }
 
+/// A node's certificate for five more years; its private key stays where it is.
+pub fn renew_node(globals: &Globals, signer: &Signer, cert: &Path, out: &Path, write: &Write) -> Done {
+    let ca = load(signer)?;
+    refuse_existing(&[out])?;
+    let new = ca.renew_node(&read(cert)?).map_err(|e| trouble("the certificate cannot be made anew", cert, &e))?;
+    if !write.dry_run {
+        write_public(out, &new.cert)?;
+    }
+    let days = pki::describe(&new.cert).ok().and_then(|all| all.first().map(pki::Described::days_left));
+    let value = json!({
+        "cert": out, "node": new.node, "cluster": new.site, "days_left": days, "dry_run": write.dry_run,
+    });
+    globals.out().one("Certificate", &value, "cert", || {
+        let verb = if write.dry_run { "would write" } else { "wrote" };
+        format!("{verb} {}: node {} for {} days more", out.display(), new.node, days.unwrap_or_default())
+    });
+    globals.out().next(&format!("on node {}: put it in the place of peer.cert, then `spine node restart`", new.node));
+    Ok(())
+}
+
 pub fn revoke(globals: &Globals, signer: &Signer, what: &str, crl: &Path, write: &Write) -> Done {
     let ca = load(signer)?;
     let serial = serial_of(what)?;

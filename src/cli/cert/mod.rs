@@ -117,6 +117,26 @@ pub enum Verb {
         #[command(flatten)]
         write: Write,
     },
+    /// Make a node's certificate anew, for five years
+    ///
+    /// For the same node and the same key: run it where the authority's key is, and carry
+    /// only certificates. The node takes the new one up at its next start.
+    #[command(
+        override_usage = "spine cert renew-node CERT --ca FILE --out FILE [OPTIONS]",
+        after_help = "Examples:\n  spine cert renew-node peer-cert.pem --ca peer-ca.pem --out new.pem\n  \
+                      spine cert renew-node 2.pem --ca peer-ca.pem --out new.pem --dry-run"
+    )]
+    RenewNode {
+        /// The certificate that the node has now (its peer.cert)
+        cert: PathBuf,
+        #[command(flatten)]
+        signer: Signer,
+        /// File to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        #[command(flatten)]
+        write: Write,
+    },
     /// Add a certificate to the revocation list
     #[command(after_help = "Examples:\n  spine cert revoke their.pem --ca ca.pem --crl ca.crl\n  \
                       spine cert revoke 4f0a11 --ca ca.pem --crl ca.crl --dry-run")]
@@ -170,6 +190,7 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
             let wanted = pki::Wanted { common_name: name, organisation, names, purpose, days };
             make::sign(globals, &signer, &request, &wanted, &out, &write)
         }
+        Verb::RenewNode { cert, signer, out, write } => make::renew_node(globals, &signer, &cert, &out, &write),
         Verb::Revoke { what, signer, crl, write } => make::revoke(globals, &signer, &what, &crl, &write),
         Verb::List { paths } => list::run(globals, &paths).await,
         Verb::Check { host, name, ca, cert, key } => {

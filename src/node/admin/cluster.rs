@@ -169,7 +169,8 @@ async fn readmit(rooms: &Rooms, r: &AdminRequest, ask: &Add) -> Result<(), Admin
     let Some(row) = rows::member(site.as_ref(), ask.number).map_err(fault)?.filter(|row| row.removed) else {
         return Ok(());
     };
-    let member = Member { removed: false, peer: ask.address.to_string(), certificate: String::new(), ..row };
+    let member =
+        Member { removed: false, peer: ask.address.to_string(), certificate: String::new(), key: String::new(), ..row };
     command(rooms, r, SetNode { node: ask.number, member, ..Default::default() }.into()).await
 }
 

@@ -22,6 +22,7 @@ mod sites;
 mod status;
 mod testdata;
 mod traces;
+mod upgrade;
 mod users;
 
 use super::{Node, rooms::Rooms};
@@ -69,6 +70,8 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/backups", backup::begin);
     add(r, node, Method::GET, "/v1/backups", backup::show);
     add(r, node, Method::POST, "/v1/backups/verified", backup::verified);
+    add(r, node, Method::GET, "/v1/upgrade", upgrade::show);
+    add(r, node, Method::POST, "/v1/upgrade/finalise", upgrade::finalise);
     registers(r, node);
     router
 }

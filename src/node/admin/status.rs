@@ -17,7 +17,7 @@ use crate::{
         recorder::VERSION,
     },
     services::{
-        directory::{registration::rules::Rules, rows, sites},
+        directory::{level, registration::rules::Rules, rows, sites},
         mesh,
     },
     store::blobs::BlobId,
@@ -125,7 +125,7 @@ pub async fn reload(node: Arc<Node>, _: AdminRequest) -> Told {
 }
 
 /// What is on its way between partitions, of the whole site, and what could not be delivered.
-fn outbox(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Value {
+pub(super) fn outbox(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Value {
     let oldest = told.values().map(|s| s.oldest).filter(|at| *at > 0).min();
     let age = oldest.map_or(0, |at| node.world.clock.now().0.saturating_sub(at));
     json!({
@@ -145,7 +145,8 @@ pub async fn cluster(node: Arc<Node>, _: AdminRequest) -> Told {
         list.push(json!({
             "number": number, "name": row.name, "address": address, "incarnation": incarnation, "voter": voter,
             "seen": seen.is_some(), "ready": seen.is_some_and(|s| s.ready), "draining": seen.is_some_and(|s| s.draining),
-            "version": seen.map_or(row.version.clone(), |s| s.version.clone()), "supplier": row.supplier,
+            "version": seen.map_or(row.version.clone(), |s| s.version.clone()),
+            "level": seen.map_or(row.level, |s| s.level).max(level::FIRST), "supplier": row.supplier,
             "joined": moment(row.joined),
         }));
     }
@@ -156,7 +157,7 @@ pub async fn cluster(node: Arc<Node>, _: AdminRequest) -> Told {
 }
 
 /// (number, incarnation, address, voter) of the site group's members, newest incarnation of each node.
-fn members(rooms: &Rooms) -> Vec<(u16, u16, String, bool)> {
+pub(super) fn members(rooms: &Rooms) -> Vec<(u16, u16, String, bool)> {
     let mut newest = BTreeMap::new();
     for m in rooms.groups[0].members() {
         let entry = newest.entry(m.id.node().0).or_insert((0, String::new(), false));
@@ -167,7 +168,7 @@ fn members(rooms: &Rooms) -> Vec<(u16, u16, String, bool)> {
     newest.into_iter().map(|(number, (incarnation, address, voter))| (number, incarnation, address, voter)).collect()
 }
 
-fn partitions(rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec<Value> {
+pub(super) fn partitions(rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec<Value> {
     let one = |group: &crate::consensus::Group| {
         let status = group.status();
         let ids = |voter: bool| -> Vec<String> {
@@ -264,7 +265,7 @@ fn troubles(node: &Node, rooms: &Rooms, told: &BTreeMap<u16, NodeStatus>) -> Vec
 }
 
 /// Nodes that follow from another site, and have no vote by design.
-fn elsewhere(rooms: &Rooms) -> BTreeSet<u16> {
+pub(super) fn elsewhere(rooms: &Rooms) -> BTreeSet<u16> {
     sites::elsewhere(rooms.engine.local(SITE).as_ref()).unwrap_or_default().nodes
 }
 
@@ -274,7 +275,7 @@ fn node_of(id: &Value) -> Option<u16> {
 }
 
 /// Bodies of which no node has a whole copy, with the messages that they are of; not those that no message needs.
-fn lost(rooms: &Rooms) -> Vec<Value> {
+pub(super) fn lost(rooms: &Rooms) -> Vec<Value> {
     let one = |id: BlobId| {
         let holders = rooms.engine.map().all().filter_map(|partition| {
             let rows = rooms.engine.local(partition);

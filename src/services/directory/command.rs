@@ -3,6 +3,7 @@
 use super::applications::SetApplication;
 use super::arrival::SetArrival;
 use super::issuers::SetIssuer;
+use super::level::RaiseLevel;
 use super::registration::{
     command::{Apply, End, Grant, Issue, Pause, Sponsor, Verify},
     rules::SetRules,
@@ -62,6 +63,7 @@ commands! {
         57 SetIssuer(SetIssuer),
         58 SetArrival(SetArrival),
         60 SetServing(SetServing),
+        70 RaiseLevel(RaiseLevel),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
         Batch, DirectoryCommand, DirectoryReply, Disable, Kind, MAX_BATCH, RemoveNode, SERVED, SetInvitation,
         SetMailbox, SetNode, SetOrganisation, SetSystem, SetWorkflow, UseInvitation,
     },
-    issuers, notice, organisations, registration,
+    issuers, level, notice, organisations, registration,
     rows::{self, Invitation, Mailbox, Member, NOTHING, System, Workflow},
     signing, sites, systems,
     users::{self, devices},
@@ -183,6 +183,7 @@ fn name_and_object(command: &DirectoryCommand) -> (&'static str, String) {
         C::SetIssuer(c) => ("directory.issuer.set", c.issuer.clone()),
         C::SetArrival(c) => ("directory.arrival.set", arrival::told(c)),
         C::SetServing(c) => ("directory.site.serve", c.site.clone()),
+        C::RaiseLevel(c) => ("directory.level.raise", c.level.to_string()),
         C::SetBaseline(c) => ("directory.baseline.set", format!("{} {}", c.job, c.area)),
         C::InvitePasskey(c) => ("directory.passkey.invite", c.uid.clone()),
     }
@@ -213,6 +214,7 @@ fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, command: Dire
         C::SetIssuer(c) => issuers::set(draft, c),
         C::SetArrival(c) => arrival::set(draft, &c),
         C::SetServing(c) => sites::set(draft, stamp.now, c),
+        C::RaiseLevel(c) => level::raise(draft, stamp.now, &c),
         C::SetBaseline(c) => users::baseline::set(draft, c),
         C::DropAuthenticator(c) => users::decide::drop_authenticator(draft, &c),
         C::Apply(c) => registration::decide::apply(draft, stamp, operator, c),
@@ -492,8 +494,9 @@ fn remove_node(draft: &mut Draft<'_>, command: &RemoveNode) -> Done {
     let found = rows::member(draft, command.node)?;
     let mut row: Member = found.ok_or_else(|| No::Refused("not-found", "there is no such node".into()))?;
     let changed = !std::mem::replace(&mut row.removed, true);
-    if !row.certificate.is_empty() {
-        draft.put(rows::expelled_key(&row.certificate), NOTHING);
+    // A certificate that was made anew for the same key, before or since, opens no door either.
+    for print in [&row.certificate, &row.key].into_iter().filter(|print| !print.is_empty()) {
+        draft.put(rows::expelled_key(print), NOTHING);
     }
     draft.put(rows::member_key(command.node), row.encode());
     Ok((changed, command.node))
@@ -512,6 +515,9 @@ fn use_invitation(draft: &mut Draft<'_>, stamp: &Stamp, command: UseInvitation) 
     let mut row: Invitation = rows::invitation(draft, &command.token_hash)?.ok_or_else(refused)?;
     if row.used || row.expires <= stamp.now {
         return Err(No::Refused("expired", "the invitation was used or is too old; ask for a new one".into()));
+    }
+    if let Some(why) = level::refuses(draft, &command.member)? {
+        return Err(No::Refused("level", why));
     }
     let number = if row.node == 0 { next_number(draft)? } else { row.node };
     row.used = true;

@@ -26,6 +26,7 @@
 //! | `issuers` | trusted providers of citizens' log-ins |
 //! | `users` | people who work here, their roles and authenticators |
 //! | `registration` | how they come to be registered: steps, each by somebody who may |
+//! | `level` | what all members' releases can read |
 //! | `lines` | JSON lines of the provisioning format (mesh.md §15) → commands |
 //!
 //! Invariants:
@@ -43,6 +44,7 @@ pub mod http;
 mod index;
 pub mod issuers;
 pub mod ldap;
+pub mod level;
 pub mod lines;
 pub mod notice;
 pub mod ods;

@@ -200,6 +200,10 @@ record! {
         10 => metrics: String,
         /// The site that it stands in, where there are several (`sites`).
         11 => site: String,
+        /// SHA-256 of the certificate's public key (DER), lower-case hex: a renewed certificate keeps it.
+        20 => key: String,
+        /// The highest level that its release knows (`level`); 0 of a release that does not tell: 1.
+        21 => level: u32,
     }
 }
 
@@ -354,7 +358,7 @@ pub fn members(site: &dyn Reader) -> Result<Vec<(u16, Member)>, Fault> {
         .collect()
 }
 
-/// Certificates of nodes that were taken out of the site, newest certificates of a number that is taken included.
+/// Certificates and keys of nodes that were taken out of the site, newest ones of a number that is taken included.
 pub fn expelled(site: &dyn Reader) -> Result<Vec<String>, Fault> {
     /// More machines than a site ever parts with.
     const MOST: usize = 65_536;

@@ -17,6 +17,7 @@
 //! | `change` | creating, freezing, closing, expiring |
 //! | `look` | listing, showing, checking |
 //! | `alerts` | raising, listing, acknowledging, closing |
+//! | `open` | how many alerts are not closed, for a metric |
 //! | `refusal` | every refusal, once |
 //!
 //! Relationships live in the partition of the NHS number, alerts in that of the organisation they are for; the one sends the
@@ -32,6 +33,7 @@ pub mod command;
 mod decide;
 pub mod kinds;
 mod look;
+pub mod open;
 mod refusal;
 mod routes;
 pub mod rows;

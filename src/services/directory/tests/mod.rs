@@ -5,6 +5,7 @@ mod fhir;
 mod finding;
 mod imports;
 mod ldap;
+mod level;
 mod older;
 mod people;
 mod signing;
@@ -15,8 +16,8 @@ mod workers;
 use super::{
     Directory,
     command::{
-        DirectoryCommand, DirectoryReply, Disable, Kind, SetInvitation, SetMailbox, SetNode, SetOrganisation,
-        SetSystem, SetWorkflow, UseInvitation,
+        DirectoryCommand, DirectoryReply, Disable, Kind, RemoveNode, SetInvitation, SetMailbox, SetNode,
+        SetOrganisation, SetSystem, SetWorkflow, UseInvitation,
     },
     lines::{self, BadLine},
     rows::{self, Invitation, Mailbox, Member, Secret, System},

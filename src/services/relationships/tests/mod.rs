@@ -4,6 +4,7 @@
 mod alerts;
 mod kinds;
 mod lives;
+mod open;
 mod rows;
 
 use super::{Asked, BodyIn, Relationships, route};

@@ -368,6 +368,8 @@ fn of_prescriptions(visit: &mut impl Visit) {
     visit.record::<services::directory::arrival::Arrival>("services::directory::arrival::Arrival");
     visit.record::<services::directory::arrival::SetArrival>("services::directory::arrival::SetArrival");
     visit.record::<services::trail::command::Relayed>("services::trail::command::Relayed");
+    visit.record::<node::backup::archive::ArchiveHead>("node::backup::ArchiveHead");
+    visit.record::<node::backup::archive::ArchivedEntry>("node::backup::ArchivedEntry");
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Where a node keeps the backups that it makes by itself, how many, and whom they are encrypted for.
 
 use super::{ConfigError, Settings};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+
+/// How seldom the log may be archived: a body whose message was collected stays on the nodes for an hour, and no longer.
+const SELDOM: Duration = Duration::from_secs(30 * 60);
 
 /// Settings of backups, named after their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,10 @@ pub struct Backup {
     pub keep: usize,
     /// File of public keys. None: not encrypted.
     pub recipient: Option<PathBuf>,
+    /// How often the log behind the newest backup is archived. None: it is not.
+    pub archive_every: Option<Duration>,
+    /// Log bytes that are kept for it at most.
+    pub archive_hold: u64,
 }
 
 impl Settings {
@@ -30,6 +37,13 @@ impl Settings {
                 dir.display()
             ));
         }
-        Ok(())
+        match self.backup.archive_every {
+            Some(every) if every < Duration::from_secs(1) || every > SELDOM => Err(ConfigError::new(
+                place("backup.archive_every"),
+                "backup.archive_every is shorter than a second or longer than half an hour",
+                "write a duration such as \"1m\", or \"0s\" for no archive",
+            )),
+            _ => Ok(()),
+        }
     }
 }

@@ -132,6 +132,8 @@ pub const AUDIT_EXPIRED: &str = "spine_audit_expired_total";
 pub const AUDIT_VERIFIED: &str = "spine_audit_verified_timestamp_seconds";
 pub const AUDIT_CHAIN_OK: &str = "spine_audit_chain_ok";
 pub const BACKUP_SUCCESS: &str = "spine_backup_last_success_timestamp_seconds";
+pub const BACKUP_ARCHIVED: &str = "spine_backup_archived_timestamp_seconds";
+pub const BACKUP_ARCHIVE_GAP: &str = "spine_backup_archive_gap";
 pub const BACKUP_VERIFIED: &str = "spine_backup_last_verified_timestamp_seconds";
 pub const CLOCK_OFFSET: &str = "spine_clock_offset_seconds";
 pub const STAMPS_AHEAD: &str = "spine_stamps_ahead_seconds";
@@ -337,6 +339,11 @@ pub const ALL: &[Metric] = &[
     moment(AUDIT_VERIFIED, "Unix time at which the audit chain was last verified."),
     moment(BACKUP_SUCCESS, "Unix time of the last backup that this node made."),
     moment(BACKUP_VERIFIED, "Unix time at which a backup was last verified by way of this node."),
+    moment(
+        BACKUP_ARCHIVED,
+        "Unix time up to which this node has archived the log behind its newest backup: later moments cannot be restored yet.",
+    ),
+    gauge(BACKUP_ARCHIVE_GAP, "1 while that archive has ended because entries are gone from the log: a new backup begins another."),
     gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
     moment(
         CLOCK_OFFSET,

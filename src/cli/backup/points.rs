@@ -34,8 +34,18 @@ pub async fn could_be(
 ) -> Result<(Manifest, Option<Point>, Archive), BackupError> {
     let pace = Pace::new(u64::MAX);
     let (manifest, _) = check::readable(&world.fs, path, keys, &pace).await?;
-    let archive = Archive::read(world.fs.as_ref(), path, &manifest, keys.0)?;
-    archive.compare(&world.fs, path, &pace).await?;
+    let read = async {
+        let archive = Archive::read(world.fs.as_ref(), path, &manifest, keys.0)?;
+        archive.compare(&world.fs, path, &pace).await.map(|()| archive)
+    };
+    let archive = match read.await {
+        // The backup by itself can be had all the same.
+        Err(e @ BackupError::Archive { .. }) if until.is_none() => {
+            crate::cli::output::progress(&format!("{e} ({}); the backup itself is as it was written", e.code().code));
+            Archive::default()
+        }
+        read => read?,
+    };
     let wanted = until.map(|until| points::moment(&manifest, &archive, until)).transpose()?;
     Ok((manifest, wanted.map(|moment| Point { moment, places: vec![], back: 0 }), archive))
 }
@@ -56,9 +66,14 @@ pub fn told(manifest: &Manifest, archive: &Archive) -> Value {
         None => Value::Null,
         Some((first, last)) => json!({
             "from": moment(first), "until": moment(last), "pieces": archive.heads.len(), "bytes": archive.bytes(),
-            "gap": archive.gap(),
+            "absent": absent(archive), "gap": archive.gap(),
         }),
     }
+}
+
+/// Bodies that entries name and no node had any more.
+fn absent(archive: &Archive) -> u64 {
+    archive.heads.iter().map(|head| head.absent.len() as u64).sum()
 }
 
 /// For people: a line of its own, or nothing.
@@ -67,11 +82,11 @@ pub fn line(manifest: &Manifest, archive: &Archive, replayed: bool) -> String {
     let how = if replayed { ", replayed to its end" } else { "" };
     let gap = archive.gap().map_or_else(String::new, |why| format!("; it ends there: {why} (SPN-2208)"));
     format!(
-        "\nmoments that can be had: {} to {}, {} pieces, {}{how}{gap}",
+        "\nmoments that can be had: {} to {}, {} of log{how}{gap}{}",
         moment(first),
         moment(last),
-        archive.heads.len(),
-        super::size(archive.bytes())
+        super::size(archive.bytes()),
+        super::lacking(absent(archive), "; ")
     )
 }
 

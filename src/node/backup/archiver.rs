@@ -312,7 +312,13 @@ impl Archiver<'_> {
             let name = format!("{}/{}{suffix}", archive::FOLDER, body_name(id));
             let at = chain.backup.join(&name);
             folders.extend(at.ancestors().skip(1).take(2).map(Path::to_owned));
-            let cleared = blocking(fs, move |fs| if fs.exists(&at) { fs.remove_file(&at) } else { Ok(()) });
+            let whole = chain.backup.join(manifest::NAME);
+            let cleared = blocking(fs, move |fs| match (fs.exists(&whole), fs.exists(&at)) {
+                // Nothing is written into one that is being removed.
+                (false, _) => Err(std::io::ErrorKind::NotFound.into()),
+                (true, true) => fs.remove_file(&at),
+                (true, false) => Ok(()),
+            });
             cleared.await.map_err(BackupError::io(&chain.backup))?;
             let (file, bytes) = open(fs, self.node.settings.node.data.join(body_name(id))).await?;
             self.room(chain, bytes).await?;

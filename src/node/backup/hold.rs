@@ -66,6 +66,7 @@ impl ArchiveDesk {
 
     /// There is no backup whose log could be archived.
     pub fn nothing(&self) {
+        metrics::gauge!(names::BACKUP_ARCHIVE_GAP).set(0.0);
         let mut state = self.state();
         (state.chosen, state.reach) = (Some(None), None);
     }

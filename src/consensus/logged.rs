@@ -4,6 +4,7 @@
 use super::api::Entry;
 use super::group::Group;
 use super::types::entry;
+use crate::store::Applied;
 use openraft::EntryPayload;
 use std::io::{Error, ErrorKind};
 
@@ -22,10 +23,12 @@ impl Group {
     /// content of entries that no decision made is empty.
     pub async fn committed(&self, from: u64, max_bytes: usize) -> Result<Vec<Entry>, Unread> {
         let (partition, index) = (self.number(), from);
-        let end = self.partition().applied().index;
+        let applied = self.partition().applied();
+        let end = applied.index;
         if from > end {
             return Ok(vec![]);
         }
+        self.is_of(&applied, from)?;
         let unread = |error| Unread::Log { partition, index, error };
         let records = match self.log().read(from..end.saturating_add(1), max_bytes).await {
             Err(e) if e.kind() == ErrorKind::NotFound => return Err(Unread::Cut { partition, index }),
@@ -35,6 +38,7 @@ impl Group {
             // Applied, and not in the log: a snapshot brought it.
             return Err(Unread::Cut { partition, index });
         }
+        self.is_of(&applied, from)?;
         let agreed = |record: crate::log::LogRecord| {
             let (index, term) = (record.index, record.term);
             let payload = match entry(record).map_err(|e| unread(Error::new(ErrorKind::InvalidData, e)))?.payload {
@@ -44,5 +48,18 @@ impl Group {
             Ok(Entry { index, term, payload })
         };
         records.into_iter().map(agreed).collect()
+    }
+    /// Whether the log is the one that the rows are of, up to where they are: only if it holds that very entry. A snapshot may have
+    /// brought the rows while the log still ends in entries that were never committed; they stay there until it is cut.
+    fn is_of(&self, applied: &Applied, index: u64) -> Result<(), Unread> {
+        let partition = self.number();
+        match self.log().term(applied.index) {
+            Some(term) if term == applied.term => Ok(()),
+            Some(0) => {
+                let error = Error::new(ErrorKind::InvalidData, format!("entry {} is damaged", applied.index));
+                Err(Unread::Log { partition, index, error })
+            }
+            _ => Err(Unread::Cut { partition, index }),
+        }
     }
 }

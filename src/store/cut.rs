@@ -218,14 +218,17 @@ impl Layering {
 
     pub fn step(&mut self, step: Step) {
         for op in step.rows {
-            self.bytes += op.key().len();
-            match op {
-                RowOp::Put { key, value, .. } => {
+            // Copies: what is given may be a small part of a large piece, all of which would stay in memory for it.
+            let key = Bytes::copy_from_slice(op.key());
+            self.bytes += key.len();
+            let value = match &op {
+                RowOp::Put { value, .. } => {
                     self.bytes += value.len();
-                    self.rows.insert(key, Some(value))
+                    Some(Bytes::copy_from_slice(value))
                 }
-                RowOp::Delete { key } => self.rows.insert(key, None),
+                RowOp::Delete { .. } => None,
             };
+            self.rows.insert(key, value);
         }
         self.at = step.at;
     }
@@ -385,6 +388,19 @@ mod tests {
             found.extend(rows);
         }
         assert!(found == wanted && last == 7 + 3 * JOINED as u64);
+    }
+
+    #[test]
+    fn a_row_that_is_gathered_keeps_nothing_else_of_what_it_was_read_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut layering = Layering::begin(3, 7, dir.path().to_owned());
+        let piece = Bytes::from(vec![7; 1 << 20]);
+        let rows = vec![
+            RowOp::Put { key: piece.slice(..8), value: piece.slice(8..16), fresh: false },
+            RowOp::Delete { key: piece.slice(16..24) },
+        ];
+        layering.step(Step { at: Applied { index: 8, term: 1, ..Default::default() }, rows });
+        assert!(piece.is_unique(), "the whole piece stays in memory");
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::{path::PathBuf, time::Duration};
 /// How seldom the log may be archived: a body whose message was collected stays on the nodes for an hour, and no longer.
 const SELDOM: Duration = Duration::from_secs(30 * 60);
 
+/// Less than this of the log is held for no archive.
+const LEAST_HELD: u64 = 1 << 20;
+
 /// Settings of backups, named after their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backup {
@@ -42,6 +45,11 @@ impl Settings {
                 place("backup.archive_every"),
                 "backup.archive_every is shorter than a second or longer than half an hour",
                 "write a duration such as \"1m\", or \"0s\" for no archive",
+            )),
+            Some(_) if self.backup.archive_hold < LEAST_HELD => Err(ConfigError::new(
+                place("backup.archive_hold"),
+                "backup.archive_hold is less than 1 MiB: the archive would end at once",
+                "write a size that the log written while a backup is made is well below, such as \"1GiB\"",
             )),
             _ => Ok(()),
         }

@@ -112,7 +112,7 @@ impl Group {
                 election: options.election.1,
                 fatal: options.fatal.clone(),
                 avoided: Mutex::default(),
-                held: u64::MAX.into(),
+                held: options.hold.into(),
                 tasks: Mutex::default(),
             }),
         };

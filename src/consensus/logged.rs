@@ -49,6 +49,11 @@ impl Group {
         };
         records.into_iter().map(agreed).collect()
     }
+    /// Log bytes of entries behind one, up to what this node has applied.
+    pub fn bytes_behind(&self, index: u64) -> u64 {
+        self.log().bytes_of(index.saturating_add(1)..self.partition().applied().index.saturating_add(1))
+    }
+
     /// Whether the log is the one that the rows are of, up to where they are: only if it holds that very entry. A snapshot may have
     /// brought the rows while the log still ends in entries that were never committed; they stay there until it is cut.
     fn is_of(&self, applied: &Applied, index: u64) -> Result<(), Unread> {

@@ -279,7 +279,11 @@ mod tests {
         assert_eq!((reached.iter().map(|r| r.0).collect::<Vec<_>>(), rounds), (vec![1, 1], 1));
         let cleared = Misfit::NotTaken { source_partition: 0, target: 1, cleared: 7, taken: 5 };
         bound(&mut bounds, cleared);
-        assert_eq!((bounds[0].cleared[1], bounds[1].cleared[0]), (5, u64::MAX), "a source that cleared too much goes back");
+        assert_eq!(
+            (bounds[0].cleared[1], bounds[1].cleared[0]),
+            (5, u64::MAX),
+            "a source that cleared too much goes back"
+        );
     }
 
     #[test]

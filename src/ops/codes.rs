@@ -318,7 +318,7 @@ codes! {
         "Each piece in the folder log of a backup names its files and the piece before it with their SHA-256, the first the backup's manifest, and is signed with a node's key. One is missing, is not what was written, or belongs elsewhere. Nothing was restored; the backup without its archive may be whole.",
         "If it was copied from elsewhere, copy it again. `spine backup verify PATH` names the piece; `spine backup restore PATH` without --until takes the backup as it is. `spine backup create` begins a new archive.";
     ARCHIVE_GAP = "SPN-2208" Fault, "The archive of the log has a gap",
-        "More of the log than backup.archive_hold was not archived (the disk of backup.dir was full, slow or away), or this node got a snapshot of a peer in place of entries. The moments that are archived can be had; later ones cannot, until there is a new backup.",
+        "More of the log than backup.archive_hold was not archived (the disk of backup.dir was full, slow or away, or a backup took longer than so much log), the node's own disk was nearly full, or this node got a snapshot of a peer in place of entries. The moments that are archived can be had; later ones cannot, until there is a new backup.",
         "See to the disk of backup.dir, then make a backup there: `spine backup create`. With it a new archive begins.";
     NO_POINT = "SPN-2209" Conflict, "That moment cannot be had of this backup",
         "A backup and its archive hold the moments from the newest decision in the backup to the last that was archived. Nothing was restored.",

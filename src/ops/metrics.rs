@@ -343,7 +343,10 @@ pub const ALL: &[Metric] = &[
         BACKUP_ARCHIVED,
         "Unix time up to which this node has archived the log behind its newest backup: later moments cannot be restored yet.",
     ),
-    gauge(BACKUP_ARCHIVE_GAP, "1 while that archive has ended because entries are gone from the log: a new backup begins another."),
+    gauge(
+        BACKUP_ARCHIVE_GAP,
+        "1 while that archive has ended because entries are gone from the log: a new backup begins another.",
+    ),
     gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
     moment(
         CLOCK_OFFSET,

@@ -17,8 +17,9 @@ use crate::{
     config::Settings,
     node::{
         backup::{
-            BackupError, check, create,
+            BackupError,
             archive::Archive,
+            check, create,
             manifest::{Manifest, authority},
             points::Until,
             restore::{self, Wanted},
@@ -246,13 +247,17 @@ fn list(globals: &Globals, dir: &Path) -> Done {
     let one = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match Manifest::read(&RealFs, path, None) {
-            Ok(manifest) => points::in_list(path, &manifest, json!({
-                "name": name, "site": manifest.site, "made": moment(manifest.made), "bytes": manifest.bytes(),
-                "size": size(manifest.bytes()), "rows": manifest.parts.iter().map(|part| part.rows).sum::<u64>(),
-                "release": manifest.release, "absent": manifest.absent.len(),
-                "recipients": manifest.recipients, "encrypted": keys::told(&manifest.recipients),
-                "result": format!("signed{}", lacking(manifest.absent.len() as u64, "; ")),
-            })),
+            Ok(manifest) => points::in_list(
+                path,
+                &manifest,
+                json!({
+                    "name": name, "site": manifest.site, "made": moment(manifest.made), "bytes": manifest.bytes(),
+                    "size": size(manifest.bytes()), "rows": manifest.parts.iter().map(|part| part.rows).sum::<u64>(),
+                    "release": manifest.release, "absent": manifest.absent.len(),
+                    "recipients": manifest.recipients, "encrypted": keys::told(&manifest.recipients),
+                    "result": format!("signed{}", lacking(manifest.absent.len() as u64, "; ")),
+                }),
+            ),
             Err(e) => json!({"name": name, "result": e.to_string()}),
         }
     };
@@ -394,13 +399,15 @@ async fn restored(
     let seconds = (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     let partitions = manifest.parts.len().saturating_sub(1);
     let as_of = moment(point.as_ref().map_or(manifest.made, |point| point.moment));
+    // What a point lacks is known when it is there.
+    let absent = point.as_ref().filter(|_| !dry_run).map_or(manifest.absent.len() as u64, |point| point.absent);
     let value = json!({
         "cluster": cluster, "from": manifest.cluster, "site": manifest.site, "made": moment(manifest.made), "as_of": as_of,
         "went_back": point.as_ref().map_or(0, |point| point.back), "archive": points::told(&manifest, &archive),
-        "node": settings.node.number, "partitions": partitions, "absent": manifest.absent.len(), "dry_run": dry_run,
+        "node": settings.node.number, "partitions": partitions, "absent": absent, "dry_run": dry_run,
         "seconds": seconds,
     });
-    let lacking = lacking(manifest.absent.len() as u64, "\n");
+    let lacking = lacking(absent, "\n");
     globals.out().one("Restored", &value, "cluster", || match dry_run {
         true => format!(
             "would restore site {} as of {as_of}: signed, and every file is as it was written{}\nwhat the files hold was not replayed: `spine backup verify` does that{lacking}",

@@ -47,7 +47,7 @@ pub async fn could_be(
         read => read?,
     };
     let wanted = until.map(|until| points::moment(&manifest, &archive, until)).transpose()?;
-    Ok((manifest, wanted.map(|moment| Point { moment, places: vec![], back: 0 }), archive))
+    Ok((manifest, wanted.map(|moment| Point { moment, places: vec![], back: 0, absent: 0 }), archive))
 }
 
 /// The archive behind a backup, every file compared.
@@ -124,7 +124,9 @@ pub fn standing(archive: &Value, before: &str) -> String {
 pub fn went_back(point: Option<&Point>) -> String {
     match point.map_or(0, |point| point.back) {
         0 => String::new(),
-        n => format!("\n{n} entries from before that are not in it: what they follow from is stamped later, or not archived"),
+        n => format!(
+            "\n{n} entries from before that are not in it: what they follow from is stamped later, or not archived"
+        ),
     }
 }
 

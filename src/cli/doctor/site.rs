@@ -82,9 +82,13 @@ fn archive(told: &serde_json::Value) -> Option<Finding> {
         return Some(Finding::warn(check, format!("the log is not archived now: {why}"), fix));
     }
     Some(match archive["age_seconds"].as_u64() {
-        Some(age) if age > BEHIND => Finding::warn(check, format!("the log is archived until {} minutes ago", age / 60), fix),
+        Some(age) if age > BEHIND => {
+            Finding::warn(check, format!("the log is archived until {} minutes ago", age / 60), fix)
+        }
         Some(age) => Finding::ok(check, format!("the log is archived until {age} s ago")),
-        None => Finding::warn(check, "there is no backup in backup.dir yet whose log could be archived".to_owned(), fix),
+        None => {
+            Finding::warn(check, "there is no backup in backup.dir yet whose log could be archived".to_owned(), fix)
+        }
     })
 }
 

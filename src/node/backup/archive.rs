@@ -5,6 +5,7 @@
 use super::{
     BackupError,
     copy::compare,
+    locked::SUFFIX,
     manifest::{self, BackupFile, Manifest, SealedManifest},
 };
 use crate::{
@@ -32,7 +33,7 @@ const HEAD_SUFFIX: &str = ".head";
 const LONGEST_HEAD: u64 = 64 << 20;
 const LONGEST_LOG: u64 = 160 << 20;
 /// Most pieces of one archive: one a second for twelve days.
-const MOST_PIECES: usize = 1 << 20;
+pub const MOST_PIECES: usize = 1 << 20;
 
 record! {
     /// What a piece says of itself.
@@ -96,6 +97,14 @@ impl ArchiveHead {
     pub fn files(&self) -> impl Iterator<Item = &BackupFile> {
         self.log.iter().chain(&self.bodies)
     }
+}
+
+/// Whether a reader would believe a head, apart from what is before it.
+pub fn believed(name: &str, sealed: &[u8], ca: &Ca) -> Result<(), BackupError> {
+    if sealed.len() as u64 > LONGEST_HEAD {
+        return Err(damaged(name, format!("{} bytes are too many", sealed.len())));
+    }
+    ArchiveHead::opened(sealed, ca).map(drop).map_err(|why| damaged(name, why))
 }
 
 fn signed_bytes(head: &[u8]) -> Vec<u8> {
@@ -271,6 +280,10 @@ impl Content {
 pub fn entries(reading: &dyn Fs, backup: &Path, file: &BackupFile) -> Result<Vec<ArchivedEntry>, BackupError> {
     let content = read_all(reading, &backup.join(&file.name), LONGEST_LOG);
     let content = Bytes::from(content.map_err(|e| damaged(&file.name, e.to_string()))?);
+    // Compared before, and read again: what is replayed is what was written. What is encrypted opens only as it was written.
+    if !file.name.ends_with(SUFFIX) && sha256(&content) != file.sha256 {
+        return Err(damaged(&file.name, "it was changed: its SHA-256 is another"));
+    }
     if !content.starts_with(LOG) {
         return Err(damaged(&file.name, "it does not begin as a piece of a log"));
     }

@@ -117,7 +117,7 @@ pub async fn check(
     let own = scratch.join("backup");
     let mut replayed = replay(world, of, &own, None, pace).await?;
     let mut point = None;
-    if points::range(&manifest, &archive).is_some() {
+    if points::moment(&manifest, &archive, Until::Latest).is_ok() {
         let gone = blocking(&world.fs, move |fs| fs.remove_dir_all(&own));
         gone.await.map_err(BackupError::io(scratch))?;
         let found = points::find(of, &replayed.standings, Until::Latest).await?;
@@ -225,7 +225,8 @@ async fn compared(store: &Store, of: Source<'_>, point: Option<&Point>) -> Resul
     let absent = manifest.absent.iter().chain(heads().flat_map(|head| &head.absent));
     let absent = absent.filter_map(|id| Some(body_name(BlobId(id.as_ref().try_into().ok()?))));
     let files = manifest.bodies.iter().chain(heads().flat_map(|head| &head.bodies));
-    let named = files.map(|file| plain_name(&file.name)).map(|name| name.strip_prefix("log/").unwrap_or(name).to_owned());
+    let named =
+        files.map(|file| plain_name(&file.name)).map(|name| name.strip_prefix("log/").unwrap_or(name).to_owned());
     let bodies: BTreeSet<String> = named.chain(absent).collect();
     let mut found = Replayed { standings: vec![], rows: 0, records: 0, heads: 0, shortened: vec![] };
     for (n, part) in manifest.parts.iter().enumerate() {
@@ -317,7 +318,8 @@ mod tests {
             let body = copy(&fs, from, (dir.path(), &name), Some(&lock), &pace).await.unwrap();
             let manifest = Manifest { bodies: vec![body], ..Default::default() };
             every_file(&fs, dir.path(), &manifest, &pace).await.unwrap();
-            let opened = bodies_open(&unlocked(&fs, vec![own.clone()]), dir.path(), manifest.bodies.iter(), &pace).await;
+            let opened =
+                bodies_open(&unlocked(&fs, vec![own.clone()]), dir.path(), manifest.bodies.iter(), &pace).await;
             assert_eq!(opened.map_err(|e| e.code().code), if found { Ok(()) } else { Err("SPN-2201") });
         }
     }

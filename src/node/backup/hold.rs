@@ -5,6 +5,7 @@
 use crate::{
     node::{Node, rooms::Rooms},
     ops::{codes, metrics as names},
+    seam::fs::blocking,
 };
 use std::{
     path::PathBuf,
@@ -26,15 +27,27 @@ pub struct Stand {
     pub gap: Option<String>,
 }
 
+/// A place in one partition's log behind which nothing goes.
+#[derive(Clone, Copy)]
+struct Hold {
+    index: u64,
+    /// Log bytes behind it when it was taken, and those applied until then: what waits is counted from the log itself, and never
+    /// begins anew while the place stands.
+    behind: u64,
+    applied: u64,
+}
+
 #[derive(Default)]
 struct State {
     /// What was found of the newest backup; the inner `None`: nothing is archived.
     chosen: Option<Option<Stand>>,
     trouble: Option<String>,
-    /// Entries that are archived, by partition, and the log bytes applied when that was known to be all.
-    reach: Option<(Vec<u64>, Vec<u64>)>,
-    /// What is held now, and since how many bytes.
-    held: Option<(Vec<u64>, Vec<u64>)>,
+    /// Entries that are archived, by partition.
+    reach: Option<Vec<u64>>,
+    /// What is held now, by partition; empty before the first look.
+    held: Vec<Hold>,
+    /// More waits than is held.
+    over: bool,
     /// Backups that had been begun, all of them ended, when the newest was last looked for.
     settled: u64,
 }
@@ -53,22 +66,29 @@ impl ArchiveDesk {
         (state.chosen.clone().flatten(), state.trouble.clone())
     }
 
-    /// What was archived: up to these entries, all that had been applied when `bytes` had.
-    pub fn archived(&self, stand: Stand, reach: Vec<u64>, bytes: Vec<u64>) {
-        if stand.until > 0 {
-            metrics::gauge!(names::BACKUP_ARCHIVED).set(stand.until as f64 / 1000.0);
-        }
+    /// The log is to be archived; so far it is nowhere.
+    pub fn begun(&self) {
+        metrics::gauge!(names::BACKUP_ARCHIVED).set(0.0);
+    }
+
+    /// What was archived: up to these entries.
+    pub fn archived(&self, stand: Stand, reach: Vec<u64>) {
+        metrics::gauge!(names::BACKUP_ARCHIVED).set(stand.until as f64 / 1000.0);
         metrics::gauge!(names::BACKUP_ARCHIVE_GAP).set(f64::from(u8::from(stand.gap.is_some())));
         let mut state = self.state();
-        state.reach = stand.gap.is_none().then_some((reach, bytes));
+        state.reach = stand.gap.is_none().then_some(reach);
         state.chosen = Some(Some(stand));
     }
 
     /// There is no backup whose log could be archived.
     pub fn nothing(&self) {
-        metrics::gauge!(names::BACKUP_ARCHIVE_GAP).set(0.0);
         let mut state = self.state();
         (state.chosen, state.reach) = (Some(None), None);
+    }
+
+    /// Whether more waits to be archived than is held.
+    pub fn over(&self) -> bool {
+        self.state().over
     }
 
     /// So many backups were begun and have ended, and the newest is the one that is archived now.
@@ -85,28 +105,43 @@ impl ArchiveDesk {
     }
 
     /// The last entry that may be cut, by partition; `None` where more would be held than `most` bytes. From when a backup is
-    /// begun until its log is archived what is held stays as it is: nothing behind its places may go.
-    fn step(&self, applied: &[(u64, u64)], begun: u64, most: u64) -> Option<Vec<u64>> {
+    /// begun until its log is archived what is held stays as it is: nothing behind its places may go. `behind` counts the log's bytes
+    /// behind an entry of a partition.
+    fn step(
+        &self,
+        applied: &[(u64, u64)],
+        begun: u64,
+        most: u64,
+        behind: impl Fn(usize, u64) -> u64,
+    ) -> Option<Vec<u64>> {
         let mut state = self.state();
-        let now = || applied.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>();
+        let first = state.held.is_empty();
         let next = match (&state.reach, &state.chosen) {
-            (Some(archived), _) => Some(archived.clone()),
-            (None, Some(_)) => Some((applied.iter().map(|(index, _)| *index).collect(), now())),
-            (None, None) => None,
+            (Some(reach), _) => Some(reach.clone()),
+            (None, Some(_)) => Some(applied.iter().map(|(index, _)| *index).collect()),
+            // Nobody has looked yet what is archived: all is held.
+            (None, None) => first.then(|| vec![0; applied.len()]),
         };
-        if let Some(next) = next.filter(|_| begun == state.settled || state.held.is_none()) {
-            state.held = Some(next);
+        if let Some(next) = next.filter(|_| first || begun == state.settled) {
+            let old = std::mem::take(&mut state.held);
+            let taken = next.into_iter().zip(applied).enumerate();
+            let taken = taken.map(|(n, (index, (_, applied)))| match old.get(n) {
+                Some(held) if held.index == index => *held,
+                _ => Hold { index, behind: behind(n, index), applied: *applied },
+            });
+            state.held = taken.collect();
         }
-        // Nobody has looked yet what is archived: all is held.
-        let (held, since) = state.held.get_or_insert_with(|| (vec![0; applied.len()], now()));
-        let bytes: u64 = applied.iter().zip(since.iter()).map(|((_, now), since)| now.saturating_sub(*since)).sum();
-        (bytes <= most).then(|| held.clone())
+        let waits = applied.iter().zip(&state.held);
+        let bytes: u64 = waits.map(|((_, now), held)| held.behind + now.saturating_sub(held.applied)).sum();
+        state.over = bytes > most;
+        (!state.over).then(|| state.held.iter().map(|held| held.index).collect())
     }
 }
 
 /// Keeps the log as long as it is to be kept.
 pub async fn watch(node: &Arc<Node>, rooms: &Rooms) {
-    let most = node.settings.backup.archive_hold;
+    let (most, reserve) = (node.settings.backup.archive_hold, node.settings.storage.disk_reserve);
+    let reserve = reserve.saturating_add(reserve / 4);
     let (mut tick, mut holds) = (tokio::time::interval(LOOK), true);
     loop {
         tick.tick().await;
@@ -114,12 +149,17 @@ pub async fn watch(node: &Arc<Node>, rooms: &Rooms) {
             rooms.groups.iter().map(|group| (*group.applied().borrow(), group.applied_bytes())).collect();
         // After the look at what is applied: a backup that begins now has all of that.
         let (_, begun) = node.backups.begun();
-        let held = node.archive.step(&applied, begun, most);
+        // With the data disk nearly full nothing is held: the site goes on, the archive ends.
+        let data = node.settings.node.data.clone();
+        let free = blocking(&node.world.fs, move |fs| fs.space(&data)).await.map_or(u64::MAX, |(free, _)| free);
+        let most = if free < reserve { 0 } else { most };
+        let held = node.archive.step(&applied, begun, most, |n, index| rooms.groups[n].bytes_behind(index));
         if held.is_none() && holds {
             tracing::error!(
                 event = "backup.archive_unheld",
                 code = codes::ARCHIVE_GAP.code,
-                "more of the log than backup.archive_hold is not archived: it is cut all the same"
+                free,
+                "more of the log waits than backup.archive_hold (which one backup's log must not reach), or the disk is nearly full: it is cut"
             );
         }
         holds = held.is_some();
@@ -138,30 +178,50 @@ mod tests {
         Stand { until: 1, gap: gap.map(Into::into), ..Default::default() }
     }
 
+    /// Nothing is in the log but what is applied from now on.
+    fn empty(_: usize, _: u64) -> u64 {
+        0
+    }
+
     #[test]
     fn what_is_not_archived_is_held_and_a_backup_that_is_made_holds_what_was() {
         let desk = ArchiveDesk::default();
-        assert_eq!(desk.step(&[(7, 0), (9, 0)], 0, 100), Some(vec![0, 0]), "nobody has looked yet");
+        let step = |applied: [(u64, u64); 2], begun| desk.step(&applied, begun, 100, empty);
+        assert_eq!(step([(7, 0), (9, 0)], 0), Some(vec![0, 0]), "nobody has looked yet");
         desk.nothing();
-        assert_eq!(desk.step(&[(8, 10), (9, 10)], 0, 100), Some(vec![8, 9]), "no backup: a new one has all of that");
-        assert_eq!(desk.step(&[(20, 50), (9, 10)], 1, 100), Some(vec![8, 9]), "one is being made");
-        desk.archived(stand(None), vec![15, 9], vec![40, 10]);
-        assert_eq!(desk.step(&[(30, 60), (9, 10)], 1, 100), Some(vec![8, 9]));
+        assert_eq!(step([(8, 10), (9, 10)], 0), Some(vec![8, 9]), "no backup: a new one has all of that");
+        assert_eq!(step([(20, 50), (9, 10)], 1), Some(vec![8, 9]), "one is being made");
+        desk.archived(stand(None), vec![15, 9]);
+        assert_eq!(step([(30, 60), (9, 10)], 1), Some(vec![8, 9]));
         desk.settled(1);
-        assert_eq!(desk.step(&[(30, 60), (9, 10)], 1, 100), Some(vec![15, 9]), "and its log is archived now");
-        desk.archived(stand(Some("gone")), vec![15, 9], vec![40, 10]);
-        assert_eq!(desk.step(&[(31, 60), (9, 10)], 1, 100), Some(vec![31, 9]), "nothing follows a gap");
+        assert_eq!(step([(30, 60), (9, 10)], 1), Some(vec![15, 9]), "and its log is archived now");
+        desk.archived(stand(Some("gone")), vec![15, 9]);
+        assert_eq!(step([(31, 60), (9, 10)], 1), Some(vec![31, 9]), "nothing follows a gap");
     }
 
     #[test]
     fn no_more_is_held_than_was_agreed_to() {
         let desk = ArchiveDesk::default();
-        desk.archived(stand(None), vec![5, 5], vec![0, 0]);
-        assert_eq!(desk.step(&[(9, 60), (9, 40)], 0, 100), Some(vec![5, 5]));
-        assert_eq!(desk.step(&[(9, 61), (9, 40)], 0, 100), None, "whoever writes the archive is stuck");
-        assert_eq!(desk.step(&[(9, 61), (9, 40)], 1, 100), None);
-        desk.archived(stand(None), vec![9, 9], vec![61, 40]);
-        assert_eq!(desk.step(&[(9, 61), (9, 40)], 0, 100), Some(vec![9, 9]), "it goes on");
+        desk.archived(stand(None), vec![5, 5]);
+        assert_eq!(desk.step(&[(5, 0), (5, 0)], 0, 100, empty), Some(vec![5, 5]));
+        assert_eq!(desk.step(&[(9, 60), (9, 40)], 0, 100, empty), Some(vec![5, 5]));
+        assert_eq!(desk.step(&[(9, 61), (9, 40)], 0, 100, empty), None, "whoever writes the archive is stuck");
+        // It tries again, and gets no further: the disk is full.
+        desk.archived(stand(None), vec![5, 5]);
+        assert_eq!(desk.step(&[(9, 61), (9, 40)], 0, 100, empty), None, "and what waits does not begin anew");
+        assert!(desk.over());
+        assert_eq!(desk.step(&[(9, 61), (9, 40)], 1, 100, empty), None);
+        desk.archived(stand(None), vec![9, 9]);
+        assert_eq!(desk.step(&[(9, 61), (9, 40)], 0, 100, empty), Some(vec![9, 9]), "it goes on");
+    }
+
+    #[test]
+    fn a_node_that_starts_again_counts_what_waits_already() {
+        let desk = ArchiveDesk::default();
+        desk.archived(stand(None), vec![5, 7]);
+        let log = |n: usize, index: u64| [(9 - index) * 10, (12 - index) * 10][n];
+        assert_eq!(desk.step(&[(9, 0), (12, 0)], 0, 90, log), Some(vec![5, 7]));
+        assert_eq!(desk.step(&[(10, 1), (12, 0)], 0, 90, log), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@
 //! | `keep` | how many stay |
 //! | `archive` | the log behind a backup: pieces, their heads, their chain |
 //! | `archiver` | the node that writes them |
+//! | `pieces` | how they come to the disk |
+//! | `chain` | which backup's log that is, and where its archive ends |
 //! | `hold` | how long the log is kept for that, and how the archive stands |
 //! | `points` | a moment between two backups: places that fit, and the rows there |
 //! | `bodies` | which bodies can be had |
@@ -26,6 +28,7 @@
 pub mod archive;
 pub mod archiver;
 mod bodies;
+mod chain;
 pub mod check;
 mod copy;
 pub mod create;
@@ -35,6 +38,7 @@ pub mod keep;
 mod locked;
 mod maker;
 pub mod manifest;
+mod pieces;
 pub mod points;
 pub mod restore;
 mod since;

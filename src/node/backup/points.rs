@@ -62,18 +62,33 @@ pub struct Point {
     pub places: Vec<Place>,
     /// Entries decided at or before the moment that are not in it, because what they follow from is not.
     pub back: u64,
+    /// Bodies that its rows name and nobody had any more; 0 before these were looked through.
+    pub absent: u64,
 }
 
 /// The first and the last moment that can be had.
 pub fn range(manifest: &Manifest, archive: &Archive) -> Option<(u64, u64)> {
-    archive.until().filter(|until| manifest.decided > 0 && *until >= manifest.decided).map(|until| (manifest.decided, until))
+    archive
+        .until()
+        .filter(|until| manifest.decided > 0 && *until >= manifest.decided)
+        .map(|until| (manifest.decided, until))
+}
+
+/// The backup's own last entries, by partition.
+fn base(manifest: &Manifest) -> Vec<u64> {
+    manifest.parts.iter().map(|part| part.index).collect()
 }
 
 /// The moment that is wanted, if it can be had.
 pub fn moment(manifest: &Manifest, archive: &Archive, until: Until) -> Result<u64, BackupError> {
+    // Wherever clocks stood: what was archived behind the backup is there.
+    if until == Until::Latest && archive.heads.last().is_some_and(|head| head.reach != base(manifest)) {
+        return Ok(archive.until().unwrap_or(0).max(manifest.decided));
+    }
     let told = |at: u64| jiff::Timestamp::from_millisecond(at as i64).map(|at| at.to_string()).unwrap_or_default();
     let Some((first, last)) = range(manifest, archive) else {
-        let why = "it has no archive of the log behind it that reaches to any moment: only the backup itself can be had";
+        let why =
+            "it has no archive of the log behind it that reaches to any moment: only the backup itself can be had";
         return Err(BackupError::NoPoint(why.into()));
     };
     match until {
@@ -81,7 +96,12 @@ pub fn moment(manifest: &Manifest, archive: &Archive, until: Until) -> Result<u6
         Until::At(at) if (first..=last).contains(&at) => Ok(at),
         Until::At(at) => {
             let gap = archive.gap().map_or_else(String::new, |gap| format!("; it ends there, because {gap}"));
-            let why = format!("{} is not between {} and {}, the moments that it holds{gap}", told(at), told(first), told(last));
+            let why = format!(
+                "{} is not between {} and {}, the moments that it holds{gap}",
+                told(at),
+                told(first),
+                told(last)
+            );
             Err(BackupError::NoPoint(why))
         }
     }
@@ -94,7 +114,7 @@ async fn over<S: Send + 'static>(
     visit: fn(&mut S, ArchivedEntry, &dyn Fs) -> Result<(), BackupError>,
     done: fn(&S) -> bool,
 ) -> Result<S, BackupError> {
-    let mut seen: Vec<u64> = of.manifest.parts.iter().map(|part| part.index).collect();
+    let mut seen = base(of.manifest);
     for head in &of.archive.heads {
         if done(&state) {
             break;
@@ -167,7 +187,7 @@ pub async fn find(of: Source<'_>, starts: &[Standing], until: Until) -> Result<P
         let reached: u64 = places.iter().map(|place| place.index).sum();
         let furthest = *furthest.get_or_insert(reached);
         let Some(found) = misfit(places.iter().map(|place| &place.standing)) else {
-            return Ok(Point { moment, places, back: furthest - reached });
+            return Ok(Point { moment, places, back: furthest - reached, absent: 0 });
         };
         let before = bounds.clone();
         bound(&mut bounds, found);

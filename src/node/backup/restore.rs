@@ -120,12 +120,7 @@ pub async fn settle(world: &World, data: &Path) -> Result<(), BackupError> {
     moved.await.map_err(BackupError::io(data))
 }
 
-async fn make(
-    world: &World,
-    of: Source<'_>,
-    wanted: &Wanted<'_>,
-    stage: &Path,
-) -> Result<Option<Point>, BackupError> {
+async fn make(world: &World, of: Source<'_>, wanted: &Wanted<'_>, stage: &Path) -> Result<Option<Point>, BackupError> {
     let Source { reading, backup, manifest, .. } = of;
     let pace = Pace::new(FAST);
     let at = stage.to_owned();
@@ -154,8 +149,9 @@ async fn make(
     let (point, bodies) = match wanted.until {
         None => (None, manifest.bodies.clone()),
         Some(until) => {
-            let point = points::find(of, &standings, until).await?;
-            let bodies = follow(of, &point, &mut all, (map, stage)).await?;
+            let mut point = points::find(of, &standings, until).await?;
+            let bodies;
+            (bodies, point.absent) = follow(of, &point, &mut all, (map, stage)).await?;
             standings = point.places.iter().map(|place| place.standing.clone()).collect();
             (Some(point), bodies)
         }
@@ -180,13 +176,13 @@ async fn make(
 }
 
 /// Brings the files of each partition on to a point. Gives the bodies that rows name there: each must be in the backup or its archive,
-/// unless one of them says that no node had it.
+/// unless one of them says that no node had it; so many are told.
 async fn follow(
     of: Source<'_>,
     point: &Point,
     all: &mut [Vec<PathBuf>],
     (map, stage): (PartitionMap, &Path),
-) -> Result<Vec<BackupFile>, BackupError> {
+) -> Result<(Vec<BackupFile>, u64), BackupError> {
     let folder = |partition: u16| stage.join(LAYERS).join(format!("p{partition}"));
     let layers = points::layers(of, point, folder).await?;
     let mut named = BTreeSet::new();
@@ -203,15 +199,15 @@ async fn follow(
         files.filter_map(|file| Some((plain_name(&file.name).rsplit('/').next()?, file))).collect();
     let absent = of.manifest.absent.iter().chain(heads().flat_map(|head| &head.absent));
     let absent: BTreeSet<&[u8]> = absent.map(AsRef::as_ref).collect();
-    let mut bodies = vec![];
+    let (mut bodies, mut lacking) = (vec![], 0);
     for id in named {
         match files.get(&*id.to_string()) {
             Some(file) => bodies.push((*file).clone()),
-            None if absent.contains(&id.0[..]) => {}
+            None if absent.contains(&id.0[..]) => lacking += 1,
             None => return Err(BackupError::NoBody(body_name(id))),
         }
     }
-    Ok(bodies)
+    Ok((bodies, lacking))
 }
 
 /// The rows that say in a partition's trail what happened, by key.

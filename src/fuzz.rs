@@ -370,6 +370,8 @@ fn of_prescriptions(visit: &mut impl Visit) {
     visit.record::<services::trail::command::Relayed>("services::trail::command::Relayed");
     visit.record::<services::directory::level::SiteLevel>("services::directory::level::SiteLevel");
     visit.record::<services::directory::level::RaiseLevel>("services::directory::level::RaiseLevel");
+    visit.record::<node::backup::archive::ArchiveHead>("node::backup::ArchiveHead");
+    visit.record::<node::backup::archive::ArchivedEntry>("node::backup::ArchivedEntry");
 }
 
 #[cfg(test)]

@@ -99,9 +99,10 @@ fn backup(told: &Value) -> String {
         hours @ 1..48 => format!("{hours} h"),
         hours => format!("{} days", hours / 24),
     };
+    let archive = super::backup::archive(&told["backup"]["archive"], "; ");
     match told["backup"]["verified"].as_str() {
-        Some(at) => format!("the last is {old} old; one was verified at {at}"),
-        None => format!("the last is {old} old; none was verified"),
+        Some(at) => format!("the last is {old} old; one was verified at {at}{archive}"),
+        None => format!("the last is {old} old; none was verified{archive}"),
     }
 }
 

@@ -130,6 +130,8 @@ pub const KEYS: &[Key] = &[
     key("backup.dir", Path, "/var/lib/spine-backup", Restart, "Folder that `spine backup create` writes to where none is named, and the timer with it; on another disk than node.data, if it is to outlive that."),
     key("backup.keep", Number(1, 10_000), "7", Restart, "How many of this node's own backups stay in backup.dir: older ones are removed when a new one was written and read back; the one verified last always stays."),
     key("backup.recipient", Path, "", Restart, "File of public keys (age1…, one a line; `spine backup key` makes a pair) that backups are encrypted for, read for each; empty means that they are not encrypted."),
+    key("backup.archive_every", Duration, "0s", Restart, "How often this node archives the log behind its newest backup in backup.dir, so that a restore may go to a moment between two backups; 1m is a good value, half an hour the longest. 0s: never."),
+    key("backup.archive_hold", Size, "1GiB", Restart, "Log bytes, of all partitions together, that are kept on this node until they are archived; when more wait, they are cut off all the same, and the archive ends until there is a new backup (SPN-2208)."),
 
     key("raft.heartbeat", Duration, "100ms", Restart, "How often a leader shows that it lives."),
     key("raft.election_min", Duration, "300ms", Restart, "Shortest silence after which a follower asks for an election."),

@@ -176,6 +176,8 @@ impl Settings {
                 dir: from.path("backup.dir"),
                 keep: from.number("backup.keep") as usize,
                 recipient: from.optional_path("backup.recipient"),
+                archive_every: Some(from.duration("backup.archive_every")).filter(|every| !every.is_zero()),
+                archive_hold: from.size("backup.archive_hold"),
             },
             raft: from.raft(),
             told: Running::of(layers),

@@ -153,6 +153,8 @@ pub struct Options {
     /// How long a node leads a group before it gives it to the member whose turn that group is, so that the groups'
     /// work is spread over the site again after a failure. `None`: never.
     pub balance_after: Option<Duration>,
+    /// No log is cut behind this entry before [`super::Group::hold_log`] was told.
+    pub hold: u64,
     pub fatal: Fatal,
 }
 
@@ -168,6 +170,7 @@ impl Options {
             snapshot_after_bytes: 256 << 20,
             keep_bytes: 64 << 20,
             balance_after: Some(Duration::from_secs(60)),
+            hold: u64::MAX,
             fatal: Arc::new(|why| {
                 tracing::error!(event = "consensus.fatal", why, "stopping: going on could break a promise");
                 std::process::abort()

@@ -201,7 +201,7 @@ async fn upkeep(options: Options, group: Group) {
             (bytes_at_seal, head_start) = (bytes, 0);
             sealing = Some(Box::pin(group.trigger_snapshot()));
         }
-        let upto = marks.behind(bytes).unwrap_or(0).min(group.partition().log_floor());
+        let upto = marks.behind(bytes).unwrap_or(0).min(group.partition().log_floor()).min(group.held());
         if let Some(upto) = inside(upto).filter(|_| upto > cut) {
             cut = outside(upto);
             if group.raft().trigger().purge_log(upto).await.is_err() {

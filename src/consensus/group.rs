@@ -21,7 +21,7 @@ use openraft::vote::leader_id_std::CommittedLeaderId;
 use openraft::{ChangeMembers, Raft, RaftMetrics};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -60,6 +60,8 @@ struct Inner {
     fatal: Fatal,
     /// Nodes that should not lead now.
     avoided: Mutex<BTreeSet<NodeNumber>>,
+    /// The last entry that may be cut off, for all who read the log elsewhere.
+    held: AtomicU64,
     tasks: Mutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
@@ -110,6 +112,7 @@ impl Group {
                 election: options.election.1,
                 fatal: options.fatal.clone(),
                 avoided: Mutex::default(),
+                held: options.hold.into(),
                 tasks: Mutex::default(),
             }),
         };
@@ -332,6 +335,16 @@ impl Group {
         self.inner.raft.trigger().snapshot().await.map_err(|e| ConsensusError::Raft(e.to_string()))
     }
 
+    /// Keeps entries behind `index` in this node's log, even where a snapshot holds them. `u64::MAX`: none are kept for that.
+    pub fn hold_log(&self, index: u64) {
+        self.inner.held.store(index, Ordering::Relaxed);
+    }
+
+    /// Log bytes applied since the group was opened.
+    pub fn applied_bytes(&self) -> u64 {
+        self.inner.progress.bytes.load(Ordering::Relaxed)
+    }
+
     /// Stops the group on this node, without handing over.
     pub(super) async fn stop(&self) {
         self.reign().spoil();
@@ -373,8 +386,11 @@ impl Group {
     pub(super) fn applied_term(&self) -> watch::Receiver<u64> {
         self.inner.progress.term.subscribe()
     }
-    pub(super) fn applied_bytes(&self) -> u64 {
-        self.inner.progress.bytes.load(Ordering::Relaxed)
+    pub(super) fn log(&self) -> &GroupLog {
+        &self.inner.log
+    }
+    pub(super) fn held(&self) -> u64 {
+        self.inner.held.load(Ordering::Relaxed)
     }
     /// Tells everyone who leads.
     pub(super) fn publish(&self, now: Leadership) {

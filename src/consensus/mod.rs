@@ -10,6 +10,7 @@ mod consensus;
 mod driver;
 mod group;
 mod handler;
+mod logged;
 mod machine;
 mod members;
 mod network;
@@ -27,6 +28,7 @@ pub use api::{
 };
 pub use consensus::{Consensus, Parts, SITE_GROUP};
 pub use group::Group;
+pub use logged::Unread;
 pub use rejoin::{Rejoined, rejoin};
 pub use storage::promised;
 pub use types::founded;

@@ -6,6 +6,7 @@
 //! where it cleared. Where a place does not fit, the partition that is behind goes on, entry by entry, and never another: so
 //! the least cut that fits is found, and all of it was committed before the search began.
 
+use super::entry::{Entry, EntryError};
 use super::rows::{self, Mark, RowError};
 use super::{PartitionId, PartitionMap};
 use crate::audit::Chain;
@@ -48,8 +49,13 @@ impl Standing {
         self.mark.chain()
     }
 
+    /// The newest decision's moment, milliseconds since the epoch.
+    pub fn time(&self) -> u64 {
+        self.mark.time
+    }
+
     /// Takes an entry's rows.
-    fn follow(&mut self, ops: &[RowOp]) -> Result<(), RowError> {
+    pub fn follow(&mut self, ops: &[RowOp]) -> Result<(), RowError> {
         let mark_key = rows::mark_key();
         for op in ops {
             let RowOp::Put { key, value, .. } = op else { continue };
@@ -108,6 +114,49 @@ pub fn misfit<'a>(standings: impl Iterator<Item = &'a Standing> + Clone) -> Opti
         }
     }
     None
+}
+
+/// How far one partition may go along its log, where the places are sought from behind: to a moment, and no further than the
+/// others have come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    time: u64,
+    taken: Vec<u64>,
+    cleared: Vec<u64>,
+}
+
+impl Bound {
+    /// Up to the last entry decided at or before a moment.
+    pub fn until(time: u64, map: PartitionMap) -> Bound {
+        let any = vec![u64::MAX; map.all().count()];
+        Bound { time, taken: any.clone(), cleared: any }
+    }
+
+    pub fn holds(&self, standing: &Standing) -> bool {
+        let within = |of: &[u64], most: &[u64]| of.iter().zip(most).all(|(at, most)| at <= most);
+        standing.mark.time <= self.time
+            && within(&standing.taken, &self.taken)
+            && within(&standing.cleared, &self.cleared)
+    }
+}
+
+/// Bounds the partition that is ahead of what the other has, of two that do not fit: it has to go back, and the other cannot go
+/// on. Repeated until all fit this finds the greatest places that do; what went back was decided after what the other lacks.
+pub fn bound(bounds: &mut [Bound], found: Misfit) {
+    let (ahead, of, most) = match found {
+        Misfit::NotSent { source_partition, target, sent, .. } => (target, source_partition, sent),
+        Misfit::NotTaken { source_partition, target, taken, .. } => (source_partition, target, taken),
+    };
+    let Some(bound) = bounds.get_mut(usize::from(ahead)) else { return };
+    let side = if matches!(found, Misfit::NotSent { .. }) { &mut bound.taken } else { &mut bound.cleared };
+    if let Some(at) = side.get_mut(usize::from(of)) {
+        *at = most.min(*at);
+    }
+}
+
+/// The rows that a log's entry writes at its place: none, if no decision made it, or it was decided in another term.
+pub fn rows_of(payload: &Bytes, term: u64) -> Result<Vec<RowOp>, EntryError> {
+    if payload.is_empty() { Ok(vec![]) } else { Entry::read(payload)?.rows_in(term) }
 }
 
 /// One partition on the way to its place.
@@ -196,6 +245,45 @@ mod tests {
         assert_eq!(fit(&mut lines).unwrap(), None);
         let places: Vec<usize> = lines.iter().map(|line| line.steps.len()).collect();
         assert_eq!((places, lines[0].waiting.len(), lines[1].waiting.len()), (vec![4, 2], 0, 1));
+    }
+
+    #[test]
+    fn sought_from_behind_whoever_is_ahead_of_the_other_goes_back_and_the_other_stays() {
+        let at = |time, outbox| put(rows::mark_key(), Mark { time, outbox, ..Default::default() }.encode());
+        // The target has taken what its source sends in the entry behind the bound; the source has cleared no more than was taken.
+        let logs = [vec![vec![at(10, 3)], vec![at(20, 4)]], vec![vec![taken(3)], vec![taken(4)], vec![at(12, 0)]]];
+        let walk = |bounds: &[Bound]| -> Vec<(usize, Standing)> {
+            let along = |(log, bound): (&Vec<Vec<RowOp>>, &Bound)| {
+                let (mut place, mut standing) = (0, line(&[]).standing);
+                for ops in log {
+                    let mut next = standing.clone();
+                    next.follow(ops).unwrap();
+                    if !bound.holds(&next) {
+                        break;
+                    }
+                    (place, standing) = (place + 1, next);
+                }
+                (place, standing)
+            };
+            logs.iter().zip(bounds).map(along).collect()
+        };
+        let mut bounds = vec![Bound::until(15, MAP); 2];
+        let mut reached = walk(&bounds);
+        assert_eq!(reached.iter().map(|r| r.0).collect::<Vec<_>>(), [1, 3], "as the moment has them");
+        let mut rounds = 0;
+        while let Some(found) = misfit(reached.iter().map(|r| &r.1)) {
+            bound(&mut bounds, found);
+            reached = walk(&bounds);
+            rounds += 1;
+        }
+        assert_eq!((reached.iter().map(|r| r.0).collect::<Vec<_>>(), rounds), (vec![1, 1], 1));
+        let cleared = Misfit::NotTaken { source_partition: 0, target: 1, cleared: 7, taken: 5 };
+        bound(&mut bounds, cleared);
+        assert_eq!(
+            (bounds[0].cleared[1], bounds[1].cleared[0]),
+            (5, u64::MAX),
+            "a source that cleared too much goes back"
+        );
     }
 
     #[test]

@@ -227,6 +227,12 @@ impl Engine {
         self.inner.clocks.report()
     }
 
+    /// The time by this node's clock, compared with the other voters' if it was not lately; none while that clock is wrong.
+    pub async fn moment(&self) -> Option<u64> {
+        self.inner.clocks.fresh().await;
+        self.inner.clocks.stamp()
+    }
+
     /// How this node's disk stands to the other voters'.
     pub fn disk(&self) -> DiskReport {
         self.inner.disk.report()

@@ -214,6 +214,20 @@ impl GroupLog {
         })
     }
 
+    /// The term of an entry that the log holds, from memory; 0 where its record is lost and nothing tells it.
+    pub fn term(&self, index: u64) -> Option<u64> {
+        self.handle.0.with(self.group, |g| g.slot(index).map(|slot| slot.term))
+    }
+
+    /// Bytes of payload in a stretch of the entries held, from memory.
+    pub fn bytes_of(&self, range: Range<u64>) -> u64 {
+        self.handle.0.with(self.group, |g| {
+            let held = g.range();
+            let within = range.start.max(held.start)..range.end.min(held.end);
+            within.filter_map(|index| g.slot(index)).map(|slot| u64::from(slot.len)).sum()
+        })
+    }
+
     /// Adds entries behind the last. They can be read at once; `done` is called from the writer's thread, in order,
     /// when they are durable, or with an error. It must not block.
     pub fn append(&self, records: Vec<LogRecord>, done: Box<dyn FnOnce(io::Result<()>) + Send>) {

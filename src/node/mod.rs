@@ -109,6 +109,7 @@ pub struct Node {
     pulse: watch::Pulse,
     scrub: scrub::Scrub,
     backups: backup::desk::Desk,
+    archive: backup::hold::ArchiveDesk,
     /// What keeps it from opening, in a line for operators; empty where that is only work.
     waits: Mutex<String>,
     rooms: OnceLock<Rooms>,
@@ -148,6 +149,7 @@ impl Node {
             pulse: watch::Pulse::default(),
             scrub: scrub::Scrub::default(),
             backups: backup::desk::Desk::default(),
+            archive: backup::hold::ArchiveDesk::default(),
             waits: Mutex::default(),
             rooms: OnceLock::new(),
             front: OnceLock::new(),
@@ -232,6 +234,7 @@ async fn open(node: &Arc<Node>, cluster: String) -> Result<Tasks, NodeError> {
     tasks.push(tokio::spawn(door::keep_out(node.clone())));
     tasks.push(tokio::spawn(tend_bodies(node.clone())));
     tasks.push(tokio::spawn(scrub::run(node.clone())));
+    tasks.push(tokio::spawn(backup::archiver::run(node.clone())));
     tasks.push(tokio::spawn(gauges::run(node.clone())));
     tasks.push(tokio::spawn(tracer::run(node.clone())));
     tasks.push(tokio::spawn(logouts::run(node.clone())));

@@ -203,6 +203,8 @@ async fn open_base(
     consensus.election = (settings.raft.election_min, settings.raft.election_max);
     consensus.keep_bytes = settings.storage.log_keep;
     consensus.snapshot_after_bytes = settings.storage.snapshot_after;
+    // What the archive still wants is known only when it was looked for.
+    consensus.hold = if settings.backup.archive_every.is_some() { 0 } else { u64::MAX };
     consensus.fatal = fatal();
     let options = DataOptions {
         dir: settings.node.data.clone(),

@@ -323,6 +323,15 @@ codes! {
     BACKUP_OUTLIVED = "SPN-2206" Fault, "A backup was made, and an older one could not be removed",
         "The new backup is written, synced, read back and counts as the last one. More than backup.keep lie in the folder, and the disk fills up in time.",
         "See to what the message names, for the most part the folder's owner or mode; the next backup removes what is left.";
+    ARCHIVE_DAMAGED = "SPN-2207" Fault, "The archive of the log behind a backup is damaged",
+        "Each piece in the folder log of a backup names its files and the piece before it with their SHA-256, the first the backup's manifest, and is signed with a node's key. One is missing, is not what was written, or belongs elsewhere. Nothing was restored; the backup without its archive may be whole.",
+        "If it was copied from elsewhere, copy it again. `spine backup verify PATH` names the piece; `spine backup restore PATH` without --until takes the backup as it is. `spine backup create` begins a new archive.";
+    ARCHIVE_GAP = "SPN-2208" Fault, "The archive of the log has a gap",
+        "More of the log than backup.archive_hold was not archived (the disk of backup.dir was full, slow or away, or a backup took longer than so much log), the node's own disk was nearly full, or this node got a snapshot of a peer in place of entries. The moments that are archived can be had; later ones cannot, until there is a new backup.",
+        "See to the disk of backup.dir, then make a backup there: `spine backup create`. With it a new archive begins.";
+    NO_POINT = "SPN-2209" Conflict, "That moment cannot be had of this backup",
+        "A backup and its archive hold the moments from the newest decision in the backup to the last that was archived. Nothing was restored.",
+        "Name a moment within the range that the message tells, or `--until latest`; `spine backup list` shows which backup reaches to where.";
     ARRIVAL_NO_UPSTREAM = "SPN-2301" Conflict, "The service has no upstream address on every node",
         "Requests were to be handed to a system whose address the nodes named do not know: whoever asks those would be refused. Nothing was changed.",
         "Set upstream.SERVICE with upstream.ca, upstream.cert and upstream.key on every node, `spine config reload` on each, and repeat.";

@@ -135,6 +135,8 @@ pub const AUDIT_CHAIN_OK: &str = "spine_audit_chain_ok";
 pub const IG_ALERTS_OPEN: &str = "spine_ig_alerts_open";
 pub const IG_ALERTS_OLDEST_AGE: &str = "spine_ig_alerts_oldest_age_seconds";
 pub const BACKUP_SUCCESS: &str = "spine_backup_last_success_timestamp_seconds";
+pub const BACKUP_ARCHIVED: &str = "spine_backup_archived_timestamp_seconds";
+pub const BACKUP_ARCHIVE_GAP: &str = "spine_backup_archive_gap";
 pub const BACKUP_VERIFIED: &str = "spine_backup_last_verified_timestamp_seconds";
 pub const CLOCK_OFFSET: &str = "spine_clock_offset_seconds";
 pub const STAMPS_AHEAD: &str = "spine_stamps_ahead_seconds";
@@ -344,6 +346,14 @@ pub const ALL: &[Metric] = &[
     moment(AUDIT_VERIFIED, "Unix time at which the audit chain was last verified."),
     moment(BACKUP_SUCCESS, "Unix time of the last backup that this node made."),
     moment(BACKUP_VERIFIED, "Unix time at which a backup was last verified by way of this node."),
+    moment(
+        BACKUP_ARCHIVED,
+        "Unix time up to which this node has archived the log behind its newest backup: later moments cannot be restored yet.",
+    ),
+    gauge(
+        BACKUP_ARCHIVE_GAP,
+        "1 while that archive has ended because entries are gone from the log: a new backup begins another.",
+    ),
     gauge(AUDIT_CHAIN_OK, "1 while the last verification found the audit chain whole."),
     gauge(IG_ALERTS_OPEN, "Alerts to privacy officers that are not closed, of the partitions that this node leads."),
     moment(IG_ALERTS_OLDEST_AGE, "Age of the oldest of them; 0 where none is open."),

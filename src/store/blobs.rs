@@ -59,7 +59,8 @@ impl BlobId {
         finish(digest)
     }
 
-    fn parse(name: &str) -> Option<BlobId> {
+    /// Reads the one spelling of a name.
+    pub fn parse(name: &str) -> Option<BlobId> {
         let mut id = [0; 32];
         if name.len() != 64 || !name.is_ascii() {
             return None;

@@ -4,7 +4,7 @@
 //! finds: a journal tells what is applied meanwhile, entry by entry, so that the places of several partitions can be made to
 //! fit each other to the entry, without holding up anybody (P6: the journal is bounded, and so is the search for the caller).
 
-use super::snapshot::{Chain, file::Kind, sealed_tail};
+use super::snapshot::{Chain, file::Kind, joined_tail, sealed_tail};
 use super::{Applied, Partition, RowOp, StoreError};
 use crate::seam::{
     fs::{File, Fs, Open, blocking},
@@ -23,6 +23,8 @@ pub(super) type Rows = BTreeMap<Bytes, Option<Bytes>>;
 
 /// Bytes of rows that one partition's journal holds between two looks at it.
 const MAX_JOURNAL: usize = 64 << 20;
+/// Layers of one partition after which they are made one: all of them are read at once.
+const JOINED: usize = 64;
 
 /// One entry that was applied.
 pub struct Step {
@@ -194,6 +196,72 @@ impl Cut {
     }
 }
 
+/// What entries changed behind sealed files, gathered and written as more layers.
+pub struct Layering {
+    partition: u16,
+    folder: PathBuf,
+    /// Where the first layer begins, and the next.
+    first: u64,
+    from: u64,
+    at: Applied,
+    rows: Rows,
+    bytes: usize,
+    files: Vec<PathBuf>,
+}
+
+impl Layering {
+    /// Behind entry `from`, into a folder.
+    pub fn begin(partition: u16, from: u64, folder: PathBuf) -> Layering {
+        let at = Applied { index: from, ..Default::default() };
+        Layering { partition, folder, first: from, from, at, rows: Rows::new(), bytes: 0, files: vec![] }
+    }
+
+    pub fn step(&mut self, step: Step) {
+        for op in step.rows {
+            // Copies: what is given may be a small part of a large piece, all of which would stay in memory for it.
+            let key = Bytes::copy_from_slice(op.key());
+            self.bytes += key.len();
+            let value = match &op {
+                RowOp::Put { value, .. } => {
+                    self.bytes += value.len();
+                    Some(Bytes::copy_from_slice(value))
+                }
+                RowOp::Delete { .. } => None,
+            };
+            self.rows.insert(key, value);
+        }
+        self.at = step.at;
+    }
+
+    /// Bytes of rows gathered; those that were changed again count again.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Writes what was gathered since the last call.
+    pub fn write(&mut self, fs: &dyn Fs) -> Result<(), StoreError> {
+        if self.from == self.at.index {
+            return Ok(());
+        }
+        let name = sealed_tail(fs, &self.folder, self.partition, (self.from, &self.at), &self.rows)?;
+        self.files.push(self.folder.join(name));
+        (self.from, self.bytes) = (self.at.index, 0);
+        self.rows.clear();
+        if self.files.len() >= JOINED {
+            let files = std::mem::take(&mut self.files);
+            let name = joined_tail(fs, &self.folder, self.partition, (self.first, &self.at), files)?;
+            self.files.push(self.folder.join(name));
+        }
+        Ok(())
+    }
+
+    /// Writes the rest. The layers, in their order.
+    pub fn done(mut self, fs: &dyn Fs) -> Result<Vec<PathBuf>, StoreError> {
+        self.write(fs)?;
+        Ok(self.files)
+    }
+}
+
 /// Sealed files of one partition, read from anywhere: as one state, in key order.
 pub struct Merged(super::snapshot::Merge);
 
@@ -287,6 +355,52 @@ mod tests {
             let mut held = here.partition().hold().await;
             assert_eq!(held.begin().await.unwrap().index, 2);
         });
+    }
+
+    #[test]
+    fn layers_of_entries_are_what_the_entries_wrote_however_many_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let fs = crate::seam::fs_real::RealFs;
+        let mut layering = Layering::begin(3, 7, dir.path().to_owned());
+        let (mut wanted, mut last) = (BTreeMap::new(), 7);
+        for n in 0..3 * JOINED as u64 {
+            last = 8 + n;
+            let [kept, gone] = [n % 50, (n + 1) % 50].map(|k| Bytes::copy_from_slice(&k.to_be_bytes()));
+            let value = Bytes::copy_from_slice(&n.to_le_bytes());
+            let rows = vec![
+                RowOp::Put { key: kept.clone(), value: value.clone(), fresh: false },
+                RowOp::Delete { key: gone.clone() },
+            ];
+            wanted.insert(kept, value);
+            wanted.remove(&gone);
+            layering.step(Step { at: Applied { index: last, term: 1, ..Default::default() }, rows });
+            layering.write(&fs).unwrap();
+            assert!(layering.bytes() == 0 && std::fs::read_dir(dir.path()).unwrap().count() < JOINED);
+        }
+        let files = layering.done(&fs).unwrap();
+        let merged = super::super::snapshot::Merge::open(&fs, files, true);
+        let (mut merged, mut found) = (Merged(merged.map_err(|(_, e)| e).unwrap()), BTreeMap::new());
+        loop {
+            let rows = merged.rows().unwrap();
+            if rows.is_empty() {
+                break;
+            }
+            found.extend(rows);
+        }
+        assert!(found == wanted && last == 7 + 3 * JOINED as u64);
+    }
+
+    #[test]
+    fn a_row_that_is_gathered_keeps_nothing_else_of_what_it_was_read_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut layering = Layering::begin(3, 7, dir.path().to_owned());
+        let piece = Bytes::from(vec![7; 1 << 20]);
+        let rows = vec![
+            RowOp::Put { key: piece.slice(..8), value: piece.slice(8..16), fresh: false },
+            RowOp::Delete { key: piece.slice(16..24) },
+        ];
+        layering.step(Step { at: Applied { index: 8, term: 1, ..Default::default() }, rows });
+        assert!(piece.is_unique(), "the whole piece stays in memory");
     }
 
     #[test]

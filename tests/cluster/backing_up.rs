@@ -44,6 +44,10 @@ impl Lone {
         node
     }
 
+    pub fn socket(&self) -> PathBuf {
+        self.1.clone()
+    }
+
     pub fn ask(&self, args: &[&str]) -> Result<Value, String> {
         spine(args, &[("--socket", &self.1)])
     }
@@ -207,7 +211,7 @@ pub fn ca(demo: &Demo) -> PathBuf {
 }
 
 /// What clients saw of the first site, and then of the second.
-fn messages_are_of_the_backup(ops: &[Op], later: &[Op], (begun, ended): (Moment, Moment)) {
+pub fn messages_are_of_the_backup(ops: &[Op], later: &[Op], (begun, ended): (Moment, Moment)) {
     let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut bodies: BTreeMap<&str, &str> = BTreeMap::new();
     for op in later {
@@ -259,7 +263,7 @@ fn messages_are_of_the_backup(ops: &[Op], later: &[Op], (begun, ended): (Moment,
 }
 
 /// Rows of the registry hold the last value acknowledged before the backup, or one that was being written then.
-fn registry_is_of_the_backup(node: &Lone, ops: &[Op], (begun, ended): (Moment, Moment)) {
+pub fn registry_is_of_the_backup(node: &Lone, ops: &[Op], (begun, ended): (Moment, Moment)) {
     for (key, mailbox) in [("mailbox 1", "X26CLERK1"), ("mailbox 2", "X26CLERK2")] {
         let told = node.ask(&["mailbox", "show", mailbox]).expect("the row is there");
         let writes: Vec<(&Op, &String)> = ops

@@ -119,6 +119,11 @@ impl Load {
         began.as_micros() as u64 + moment
     }
 
+    /// The other way.
+    pub fn moment(&self, wall: u64) -> Moment {
+        wall.saturating_sub(self.wall(0))
+    }
+
     /// Waits until so many more sends have been accepted: the site serves.
     #[track_caller]
     pub fn more(&self, count: usize) {

@@ -23,7 +23,8 @@ const DIRECTORY: u8 = 255;
 const BEYOND: u8 = 252;
 
 /// Records that hold lists of records with hashes, and how much such a one weighs without any value against the three bytes that make it.
-const OF_HASHES: [(&str, usize); 2] = [("node::backup::BackupPart", 13), ("node::backup::Manifest", 30)];
+const OF_HASHES: [(&str, usize); 3] =
+    [("node::backup::BackupPart", 13), ("node::backup::Manifest", 30), ("node::backup::ArchiveHead", 13)];
 
 struct Decode<'a> {
     wanted: usize,

@@ -1,6 +1,9 @@
 //! `spine backup`: a whole site into a folder while it serves, checked anywhere, restored as the first node of a new site.
 
 mod keys;
+mod points;
+
+pub use points::standing as archive;
 
 use super::{
     args::Globals,
@@ -14,8 +17,11 @@ use crate::{
     config::Settings,
     node::{
         backup::{
-            BackupError, check, create,
+            BackupError,
+            archive::Archive,
+            check, create,
             manifest::{Manifest, authority},
+            points::Until,
             restore::{self, Wanted},
         },
         identity,
@@ -102,7 +108,7 @@ pub enum Verb {
     },
     /// Make this machine the first node of a new site, from a backup
     #[command(
-        after_help = "Examples:\n  spine backup restore /srv/backup/site-20261130T020000000Z --ca ca.pem\n  spine backup restore PATH --ca ca.pem --dry-run"
+        after_help = "Examples:\n  spine backup restore /srv/backup/site-20261130T020000000Z --ca ca.pem\n  spine backup restore PATH --ca ca.pem --until 2026-11-30T09:15:00Z"
     )]
     Restore {
         /// The backup's own folder
@@ -116,7 +122,12 @@ pub enum Verb {
         /// Private key of an encrypted backup
         #[arg(long, value_name = "FILE")]
         identity: Option<PathBuf>,
-        /// Check signature, key and files (not what they hold), change nothing
+        /// Go on to a moment behind the backup, along the log that was archived
+        /// behind it: 2026-11-30T09:15:00Z, or latest
+        #[arg(long, value_name = "TIME", value_parser = points::until)]
+        until: Option<Until>,
+        /// Check signature, key and files (not what they hold), tell which moments
+        /// can be had, change nothing
         #[arg(long)]
         dry_run: bool,
     },
@@ -136,9 +147,9 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
             let (ca, identities) = (ca.as_deref().map(read_ca).transpose()?, keys::identities(identity.as_deref())?);
             verify(globals, &path, (ca.as_ref(), &identities), scratch.as_deref()).await
         }
-        Verb::Restore { path, ca, dry_run, identity, .. } => {
+        Verb::Restore { path, ca, dry_run, identity, until, .. } => {
             let (ca, identities) = (ca.as_deref().map(read_ca).transpose()?, keys::identities(identity.as_deref())?);
-            restored(globals, &path, (ca.as_ref(), &identities), dry_run).await
+            restored(globals, &path, (ca.as_ref(), &identities), (until, dry_run)).await
         }
     }
 }
@@ -149,9 +160,10 @@ async fn last(globals: &Globals) -> Done {
     let kept = &told["kept"];
     globals.out().one("BackupStatus", &told, "kept.path", || match kept["made"].as_str() {
         Some(made) => format!(
-            "the last was made at {made}: {}\none was verified at {}",
+            "the last was made at {made}: {}\none was verified at {}{}",
             output::text(kept, "path"),
-            kept["verified"].as_str().unwrap_or("-")
+            kept["verified"].as_str().unwrap_or("-"),
+            points::standing(&kept["archive"], "\n")
         ),
         None => "this node has made none".into(),
     });
@@ -235,13 +247,17 @@ fn list(globals: &Globals, dir: &Path) -> Done {
     let one = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match Manifest::read(&RealFs, path, None) {
-            Ok(manifest) => json!({
-                "name": name, "site": manifest.site, "made": moment(manifest.made), "bytes": manifest.bytes(),
-                "size": size(manifest.bytes()), "rows": manifest.parts.iter().map(|part| part.rows).sum::<u64>(),
-                "release": manifest.release, "absent": manifest.absent.len(),
-                "recipients": manifest.recipients, "encrypted": keys::told(&manifest.recipients),
-                "result": format!("signed{}", lacking(manifest.absent.len() as u64, "; ")),
-            }),
+            Ok(manifest) => points::in_list(
+                path,
+                &manifest,
+                json!({
+                    "name": name, "site": manifest.site, "made": moment(manifest.made), "bytes": manifest.bytes(),
+                    "size": size(manifest.bytes()), "rows": manifest.parts.iter().map(|part| part.rows).sum::<u64>(),
+                    "release": manifest.release, "absent": manifest.absent.len(),
+                    "recipients": manifest.recipients, "encrypted": keys::told(&manifest.recipients),
+                    "result": format!("signed{}", lacking(manifest.absent.len() as u64, "; ")),
+                }),
+            ),
             Err(e) => json!({"name": name, "result": e.to_string()}),
         }
     };
@@ -252,6 +268,7 @@ fn list(globals: &Globals, dir: &Path) -> Done {
         ("made", "made"),
         ("size", "size"),
         ("rows", "rows"),
+        ("points until", "until"),
         ("encrypted", "encrypted"),
         ("manifest", "result"),
     ];
@@ -296,7 +313,7 @@ async fn verify(globals: &Globals, path: &Path, keys: Keys<'_>, scratch: Option<
         "partitions": manifest.parts.len(), "rows": checked.rows, "bodies": manifest.bodies.len(),
         "absent": manifest.absent.len(),
         "audit_shortened": shortened, "audit_records": checked.records, "audit_heads": checked.heads, "bytes": manifest.bytes(),
-        "replayed": true, "seconds": (seconds * 1000.0).round() / 1000.0, "authority": ca.as_ref().map_or("its own", |_| "the one given"),
+        "replayed": true, "archive": points::told(manifest, &checked.archive), "seconds": (seconds * 1000.0).round() / 1000.0, "authority": ca.as_ref().map_or("its own", |_| "the one given"),
     });
     let t = |path: &str| output::text(&value, path);
     globals.out().one("BackupVerified", &value, "path", || {
@@ -311,6 +328,7 @@ async fn verify(globals: &Globals, path: &Path, keys: Keys<'_>, scratch: Option<
             size(manifest.bytes()),
             t("seconds"),
             lacking(manifest.absent.len() as u64, "\n")
+                + &points::line(manifest, &checked.archive, true)
                 + &shortened
                     .iter()
                     .map(|one| format!("\ntrail of partition {}: {}", one["partition"], output::text(one, "result")))
@@ -327,17 +345,19 @@ async fn verify(globals: &Globals, path: &Path, keys: Keys<'_>, scratch: Option<
 async fn compared(globals: &Globals, path: &Path, ca: Option<&Ca>) -> Done {
     let manifest = check::files(&world().fs, path, ca, &Pace::new(u64::MAX)).await;
     let manifest = manifest.map_err(|e| told("the backup cannot be relied on", &e))?;
+    let archive = points::compared(path, &manifest, ca).await?;
     let (made, files) = (moment(manifest.made), manifest.files().count());
     let value = json!({
         "path": path, "site": manifest.site, "cluster": manifest.cluster, "made": made, "replayed": false,
         "files": files, "bytes": manifest.bytes(), "recipients": manifest.recipients,
-        "authority": ca.map_or("its own", |_| "the one given"),
+        "archive": points::told(&manifest, &archive), "authority": ca.map_or("its own", |_| "the one given"),
     });
     globals.out().one("BackupCompared", &value, "path", || {
         format!(
-            "as it was written: site {}, made {made}\n{files} files, {}\n{}",
+            "as it was written: site {}, made {made}\n{files} files, {}{}\n{}",
             manifest.site,
             size(manifest.bytes()),
+            points::line(&manifest, &archive, false),
             keys::unread(&manifest.recipients)
         )
     });
@@ -345,7 +365,12 @@ async fn compared(globals: &Globals, path: &Path, ca: Option<&Ca>) -> Done {
     Ok(())
 }
 
-async fn restored(globals: &Globals, path: &Path, (ca, identities): Keys<'_>, dry_run: bool) -> Done {
+async fn restored(
+    globals: &Globals,
+    path: &Path,
+    (ca, identities): Keys<'_>,
+    (until, dry_run): (Option<Until>, bool),
+) -> Done {
     let what = "nothing was restored";
     let settings = globals.settings()?;
     if let Ok(cluster) = identity::cluster_of(&settings) {
@@ -356,41 +381,43 @@ async fn restored(globals: &Globals, path: &Path, (ca, identities): Keys<'_>, dr
     restore::room(&settings.node.data).map_err(|e| told(what, &e))?;
     let world = world();
     let begun = Instant::now();
-    let manifest = match dry_run {
-        true => {
-            let told = check::readable(&world.fs, path, (ca, identities), &Pace::new(u64::MAX)).await;
-            told.map(|(manifest, _)| manifest)
-        }
+    let restored = match dry_run {
+        true => points::could_be(&world, path, (ca, identities), until).await,
         false => {
             let operator = format!("uid:{}", nix::unistd::getuid().as_raw());
             let (node, address) = (settings.node.number, settings.peer.advertise);
-            let wanted = Wanted { data: &settings.node.data, node, address, operator, identities };
-            restore::prepare(&world, path, ca, &wanted).await
+            let wanted = Wanted { data: &settings.node.data, node, address, operator, identities, until };
+            let made = restore::prepare(&world, path, ca, &wanted).await;
+            made.map(|(manifest, point)| (manifest, point, Archive::default()))
         }
     };
-    let manifest = manifest.map_err(|e| told(what, &e))?;
+    let (manifest, point, archive) = restored.map_err(|e| told(what, &e))?;
     let cluster = match dry_run {
         true => String::new(),
         false => found(&world, &settings, &manifest).await?,
     };
     let seconds = (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     let partitions = manifest.parts.len().saturating_sub(1);
+    let as_of = moment(point.as_ref().map_or(manifest.made, |point| point.moment));
+    // What a point lacks is known when it is there.
+    let absent = point.as_ref().filter(|_| !dry_run).map_or(manifest.absent.len() as u64, |point| point.absent);
     let value = json!({
-        "cluster": cluster, "from": manifest.cluster, "site": manifest.site, "made": moment(manifest.made),
-        "node": settings.node.number, "partitions": partitions, "absent": manifest.absent.len(), "dry_run": dry_run,
+        "cluster": cluster, "from": manifest.cluster, "site": manifest.site, "made": moment(manifest.made), "as_of": as_of,
+        "went_back": point.as_ref().map_or(0, |point| point.back), "archive": points::told(&manifest, &archive),
+        "node": settings.node.number, "partitions": partitions, "absent": absent, "dry_run": dry_run,
         "seconds": seconds,
     });
-    let lacking = lacking(manifest.absent.len() as u64, "\n");
+    let lacking = lacking(absent, "\n");
     globals.out().one("Restored", &value, "cluster", || match dry_run {
         true => format!(
-            "would restore site {} as of {}: signed, and every file is as it was written\nwhat the files hold was not replayed: `spine backup verify` does that{lacking}",
+            "would restore site {} as of {as_of}: signed, and every file is as it was written{}\nwhat the files hold was not replayed: `spine backup verify` does that{lacking}",
             manifest.site,
-            moment(manifest.made)
+            points::line(&manifest, &archive, false),
         ),
         false => format!(
-            "restored site {} as of {} in {seconds} s\nit is the new site {cluster}; this is its node {}{lacking}",
+            "restored site {} as of {as_of} in {seconds} s{}\nit is the new site {cluster}; this is its node {}{lacking}",
             manifest.site,
-            moment(manifest.made),
+            points::went_back(point.as_ref()),
             settings.node.number
         ),
     });

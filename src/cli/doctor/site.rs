@@ -26,6 +26,7 @@ pub async fn examine(globals: &Globals, settings: &Settings) -> Vec<Finding> {
             out.push(disk(&told));
             out.push(registration(&told));
             out.push(backup(&told));
+            out.extend(archive(&told));
             out.push(upstreams(&told));
         }
         // It runs, and what keeps it from opening is for an operator to mend: a store that no peer can make whole again, say.
@@ -61,6 +62,34 @@ fn backup(told: &serde_json::Value) -> Finding {
         }
         None => Finding::ok("backup", "none is wanted of a site that is not live"),
     }
+}
+
+/// Longer than the longest `backup.archive_every`.
+const BEHIND: u64 = 3600;
+
+/// Where the log behind the newest backup is archived.
+fn archive(told: &serde_json::Value) -> Option<Finding> {
+    let archive = &told["backup"]["archive"];
+    if !archive.is_object() {
+        return None;
+    }
+    let check = "archive";
+    let fix = "see to the disk of backup.dir; `spine backup create` begins a new archive";
+    if let Some(gap) = archive["gap"].as_str() {
+        return Some(Finding::warn(check, format!("it ended: {gap} (SPN-2208)"), fix));
+    }
+    if let Some(why) = archive["trouble"].as_str() {
+        return Some(Finding::warn(check, format!("the log is not archived now: {why}"), fix));
+    }
+    Some(match archive["age_seconds"].as_u64() {
+        Some(age) if age > BEHIND => {
+            Finding::warn(check, format!("the log is archived until {} minutes ago", age / 60), fix)
+        }
+        Some(age) => Finding::ok(check, format!("the log is archived until {age} s ago")),
+        None => {
+            Finding::warn(check, "there is no backup in backup.dir yet whose log could be archived".to_owned(), fix)
+        }
+    })
 }
 
 /// What is handed to the system being replaced needs its address on every node.

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod faults;
+mod logged;
 mod suite;
 mod tls;
 

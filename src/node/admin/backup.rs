@@ -133,7 +133,21 @@ pub fn kept(node: &Node) -> Value {
     let kept = desk::kept(&node.settings.node.data);
     let at = |millis: u64| (millis > 0).then(|| moment(millis));
     let age = (kept.made > 0).then(|| node.world.clock.now().0.saturating_sub(kept.made) / 1000);
-    json!({"made": at(kept.made), "age_seconds": age, "verified": at(kept.verified), "path": kept.path})
+    json!({"made": at(kept.made), "age_seconds": age, "verified": at(kept.verified), "path": kept.path, "archive": archive(node)})
+}
+
+/// How the archive of the log stands; nothing where the settings ask for none.
+fn archive(node: &Node) -> Value {
+    if node.settings.backup.archive_every.is_none() {
+        return Value::Null;
+    }
+    let (stand, trouble) = node.archive.told();
+    let until = stand.as_ref().map_or(0, |stand| stand.until);
+    let age = (until > 0).then(|| node.world.clock.now().0.saturating_sub(until) / 1000);
+    json!({
+        "backup": stand.as_ref().map(|stand| &stand.backup), "until": (until > 0).then(|| moment(until)), "age_seconds": age,
+        "gap": stand.as_ref().and_then(|stand| stand.gap.as_ref()), "trouble": trouble,
+    })
 }
 
 fn round(seconds: f64) -> f64 {

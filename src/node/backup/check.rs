@@ -3,10 +3,12 @@
 
 use super::{
     BackupError,
+    archive::Archive,
     copy::{compare, copy, hashed},
     create::{body_name, open},
     locked::{self, plain_name},
-    manifest::{BackupPart, Manifest},
+    manifest::{BackupFile, BackupPart, Manifest},
+    points::{self, Point, Source, Until},
 };
 use crate::{
     audit::{Begin, Ca, Verdict, Verifier},
@@ -14,7 +16,11 @@ use crate::{
         PartitionMap, RowError,
         cut::{Standing, misfit},
     },
-    seam::{World, fs::Fs, pace::Pace},
+    seam::{
+        World,
+        fs::{Fs, blocking},
+        pace::Pace,
+    },
     store::{Partition, Reader as _, Store, StoreOptions, blobs::BlobId},
     wire::age::Identity,
 };
@@ -35,6 +41,9 @@ pub struct Checked {
     pub heads: u64,
     /// Trails that begin behind records that expired, by partition.
     pub shortened: Vec<(u16, Verdict)>,
+    /// What its archive was followed to, as far as one can be had.
+    pub archive: Archive,
+    pub point: Option<Point>,
 }
 
 /// Signature and files: cheap, and enough to know that nothing was changed since it was made.
@@ -57,6 +66,20 @@ pub async fn readable(
     Ok((manifest, reading))
 }
 
+/// The archive behind a backup, of which that moment can be had: its chain and every file.
+pub async fn archived(
+    fs: &Arc<dyn Fs>,
+    backup: &Path,
+    (manifest, ca): (&Manifest, Option<&Ca>),
+    until: Until,
+    pace: &Pace,
+) -> Result<Archive, BackupError> {
+    let archive = Archive::read(fs.as_ref(), backup, manifest, ca)?;
+    points::moment(manifest, &archive, until)?;
+    archive.compare(fs, backup, pace).await?;
+    Ok(archive)
+}
+
 async fn every_file(fs: &Arc<dyn Fs>, backup: &Path, manifest: &Manifest, pace: &Pace) -> Result<(), BackupError> {
     for file in manifest.files() {
         compare(fs, backup, file, pace).await?;
@@ -75,7 +98,7 @@ pub fn scratch(above: &Path) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-/// Everything. `scratch` is an empty folder, which is left as it comes to be.
+/// Everything, and its archive. `scratch` is an empty folder, which is left as it comes to be.
 pub async fn check(
     world: &World,
     backup: &Path,
@@ -84,28 +107,65 @@ pub async fn check(
     pace: &Pace,
 ) -> Result<Checked, BackupError> {
     let (manifest, reading) = readable(&world.fs, backup, (ca, identities), pace).await?;
-    for part in &manifest.parts {
-        match manifest.recipients.is_empty() {
-            true => place(backup, part, scratch).map_err(BackupError::io(scratch))?,
-            false => place_plain((&world.fs, &reading), backup, part, scratch, pace).await?,
+    let archive = Archive::read(world.fs.as_ref(), backup, &manifest, ca)?;
+    archive.compare(&world.fs, backup, pace).await?;
+    let of = Source { fs: &world.fs, reading: &reading, backup, manifest: &manifest, archive: &archive };
+    if !manifest.recipients.is_empty() {
+        bodies_open(&reading, backup, manifest.bodies.iter().chain(archive.heads.iter().flat_map(|h| &h.bodies)), pace)
+            .await?;
+    }
+    let own = scratch.join("backup");
+    let mut replayed = replay(world, of, &own, None, pace).await?;
+    let mut point = None;
+    if points::moment(&manifest, &archive, Until::Latest).is_ok() {
+        let gone = blocking(&world.fs, move |fs| fs.remove_dir_all(&own));
+        gone.await.map_err(BackupError::io(scratch))?;
+        let found = points::find(of, &replayed.standings, Until::Latest).await?;
+        replayed = replay(world, of, &scratch.join("point"), Some(&found), pace).await?;
+        point = Some(found);
+    }
+    let Replayed { rows, records, heads, shortened, .. } = replayed;
+    Ok(Checked { rows, records, heads, shortened, point, archive, manifest })
+}
+
+/// What a store made of the files, and, where they were followed to a point, of the log's entries.
+struct Replayed {
+    standings: Vec<Standing>,
+    rows: u64,
+    records: u64,
+    heads: u64,
+    shortened: Vec<(u16, Verdict)>,
+}
+
+async fn replay(
+    world: &World,
+    of: Source<'_>,
+    scratch: &Path,
+    point: Option<&Point>,
+    pace: &Pace,
+) -> Result<Replayed, BackupError> {
+    let folder = |partition: u16| scratch.join("snapshots").join(format!("p{partition}"));
+    for part in &of.manifest.parts {
+        match of.manifest.recipients.is_empty() {
+            true => place(of.backup, part, &folder(part.partition)).map_err(BackupError::io(scratch))?,
+            false => place_plain((of.fs, of.reading), of.backup, part, &folder(part.partition), pace).await?,
         }
     }
-    if !manifest.recipients.is_empty() {
-        bodies_open(&reading, backup, &manifest, pace).await?;
+    if let Some(point) = point {
+        points::layers(of, point, folder).await?;
     }
     let store = Store::open(world.clone(), scratch.to_owned(), StoreOptions::default()).await;
     let store = store.map_err(BackupError::rows(0))?;
-    let checked = replayed(&store, manifest).await;
+    let replayed = compared(&store, of, point).await;
     let closed = store.close().await;
-    let checked = checked?;
+    let replayed = replayed?;
     closed.map_err(BackupError::rows(0))?;
-    Ok(checked)
+    Ok(replayed)
 }
 
 /// The files of a partition under the names by which a store finds them.
-fn place(backup: &Path, part: &BackupPart, scratch: &Path) -> io::Result<()> {
-    let folder = scratch.join("snapshots").join(format!("p{}", part.partition));
-    std::fs::create_dir_all(&folder)?;
+fn place(backup: &Path, part: &BackupPart, folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
     for file in &part.files {
         let from = backup.join(&file.name);
         let to: PathBuf = folder.join(from.file_name().unwrap_or_default());
@@ -119,26 +179,25 @@ async fn place_plain(
     (fs, reading): (&Arc<dyn Fs>, &Arc<dyn Fs>),
     backup: &Path,
     part: &BackupPart,
-    scratch: &Path,
+    folder: &Path,
     pace: &Pace,
 ) -> Result<(), BackupError> {
-    let folder = scratch.join("snapshots").join(format!("p{}", part.partition));
     for file in &part.files {
         let from = open(reading, backup.join(&file.name)).await?;
         let name = Path::new(plain_name(&file.name)).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        copy(fs, from, (&folder, &name), None, pace).await?;
+        copy(fs, from, (folder, &name), None, pace).await?;
     }
     Ok(())
 }
 
 /// That the keys open each body, too: its SHA-256 on the disk says only that it is what was written.
-async fn bodies_open(
+async fn bodies_open<'a>(
     reading: &Arc<dyn Fs>,
     backup: &Path,
-    manifest: &Manifest,
+    bodies: impl Iterator<Item = &'a BackupFile>,
     pace: &Pace,
 ) -> Result<(), BackupError> {
-    for body in &manifest.bodies {
+    for body in bodies {
         let (file, bytes) = open(reading, backup.join(&body.name)).await?;
         hashed(reading, file, bytes, pace).await.map_err(BackupError::io(backup.join(&body.name)))?;
     }
@@ -157,39 +216,50 @@ fn bring(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-async fn replayed(store: &Store, manifest: Manifest) -> Result<Checked, BackupError> {
+async fn compared(store: &Store, of: Source<'_>, point: Option<&Point>) -> Result<Replayed, BackupError> {
+    let manifest = of.manifest;
     let map = PartitionMap { partitions: (manifest.parts.len() as u16).saturating_sub(1) };
     let ca = manifest.ca()?;
-    let absent = manifest.absent.iter().filter_map(|id| Some(body_name(BlobId(id.as_ref().try_into().ok()?))));
-    let bodies: BTreeSet<String> =
-        manifest.bodies.iter().map(|file| plain_name(&file.name).to_owned()).chain(absent).collect();
-    let (mut standings, mut rows, mut records, mut heads) = (vec![], 0, 0, 0);
-    let mut shortened = vec![];
-    for part in &manifest.parts {
+    // Behind a point nobody asks for the archive's bodies.
+    let heads = || of.archive.heads.iter().filter(|_| point.is_some());
+    let absent = manifest.absent.iter().chain(heads().flat_map(|head| &head.absent));
+    let absent = absent.filter_map(|id| Some(body_name(BlobId(id.as_ref().try_into().ok()?))));
+    let files = manifest.bodies.iter().chain(heads().flat_map(|head| &head.bodies));
+    let named =
+        files.map(|file| plain_name(&file.name)).map(|name| name.strip_prefix("log/").unwrap_or(name).to_owned());
+    let bodies: BTreeSet<String> = named.chain(absent).collect();
+    let mut found = Replayed { standings: vec![], rows: 0, records: 0, heads: 0, shortened: vec![] };
+    for (n, part) in manifest.parts.iter().enumerate() {
         let number = part.partition;
         let partition = store.partition(number).map_err(BackupError::rows(number))?;
         let hash = partition.hash().await.map_err(BackupError::rows(number))?;
-        if hash != Some((part.index, part.digest)) {
-            return Err(BackupError::OtherRows(number));
-        }
         let standing = Standing::read(map, |key| partition.get(key));
         let standing = standing.map_err(|e| BackupError::Rows { partition: number, error: e.to_string() })?;
         let chain = standing.chain();
-        if (chain.sequence, chain.hash) != (part.audit_sequence, part.audit_hash) {
+        let same = match point.and_then(|point| point.places.get(n)) {
+            Some(place) => hash.is_some_and(|(index, _)| index == place.index) && standing == place.standing,
+            None => {
+                hash == Some((part.index, part.digest))
+                    && (chain.sequence, chain.hash) == (part.audit_sequence, part.audit_hash)
+            }
+        };
+        if !same {
             return Err(BackupError::OtherRows(number));
         }
         let verdict = trail(&partition, &standing, ca.clone())?;
-        (records, heads, rows) = (records + verdict.records, heads + verdict.heads, rows + part.rows);
+        found.records += verdict.records;
+        found.heads += verdict.heads;
+        found.rows += part.rows;
         if verdict.first > 1 {
-            shortened.push((number, verdict));
+            found.shortened.push((number, verdict));
         }
         every_body(&partition, &bodies)?;
-        standings.push(standing);
+        found.standings.push(standing);
     }
-    if let Some(found) = misfit(standings.iter()) {
-        return Err(found.into());
+    match misfit(found.standings.iter()) {
+        Some(misfit) => Err(misfit.into()),
+        None => Ok(found),
     }
-    Ok(Checked { rows, records, heads, shortened, manifest })
 }
 
 /// Reads the audit trail from its first record to the mark. What is not whole is an error.
@@ -219,7 +289,6 @@ fn every_body(partition: &Arc<Partition>, bodies: &BTreeSet<String>) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::backup::manifest::BackupFile;
     use std::os::unix::fs::PermissionsExt;
 
     fn backup(dir: &Path) -> (PathBuf, BackupPart) {
@@ -249,7 +318,8 @@ mod tests {
             let body = copy(&fs, from, (dir.path(), &name), Some(&lock), &pace).await.unwrap();
             let manifest = Manifest { bodies: vec![body], ..Default::default() };
             every_file(&fs, dir.path(), &manifest, &pace).await.unwrap();
-            let opened = bodies_open(&unlocked(&fs, vec![own.clone()]), dir.path(), &manifest, &pace).await;
+            let opened =
+                bodies_open(&unlocked(&fs, vec![own.clone()]), dir.path(), manifest.bodies.iter(), &pace).await;
             assert_eq!(opened.map_err(|e| e.code().code), if found { Ok(()) } else { Err("SPN-2201") });
         }
     }

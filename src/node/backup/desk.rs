@@ -83,6 +83,12 @@ impl Desk {
         (state.running.clone(), state.last.clone())
     }
 
+    /// Whether one is being made, and how many were begun.
+    pub fn begun(&self) -> (bool, u64) {
+        let state = self.state();
+        (state.running.is_some(), state.number)
+    }
+
     /// Begins one, unless one is being made. Its number tells which one ended.
     pub fn begin(&self, node: &Arc<Node>, wish: Wish) -> Result<u64, BackupError> {
         let (number, progress) = {

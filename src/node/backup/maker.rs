@@ -3,6 +3,7 @@
 
 use super::{
     BackupError,
+    bodies::at_hand,
     copy::{self, copy},
     create::{Wish, body_name, open},
     desk::Progress,
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Fence, PartitionId, PartitionMap, RowError, bodies,
+        Fence, PartitionId, PartitionMap,
         cut::{Line, Standing, fit},
     },
     node::{Node, identity::read_trail_authorities, rooms::Rooms, signer::NodeSigner},
@@ -44,8 +45,6 @@ use tokio::time::{Instant, timeout_at};
 const TRIES: usize = 3;
 /// How long one may take: followers hear within a heartbeat what was committed.
 const SEARCH: Duration = Duration::from_secs(3);
-/// Bodies of one partition's commands on their way that are looked through for one that cannot be had.
-const MOST_WAITING: usize = 100_000;
 /// Between two looks at what was applied.
 const LOOK: Duration = Duration::from_millis(5);
 /// Where a node writes what comes behind the sealed files, before it is encrypted: below its data, where it is at home.
@@ -175,6 +174,7 @@ impl<'a> Maker<'a> {
             parts,
             bodies,
             absent,
+            decided: standings.iter().map(Standing::time).max().unwrap_or(0),
             ca: format!("{}\n{past}", String::from_utf8_lossy(&read(&settings.peer.ca)?).trim_end()),
             ..Default::default()
         };
@@ -316,7 +316,7 @@ impl<'a> Maker<'a> {
     /// Copies bodies; what this node lacks it gets from a peer first. Those that nobody has are told with the rest: the rows
     /// that name them are better than no backup.
     async fn bodies(&self, ids: BTreeSet<BlobId>) -> Result<(Vec<manifest::BackupFile>, Vec<Bytes>), BackupError> {
-        let (fs, bulk) = (&self.node.world.fs, &self.rooms.bulk);
+        let fs = &self.node.world.fs;
         let (mut files, mut absent) = (vec![], vec![]);
         for id in ids {
             let (name, lock) = (format!("{}{}", body_name(id), self.suffix()), self.lock.as_ref().map(|[all, _]| all));
@@ -324,15 +324,7 @@ impl<'a> Maker<'a> {
                 files.push(file);
                 continue;
             }
-            let verified = bulk.blobs().verify(id, &self.pace).await;
-            if verified.is_err()
-                && let Err(e) = bulk.restore(id).await
-            {
-                // Lost before, or collected by its recipient since the cut and gone everywhere.
-                if self.named(id)? && !bulk.lost().contains(&id) {
-                    return Err(BackupError::Body { id: id.to_string(), why: e.to_string() });
-                }
-                tracing::warn!(event = "backup.body_absent", body = %id, "no node has a body that the backup's rows name");
+            if !at_hand(self.rooms, id, &self.pace).await? {
                 absent.push(Bytes::copy_from_slice(&id.0));
                 continue;
             }
@@ -343,23 +335,6 @@ impl<'a> Maker<'a> {
             self.progress.done(bytes);
         }
         Ok((files, absent))
-    }
-
-    fn named(&self, id: BlobId) -> Result<bool, BackupError> {
-        for partition in self.map.all() {
-            let rows = self.rooms.engine.local(partition);
-            let unread = |e: RowError| BackupError::Rows { partition: partition.0, error: e.to_string() };
-            let mut waiting = BTreeSet::new();
-            // Of so many on their way nobody knows: it may be one of them.
-            let known = bodies::of_commands(rows.as_ref(), &mut waiting, MOST_WAITING).map_err(unread)?;
-            if known.is_none() || waiting.contains(&id) {
-                return Ok(true);
-            }
-            if bodies::of_message(rows.as_ref(), id).map_err(BackupError::rows(partition.0))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Writes the manifest last, everything below the folder durable before it gets its name.

@@ -69,6 +69,8 @@ record! {
         10 => absent: Vec<Bytes>,
         /// Public keys (`age1…`) that every other file is encrypted for; none: they are plain.
         11 => recipients: Vec<String>,
+        /// The newest decision in it: no earlier moment can be had of it. 0: a release that did not say so made it.
+        12 => decided: u64,
     }
 }
 
@@ -164,7 +166,7 @@ fn signed_bytes(manifest: &[u8]) -> Vec<u8> {
     [b"spine backup v1\0", manifest].concat()
 }
 
-fn is_plain(name: &str) -> bool {
+pub fn is_plain(name: &str) -> bool {
     let path = Path::new(name);
     !name.is_empty() && path.components().all(|part| matches!(part, Component::Normal(_)))
 }

@@ -16,16 +16,30 @@
 //! | `restore` | the first data of a new site |
 //! | `since` | what an earlier backup has already |
 //! | `keep` | how many stay |
+//! | `archive` | the log behind a backup: pieces, their heads, their chain |
+//! | `archiver` | the node that writes them |
+//! | `pieces` | how they come to the disk |
+//! | `chain` | which backup's log that is, and where its archive ends |
+//! | `hold` | how long the log is kept for that, and how the archive stands |
+//! | `points` | a moment between two backups: places that fit, and the rows there |
+//! | `bodies` | which bodies can be had |
 //! | `desk` | the one that is being made, and how the last one went |
 
+pub mod archive;
+pub mod archiver;
+mod bodies;
+mod chain;
 pub mod check;
 mod copy;
 pub mod create;
 pub mod desk;
+pub mod hold;
 pub mod keep;
 mod locked;
 mod maker;
 pub mod manifest;
+mod pieces;
+pub mod points;
 pub mod restore;
 mod since;
 mod survey;
@@ -89,6 +103,12 @@ pub enum BackupError {
     OtherKey { wanted: String, given: String },
     #[error("{path} {why}: nothing of it can be in this one")]
     OtherBase { path: PathBuf, why: &'static str },
+    #[error("the archive between backups is damaged, {file}: {why}")]
+    Archive { file: String, why: String },
+    #[error("the archive cannot go on: {0}")]
+    Archiving(String),
+    #[error("{0}")]
+    NoPoint(String),
     #[error("{path}: {why}")]
     Recipients { path: PathBuf, why: String },
 }
@@ -113,8 +133,10 @@ impl BackupError {
             Newer(_) => &codes::NEWER_DATA,
             Outlived { .. } => &codes::BACKUP_OUTLIVED,
             Running => &codes::BACKUP_RUNNING,
+            Archive { .. } => &codes::ARCHIVE_DAMAGED,
+            NoPoint(_) => &codes::NO_POINT,
             Locked(_) | OtherKey { .. } | Recipients { .. } => &codes::BACKUP_KEY,
-            NoCut(_) | Body { .. } | NoRoom { .. } | OtherBase { .. } | Unrecorded(_) | Unsigned(_) => {
+            NoCut(_) | Body { .. } | NoRoom { .. } | OtherBase { .. } | Unrecorded(_) | Unsigned(_) | Archiving(_) => {
                 &codes::BACKUP_FAILED
             }
             _ => &codes::BACKUP_DAMAGED,

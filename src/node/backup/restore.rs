@@ -7,11 +7,14 @@
 //! be taken for data. What root restores is given to whom the data folder belongs to.
 
 use super::{
-    BackupError, check,
+    BackupError,
+    archive::Archive,
+    check,
     copy::copy,
-    create::open,
+    create::{body_name, open},
     locked::plain_name,
-    manifest::{BackupPart, Manifest, paths},
+    manifest::{BackupFile, Manifest, paths},
+    points::{self, Point, Source, Until},
     survey::survey,
 };
 use crate::{
@@ -48,6 +51,10 @@ use std::{
 pub const RESTORED: &str = "backup.restore";
 /// Where the data are made before they are data.
 const STAGE: &str = "restoring";
+/// Where, below that, the rows of entries behind the backup are until they are among the others.
+const LAYERS: &str = "layers";
+/// How the names of archived bodies begin.
+const ARCHIVED: &str = "log/";
 const FAST: u64 = u64::MAX;
 
 /// Who restores, and as what.
@@ -59,6 +66,8 @@ pub struct Wanted<'a> {
     pub operator: String,
     /// What an encrypted backup is read with.
     pub identities: &'a [Identity],
+    /// A moment behind the backup. None: the backup's own.
+    pub until: Option<Until>,
 }
 
 /// Refuses a folder that holds anything, other than what an earlier try left.
@@ -83,17 +92,22 @@ pub async fn prepare(
     backup: &Path,
     ca: Option<&Ca>,
     wanted: &Wanted<'_>,
-) -> Result<Manifest, BackupError> {
+) -> Result<(Manifest, Option<Point>), BackupError> {
     room(wanted.data)?;
     let keys = (ca, wanted.identities);
     let (manifest, reading) = check::readable(&world.fs, backup, keys, &Pace::new(FAST)).await?;
+    let archive = match wanted.until {
+        None => Archive::default(),
+        Some(until) => check::archived(&world.fs, backup, (&manifest, ca), until, &Pace::new(FAST)).await?,
+    };
     let stage = wanted.data.join(STAGE);
-    let made = make((world, &reading), backup, &manifest, wanted, &stage).await;
+    let source = Source { fs: &world.fs, reading: &reading, backup, manifest: &manifest, archive: &archive };
+    let made = make(world, source, wanted, &stage).await;
     if made.is_err() {
         // What is left of it holds patients' records; a next try removes it where this cannot.
         let _ = blocking(&world.fs, move |fs| fs.remove_dir_all(&stage)).await;
     }
-    made.map(|()| manifest)
+    made.map(|point| (manifest, point))
 }
 
 /// Puts what was prepared in its place. Nothing but identity and certificate is missing then.
@@ -106,13 +120,8 @@ pub async fn settle(world: &World, data: &Path) -> Result<(), BackupError> {
     moved.await.map_err(BackupError::io(data))
 }
 
-async fn make(
-    (world, reading): (&World, &Arc<dyn Fs>),
-    backup: &Path,
-    manifest: &Manifest,
-    wanted: &Wanted<'_>,
-    stage: &Path,
-) -> Result<(), BackupError> {
+async fn make(world: &World, of: Source<'_>, wanted: &Wanted<'_>, stage: &Path) -> Result<Option<Point>, BackupError> {
+    let Source { reading, backup, manifest, .. } = of;
     let pace = Pace::new(FAST);
     let at = stage.to_owned();
     let begun = blocking(&world.fs, move |fs| {
@@ -124,9 +133,10 @@ async fn make(
     });
     begun.await.map_err(BackupError::io(stage))?;
     let map = PartitionMap { partitions: (manifest.parts.len() as u16).saturating_sub(1) };
-    let mut standings = vec![];
+    let (mut standings, mut all) = (vec![], vec![]);
     for part in &manifest.parts {
         let files = paths(backup, part);
+        all.push(files.clone());
         let found = survey(reading, (part.partition, map), files, &mut BTreeSet::new(), &pace).await?;
         if (found.rows, found.digest) != (part.rows, part.digest) {
             return Err(BackupError::OtherRows(part.partition));
@@ -136,38 +146,92 @@ async fn make(
     if let Some(misfit) = crate::engine::cut::misfit(standings.iter()) {
         return Err(misfit.into());
     }
+    let (point, bodies) = match wanted.until {
+        None => (None, manifest.bodies.clone()),
+        Some(until) => {
+            let mut point = points::find(of, &standings, until).await?;
+            let bodies;
+            (bodies, point.absent) = follow(of, &point, &mut all, (map, stage)).await?;
+            standings = point.places.iter().map(|place| place.standing.clone()).collect();
+            (Some(point), bodies)
+        }
+    };
     let now = world.clock.now().0;
-    for (part, standing) in manifest.parts.iter().zip(&standings) {
-        let ops = record(wanted, manifest, part, standing, now);
-        plant((world, reading), backup, part, wanted, ops).await?;
+    for (n, (part, standing)) in manifest.parts.iter().zip(&standings).enumerate() {
+        let index = point.as_ref().and_then(|point| point.places.get(n)).map_or(part.index, |place| place.index);
+        let at = (part.partition, index);
+        let ops = record(wanted, manifest, at, (standing, point.as_ref()), now);
+        plant((world, reading), std::mem::take(&mut all[n]), at, wanted, ops).await?;
     }
-    for body in &manifest.bodies {
+    let layers = stage.join(LAYERS);
+    let gone = blocking(&world.fs, move |fs| if fs.exists(&layers) { fs.remove_dir_all(&layers) } else { Ok(()) });
+    gone.await.map_err(BackupError::io(stage))?;
+    for body in &bodies {
         let from = open(reading, backup.join(&body.name)).await?;
-        copy(&world.fs, from, (stage, plain_name(&body.name)), None, &pace).await?;
+        let name = plain_name(&body.name);
+        let name = name.strip_prefix(ARCHIVED).unwrap_or(name);
+        copy(&world.fs, from, (stage, name), None, &pace).await?;
     }
-    Ok(())
+    Ok(point)
+}
+
+/// Brings the files of each partition on to a point. Gives the bodies that rows name there: each must be in the backup or its archive,
+/// unless one of them says that no node had it; so many are told.
+async fn follow(
+    of: Source<'_>,
+    point: &Point,
+    all: &mut [Vec<PathBuf>],
+    (map, stage): (PartitionMap, &Path),
+) -> Result<(Vec<BackupFile>, u64), BackupError> {
+    let folder = |partition: u16| stage.join(LAYERS).join(format!("p{partition}"));
+    let layers = points::layers(of, point, folder).await?;
+    let mut named = BTreeSet::new();
+    for (((files, layers), part), place) in all.iter_mut().zip(layers).zip(&of.manifest.parts).zip(&point.places) {
+        files.extend(layers);
+        let found = survey(of.reading, (part.partition, map), files.clone(), &mut named, &Pace::new(FAST)).await?;
+        if found.standing != place.standing {
+            return Err(BackupError::OtherRows(part.partition));
+        }
+    }
+    let heads = || of.archive.heads.iter();
+    let files = of.manifest.bodies.iter().chain(heads().flat_map(|head| &head.bodies));
+    let files: BTreeMap<&str, &BackupFile> =
+        files.filter_map(|file| Some((plain_name(&file.name).rsplit('/').next()?, file))).collect();
+    let absent = of.manifest.absent.iter().chain(heads().flat_map(|head| &head.absent));
+    let absent: BTreeSet<&[u8]> = absent.map(AsRef::as_ref).collect();
+    let (mut bodies, mut lacking) = (vec![], 0);
+    for id in named {
+        match files.get(&*id.to_string()) {
+            Some(file) => bodies.push((*file).clone()),
+            None if absent.contains(&id.0[..]) => lacking += 1,
+            None => return Err(BackupError::NoBody(body_name(id))),
+        }
+    }
+    Ok((bodies, lacking))
 }
 
 /// The rows that say in a partition's trail what happened, by key.
 fn record(
     wanted: &Wanted<'_>,
     manifest: &Manifest,
-    part: &BackupPart,
-    standing: &Standing,
+    (partition, index): (u16, u64),
+    (standing, point): (&Standing, Option<&Point>),
     now: u64,
 ) -> BTreeMap<Bytes, Bytes> {
-    let made = jiff::Timestamp::from_millisecond(manifest.made as i64).unwrap_or_default();
+    let moment = |millis: u64| jiff::Timestamp::from_millisecond(millis as i64).unwrap_or_default();
+    let made = moment(manifest.made);
+    let until = point.map_or_else(String::new, |point| format!(", as of {}", moment(point.moment)));
     let record = Record {
         at: now,
         node: wanted.node,
         interaction: RESTORED.into(),
         outcome: "ok".into(),
-        detail: format!("site {}, made {made} by node {}, entry {}", manifest.cluster, manifest.node, part.index),
+        detail: format!("site {}, made {made} by node {}, entry {index}{until}", manifest.cluster, manifest.node),
         operator: wanted.operator.clone(),
         action: crate::audit::action_of(RESTORED).into(),
         ..Default::default()
     };
-    let (_, ops) = with_record(standing, PartitionId(part.partition), record);
+    let (_, ops) = with_record(standing, PartitionId(partition), record);
     let put = |op| match op {
         RowOp::Put { key, value, .. } => Some((key, value)),
         RowOp::Delete { .. } => None,
@@ -178,16 +242,15 @@ fn record(
 /// Writes one partition's snapshot: the rows of the backup but the old site's own, and those that take their place.
 async fn plant(
     (world, reading): (&World, &Arc<dyn Fs>),
-    backup: &Path,
-    part: &BackupPart,
+    files: Vec<PathBuf>,
+    (number, index): (u16, u64),
     wanted: &Wanted<'_>,
     mut ops: BTreeMap<Bytes, Bytes>,
 ) -> Result<(), BackupError> {
-    let number = part.partition;
     let first = Member { id: RaftId::new(NodeNumber(wanted.node), 1), address: wanted.address, voter: true };
     // Of no term: whoever leads first is of a later one.
-    let at = Applied { index: part.index, membership: founded(part.index, &first), ..Default::default() };
-    let (files, dir) = (paths(backup, part), wanted.data.join(STAGE).join("store"));
+    let at = Applied { index, membership: founded(index, &first), ..Default::default() };
+    let dir = wanted.data.join(STAGE).join("store");
     let mut merged = Merged::open(reading, files, &Pace::new(FAST)).await.map_err(BackupError::rows(number))?;
     let planted = blocking(&world.fs, move |fs| {
         let mut planting = Planting::begin(fs, &dir, number, at)?;

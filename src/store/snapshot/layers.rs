@@ -91,6 +91,34 @@ pub(in crate::store) fn sealed_tail(
     Ok(name)
 }
 
+/// Makes layers that follow each other one, in the place of them: it begins behind `from` and ends where the last of them does.
+pub(in crate::store) fn joined_tail(
+    fs: &dyn Fs,
+    folder: &Path,
+    partition: u16,
+    (from, to): (u64, &Applied),
+    files: Vec<PathBuf>,
+) -> Result<String, StoreError> {
+    let name = name(from, to.index);
+    let head = Head { partition, before: to.clone(), from, ..Default::default() };
+    let mut merge = Merge::open(fs, files.clone(), false).map_err(|(_, e)| e)?;
+    let mut writer = Writer::create(fs, &folder.join(&name), Kind::Layer, &head)?;
+    loop {
+        let rows = merge.rows().map_err(|(_, e)| e)?;
+        if rows.is_empty() {
+            break;
+        }
+        for (key, value) in rows {
+            writer.row(&key, value.as_deref())?;
+        }
+    }
+    writer.finish(to.index)?;
+    for path in files {
+        fs.remove_file(&path).map_err(io)?;
+    }
+    Ok(name)
+}
+
 impl Partition {
     fn layers(&self) -> Vec<Layer> {
         self.layers.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -16,7 +16,7 @@ mod receive;
 
 pub(super) use chain::{Chain, Layer};
 pub(super) use install::build;
-pub(super) use layers::{list as layers, named_until, sealed_tail};
+pub(super) use layers::{joined_tail, list as layers, named_until, sealed_tail};
 pub(super) use merge::Merge;
 pub use receive::Incoming;
 

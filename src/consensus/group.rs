@@ -352,6 +352,9 @@ impl Group {
     pub(super) fn partition(&self) -> &Arc<Partition> {
         &self.inner.partition
     }
+    pub(super) fn log(&self) -> &GroupLog {
+        &self.inner.log
+    }
     pub(super) fn receiving(&self) -> &tokio::sync::Mutex<Option<Receiving>> {
         &self.inner.receiving
     }

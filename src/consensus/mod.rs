@@ -19,6 +19,7 @@ mod rejoin;
 mod repair;
 mod snapshot;
 mod storage;
+mod succession;
 mod types;
 mod wire;
 
@@ -29,6 +30,7 @@ pub use consensus::{Consensus, Parts, SITE_GROUP};
 pub use group::Group;
 pub use rejoin::{Rejoined, rejoin};
 pub use storage::promised;
+pub use succession::{End, Place};
 pub use types::founded;
 
 #[cfg(test)]

@@ -368,6 +368,10 @@ fn of_prescriptions(visit: &mut impl Visit) {
     visit.record::<services::directory::arrival::Arrival>("services::directory::arrival::Arrival");
     visit.record::<services::directory::arrival::SetArrival>("services::directory::arrival::SetArrival");
     visit.record::<services::trail::command::Relayed>("services::trail::command::Relayed");
+    visit.record::<services::directory::sites::Promote>("services::directory::sites::Promote");
+    visit.record::<node::parsers::SuccessionCall>("node::SuccessionCall");
+    visit.record::<node::parsers::SuccessionAnswer>("node::SuccessionAnswer");
+    visit.record::<node::parsers::PlaceRecord>("node::PlaceRecord");
 }
 
 #[cfg(test)]

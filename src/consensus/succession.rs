@@ -98,16 +98,14 @@ impl Group {
 
     /// Takes the group over, on the heir: behind `end`, where its log ends, come `rows` and members of whom `voters` vote alone.
     /// Every one of them has promised `term`. When this returns both are on this node's disk.
-    pub async fn succeed(
-        &self,
-        term: u64,
-        end: End,
-        rows: Bytes,
-        members: &[Member],
-    ) -> Result<(), ConsensusError> {
+    pub async fn succeed(&self, term: u64, end: End, rows: Bytes, members: &[Member]) -> Result<(), ConsensusError> {
         let voters: BTreeSet<u64> = members.iter().filter(|m| m.voter).map(|m| m.id.0).collect();
         if !voters.contains(&self.id().0) {
             return Err(ConsensusError::Membership("the heir is none of those that are to vote".into()));
+        }
+        // Behind an earlier entry the library would cut the rest off.
+        if self.place().end != end {
+            return Err(ConsensusError::Membership("the heir's log does not end there".into()));
         }
         let nodes: BTreeMap<u64, Peer> = members.iter().map(|m| (m.id.0, Peer { address: m.address })).collect();
         let config = Membership::new(vec![voters], nodes).map_err(|e| ConsensusError::Membership(e.to_string()))?;
@@ -127,8 +125,13 @@ impl Group {
         };
         match self.raft().append_entries(request).await.map_err(|e| ConsensusError::Raft(e.to_string()))? {
             AppendEntriesResponse::Success => {
-                tracing::warn!(event = "raft.succession", group = self.number(), term, index = end.index + 2,
-                    "the group's voters were given up; this node and its neighbours vote from here on");
+                tracing::warn!(
+                    event = "raft.succession",
+                    group = self.number(),
+                    term,
+                    index = end.index + 2,
+                    "the group's voters were given up; this node and its neighbours vote from here on"
+                );
                 Ok(())
             }
             other => Err(ConsensusError::Membership(format!("the group has moved meanwhile ({other:?})"))),

@@ -9,11 +9,12 @@ use super::{
     pki::{self, Authority},
     report,
     rooms::Rooms,
+    succession,
     token::{self, JoinAnswer, JoinAsk},
 };
 use crate::{
     consensus::RaftId,
-    engine::{Engine, Fence, SITE},
+    engine::{Engine, Fence, SITE, draft::Fault},
     model::is_site_label,
     peer::{Barred, Peers},
     record,
@@ -187,21 +188,25 @@ pub async fn expel(rooms: &Rooms, node: NodeNumber) -> Result<(), String> {
 pub async fn keep_out(node: Arc<Node>) {
     loop {
         if let Some(rooms) = node.rooms.get() {
-            bar(&rooms.engine, &rooms.peers);
+            bar(&node, &rooms.engine, &rooms.peers);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// One look at the registry as this node has it. A registry that cannot be read changes nothing.
-pub fn bar(engine: &Engine, peers: &Peers) {
+pub fn bar(node: &Node, engine: &Engine, peers: &Peers) {
     let site = engine.site();
-    let read = rows::members(site.as_ref()).and_then(|members| Ok((members, rows::expelled(site.as_ref())?)));
-    match read {
-        Ok((members, expelled)) => peers.bar(Barred {
+    let read = || -> Result<Barred, Fault> {
+        let (site, members) = (site.as_ref(), rows::members(site.as_ref())?);
+        Ok(Barred {
             nodes: members.iter().filter(|(_, m)| m.removed).map(|(n, _)| NodeNumber(*n)).collect(),
-            certificates: expelled.into_iter().collect(),
-        }),
+            certificates: rows::expelled(site)?.into_iter().collect(),
+            given_up: succession::given_up(node, site, &members)?,
+        })
+    };
+    match read() {
+        Ok(barred) => peers.bar(barred),
         Err(e) => tracing::debug!(event = "node.barred.unread", error = %e, "who is expelled cannot be read now"),
     }
 }

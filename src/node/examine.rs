@@ -14,9 +14,10 @@ use crate::{
     peer::{Peers, TWIN_PATIENCE},
     seam::{
         fs::{Fs, blocking},
-        net::{Lane, Transport, kinds},
+        net::{Lane, NodeNumber, Transport, kinds},
     },
-    store,
+    services::directory::rows,
+    store::{self, Reader},
 };
 use bytes::Bytes;
 use std::{
@@ -122,12 +123,36 @@ pub async fn alone(settings: &Settings, peers: &Peers) -> Result<(), NodeError> 
         let asked = settle::peers(settings).into_iter();
         let calls = asked.map(|(number, _)| peers.call(number, Lane::Ask, kinds::ROOM, Bytes::new(), ASK));
         futures_util::future::join_all(calls).await;
+        not_given_up(peers)?;
         match peers.twin() {
             None => return Ok(()),
             Some(_) => twin(settings, peers)?,
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// An error where a peer has said that this node's site was given up.
+fn not_given_up(peers: &Peers) -> Result<(), NodeError> {
+    match peers.given_up() {
+        None => Ok(()),
+        Some((peer, told)) => Err(refused(&codes::GIVEN_UP, format!("node {peer} says: {told}"))),
+    }
+}
+
+/// Asks nodes of other sites, of which only the registry knows, before anything is served: a site that comes back after another
+/// one was let go on without it must not begin a second history (P2). Who does not answer does not count.
+pub async fn not_left_behind(settings: &Settings, site: &dyn Reader, peers: &Peers) -> Result<(), NodeError> {
+    // A registry that cannot be read now is mended later; whoever is called then says the same.
+    let members = rows::members(site).unwrap_or_default();
+    let away = members.into_iter().filter(|(_, m)| !m.removed && m.site != settings.node.site);
+    let calls = away.filter_map(|(number, member)| Some((NodeNumber(number), member.peer.parse().ok()?)));
+    let calls = calls.map(|(number, address)| {
+        peers.set_address(number, address);
+        peers.call(number, Lane::Ask, kinds::ROOM, Bytes::new(), ASK)
+    });
+    futures_util::future::join_all(calls).await;
+    not_given_up(peers)
 }
 
 /// An error where a peer refuses this process for good, because another one runs as this node.
@@ -145,7 +170,7 @@ fn twin(settings: &Settings, peers: &Peers) -> Result<(), NodeError> {
 pub async fn displaced(settings: &Settings, peers: &Peers) -> NodeError {
     loop {
         tokio::time::sleep(PAUSE).await;
-        if let Err(e) = twin(settings, peers) {
+        if let Err(e) = not_given_up(peers).and_then(|()| twin(settings, peers)) {
             return e;
         }
     }

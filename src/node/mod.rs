@@ -11,6 +11,7 @@
 //! | `watch` | readiness: what `/readyz` says and what is told to systemd |
 //! | `gauges` | what is measured of the node now and then |
 //! | `scrub` | the slow walk over everything at rest |
+//! | `succession` | how the followers of a site that is lost take its partitions over |
 //! | `report` | what this node knows of itself and of the others, for status and its peers |
 //! | `admin` | operators' requests over the admin socket |
 //! | `logouts` `key_sets` `outgoing` | tells relying parties of sessions that ended; fetches key sets that applications publish; requests to outside the site |
@@ -38,6 +39,7 @@ mod settle;
 mod signer;
 mod signing;
 mod spans;
+mod succession;
 pub mod token;
 mod tracer;
 mod watch;
@@ -45,7 +47,7 @@ mod watch;
 /// The room's parsers, opened to `crate::fuzz` alone.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod parsers {
-    pub use super::{door::*, report::*};
+    pub use super::{door::*, report::*, succession::*};
 }
 
 use crate::{
@@ -109,6 +111,8 @@ pub struct Node {
     backups: backup::desk::Desk,
     /// What keeps it from opening, in a line for operators; empty where that is only work.
     waits: Mutex<String>,
+    /// The site that this one goes on without, until the registry says so.
+    given_up: Mutex<Option<succession::GivenUp>>,
     rooms: OnceLock<Rooms>,
     front: OnceLock<front::Front>,
 }
@@ -137,6 +141,7 @@ impl Node {
     fn new(settings: Settings, world: World, started: u64) -> Node {
         backup::desk::tell(&backup::desk::kept(&settings.node.data));
         Node {
+            given_up: Mutex::new(succession::GivenUp::kept(&settings.node.data)),
             current: ArcSwap::from_pointee(settings.clone()),
             reloading: Mutex::default(),
             settings,

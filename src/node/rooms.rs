@@ -7,13 +7,14 @@ use super::{
     identity::{self, Identity},
     report, settle,
     signer::NodeSigner,
+    succession,
 };
 use crate::{
     audit::Ca,
     config::Settings,
     consensus::{self, Consensus, Group, Member, RaftId, StateMachine},
     edge::prescribers::{Prescribers, TrustFiles},
-    engine::{Agreement, Applier, Engine, EngineOptions, Rows, bulk::Bulk},
+    engine::{Agreement, Applier, Engine, EngineOptions, Rows, SITE, bulk::Bulk},
     log::{Log, LogOptions},
     peer::{Peers, Tls},
     seam::net::{NodeNumber, Router, Transport},
@@ -106,10 +107,13 @@ impl Rooms {
             // Damage that nobody could repair, or data of the past: begin again as the next incarnation.
             set_aside(&settings.node.data)?;
         };
+        if let Ok(site) = base.data.store.partition(SITE.0) {
+            examine::not_left_behind(settings, site.as_ref(), &peers).await?;
+        }
         let prescribers = Arc::new(prescribers(node)?);
         let engine_parts = engine(node, &base, &transport, &tls).await?;
         let address = settings.peer.listen;
-        door::bar(&engine_parts.1, &peers);
+        door::bar(node, &engine_parts.1, &peers);
         peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
         let (groups, engine, bulk, Services { mesh, tokens, pds, eps }) = engine_parts;
         let Base { mut identity, data: Data { log, store, consensus, mended }, router } = base;
@@ -120,6 +124,7 @@ impl Rooms {
         identity::note_release(&settings.node.data)?;
         door::claim(&router, node);
         report::claim(&router, node);
+        succession::claim(&router, node);
         let past = identity::read_trail_authorities(settings).map_err(|e| NodeError::Tls(e.to_string()))?;
         let ca = Ca::new([certificates(&tls.ca_pem)?, certificates(past.as_bytes())?].concat());
         Ok(Rooms {

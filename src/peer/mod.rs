@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use frame::Hello;
 use link::Link;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::{io, time::Duration};
@@ -61,13 +61,27 @@ pub struct Barred {
     pub nodes: BTreeSet<NodeNumber>,
     /// Certificates of machines that were taken out: SHA-256 of the DER, lower-case hex.
     pub certificates: BTreeSet<String>,
+    /// Nodes whose site was given up, and what they are told of it.
+    pub given_up: BTreeMap<NodeNumber, String>,
 }
 
 impl Barred {
     fn holds(&self, node: NodeNumber, fingerprint: &str) -> bool {
-        self.nodes.contains(&node) || self.certificates.contains(fingerprint)
+        self.verdict(node, fingerprint).is_some()
+    }
+
+    /// Why a node may not call; `None` where it may.
+    fn verdict(&self, node: NodeNumber, fingerprint: &str) -> Option<io::Error> {
+        if let Some(told) = self.given_up.get(&node) {
+            return Some(io::Error::new(GIVEN_UP, told.clone()));
+        }
+        let out = self.nodes.contains(&node) || self.certificates.contains(fingerprint);
+        out.then(|| io::Error::new(io::ErrorKind::PermissionDenied, "this node was taken out of the site"))
     }
 }
+
+/// How a node is refused whose site was given up: an error that no socket gives.
+const GIVEN_UP: io::ErrorKind = io::ErrorKind::StaleNetworkFileHandle;
 
 /// Ends a task with its owner.
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
@@ -121,6 +135,11 @@ impl Peers {
     /// The peer that refuses this process because another one runs as this node, and since when; the longest.
     pub fn twin(&self) -> Option<(NodeNumber, Duration)> {
         self.shared.refusals.longest()
+    }
+
+    /// What a peer said that refuses this process because its site was given up: for good.
+    pub fn given_up(&self) -> Option<(NodeNumber, String)> {
+        self.shared.refusals.given_up()
     }
 
     /// Listens for peers at `address` until closed; returns the address, for port 0.

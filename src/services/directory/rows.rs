@@ -200,6 +200,8 @@ record! {
         10 => metrics: String,
         /// The site that it stands in, where there are several (`sites`).
         11 => site: String,
+        /// When its site was given up (`sites`), milliseconds since the epoch; 0: it was not.
+        12 => given_up: u64,
     }
 }
 

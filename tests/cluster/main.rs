@@ -7,7 +7,7 @@
 //!
 //! | file | |
 //! |---|---|
-//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` `creating` `patching` `prescriptions` `backing_up` `locking` `operators` `sites` | the scenarios, by family |
+//! | `kill` `freeze` `network` `members` `mixed` `disk` `decay` `lost` `full` `slow` `trace` `tracing` `importing` `creating` `patching` `prescriptions` `backing_up` `locking` `operators` `sites` `promoting` | the scenarios, by family |
 //! | `scene` | the shape that all of them have |
 //! | `demo` `ballast` `rot` `wires` `packets` `throttle` | the site, and the hands that break it |
 //! | `load` `clerk` `staff` `pharmacies` `script` | clients of mailboxes, operators of the registry, staff at the HTTP APIs, pharmacies and what they say |
@@ -39,6 +39,7 @@ mod packets;
 mod patching;
 mod pharmacies;
 mod prescriptions;
+mod promoting;
 mod rot;
 mod scene;
 mod script;

@@ -199,9 +199,11 @@ pub fn bar(node: &Node, engine: &Engine, peers: &Peers) {
     let site = engine.site();
     let read = || -> Result<Barred, Fault> {
         let (site, members) = (site.as_ref(), rows::members(site.as_ref())?);
+        let expelled = rows::expelled(site)?;
         Ok(Barred {
             nodes: members.iter().filter(|(_, m)| m.removed).map(|(n, _)| NodeNumber(*n)).collect(),
-            certificates: rows::expelled(site)?.into_iter().collect(),
+            given_up_certificates: succession::given_up_certificates(site, &expelled)?,
+            certificates: expelled.into_iter().map(|(certificate, _)| certificate).collect(),
             given_up: succession::given_up(node, site, &members)?,
         })
     };

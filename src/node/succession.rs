@@ -170,6 +170,13 @@ pub fn given_up(
     Ok(all)
 }
 
+/// The same by certificate, where the registry says so.
+pub fn given_up_certificates(site: &dyn Reader, expelled: &[(String, u64)]) -> Result<BTreeMap<String, String>, Fault> {
+    let serving = sites::serving(site)?.unwrap_or_default().site;
+    let given_up = expelled.iter().filter(|(_, at)| *at > 0);
+    Ok(given_up.map(|(certificate, at)| (certificate.clone(), told(&serving, *at))).collect())
+}
+
 /// Answers SUCCESSION.
 pub fn claim(router: &Router, node: &Arc<Node>) {
     router.claim(kinds::SUCCESSION, Arc::new(Successor(Arc::downgrade(node))));

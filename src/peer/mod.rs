@@ -63,6 +63,8 @@ pub struct Barred {
     pub certificates: BTreeSet<String>,
     /// Nodes whose site was given up, and what they are told of it.
     pub given_up: BTreeMap<NodeNumber, String>,
+    /// The same by certificate: their numbers may be other machines' by now.
+    pub given_up_certificates: BTreeMap<String, String>,
 }
 
 impl Barred {
@@ -72,7 +74,7 @@ impl Barred {
 
     /// Why a node may not call; `None` where it may.
     fn verdict(&self, node: NodeNumber, fingerprint: &str) -> Option<io::Error> {
-        if let Some(told) = self.given_up.get(&node) {
+        if let Some(told) = self.given_up.get(&node).or_else(|| self.given_up_certificates.get(fingerprint)) {
             return Some(io::Error::new(GIVEN_UP, told.clone()));
         }
         let out = self.nodes.contains(&node) || self.certificates.contains(fingerprint);

@@ -55,7 +55,9 @@ fn the_followers_of_a_site_that_is_lost_go_on_without_it_and_it_stays_away() {
     assert!(alive.contains("SPN-2109") && alive.contains("still answers"), "{alive}");
     let elsewhere = scene.demo.refusal(1, PROMOTE).expect("a refusal");
     assert!(elsewhere.contains("stands in site leeds"), "{elsewhere}");
-    assert!(scene.demo.refusal(4, &["site", "promote", "atlantis"]).is_some_and(|told| told.contains("no node stands")));
+    assert!(
+        scene.demo.refusal(4, &["site", "promote", "atlantis"]).is_some_and(|told| told.contains("no node stands"))
+    );
     scene.load.more(200);
 
     let dark = lose_leeds(&mut scene);
@@ -73,7 +75,10 @@ fn the_followers_of_a_site_that_is_lost_go_on_without_it_and_it_stays_away() {
     let again = demo.refusal(6, PROMOTE).expect("a refusal");
     assert!(again.contains("serves already"), "{again}");
     let trail = demo.try_ask(6, &["audit", "search", "--object", "york"]).expect("the trail");
-    assert!(trail.to_string().contains("directory.site.promote") && trail.to_string().contains("may be missing"), "{trail}");
+    assert!(
+        trail.to_string().contains("directory.site.promote") && trail.to_string().contains("may be missing"),
+        "{trail}"
+    );
 
     for id in 1..=3 {
         let said = demo.start_lost(id);
@@ -91,24 +96,33 @@ fn a_promotion_that_was_broken_off_is_gone_on_with_from_another_node() {
     let dark = lose_leeds(&mut scene);
     let plan = wait_for("a plan", || scene.demo.try_ask(5, &["site", "promote", "york", "--dry-run"]));
     let until = until(&scene, &plan);
-    for (id, after) in [(4, 150), (5, 600), (6, 1_200), (4, 1_800)] {
+    let york = || Some(vec![4, 5, 6]);
+    let voters = |demo: &Demo| [0, 1, 2].map(|partition| demo.voters_by(6, partition));
+    let before = |demo: &Demo| {
+        std::thread::park_timeout(Duration::from_millis(300));
+        println!("killed before the first step that cannot be taken back: {:?}", voters(demo));
+    };
+    // The site's own partition comes first, and the others when it is led.
+    let between = |demo: &Demo| wait_for("the first partition", || (voters(demo)[0] == york()).then_some(()));
+    let steps: [(u64, &(dyn Fn(&Demo) + Sync)); 2] = [(4, &before), (5, &between)];
+    for (id, step) in steps {
         std::thread::scope(|scope| {
             let demo = &scene.demo;
             scope.spawn(move || demo.try_ask(id, PROMOTE));
-            std::thread::park_timeout(Duration::from_millis(after));
+            step(demo);
             demo.kill_joined(id);
         });
         scene.demo.start_joined(id);
         wait_for("it to be there again", || scene.demo.try_ask(id, &["node", "list"]));
-        let voters: Vec<_> = (0..=2).map(|partition| scene.demo.voters_by(id, partition)).collect();
-        println!("killed node {id} after {after} ms: voters {voters:?}");
     }
-    let mut last = None;
-    wait_for("the promotion to be done", || {
-        let told = scene.demo.try_ask(5, PROMOTE).is_some();
-        last = scene.demo.refusal(5, PROMOTE);
-        (told || last.as_ref().is_some_and(|told| told.contains("serves already"))).then_some(())
+    let told = wait_for("the broken promotion to be told", || {
+        scene.demo.try_ask(6, &["site", "promote", "york", "--dry-run"])
     });
+    println!("killed with the first partition taken over: {}", told["partitions"]);
+    assert_eq!(told["partitions"][0]["taken_over"], true, "{told}");
+    let serving = scene.demo.try_ask(6, &["site", "status"]).expect("it is told");
+    assert_eq!(serving["serving"], "leeds", "it was broken off: {serving}");
+    assert!(scene.demo.try_ask(6, PROMOTE).is_some(), "{:?}", scene.demo.refusal(6, PROMOTE));
     scene.load.more(200);
     york_serves(&scene.demo);
     scene.end_losing((until, dark));

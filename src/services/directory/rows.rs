@@ -356,13 +356,15 @@ pub fn members(site: &dyn Reader) -> Result<Vec<(u16, Member)>, Fault> {
         .collect()
 }
 
-/// Certificates of nodes that were taken out of the site, newest certificates of a number that is taken included.
-pub fn expelled(site: &dyn Reader) -> Result<Vec<String>, Fault> {
+/// Certificates of nodes that were taken out of the site, newest certificates of a number that is taken included; where the node's
+/// site was given up, when that was (milliseconds since the epoch), else 0.
+pub fn expelled(site: &dyn Reader) -> Result<Vec<(String, u64)>, Fault> {
     /// More machines than a site ever parts with.
     const MOST: usize = 65_536;
     let rows = site.scan(Table::ExpelledCertificates.key().prefix(), false, MOST)?;
     let text = |key: &Bytes| Parts::of(key).text().ok_or(Fault::Row(Table::ExpelledCertificates, Malformed::Truncated));
-    rows.iter().map(|(key, _)| text(key)).collect()
+    let at = |value: &Bytes| value.as_ref().try_into().map_or(0, u64::from_be_bytes);
+    rows.iter().map(|(key, value)| Ok((text(key)?, at(value)))).collect()
 }
 
 fn second_parts(site: &dyn Reader, first: Key, limit: usize) -> Result<Vec<String>, StoreError> {

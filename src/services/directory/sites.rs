@@ -4,12 +4,13 @@
 
 use super::command::DirectoryCommand;
 use super::decide::{Done, No, invalid};
-use super::rows::{self, NOTHING};
+use super::rows;
 use crate::engine::draft::{Draft, Fault};
 use crate::model::is_site_label;
 use crate::record;
 use crate::store::{Reader, tables::Table};
 use crate::wire::record::Record as _;
+use bytes::Bytes;
 use std::collections::BTreeSet;
 
 /// Characters of what may be missing, in the trail.
@@ -111,7 +112,8 @@ pub(super) fn promote(draft: &mut Draft<'_>, now: u64, command: &Promote) -> Don
     for (number, mut row) in rows::members(draft)?.into_iter().filter(|(_, m)| !m.removed && m.site != command.site) {
         (row.removed, row.given_up) = (true, now);
         if !row.certificate.is_empty() {
-            draft.put(rows::expelled_key(&row.certificate), NOTHING);
+            // Its number may be given to another machine; its certificate stays that of one that was given up.
+            draft.put(rows::expelled_key(&row.certificate), Bytes::copy_from_slice(&now.to_be_bytes()));
         }
         draft.put(rows::member_key(number), row.encode());
     }

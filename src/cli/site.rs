@@ -39,13 +39,20 @@ pub enum Verb {
     /// Let a site go on by itself: the one that served is lost for good
     ///
     /// Says up to which moment everything is there that was acknowledged; what came later may be missing. Asked on a machine of
-    /// the site that is to go on. Never where a node of the lost site still answers.
-    #[command(after_help = "Examples:\n  spine site promote york --dry-run\n  spine site promote york")]
+    /// the site that is to go on. Never where a node of the lost site still answers, or half of the site's own are silent.
+    #[command(after_help = "Examples:\n  spine site promote york --dry-run\n  spine site promote york --without 6")]
     Promote {
         /// The site's label (node.site of its nodes)
         site: String,
-        #[command(flatten)]
-        consent: Consent,
+        /// A silent node of the site that is given up, too; may be repeated
+        #[arg(long, value_name = "NODE")]
+        without: Vec<u16>,
+        /// Show what could be missing; change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Do it; without this you are asked
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -58,7 +65,10 @@ pub async fn run(globals: &Globals, verb: Option<Verb>) -> Done {
             Ok(())
         }
         Verb::Cutover { site, consent } => cutover(globals, &client, &site, &consent).await,
-        Verb::Promote { site, consent } => promote(globals, &client, &site, &consent).await,
+        Verb::Promote { site, without, dry_run, yes } => {
+            let wish = Wish { site: &site, without: &without, dry_run, yes };
+            promote(globals, &client, &wish).await
+        }
     }
 }
 
@@ -145,15 +155,35 @@ fn steps(told: &Value) -> String {
     if steps.is_empty() { format!("site {} serves already", output::text(told, "site")) } else { steps.join("\n") }
 }
 
-async fn promote(globals: &Globals, client: &AdminClient, site: &str, consent: &Consent) -> Done {
-    let ask = |dry_run: bool| json!({"site": site, "force": consent.force, "dry_run": dry_run});
+/// What an operator wants of a promotion.
+struct Wish<'a> {
+    site: &'a str,
+    without: &'a [u16],
+    dry_run: bool,
+    yes: bool,
+}
+
+impl Wish<'_> {
+    /// The command that does it.
+    fn command(&self) -> String {
+        let without: String = self.without.iter().map(|node| format!(" --without {node}")).collect();
+        format!("spine site promote {}{without} --yes", self.site)
+    }
+}
+
+async fn promote(globals: &Globals, client: &AdminClient, wish: &Wish<'_>) -> Done {
+    let Wish { site, without, .. } = wish;
+    let ask = |dry_run: bool| json!({"site": site, "without": without, "dry_run": dry_run});
     let plan = client.post("/v1/sites/promote", &ask(true)).await?;
-    if consent.dry_run || (!consent.yes && !asked(globals, site, &plan)?) {
+    if wish.dry_run || (!wish.yes && !asked(globals, wish, &plan)?) {
         globals.out().one("Promotion", &plan, "site", || losses(&plan));
-        globals.out().next(&format!("spine site promote {site} --yes"));
+        globals.out().next(&wish.command());
         return Ok(());
     }
-    let told = client.post("/v1/sites/promote", &ask(false)).await?;
+    // No more may be missing than was shown.
+    let mut decided = ask(false);
+    decided["agreed"] = plan["until"].clone();
+    let told = client.post("/v1/sites/promote", &decided).await?;
     globals.out().one("Promotion", &told, "site", || {
         format!("site {site} serves, after {} s\n{}", output::text(&told, "seconds"), losses(&told))
     });
@@ -164,8 +194,9 @@ async fn promote(globals: &Globals, client: &AdminClient, site: &str, consent: &
 }
 
 /// Shows what may be missing and has the site's name typed, where somebody sits at a terminal.
-fn asked(globals: &Globals, site: &str, plan: &Value) -> Result<bool, super::failure::Failure> {
+fn asked(globals: &Globals, wish: &Wish<'_>, plan: &Value) -> Result<bool, super::failure::Failure> {
     use std::io::{BufRead as _, IsTerminal as _, Write as _};
+    let site = wish.site;
     if !std::io::stdin().is_terminal() || !globals.out().human() {
         return Ok(false);
     }
@@ -177,7 +208,7 @@ fn asked(globals: &Globals, site: &str, plan: &Value) -> Result<bool, super::fai
         return Ok(true);
     }
     let why = "the site's name was not typed";
-    let fix = format!("`spine site promote {site} --yes` does not ask");
+    let fix = format!("`{}` does not ask", wish.command());
     Err(failure(&codes::SITE_NOT_LOST, &format!("site {site} is not promoted"), why, &fix).with_exit(exit::REFUSED))
 }
 
@@ -187,7 +218,7 @@ fn losses(told: &Value) -> String {
         told[key].as_array().into_iter().flatten().filter_map(|s| s.as_str().map(str::to_owned)).collect()
     };
     let mut lines = vec![output::text(told, "missing")];
-    let mut table = output::table(["partition", "goes on from", "entry", "everything until"].into_iter());
+    let mut table = output::table(["partition", "goes on from", "entry", "last entry at"].into_iter());
     for part in told["partitions"].as_array().into_iter().flatten() {
         let of = |key: &str| output::text(part, key);
         let from = match part["taken_over"] == true {
@@ -201,9 +232,12 @@ fn losses(told: &Value) -> String {
     for body in told["bodies"].as_array().into_iter().flatten() {
         let line = match output::text(body, "until") {
             until if until.is_empty() => {
-                format!("node {} has not yet made sure which bodies it lacks", output::text(body, "node"))
+                format!("node {} has not made sure since it started which bodies it lacks", output::text(body, "node"))
             }
-            until => format!("node {} has every body that came before {until}", output::text(body, "node")),
+            until => format!(
+                "node {} last looked at {until} for bodies that it lacks, and then had all of its rows'",
+                output::text(body, "node")
+            ),
         };
         lines.push(line);
     }

@@ -30,7 +30,7 @@ pub use consensus::{Consensus, Parts, SITE_GROUP};
 pub use group::Group;
 pub use rejoin::{Rejoined, rejoin};
 pub use storage::promised;
-pub use succession::{End, Place};
+pub use succession::{End, Place, succeeding};
 pub use types::founded;
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! It is an election of Raft's own, held by hand because the followers' members are still the old ones: every follower that is
 //! to vote from now on promises a term to one of them, the *heir*, whose log is at least as long as its own. Then the heir takes
-//! two entries of that term by the way on which a follower takes any: rows that the engine made, and members of which those
+//! entries of that term by the way on which a follower takes any: rows that the engine made, and members of which those
 //! followers alone vote. From there the library goes on by itself: the heir is a voter, hears no leader, and stands for
 //! election; the others' logs are brought in line with its own. Nothing is committed but by a majority of the new voters.
 //!
@@ -23,6 +23,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of one piece of the log, when it is read.
 const PIECE: usize = 4 << 20;
+/// So many terms are passed over: more than the lost voters, or a follower that is silent, may have begun where nobody here heard of it.
+/// Two leaders of one term could give one place in the log two contents.
+const TERMS_PASSED_OVER: u64 = 1 << 20;
+
+/// The term in which a group is taken over, of whose nodes none that answers has promised a later one than `promised`.
+pub fn succeeding(promised: u64) -> u64 {
+    promised.saturating_add(TERMS_PASSED_OVER)
+}
 
 /// Where a log ends, in Raft's order: of two logs the one that ends later is the longer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,9 +104,15 @@ impl Group {
         Ok(answer.vote_granted)
     }
 
-    /// Takes the group over, on the heir: behind `end`, where its log ends, come `rows` and members of whom `voters` vote alone.
-    /// Every one of them has promised `term`. When this returns both are on this node's disk.
-    pub async fn succeed(&self, term: u64, end: End, rows: Bytes, members: &[Member]) -> Result<(), ConsensusError> {
+    /// Takes the group over, on the heir: behind `end`, where its log ends, come `rows`, an entry each, and members of whom `voters`
+    /// vote alone. Every one of them has promised `term`. When this returns all are on this node's disk.
+    pub async fn succeed(
+        &self,
+        term: u64,
+        end: End,
+        rows: Vec<Bytes>,
+        members: &[Member],
+    ) -> Result<(), ConsensusError> {
         let voters: BTreeSet<u64> = members.iter().filter(|m| m.voter).map(|m| m.id.0).collect();
         if !voters.contains(&self.id().0) {
             return Err(ConsensusError::Membership("the heir is none of those that are to vote".into()));
@@ -109,12 +123,14 @@ impl Group {
         }
         let nodes: BTreeMap<u64, Peer> = members.iter().map(|m| (m.id.0, Peer { address: m.address })).collect();
         let config = Membership::new(vec![voters], nodes).map_err(|e| ConsensusError::Membership(e.to_string()))?;
-        let behind = |n: u64| log_id(end.index + n, term).ok_or(ConsensusError::Timeout);
-        let rows = EntryPayload::Normal(Proposal { payload: rows, reign: None });
-        let entries = vec![
-            super::types::Entry { log_id: behind(1)?, payload: rows },
-            super::types::Entry { log_id: behind(2)?, payload: EntryPayload::Membership(config) },
-        ];
+        let rows = rows.into_iter().map(|payload| EntryPayload::Normal(Proposal { payload, reign: None }));
+        let payloads = rows.chain([EntryPayload::Membership(config)]);
+        let entry = |(index, payload)| {
+            let log_id = log_id(index, term).ok_or(ConsensusError::Timeout)?;
+            Ok(super::types::Entry { log_id, payload })
+        };
+        let entries = (end.index + 1..).zip(payloads).map(entry).collect::<Result<Vec<_>, ConsensusError>>()?;
+        let last = end.index + entries.len() as u64;
         self.log_room().await;
         // What is committed is for the new voters to say: nothing is, by this alone.
         let request = AppendEntriesRequest {
@@ -129,7 +145,7 @@ impl Group {
                     event = "raft.succession",
                     group = self.number(),
                     term,
-                    index = end.index + 2,
+                    index = last,
                     "the group's voters were given up; this node and its neighbours vote from here on"
                 );
                 Ok(())

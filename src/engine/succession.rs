@@ -9,7 +9,7 @@
 //! delivered once more.
 
 use super::cut::{Misfit, Standing, misfits_of, with_record};
-use super::entry::{Entry, Packer};
+use super::entry::{Entry, Packer, row_size};
 use super::ports::Rows;
 use super::rows;
 use super::{PartitionId, PartitionMap};
@@ -26,6 +26,10 @@ use std::collections::BTreeMap;
 const PASSED_OVER: u64 = 1 << 20;
 /// Rows and log are read again while entries are applied in between.
 const TRIES: usize = 50;
+/// Rows of one entry of a takeover, in bytes: far below what a record of the log or a call between nodes may hold.
+const ENTRY: usize = 1 << 20;
+/// Rows that one takeover puts back, in bytes: more is refused before anything is written, for it is held in memory at once.
+const MOST: usize = 64 << 20;
 
 /// What two partitions are at odds about, by the ends of their logs.
 pub fn misfits(standings: &[Standing]) -> Vec<Misfit> {
@@ -71,6 +75,8 @@ pub struct Search {
     /// By target: behind which item, and up to which.
     wanted: Vec<(PartitionId, u64, u64)>,
     found: BTreeMap<Bytes, Bytes>,
+    /// Bytes of what was found.
+    bytes: usize,
     /// The newest item sent before what was looked through; `None` while nothing was, or where that reaches back to the first.
     before: Option<u64>,
     begun: bool,
@@ -82,7 +88,7 @@ impl Search {
         let of = |target: PartitionId| taken.get(usize::from(target.0)).copied().unwrap_or(0);
         let all = map.all().filter(|target| *target != source).map(|t| (t, of(t), standing.cleared(t)));
         let wanted = all.filter(|(_, taken, cleared)| cleared > taken).collect();
-        Search { wanted, found: BTreeMap::new(), before: None, begun: false }
+        Search { wanted, found: BTreeMap::new(), bytes: 0, before: None, begun: false }
     }
 
     /// Takes an entry's rows; the first must be the oldest that there is. `whole`: nothing was before it.
@@ -93,6 +99,7 @@ impl Search {
             sent += u64::from(key.first() == Some(&(Table::Outbox as u8)));
             if self.wanted.iter().any(|(target, after, upto)| rows::outbox_range(*target, *after, *upto).contains(key))
             {
+                self.bytes += row_size(op);
                 self.found.insert(key.clone(), value.clone());
             }
             if !self.begun && *key == rows::mark_key() {
@@ -110,17 +117,17 @@ impl Search {
     }
 }
 
-/// The entry with which a partition is taken over.
+/// The entries with which a partition is taken over: what others have lost, and last the mark.
 #[derive(Debug)]
 pub struct Takeover {
-    pub entry: Bytes,
+    pub entries: Vec<Bytes>,
     /// Items that are delivered once more.
     pub again: u64,
     /// Targets that have lost items which are nowhere any more.
     pub lost: Vec<u16>,
 }
 
-/// Makes that entry for `source`, of `term`. `taken` as in [`Search::new`]; `record` goes to the end of its audit chain.
+/// Makes those entries for `source`, of `term`. `taken` as in [`Search::new`]; `record` goes to the end of its audit chain.
 pub fn takeover(
     source: PartitionId,
     term: u64,
@@ -129,21 +136,39 @@ pub fn takeover(
     search: Search,
     record: audit::Record,
 ) -> Takeover {
-    let (mut mark, mut ops) = with_record(standing, source, record);
+    let (mut mark, record) = with_record(standing, source, record);
     mark.outbox = mark.outbox.max(taken.iter().copied().max().unwrap_or(0)) + PASSED_OVER;
     let again = search.found.len() as u64;
-    for (key, value) in &search.found {
-        ops.push(RowOp::Put { key: key.clone(), value: value.clone(), fresh: false });
-    }
+    let found = search.found.iter();
+    let mut ops: Vec<RowOp> =
+        found.map(|(key, value)| RowOp::Put { key: key.clone(), value: value.clone(), fresh: false }).collect();
+    ops.extend(record);
     for (target, after, _) in &search.wanted {
         // What is put back is not cleared: a backup would else wait for the target to have taken it before.
         let value = Bytes::copy_from_slice(&after.to_be_bytes());
         ops.push(RowOp::Put { key: rows::cleared_key(*target), value, fresh: false });
     }
     ops.push(RowOp::Put { key: rows::mark_key(), value: mark.encode(), fresh: false });
-    let mut entry = Entry { term, first: mark.sequence + 1, ..Default::default() };
-    Packer::default().pack(&ops, &mut entry);
-    Takeover { entry: entry.encode(), again, lost: search.short() }
+    let entry = |ops: &[RowOp]| {
+        let mut entry = Entry { term, first: mark.sequence + 1, ..Default::default() };
+        Packer::default().pack(ops, &mut entry);
+        entry.encode()
+    };
+    Takeover { entries: pieces(&ops).into_iter().map(entry).collect(), again, lost: search.short() }
+}
+
+/// Rows in their order, as many in each piece as an entry may hold; at least one.
+fn pieces(ops: &[RowOp]) -> Vec<&[RowOp]> {
+    let (mut pieces, mut begin, mut bytes) = (vec![], 0, 0);
+    for (n, op) in ops.iter().enumerate() {
+        bytes += row_size(op);
+        if bytes > ENTRY && n > begin {
+            pieces.extend(ops.get(begin..n));
+            (begin, bytes) = (n, row_size(op));
+        }
+    }
+    pieces.extend(ops.get(begin..).filter(|rest| !rest.is_empty()));
+    pieces
 }
 
 /// As [`takeover`], with the log of the node at hand, whose end `standing` is.
@@ -165,6 +190,10 @@ pub async fn take_over(
         at = last.index;
         for entry in &piece {
             search.look(&rows_of(entry)?, cut == 0);
+        }
+        if search.bytes > MOST {
+            let most = MOST >> 20;
+            return Err(format!("what others have lost of partition {} is more than {most} MiB", source.0));
         }
     }
     Ok(takeover(source, term, standing, taken, search, record))

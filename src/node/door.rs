@@ -5,11 +5,10 @@
 //! out of the site does not come in again by itself.
 
 use super::{
-    Node, identity,
+    Node, given_up, identity,
     pki::{self, Authority},
     report,
     rooms::Rooms,
-    succession,
     token::{self, JoinAnswer, JoinAsk},
 };
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
     services::directory::{
         command::UseInvitation,
         rows::{self, Member},
+        sites,
     },
     wire::record::Record,
 };
@@ -188,29 +188,36 @@ pub async fn expel(rooms: &Rooms, node: NodeNumber) -> Result<(), String> {
 pub async fn keep_out(node: Arc<Node>) {
     loop {
         if let Some(rooms) = node.rooms.get() {
-            bar(&node, &rooms.engine, &rooms.peers);
+            let _ = bar(&node, &rooms.engine, &rooms.peers);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// One look at the registry as this node has it. A registry that cannot be read changes nothing.
-pub fn bar(node: &Node, engine: &Engine, peers: &Peers) {
+/// One look at the registry as this node has it. Where it cannot be read nobody that was kept out comes in, and who is given up by what
+/// this node keeps itself is kept out all the same.
+pub fn bar(node: &Node, engine: &Engine, peers: &Peers) -> Result<(), Fault> {
     let site = engine.site();
     let read = || -> Result<Barred, Fault> {
-        let (site, members) = (site.as_ref(), rows::members(site.as_ref())?);
-        let expelled = rows::expelled(site)?;
+        let (site, serving) = (site.as_ref(), sites::serving(site.as_ref())?.unwrap_or_default());
+        let (members, expelled) = (rows::members(site)?, rows::expelled(site)?);
+        given_up::forget(node, &serving, &expelled);
         Ok(Barred {
             nodes: members.iter().filter(|(_, m)| m.removed).map(|(n, _)| NodeNumber(*n)).collect(),
-            given_up_certificates: succession::given_up_certificates(site, &expelled)?,
+            given_up: given_up::certificates(&serving, &expelled),
             certificates: expelled.into_iter().map(|(certificate, _)| certificate).collect(),
-            given_up: succession::given_up(node, site, &members)?,
         })
     };
-    match read() {
-        Ok(barred) => peers.bar(barred),
-        Err(e) => tracing::debug!(event = "node.barred.unread", error = %e, "who is expelled cannot be read now"),
+    let (mut barred, read) = match read() {
+        Ok(barred) => (barred, Ok(())),
+        Err(e) => (peers.barred(), Err(e)),
+    };
+    if let Err(e) = &read {
+        tracing::debug!(event = "node.barred.unread", error = %e, "who is expelled cannot be read now");
     }
+    given_up::bar(node, &mut barred);
+    peers.bar(barred);
+    read
 }
 
 async fn ask_leader(rooms: &Rooms, change: &Change) -> Result<u64, String> {

@@ -3,7 +3,7 @@
 //! mistake so ends in one clear line, with every byte as it was (P1, P7, P8).
 
 use super::{
-    NodeError,
+    NodeError, given_up,
     identity::{FORMAT, Identity, IdentityError},
     settle,
 };
@@ -42,6 +42,10 @@ pub async fn data(settings: &Settings, cluster: &str, fs: &Arc<dyn Fs>) -> Resul
     blocking(fs, move |fs| {
         usable(&folder, uid)?;
         own(&folder, node, &cluster)?;
+        given_up::GivenUp::kept(&folder).map_err(|e| {
+            let file = folder.join(given_up::FILE);
+            refused(&codes::DATA_ACCESS, format!("{}, which says whom the site goes on without: {e}", file.display()))
+        })?;
         readable(&folder, fs)
     })
     .await
@@ -140,13 +144,18 @@ fn not_given_up(peers: &Peers) -> Result<(), NodeError> {
     }
 }
 
-/// Asks nodes of other sites, of which only the registry knows, before anything is served: a site that comes back after another
-/// one was let go on without it must not begin a second history (P2). Who does not answer does not count.
+/// Asks every node that the registry names, before anything is served, where several sites stand: a site that comes back after another
+/// one was let go on without it must not begin a second history, nor a node that its own site went on without (P2). Who does
+/// not answer does not count.
 pub async fn not_left_behind(settings: &Settings, site: &dyn Reader, peers: &Peers) -> Result<(), NodeError> {
     // A registry that cannot be read now is mended later; whoever is called then says the same.
     let members = rows::members(site).unwrap_or_default();
-    let away = members.into_iter().filter(|(_, m)| !m.removed && m.site != settings.node.site);
-    let calls = away.filter_map(|(number, member)| Some((NodeNumber(number), member.peer.parse().ok()?)));
+    let others = members.into_iter().filter(|(number, m)| !m.removed && *number != settings.node.number);
+    let others: Vec<(u16, rows::Member)> = others.collect();
+    if others.iter().all(|(_, m)| m.site == settings.node.site) {
+        return Ok(());
+    }
+    let calls = others.into_iter().filter_map(|(number, member)| Some((NodeNumber(number), member.peer.parse().ok()?)));
     let calls = calls.map(|(number, address)| {
         peers.set_address(number, address);
         peers.call(number, Lane::Ask, kinds::ROOM, Bytes::new(), ASK)

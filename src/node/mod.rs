@@ -26,6 +26,7 @@ mod door;
 mod examine;
 mod front;
 mod gauges;
+mod given_up;
 pub mod identity;
 mod key_sets;
 mod logouts;
@@ -112,7 +113,7 @@ pub struct Node {
     /// What keeps it from opening, in a line for operators; empty where that is only work.
     waits: Mutex<String>,
     /// The site that this one goes on without, until the registry says so.
-    given_up: Mutex<Option<succession::GivenUp>>,
+    given_up: Mutex<Option<given_up::GivenUp>>,
     rooms: OnceLock<Rooms>,
     front: OnceLock<front::Front>,
 }
@@ -141,7 +142,8 @@ impl Node {
     fn new(settings: Settings, world: World, started: u64) -> Node {
         backup::desk::tell(&backup::desk::kept(&settings.node.data));
         Node {
-            given_up: Mutex::new(succession::GivenUp::kept(&settings.node.data)),
+            // It was looked at before: one that cannot be read lets nothing start.
+            given_up: Mutex::new(given_up::GivenUp::kept(&settings.node.data).ok().flatten()),
             current: ArcSwap::from_pointee(settings.clone()),
             reloading: Mutex::default(),
             settings,

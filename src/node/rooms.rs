@@ -113,7 +113,7 @@ impl Rooms {
         let prescribers = Arc::new(prescribers(node)?);
         let engine_parts = engine(node, &base, &transport, &tls).await?;
         let address = settings.peer.listen;
-        door::bar(node, &engine_parts.1, &peers);
+        let _ = door::bar(node, &engine_parts.1, &peers);
         peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
         let (groups, engine, bulk, Services { mesh, tokens, pds, eps }) = engine_parts;
         let Base { mut identity, data: Data { log, store, consensus, mended }, router } = base;

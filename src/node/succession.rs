@@ -1,11 +1,14 @@
 //! A site whose voters are lost for good: what its followers tell of themselves, promise and take over, asked by one of them that
 //! an operator told so (SUCCESSION). `admin/promote.rs` decides what is asked; Raft's part is `consensus/succession.rs`.
 //!
-//! Who asks must stand in this node's own site, and that site must not be the serving one (P5). From the moment on in which a node
-//! gives the other site up it turns its nodes away at the door, over restarts too: they may come back with a majority of the old
-//! votes, and would take back what was taken over (P2).
+//! Who asks must stand in this node's own site, and that site must not be the serving one (P5). What is kept of whom it gave up is
+//! `given_up.rs`.
 
-use super::{Node, rooms::Rooms};
+use super::{
+    Node,
+    given_up::{self, GivenUp},
+    rooms::Rooms,
+};
 use crate::{
     audit,
     consensus::{End, Group, Member, RaftId},
@@ -13,20 +16,21 @@ use crate::{
         SITE,
         cut::Standing,
         draft::Fault,
-        succession::{ending, take_over},
+        succession::{Takeover, ending, take_over},
     },
     record,
-    seam::net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
+    seam::{
+        fs::blocking,
+        net::{Answer, Handler, Kind, Lane, NodeNumber, Router, kinds},
+    },
     services::directory::{rows, sites},
     store::Reader,
     wire::record::Record,
 };
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{self, Write},
-    path::Path,
+    collections::BTreeSet,
+    io,
     sync::{Arc, PoisonError, Weak},
     time::Duration,
 };
@@ -39,16 +43,23 @@ pub const GIVE_UP: u8 = 2;
 pub const YIELD: u8 = 3;
 /// Take a partition over, as its heir.
 pub const SUCCEED: u8 = 4;
+/// Ask the other site's nodes for a while whether they are there.
+pub const LISTEN: u8 = 5;
+/// Tell what a takeover would find, and write nothing.
+pub const SEARCH: u8 = 6;
 /// What the trail of each partition calls it.
 pub const PROMOTED: &str = "site.promote";
 /// A node that does not answer within this is not heard.
 const HEARD: Duration = Duration::from_millis(800);
-const FILE: &str = "given-up.json";
+/// A peer that could not be reached is tried again within a second at most (`peer/link.rs`): who may come back is asked more than once.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Times that the lost nodes are asked before they are given up: over two seconds.
+const ROUNDS: usize = 5;
 
 record! {
     /// SUCCESSION: what a node of a site is asked that goes on without the one that served.
     pub struct SuccessionCall v1 {
-        /// 1 tell, 2 give up, 3 yield, 4 succeed.
+        /// 1 tell, 2 give up, 3 yield, 4 succeed, 5 listen, 6 search.
         1 => what: u8,
         /// The site that goes on: the asker's and the asked one's.
         2 => site: String,
@@ -58,15 +69,20 @@ record! {
         5 => heir: u16,
         6 => end_term: u64,
         7 => end_index: u64,
-        /// Succeed: Raft ids of those that vote from now on, and of those that follow.
+        /// Succeed: Raft ids of those that vote from now on, and are its only members.
         8 => voters: Vec<u64>,
-        9 => learners: Vec<u64>,
-        /// Succeed: how much each partition has taken of this one.
-        10 => taken: Vec<u64>,
+        /// Succeed, search: how much each partition has taken of this one.
+        9 => taken: Vec<u64>,
         /// Give up, succeed: who decided it, when (milliseconds since the epoch), and what may be missing, in words.
-        11 => operator: String,
-        12 => at: u64,
-        13 => missing: String,
+        10 => operator: String,
+        11 => at: u64,
+        12 => missing: String,
+        /// Listen, give up: the nodes that are gone on without, and certificates of theirs (SHA-256 of the DER, lower-case hex).
+        13 => out: Vec<u64>,
+        14 => certificates: Vec<String>,
+        /// Give up: since when the lost site served (milliseconds since the epoch), and the moment before which everything is there.
+        15 => since: u64,
+        16 => until: u64,
     }
 }
 
@@ -83,6 +99,15 @@ record! {
         /// Succeed: items that are delivered once more, and partitions that have lost items for good.
         5 => again: u64,
         6 => lost: Vec<u64>,
+        /// Tell: what its clock says, milliseconds since the epoch.
+        7 => now: u64,
+        /// Tell: nodes that stand elsewhere by its registry, their certificates, and since when the serving site serves.
+        8 => away: Vec<u64>,
+        9 => certificates: Vec<String>,
+        10 => since: u64,
+        /// Tell: nodes that it has given up already, and the moment that was named then.
+        11 => given_up: Vec<u64>,
+        12 => until: u64,
     }
 }
 
@@ -105,6 +130,8 @@ record! {
         10 => sent: u64,
         11 => taken: Vec<u64>,
         12 => cleared: Vec<u64>,
+        /// The node's own Raft id: an incarnation of before is nobody's.
+        13 => own: u64,
     }
 }
 
@@ -115,66 +142,6 @@ impl PlaceRecord {
     pub fn standing(&self) -> Standing {
         Standing::told(self.time, self.sent, self.taken.clone(), self.cleared.clone())
     }
-}
-
-/// A site that was given up, as kept beside the data until the registry says it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GivenUp {
-    /// The site that goes on.
-    site: String,
-    /// Milliseconds since the epoch.
-    at: u64,
-    nodes: BTreeSet<u16>,
-}
-
-impl GivenUp {
-    /// What is kept; `None` where nothing is, or it cannot be read: then the registry alone says who is out.
-    pub fn kept(data: &Path) -> Option<GivenUp> {
-        serde_json::from_slice(&std::fs::read(data.join(FILE)).ok()?).ok()
-    }
-
-    fn keep(&self, data: &Path) -> io::Result<()> {
-        let temporary = data.join(FILE).with_extension("tmp");
-        let mut file = std::fs::File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, data.join(FILE))?;
-        std::fs::File::open(data)?.sync_all()
-    }
-}
-
-fn told(site: &str, at: u64) -> String {
-    let at = jiff::Timestamp::from_millisecond(at as i64).map(|t| t.to_string()).unwrap_or_default();
-    format!("this node's site was given up by `spine site promote {site}` at {at}; site {site} serves without it")
-}
-
-/// Nodes that are turned away because their site was given up, and what they are told. By the registry; until it says so, by what
-/// was kept here.
-pub fn given_up(
-    node: &Node,
-    site: &dyn Reader,
-    members: &[(u16, rows::Member)],
-) -> Result<BTreeMap<NodeNumber, String>, Fault> {
-    let serving = sites::serving(site)?.unwrap_or_default().site;
-    let out = members.iter().filter(|(_, m)| m.removed && m.given_up > 0);
-    let mut all: BTreeMap<NodeNumber, String> =
-        out.map(|(number, m)| (NodeNumber(*number), told(&serving, m.given_up))).collect();
-    let mut kept = node.given_up.lock().unwrap_or_else(PoisonError::into_inner);
-    if kept.as_ref().is_some_and(|kept| kept.site == serving) {
-        let gone = std::fs::remove_file(node.settings.node.data.join(FILE));
-        *kept = kept.take().filter(|_| gone.is_err_and(|e| e.kind() != io::ErrorKind::NotFound));
-    }
-    if let Some(kept) = kept.as_ref().filter(|kept| kept.site != serving) {
-        all.extend(kept.nodes.iter().map(|number| (NodeNumber(*number), told(&kept.site, kept.at))));
-    }
-    Ok(all)
-}
-
-/// The same by certificate, where the registry says so.
-pub fn given_up_certificates(site: &dyn Reader, expelled: &[(String, u64)]) -> Result<BTreeMap<String, String>, Fault> {
-    let serving = sites::serving(site)?.unwrap_or_default().site;
-    let given_up = expelled.iter().filter(|(_, at)| *at > 0);
-    Ok(given_up.map(|(certificate, at)| (certificate.clone(), told(&serving, *at))).collect())
 }
 
 /// Answers SUCCESSION.
@@ -220,6 +187,8 @@ async fn answer(node: &Node, rooms: &Rooms, from: NodeNumber, call: &SuccessionC
             GIVE_UP => give_up(node, rooms, call).await,
             YIELD => promise(rooms, call).await,
             SUCCEED => succeed(node, rooms, call).await,
+            LISTEN => silent(rooms, call, ROUNDS).await.map(|()| SuccessionAnswer::default()),
+            SEARCH => search(rooms, call).await,
             other => Err(format!("what {other} asks is not known to this release")),
         },
     };
@@ -246,24 +215,61 @@ fn allowed(node: &Node, rooms: &Rooms, from: NodeNumber, call: &SuccessionCall) 
 }
 
 /// Nodes that are no part of this node's site, by the registry: those that would be given up.
-pub fn elsewhere(node: &Node, site: &dyn Reader) -> Result<BTreeSet<u16>, Fault> {
+fn elsewhere(node: &Node, site: &dyn Reader) -> Result<Vec<(u16, rows::Member)>, Fault> {
     let away = |m: &rows::Member| !m.removed && m.site != node.settings.node.site;
-    Ok(rows::members(site)?.into_iter().filter(|(_, m)| away(m)).map(|(number, _)| number).collect())
+    Ok(rows::members(site)?.into_iter().filter(|(_, m)| away(m)).collect())
+}
+
+/// Which of these nodes answer, asked so many times.
+async fn heard(rooms: &Rooms, of: &[u64], rounds: usize) -> BTreeSet<u64> {
+    let mut heard = BTreeSet::new();
+    for round in 0..rounds {
+        if round > 0 {
+            tokio::time::sleep(AGAIN).await;
+        }
+        let calls = of.iter().filter_map(|number| Some((*number, u16::try_from(*number).ok()?)));
+        let calls = calls.map(|(id, number)| async move {
+            let call = rooms.transport.call(NodeNumber(number), Lane::Ask, kinds::STATUS, Bytes::new(), HEARD);
+            call.await.ok().map(|_| id)
+        });
+        heard.extend(futures_util::future::join_all(calls).await.into_iter().flatten());
+    }
+    heard
+}
+
+/// A refusal where one of those that would be given up is there.
+async fn silent(rooms: &Rooms, call: &SuccessionCall, rounds: usize) -> Result<(), String> {
+    match heard(rooms, &call.out, rounds).await.first() {
+        None => Ok(()),
+        Some(number) => Err(format!("node {number}, which would be given up, answers")),
+    }
 }
 
 async fn tell(node: &Node, rooms: &Rooms) -> Result<SuccessionAnswer, String> {
-    let away = elsewhere(node, rooms.engine.local(SITE).as_ref()).map_err(|e| e.to_string())?;
-    let calls = away.into_iter().map(|number| async move {
-        let call = rooms.transport.call(NodeNumber(number), Lane::Ask, kinds::STATUS, Bytes::new(), HEARD);
-        call.await.ok().map(|_| u64::from(number))
-    });
-    let hears: Vec<u64> = futures_util::future::join_all(calls).await.into_iter().flatten().collect();
+    let site = rooms.engine.local(SITE);
+    let away = elsewhere(node, site.as_ref()).map_err(|e| e.to_string())?;
+    let since = sites::serving(site.as_ref()).map_err(|e| e.to_string())?.unwrap_or_default().since;
+    let certificates = away.iter().map(|(_, m)| m.certificate.clone()).filter(|c| !c.is_empty()).collect();
+    let away: Vec<u64> = away.into_iter().map(|(number, _)| number.into()).collect();
+    // Once more than once: a link that has just failed does not ask.
+    let hears = heard(rooms, &away, 2).await.into_iter().collect();
     let mut places = vec![];
     for group in &rooms.groups {
         places.push(place(rooms, group).await?);
     }
-    let bodies_whole = super::report::own(node, rooms).bodies_whole;
-    Ok(SuccessionAnswer { places, hears, bodies_whole, ..Default::default() })
+    let kept = node.given_up.lock().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default();
+    Ok(SuccessionAnswer {
+        places,
+        hears,
+        bodies_whole: super::report::own(node, rooms).bodies_whole,
+        now: node.world.clock.now().0,
+        away,
+        certificates,
+        since,
+        given_up: kept.nodes.into_iter().map(u64::from).collect(),
+        until: kept.until,
+        ..Default::default()
+    })
 }
 
 async fn place(rooms: &Rooms, group: &Group) -> Result<PlaceRecord, String> {
@@ -277,6 +283,7 @@ async fn place(rooms: &Rooms, group: &Group) -> Result<PlaceRecord, String> {
     let ids = |votes: bool| place.members.iter().filter(|m| m.voter == votes).map(|m| m.id.0).collect();
     Ok(PlaceRecord {
         group: group.number(),
+        own: group.id().0,
         promised: place.promised,
         end_term: end.term,
         end_index: end.index,
@@ -293,13 +300,21 @@ async fn place(rooms: &Rooms, group: &Group) -> Result<PlaceRecord, String> {
 }
 
 async fn give_up(node: &Node, rooms: &Rooms, call: &SuccessionCall) -> Result<SuccessionAnswer, String> {
-    let nodes = elsewhere(node, rooms.engine.local(SITE).as_ref()).map_err(|e| e.to_string())?;
-    let given_up = GivenUp { site: call.site.clone(), at: call.at, nodes };
-    given_up.keep(&node.settings.node.data).map_err(|e| format!("{FILE} cannot be written: {e}"))?;
+    silent(rooms, call, 1).await?;
+    let nodes: BTreeSet<u16> = call.out.iter().filter_map(|number| u16::try_from(*number).ok()).collect();
+    let own = rows::members(rooms.engine.local(SITE).as_ref()).map_err(|e| e.to_string())?;
+    let own = own.into_iter().filter(|(number, m)| nodes.contains(number) && !m.certificate.is_empty());
+    let certificates = own.map(|(_, m)| m.certificate).chain(call.certificates.iter().cloned()).collect();
+    let (site, since, until) = (call.site.clone(), call.since, call.until);
+    let given_up = GivenUp { site, at: call.at, since, until, nodes, certificates };
+    let (keeping, data) = (given_up.clone(), node.settings.node.data.clone());
+    let kept = blocking(&node.world.fs, move |_| keeping.keep(&data)).await;
+    kept.map_err(|e| format!("{} cannot be written: {e}", given_up::FILE))?;
     tracing::warn!(event = "node.site.given_up", nodes = ?given_up.nodes, operator = call.operator, missing = call.missing,
         "the site goes on without those nodes, and takes no word from them");
     *node.given_up.lock().unwrap_or_else(PoisonError::into_inner) = Some(given_up);
-    super::door::bar(node, &rooms.engine, &rooms.peers);
+    let barred = super::door::bar(node, &rooms.engine, &rooms.peers);
+    barred.map_err(|e| format!("the registry cannot be read: {e}"))?;
     Ok(SuccessionAnswer::default())
 }
 
@@ -317,7 +332,8 @@ async fn promise(rooms: &Rooms, call: &SuccessionCall) -> Result<SuccessionAnswe
     Ok(SuccessionAnswer::default())
 }
 
-async fn succeed(node: &Node, rooms: &Rooms, call: &SuccessionCall) -> Result<SuccessionAnswer, String> {
+/// The entries with which this node would take the partition over, nothing written.
+async fn makes(rooms: &Rooms, call: &SuccessionCall, detail: String) -> Result<(Takeover, Group, End), String> {
     let (group, end) = group(rooms, call)?;
     let (map, rows) = (rooms.engine.map(), rooms.store.partition(call.group).map_err(|e| e.to_string())?);
     let (standing, found) = ending(map, rows.as_ref(), &group).await?;
@@ -325,27 +341,43 @@ async fn succeed(node: &Node, rooms: &Rooms, call: &SuccessionCall) -> Result<Su
         return Err("its log has moved meanwhile".into());
     }
     let record = audit::Record {
-        at: call.at,
-        node: node.settings.node.number,
+        // The partition's own time: an operator's clock would move its stamps on, and with them whatever is due by them.
+        at: standing.time(),
         interaction: PROMOTED.into(),
         outcome: "ok".into(),
-        detail: format!("{}; this partition goes on behind entry {} of term {}", call.missing, end.index, end.term),
+        detail,
         operator: call.operator.clone(),
         action: audit::action_of(PROMOTED).into(),
         ..Default::default()
     };
     let made = take_over(map, &group, (call.term, end), &standing, &call.taken, record).await?;
+    Ok((made, group, end))
+}
+
+fn told(made: &Takeover) -> SuccessionAnswer {
+    let lost = made.lost.iter().copied().map(u64::from).collect();
+    SuccessionAnswer { again: made.again, lost, ..Default::default() }
+}
+
+async fn search(rooms: &Rooms, call: &SuccessionCall) -> Result<SuccessionAnswer, String> {
+    makes(rooms, call, String::new()).await.map(|(made, ..)| told(&made))
+}
+
+async fn succeed(node: &Node, rooms: &Rooms, call: &SuccessionCall) -> Result<SuccessionAnswer, String> {
+    let decided = jiff::Timestamp::from_millisecond(call.at as i64).map(|t| t.to_string()).unwrap_or_default();
+    let (end, number) = ((call.end_index, call.end_term), node.settings.node.number);
+    let detail = format!(
+        "{}; decided at {decided}; node {number} goes on behind entry {} of term {}",
+        call.missing, end.0, end.1
+    );
+    let (made, group, end) = makes(rooms, call, detail).await?;
     let known = group.members();
-    let member = |voter: bool| {
-        let known = &known;
-        move |id: &u64| known.iter().find(|m| m.id == RaftId(*id)).map(|m| Member { voter, ..*m })
-    };
-    let voters = call.voters.iter().filter_map(member(true));
-    let members: Vec<Member> = voters.chain(call.learners.iter().filter_map(member(false))).collect();
-    if members.len() != call.voters.len() + call.learners.len() {
+    let member = |id: &u64| known.iter().find(|m| m.id == RaftId(*id)).map(|m| Member { voter: true, ..*m });
+    let members: Vec<Member> = call.voters.iter().filter_map(member).collect();
+    if members.len() != call.voters.len() {
         return Err("its members are not those that were told".into());
     }
-    group.succeed(call.term, end, made.entry, &members).await.map_err(|e| e.to_string())?;
-    let lost = made.lost.into_iter().map(u64::from).collect();
-    Ok(SuccessionAnswer { again: made.again, lost, ..Default::default() })
+    let answer = told(&made);
+    group.succeed(call.term, end, made.entries, &members).await.map_err(|e| e.to_string())?;
+    Ok(answer)
 }

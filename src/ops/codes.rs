@@ -300,8 +300,8 @@ codes! {
         "Its nodes would have to go on alone, and one of them does not answer, is not ready, is behind, or may lack bodies; or there are fewer than three.",
         "See `spine site` and `spine status` there, and repeat when they are well; --force overrides.";
     SITE_NOT_LOST = "SPN-2109" Conflict, "The site is not to be promoted",
-        "A site is promoted only where the serving one is lost for good: none of its nodes answers, and nodes enough of the other one do. The message names what stands against it. Nothing was changed.",
-        "Where the serving site lives, move the service: `spine site cutover`. Where nodes of the site itself are missing, bring them up first; --force goes on without them, and what only they hold is then missing.";
+        "A site is promoted only where the serving one is lost for good: none of its nodes answers, and every node of the other one does, but for those that were named as lost, too; more than half of them in any case. The message names what stands against it. Nothing was changed.",
+        "Where the serving site lives, move the service: `spine site cutover`. Where nodes of the site itself are missing, bring them up first; `--without NODE` gives a silent one up like the lost ones, and what only it holds is then missing.";
     BACKUP_DAMAGED = "SPN-2201" Fault, "The backup is damaged",
         "Every file of a backup is named in its manifest with length and SHA-256, and the manifest is signed with a node's key. One of them is missing or is not what was written, or what the files hold does not agree. Nothing was restored from it.",
         "Take another backup: `spine backup list DIR`, then `spine backup verify PATH`. If this one was copied from elsewhere, copy it again.";

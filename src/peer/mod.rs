@@ -61,10 +61,9 @@ pub struct Barred {
     pub nodes: BTreeSet<NodeNumber>,
     /// Certificates of machines that were taken out: SHA-256 of the DER, lower-case hex.
     pub certificates: BTreeSet<String>,
-    /// Nodes whose site was given up, and what they are told of it.
-    pub given_up: BTreeMap<NodeNumber, String>,
-    /// The same by certificate: their numbers may be other machines' by now.
-    pub given_up_certificates: BTreeMap<String, String>,
+    /// Certificates of machines whose site was given up, as above, and what they are told of it: for good. Never by number, which may be
+    /// another machine's by now.
+    pub given_up: BTreeMap<String, String>,
 }
 
 impl Barred {
@@ -74,7 +73,7 @@ impl Barred {
 
     /// Why a node may not call; `None` where it may.
     fn verdict(&self, node: NodeNumber, fingerprint: &str) -> Option<io::Error> {
-        if let Some(told) = self.given_up.get(&node).or_else(|| self.given_up_certificates.get(fingerprint)) {
+        if let Some(told) = self.given_up.get(fingerprint) {
             return Some(io::Error::new(GIVEN_UP, told.clone()));
         }
         let out = self.nodes.contains(&node) || self.certificates.contains(fingerprint);
@@ -127,6 +126,11 @@ impl Peers {
     pub fn reload(&self, tls: &Tls) -> io::Result<()> {
         self.shared.configs.store(Arc::new(Self::checked(self.shared.node, &self.shared.cluster, tls)?));
         Ok(())
+    }
+
+    /// Who may not call now.
+    pub fn barred(&self) -> Barred {
+        self.shared.barred.borrow().clone()
     }
 
     /// Says who may not call from now on; what they have open is closed.

@@ -173,7 +173,7 @@ impl Demo {
         let nodes = self.json()["nodes"].as_array().cloned().unwrap_or_default();
         let all = nodes.iter().filter_map(|n| n["id"].as_u64()).filter(|id| !self.lost.contains(id));
         let joined = self.joined.iter().filter(|_| !self.lost.is_empty()).map(|joined| joined.id);
-        all.chain(joined).collect()
+        all.chain(joined.filter(|id| !self.lost.contains(id))).collect()
     }
 
     /// From now on these nodes are no part of the site any more.
@@ -183,7 +183,8 @@ impl Demo {
 
     /// Starts a lost node as it was, by hand; gives what it said when it has ended by itself.
     pub fn start_lost(&self, id: u64) -> String {
-        let folder = self.path().join(format!("node-{id}"));
+        let joined = self.joined.iter().find(|joined| joined.id == id);
+        let folder = joined.map_or_else(|| self.path().join(format!("node-{id}")), |joined| joined.folder.clone());
         let log = folder.join("log-again");
         let mut process = serve(&program(), &folder.join("spine.toml"), &log);
         let ended = Instant::now() + PATIENCE;

@@ -51,7 +51,7 @@ fn york_serves(demo: &Demo) {
 #[test]
 fn the_followers_of_a_site_that_is_lost_go_on_without_it_and_it_stays_away() {
     let mut scene = two_sites("promoted");
-    let alive = scene.demo.refusal(4, &["site", "promote", "york", "--yes", "--force"]).expect("a refusal");
+    let alive = scene.demo.refusal(4, PROMOTE).expect("a refusal");
     assert!(alive.contains("SPN-2109") && alive.contains("still answers"), "{alive}");
     let elsewhere = scene.demo.refusal(1, PROMOTE).expect("a refusal");
     assert!(elsewhere.contains("stands in site leeds"), "{elsewhere}");
@@ -70,6 +70,7 @@ fn the_followers_of_a_site_that_is_lost_go_on_without_it_and_it_stays_away() {
     let until = until(&scene, &told);
     println!("promoted in {} s; up to {} ms before the loss", told["seconds"], dark.saturating_sub(until) / 1_000);
     assert_eq!(told["until"], plan["until"], "as it was said before");
+    assert!(demo.term(0) > 1 << 20, "no node of Leeds can have led in that term: {}", demo.term(0));
     scene.load.more(300);
     york_serves(demo);
     let again = demo.refusal(6, PROMOTE).expect("a refusal");
@@ -103,7 +104,7 @@ fn a_promotion_that_was_broken_off_is_gone_on_with_from_another_node() {
         println!("killed before the first step that cannot be taken back: {:?}", voters(demo));
     };
     // The site's own partition comes first, and the others when it is led.
-    let between = |demo: &Demo| wait_for("the first partition", || (voters(demo)[0] == york()).then_some(()));
+    let between = |demo: &Demo| wait_for("the first partition", || (demo.voters_by(6, 0) == york()).then_some(()));
     let steps: [(u64, &(dyn Fn(&Demo) + Sync)); 2] = [(4, &before), (5, &between)];
     for (id, step) in steps {
         std::thread::scope(|scope| {
@@ -120,10 +121,37 @@ fn a_promotion_that_was_broken_off_is_gone_on_with_from_another_node() {
     });
     println!("killed with the first partition taken over: {}", told["partitions"]);
     assert_eq!(told["partitions"][0]["taken_over"], true, "{told}");
+    assert_eq!(told["until"], plan["until"], "the moment that was named first, whatever came since");
     let serving = scene.demo.try_ask(6, &["site", "status"]).expect("it is told");
     assert_eq!(serving["serving"], "leeds", "it was broken off: {serving}");
     assert!(scene.demo.try_ask(6, PROMOTE).is_some(), "{:?}", scene.demo.refusal(6, PROMOTE));
     scene.load.more(200);
     york_serves(&scene.demo);
+    scene.end_losing((until, dark));
+}
+
+/// A node of the site itself is silent: it may have the longest log, so it is gone on without by name only, and then for good.
+#[test]
+fn a_silent_node_is_gone_on_without_by_name_only_and_stays_away_like_the_lost_ones() {
+    let mut scene = two_sites("promoted without one");
+    let dark = lose_leeds(&mut scene);
+    scene.demo.kill_joined(6);
+    scene.demo.lose(&[6]);
+    let demo = &scene.demo;
+    let silent = wait_for("a refusal", || demo.refusal(4, PROMOTE).filter(|told| told.contains("longest log")));
+    assert!(silent.contains("SPN-2109") && silent.contains("--without 6"), "{silent}");
+    let alone = ["site", "promote", "york", "--yes", "--without", "6", "--without", "5"];
+    let alone = demo.refusal(4, &alone).expect("a refusal");
+    assert!(alone.contains("node 5 answers"), "{alone}");
+    let without = ["site", "promote", "york", "--yes", "--without", "6"];
+    let told = demo.try_ask(4, &without).unwrap_or_else(|| panic!("{:?}", demo.refusal(4, &without)));
+    let until = until(&scene, &told);
+    let demo = &scene.demo;
+    for partition in 0..=2 {
+        assert_eq!(demo.voters_by(4, partition), Some(vec![4, 5]), "partition {partition}");
+    }
+    let said = demo.start_lost(6);
+    assert!(said.contains("SPN-2027") && said.contains("given up"), "node 6 said:\n{said}");
+    scene.load.more(200);
     scene.end_losing((until, dark));
 }

@@ -62,7 +62,7 @@ async fn promised(cluster: &Cluster, by: u16, term: u64, heir: u16, end: End) {
 async fn succeed(cluster: &Cluster, heir: u16, term: u64, end: End, who: &[u16]) -> Result<(), ConsensusError> {
     let member = |n: &u16| Member { id: RaftId::new(NodeNumber(*n), 1), address: address(*n), voter: true };
     let members: Vec<Member> = who.iter().map(member).collect();
-    cluster.node(heir).groups[0].succeed(term, end, payload_of("taken over"), &members).await
+    cluster.node(heir).groups[0].succeed(term, end, vec![payload_of("taken over")], &members).await
 }
 
 /// Everyone has the same, and goes on together.

@@ -53,7 +53,7 @@ impl Two {
         let group = &self.site.groups[usize::from(self.source.0)];
         let record = audit::Record { interaction: "site.promote".into(), ..Default::default() };
         let made = takeover(self.source, group.term(), standing, &taken, search, record);
-        group.force(made.entry);
+        made.entries.into_iter().for_each(|entry| group.force(entry));
         (made.again, made.lost)
     }
 
@@ -137,4 +137,32 @@ async fn where_the_log_does_not_reach_back_it_is_said_what_is_lost_and_all_goes_
     let outcome = two.site.engines[1].submit(to(two.home, "send", two.away)).await.unwrap();
     assert!(two.site.engines[1].wait_delivered(&outcome, Duration::from_secs(2)).await.unwrap());
     assert_eq!((two.site.count(2, two.away), misfits(&two.standings())), (1, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_much_a_target_lost_no_entry_is_longer_than_a_record_may_be() {
+    let two = lost_by_its_target().await;
+    let (map, all) = (two.site.engines[0].map(), two.standings());
+    let (standing, taken) = (cleared_to(&two, &all, 40), vec![0; all.len()]);
+    let mut search = Search::new(map, two.source, &standing, &taken);
+    let mut body = vec![0; 1 << 20];
+    aws_lc_rs::rand::fill(&mut body).unwrap();
+    let items: Vec<RowOp> =
+        (1..=40).map(|n| put(rows::outbox_key(two.target, n), Bytes::copy_from_slice(&body))).collect();
+    items.iter().for_each(|item| search.look(&[item.clone(), sent(40)], true));
+    let record = audit::Record { interaction: "site.promote".into(), ..Default::default() };
+    let made = takeover(two.source, 7, &standing, &taken, search, record);
+    assert_eq!((made.again, made.lost), (40, vec![]));
+    assert!(made.entries.iter().all(|entry| entry.len() < 2 << 20), "they are {} entries", made.entries.len());
+    let rows = |entry: &Bytes| Entry::read(entry).unwrap().rows_in(7).unwrap();
+    let written: Vec<RowOp> = made.entries.iter().flat_map(rows).collect();
+    assert!(items.iter().all(|item| written.contains(item)), "none is left out");
+    assert!(matches!(written.last(), Some(RowOp::Put { key, .. }) if *key == rows::mark_key()), "the mark comes last");
+}
+
+/// The source's standing, had it cleared so many items of this target.
+fn cleared_to(two: &Two, all: &[Standing], upto: u64) -> Standing {
+    let of = &all[usize::from(two.source.0)];
+    let cleared = all.iter().enumerate().map(|(p, _)| if p == usize::from(two.target.0) { upto } else { 0 });
+    Standing::told(of.time(), upto, vec![0; all.len()], cleared.collect())
 }

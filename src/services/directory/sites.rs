@@ -54,6 +54,8 @@ record! {
         3 => least: u16,
         /// What may be missing, in words for the audit trail.
         4 => missing: String,
+        /// Nodes of the site itself that are gone on without: out as those of the lost one.
+        5 => without: Vec<u64>,
     }
 }
 
@@ -99,7 +101,7 @@ pub(super) fn set(draft: &mut Draft<'_>, now: u64, command: SetServing) -> Done 
     Ok((true, 0))
 }
 
-/// The serving site's row, and every node that stands elsewhere is out, with its certificate: one that comes back with the data of
+/// The serving site's row, and every node that stands elsewhere or is gone on without is out, with its certificate: one that comes back with the data of
 /// before must not speak for the site (P2).
 pub(super) fn promote(draft: &mut Draft<'_>, now: u64, command: &Promote) -> Done {
     let wanted = SetServing {
@@ -109,7 +111,10 @@ pub(super) fn promote(draft: &mut Draft<'_>, now: u64, command: &Promote) -> Don
         ..Default::default()
     };
     let done = set(draft, now, wanted)?;
-    for (number, mut row) in rows::members(draft)?.into_iter().filter(|(_, m)| !m.removed && m.site != command.site) {
+    let out = |number: u16, m: &rows::Member| {
+        !m.removed && (m.site != command.site || command.without.contains(&u64::from(number)))
+    };
+    for (number, mut row) in rows::members(draft)?.into_iter().filter(|(number, m)| out(*number, m)) {
         (row.removed, row.given_up) = (true, now);
         if !row.certificate.is_empty() {
             // Its number may be given to another machine; its certificate stays that of one that was given up.

@@ -179,7 +179,7 @@ fn an_invitation_admits_one_node_once() {
 #[test]
 fn a_promotion_names_the_site_that_goes_on_and_lets_nobody_of_the_lost_one_back() {
     let mut site = MapStore::default();
-    for (number, label) in [(1, "leeds"), (2, ""), (4, "york")] {
+    for (number, label) in [(1, "leeds"), (2, ""), (4, "york"), (5, "york")] {
         let member = Member { site: label.into(), certificate: format!("c{number}"), ..Default::default() };
         set(&mut site, SetNode { node: number, member, ..Default::default() });
     }
@@ -188,6 +188,7 @@ fn a_promotion_names_the_site_that_goes_on_and_lets_nobody_of_the_lost_one_back(
         site: "york".into(),
         instead_of: instead_of.into(),
         least: 2,
+        without: vec![5],
         missing: "what came after noon".into(),
         ..Default::default()
     };
@@ -200,13 +201,13 @@ fn a_promotion_names_the_site_that_goes_on_and_lets_nobody_of_the_lost_one_back(
     let serving = sites::serving(&site).unwrap().expect("a row");
     assert_eq!((serving.site.as_str(), serving.before.as_str(), serving.least), ("york", "leeds", 2));
     let out = |number| rows::member(&site, number).unwrap().expect("a row");
-    for number in [1, 2] {
+    for number in [1, 2, 5] {
         assert!(out(number).removed && out(number).given_up > 0, "node {number}");
     }
     assert!(!out(4).removed && out(4).given_up == 0);
     let expelled: Vec<String> =
         rows::expelled(&site).unwrap().into_iter().filter(|(_, at)| *at > 0).map(|e| e.0).collect();
-    assert_eq!(expelled, ["c1", "c2"]);
+    assert_eq!(expelled, ["c1", "c2", "c5"], "a silent node of the site itself, too");
 }
 
 #[test]

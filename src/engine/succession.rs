@@ -20,12 +20,14 @@ use crate::store::tables::Table;
 use crate::wire::record::Record as _;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// So many numbers are passed over: more items than a partition sends while its followers lag, and some may have been taken by
 /// a target that nobody here has heard of.
 const PASSED_OVER: u64 = 1 << 20;
 /// Rows and log are read again while entries are applied in between.
 const TRIES: usize = 50;
+const PAUSE: Duration = Duration::from_millis(20);
 /// Rows of one entry of a takeover, in bytes: far below what a record of the log or a call between nodes may hold.
 const ENTRY: usize = 1 << 20;
 /// Rows that one takeover puts back, in bytes: more is refused before anything is written, for it is held in memory at once.
@@ -38,7 +40,10 @@ pub fn misfits(standings: &[Standing]) -> Vec<Misfit> {
 
 /// A partition's standing at the end of this node's log, applied or not.
 pub async fn ending(map: PartitionMap, rows: &dyn Rows, group: &Group) -> Result<(Standing, End), String> {
-    for _ in 0..TRIES {
+    for n in 0..TRIES {
+        if n > 0 {
+            tokio::time::sleep(PAUSE).await;
+        }
         let (applied, end) = (rows.applied_index(), group.place().end);
         let mut standing = Standing::read(map, |key| rows.get(key)).map_err(|e| e.to_string())?;
         if rows.applied_index() != applied {

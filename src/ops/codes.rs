@@ -285,7 +285,7 @@ codes! {
         "On this machine another process uses the data folder; or the peers hear a process elsewhere under the same number and certificate, such as a copy of this machine's disk. Two must never promise in one name, so the later one stops. Nothing was touched where it had not begun.",
         "Find out which is the right one (`spine status` on the others shows the addresses) and keep the other off. A copy becomes a node of its own with an empty data folder, a token and `spine join`. After a machine was lost, a copy of an old disk must not take its place: start with an empty data folder.";
     GIVEN_UP = "SPN-2027" Conflict, "This node's site was given up",
-        "An operator of another site let that one go on without this node's (`spine site promote`), for it was lost for good. What was written here and had not reached the other site is not part of the service's history any more, and this node must not add to it. Nothing was touched.",
+        "An operator let a site go on without this node (`spine site promote`): its own site was lost for good, or it was silent when its site went on. What was written here and had not reached the other site is not part of the service's history any more, and this node must not add to it. Nothing was touched.",
         "Leave it off. To use the machine again: keep a copy of the data folder as long as somebody may want to look for what was lost, move the folder away, and let the machine join the serving site as a new one (`spine cluster invite` there, `spine join` here).";
     CLI_TRANSFER = "SPN-2101" Conflict, "Leadership could not be handed over",
         "The node asked for is not a voter, is not seen, or is too far behind. Leadership stays where it is.",

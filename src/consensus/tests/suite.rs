@@ -70,7 +70,7 @@ async fn our_storage_is_what_the_library_expects() {
 #[tokio::test]
 async fn a_log_is_never_cut_below_what_was_applied_from_it() {
     use openraft::storage::RaftLogStorage;
-    let mut cluster = Cluster::new(1, 1).await;
+    let cluster = Cluster::new(1, 1).await;
     cluster.write(0, "applied").await;
     let node = cluster.node(1);
     let told: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -372,6 +372,10 @@ fn of_prescriptions(visit: &mut impl Visit) {
     visit.record::<services::directory::level::RaiseLevel>("services::directory::level::RaiseLevel");
     visit.record::<node::backup::archive::ArchiveHead>("node::backup::ArchiveHead");
     visit.record::<node::backup::archive::ArchivedEntry>("node::backup::ArchivedEntry");
+    visit.record::<services::directory::sites::Promote>("services::directory::sites::Promote");
+    visit.record::<node::parsers::SuccessionCall>("node::SuccessionCall");
+    visit.record::<node::parsers::SuccessionAnswer>("node::SuccessionAnswer");
+    visit.record::<node::parsers::PlaceRecord>("node::PlaceRecord");
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ impl Group {
             partition: partition.clone(),
             fatal: options.fatal.clone(),
         };
-        let storage = LogStorage::new(log.clone(), options.fatal.clone());
+        let storage = LogStorage::new(log.clone(), partition.clone(), options.fatal.clone());
         let config = driver::config(options).map_err(|e| ConsensusError::Raft(e.to_string()))?;
         let mut seed = [0; 8];
         parts.rng.fill(&mut seed);

@@ -20,6 +20,7 @@ mod rejoin;
 mod repair;
 mod snapshot;
 mod storage;
+mod succession;
 mod types;
 mod wire;
 
@@ -31,6 +32,7 @@ pub use group::Group;
 pub use logged::Unread;
 pub use rejoin::{Rejoined, rejoin};
 pub use storage::promised;
+pub use succession::{End, Place, succeeding};
 pub use types::founded;
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use super::api::{Fatal, GroupNumber};
 use super::types::{Entry, LogId, PositionRecord, Types, Vote, VoteRecord, entry, log_id, log_record, outside};
 use crate::log::{GroupLog, Log, LogRecord};
+use crate::store::Partition;
 use crate::wire::record::{Malformed, Record};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -14,6 +15,7 @@ use openraft::{OptionalSend, RaftTypeConfig};
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 /// Entries of one append call between nodes, in bytes of content; one larger entry goes alone.
 pub const APPEND_BYTES: usize = 4 << 20;
@@ -24,12 +26,13 @@ const APPLY_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub struct LogStorage {
     log: GroupLog,
+    partition: Arc<Partition>,
     fatal: Fatal,
 }
 
 impl LogStorage {
-    pub fn new(log: GroupLog, fatal: Fatal) -> Self {
-        LogStorage { log, fatal }
+    pub fn new(log: GroupLog, partition: Arc<Partition>, fatal: Fatal) -> Self {
+        LogStorage { log, partition, fatal }
     }
 
     /// Passes a result on; an error stops the process first.
@@ -205,7 +208,15 @@ impl RaftLogStorage<Types> for LogStorage {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
-        let done = self.log.truncate_after(last.map(|at| outside(at.index))).await;
+        let (keep, applied) = (last.map(|at| outside(at.index)), self.partition.applied().index);
+        // Rows that are applied are not taken back: who went on would tell something else than the others, for ever (P2, P7).
+        if keep.unwrap_or(0) < applied {
+            let kept = keep.unwrap_or(0);
+            let why =
+                format!("entry {applied} is applied, and another leader's log parts from this one behind entry {kept}");
+            return self.checked("truncating the log", Err(io::Error::new(io::ErrorKind::InvalidData, why)));
+        }
+        let done = self.log.truncate_after(keep).await;
         self.checked("truncating the log", done)
     }
 

@@ -49,9 +49,29 @@ impl Standing {
         self.mark.chain()
     }
 
-    /// The newest decision's moment, milliseconds since the epoch.
+    /// As another node tells its own: items sent, taken by source, cleared by target.
+    pub fn told(time: u64, sent: u64, taken: Vec<u64>, cleared: Vec<u64>) -> Standing {
+        Standing { mark: Mark { time, outbox: sent, ..Default::default() }, taken, cleared }
+    }
+
+    /// When the newest decision was stamped, milliseconds since the epoch.
     pub fn time(&self) -> u64 {
         self.mark.time
+    }
+
+    /// The newest item sent.
+    pub fn sent(&self) -> u64 {
+        self.mark.outbox
+    }
+
+    /// The highest item taken of a source.
+    pub fn taken(&self, source: PartitionId) -> u64 {
+        self.taken.get(usize::from(source.0)).copied().unwrap_or(0)
+    }
+
+    /// Up to which item the outbox for a target was cleared.
+    pub fn cleared(&self, target: PartitionId) -> u64 {
+        self.cleared.get(usize::from(target.0)).copied().unwrap_or(0)
     }
 
     /// Takes an entry's rows.
@@ -100,20 +120,26 @@ impl Misfit {
 
 /// The first pair of partitions that do not fit each other, in the order of their numbers.
 pub fn misfit<'a>(standings: impl Iterator<Item = &'a Standing> + Clone) -> Option<Misfit> {
+    misfits_of(standings).into_iter().next()
+}
+
+/// All pairs of partitions that do not fit each other, in the order of their numbers.
+pub(super) fn misfits_of<'a>(standings: impl Iterator<Item = &'a Standing> + Clone) -> Vec<Misfit> {
+    let mut found = vec![];
     for (s, source) in standings.clone().enumerate() {
         for (t, target) in standings.clone().enumerate().filter(|(t, _)| *t != s) {
             let at = |of: &[u64], n: usize| of.get(n).copied().unwrap_or(0);
             let (taken, sent, cleared) = (at(&target.taken, s), source.mark.outbox, at(&source.cleared, t));
             let (source_partition, target) = (s as u16, t as u16);
             if taken > sent {
-                return Some(Misfit::NotSent { source_partition, target, taken, sent });
+                found.push(Misfit::NotSent { source_partition, target, taken, sent });
             }
             if cleared > taken {
-                return Some(Misfit::NotTaken { source_partition, target, cleared, taken });
+                found.push(Misfit::NotTaken { source_partition, target, cleared, taken });
             }
         }
     }
-    None
+    found
 }
 
 /// How far one partition may go along its log, where the places are sought from behind: to a moment, and no further than the

@@ -25,6 +25,7 @@ mod queue;
 mod rows;
 mod space;
 mod submit;
+pub mod succession;
 mod survey;
 mod tagged;
 mod turning;

@@ -5,7 +5,7 @@
 //! out of the site does not come in again by itself.
 
 use super::{
-    Node, identity,
+    Node, given_up, identity,
     pki::{self, Authority},
     report,
     rooms::Rooms,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     consensus::RaftId,
-    engine::{Engine, Fence, SITE},
+    engine::{Engine, Fence, SITE, draft::Fault},
     model::is_site_label,
     peer::{Barred, Peers},
     record,
@@ -21,6 +21,7 @@ use crate::{
     services::directory::{
         command::UseInvitation,
         rows::{self, Member},
+        sites,
     },
     wire::record::Record,
 };
@@ -188,23 +189,36 @@ pub async fn expel(rooms: &Rooms, node: NodeNumber) -> Result<(), String> {
 pub async fn keep_out(node: Arc<Node>) {
     loop {
         if let Some(rooms) = node.rooms.get() {
-            bar(&rooms.engine, &rooms.peers);
+            let _ = bar(&node, &rooms.engine, &rooms.peers);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// One look at the registry as this node has it. A registry that cannot be read changes nothing.
-pub fn bar(engine: &Engine, peers: &Peers) {
+/// One look at the registry as this node has it. Where it cannot be read nobody that was kept out comes in, and who is given up by what
+/// this node keeps itself is kept out all the same.
+pub fn bar(node: &Node, engine: &Engine, peers: &Peers) -> Result<(), Fault> {
     let site = engine.site();
-    let read = rows::members(site.as_ref()).and_then(|members| Ok((members, rows::expelled(site.as_ref())?)));
-    match read {
-        Ok((members, expelled)) => peers.bar(Barred {
+    let read = || -> Result<Barred, Fault> {
+        let (site, serving) = (site.as_ref(), sites::serving(site.as_ref())?.unwrap_or_default());
+        let (members, expelled) = (rows::members(site)?, rows::expelled(site)?);
+        given_up::forget(node, &serving, &expelled);
+        Ok(Barred {
             nodes: members.iter().filter(|(_, m)| m.removed).map(|(n, _)| NodeNumber(*n)).collect(),
-            certificates: expelled.into_iter().collect(),
-        }),
-        Err(e) => tracing::debug!(event = "node.barred.unread", error = %e, "who is expelled cannot be read now"),
+            given_up: given_up::certificates(&serving, &expelled),
+            certificates: expelled.into_iter().map(|(certificate, _)| certificate).collect(),
+        })
+    };
+    let (mut barred, read) = match read() {
+        Ok(barred) => (barred, Ok(())),
+        Err(e) => (peers.barred(), Err(e)),
+    };
+    if let Err(e) = &read {
+        tracing::debug!(event = "node.barred.unread", error = %e, "who is expelled cannot be read now");
     }
+    given_up::bar(node, &mut barred);
+    peers.bar(barred);
+    read
 }
 
 async fn ask_leader(rooms: &Rooms, change: &Change) -> Result<u64, String> {

@@ -3,7 +3,7 @@
 //! mistake so ends in one clear line, with every byte as it was (P1, P7, P8).
 
 use super::{
-    NodeError,
+    NodeError, given_up,
     identity::{self, FORMAT, Identity, IdentityError},
     settle,
 };
@@ -14,9 +14,10 @@ use crate::{
     peer::{Peers, TWIN_PATIENCE},
     seam::{
         fs::{Fs, blocking},
-        net::{Lane, Transport, kinds},
+        net::{Lane, NodeNumber, Transport, kinds},
     },
-    store,
+    services::directory::rows,
+    store::{self, Reader},
 };
 use bytes::Bytes;
 use std::{
@@ -42,6 +43,10 @@ pub async fn data(settings: &Settings, cluster: &str, fs: &Arc<dyn Fs>) -> Resul
         usable(&folder, uid)?;
         known(&folder, VERSION)?;
         own(&folder, node, &cluster)?;
+        given_up::GivenUp::kept(&folder).map_err(|e| {
+            let file = folder.join(given_up::FILE);
+            refused(&codes::DATA_ACCESS, format!("{}, which says whom the site goes on without: {e}", file.display()))
+        })?;
         readable(&folder, fs)
     })
     .await
@@ -134,12 +139,41 @@ pub async fn alone(settings: &Settings, peers: &Peers) -> Result<(), NodeError> 
         let asked = settle::peers(settings).into_iter();
         let calls = asked.map(|(number, _)| peers.call(number, Lane::Ask, kinds::ROOM, Bytes::new(), ASK));
         futures_util::future::join_all(calls).await;
+        not_given_up(peers)?;
         match peers.twin() {
             None => return Ok(()),
             Some(_) => twin(settings, peers)?,
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// An error where a peer has said that this node's site was given up.
+fn not_given_up(peers: &Peers) -> Result<(), NodeError> {
+    match peers.given_up() {
+        None => Ok(()),
+        Some((peer, told)) => Err(refused(&codes::GIVEN_UP, format!("node {peer} says: {told}"))),
+    }
+}
+
+/// Asks every node that the registry names, before anything is served, where several sites stand: a site that comes back after another
+/// one was let go on without it must not begin a second history, nor a node that its own site went on without (P2). Who does
+/// not answer does not count.
+pub async fn not_left_behind(settings: &Settings, site: &dyn Reader, peers: &Peers) -> Result<(), NodeError> {
+    // A registry that cannot be read now is mended later; whoever is called then says the same.
+    let members = rows::members(site).unwrap_or_default();
+    let others = members.into_iter().filter(|(number, m)| !m.removed && *number != settings.node.number);
+    let others: Vec<(u16, rows::Member)> = others.collect();
+    if others.iter().all(|(_, m)| m.site == settings.node.site) {
+        return Ok(());
+    }
+    let calls = others.into_iter().filter_map(|(number, member)| Some((NodeNumber(number), member.peer.parse().ok()?)));
+    let calls = calls.map(|(number, address)| {
+        peers.set_address(number, address);
+        peers.call(number, Lane::Ask, kinds::ROOM, Bytes::new(), ASK)
+    });
+    futures_util::future::join_all(calls).await;
+    not_given_up(peers)
 }
 
 /// An error where a peer refuses this process for good, because another one runs as this node.
@@ -157,7 +191,7 @@ fn twin(settings: &Settings, peers: &Peers) -> Result<(), NodeError> {
 pub async fn displaced(settings: &Settings, peers: &Peers) -> NodeError {
     loop {
         tokio::time::sleep(PAUSE).await;
-        if let Err(e) = twin(settings, peers) {
+        if let Err(e) = not_given_up(peers).and_then(|()| twin(settings, peers)) {
             return e;
         }
     }

@@ -12,6 +12,7 @@
 //! | `watch` | readiness: what `/readyz` says and what is told to systemd |
 //! | `gauges` | what is measured of the node now and then |
 //! | `scrub` | the slow walk over everything at rest |
+//! | `succession` | how the followers of a site that is lost take its partitions over |
 //! | `report` | what this node knows of itself and of the others, for status and its peers |
 //! | `admin` | operators' requests over the admin socket |
 //! | `logouts` `key_sets` `outgoing` | tells relying parties of sessions that ended; fetches key sets that applications publish; requests to outside the site |
@@ -26,6 +27,7 @@ mod door;
 mod examine;
 mod front;
 mod gauges;
+mod given_up;
 pub mod identity;
 mod key_sets;
 mod level;
@@ -40,6 +42,7 @@ mod settle;
 mod signer;
 mod signing;
 mod spans;
+mod succession;
 pub mod token;
 mod tracer;
 mod watch;
@@ -47,7 +50,7 @@ mod watch;
 /// The room's parsers, opened to `crate::fuzz` alone.
 #[cfg(any(test, feature = "fuzz"))]
 pub(crate) mod parsers {
-    pub use super::{door::*, report::*};
+    pub use super::{door::*, report::*, succession::*};
 }
 
 use crate::{
@@ -112,6 +115,8 @@ pub struct Node {
     archive: backup::hold::ArchiveDesk,
     /// What keeps it from opening, in a line for operators; empty where that is only work.
     waits: Mutex<String>,
+    /// The site that this one goes on without, until the registry says so.
+    given_up: Mutex<Option<given_up::GivenUp>>,
     rooms: OnceLock<Rooms>,
     front: OnceLock<front::Front>,
 }
@@ -140,6 +145,8 @@ impl Node {
     fn new(settings: Settings, world: World, started: u64) -> Node {
         backup::desk::tell(&backup::desk::kept(&settings.node.data));
         Node {
+            // It was looked at before: one that cannot be read lets nothing start.
+            given_up: Mutex::new(given_up::GivenUp::kept(&settings.node.data).ok().flatten()),
             current: ArcSwap::from_pointee(settings.clone()),
             reloading: Mutex::default(),
             settings,

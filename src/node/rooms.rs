@@ -7,6 +7,7 @@ use super::{
     identity::{self, Identity},
     level, pki, report, settle,
     signer::NodeSigner,
+    succession,
 };
 use crate::{
     audit::Ca,
@@ -108,11 +109,14 @@ impl Rooms {
             // Damage that nobody could repair, or data of the past: begin again as the next incarnation.
             set_aside(&settings.node.data)?;
         };
+        if let Ok(site) = base.data.store.partition(SITE.0) {
+            examine::not_left_behind(settings, site.as_ref(), &peers).await?;
+        }
         let prescribers = Arc::new(prescribers(node)?);
         let engine_parts = engine(node, &base, &transport, &tls).await?;
         let address = settings.peer.listen;
         let level = level::of_rows(engine_parts.1.local(SITE).as_ref(), identity::LEVEL)?;
-        door::bar(&engine_parts.1, &peers);
+        let _ = door::bar(node, &engine_parts.1, &peers);
         peers.listen(address).await.map_err(|error| super::listen("peer.listen", address, error))?;
         let (groups, engine, bulk, Services { mesh, tokens, pds, eps }) = engine_parts;
         let Base { mut identity, data: Data { log, store, consensus, mended }, router } = base;
@@ -123,6 +127,7 @@ impl Rooms {
         identity::note_release(&settings.node.data, level)?;
         door::claim(&router, node);
         report::claim(&router, node);
+        succession::claim(&router, node);
         let past = identity::read_trail_authorities(settings).map_err(|e| NodeError::Tls(e.to_string()))?;
         let ca = Ca::new([certificates(&tls.ca_pem)?, certificates(past.as_bytes())?].concat());
         Ok(Rooms {

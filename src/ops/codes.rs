@@ -284,6 +284,9 @@ codes! {
     TWIN = "SPN-2026" Conflict, "Another process runs as this node",
         "On this machine another process uses the data folder; or the peers hear a process elsewhere under the same number and certificate, such as a copy of this machine's disk. Two must never promise in one name, so the later one stops. Nothing was touched where it had not begun.",
         "Find out which is the right one (`spine status` on the others shows the addresses) and keep the other off. A copy becomes a node of its own with an empty data folder, a token and `spine join`. After a machine was lost, a copy of an old disk must not take its place: start with an empty data folder.";
+    GIVEN_UP = "SPN-2027" Conflict, "This node's site was given up",
+        "An operator let a site go on without this node (`spine site promote`): its own site was lost for good, or it was silent when its site went on. What was written here and had not reached the other site is not part of the service's history any more, and this node must not add to it. Nothing was touched.",
+        "Leave it off. To use the machine again: keep a copy of the data folder as long as somebody may want to look for what was lost, move the folder away, and let the machine join the serving site as a new one (`spine cluster invite` there, `spine join` here).";
     CLI_TRANSFER = "SPN-2101" Conflict, "Leadership could not be handed over",
         "The node asked for is not a voter, is not seen, or is too far behind. Leadership stays where it is.",
         "See `spine cluster status`, and name a voter that is in step.";
@@ -296,6 +299,9 @@ codes! {
     SITE_NOT_FIT = "SPN-2108" Conflict, "The other site is not fit to serve",
         "Its nodes would have to go on alone, and one of them does not answer, is not ready, is behind, or may lack bodies; or there are fewer than three.",
         "See `spine site` and `spine status` there, and repeat when they are well; --force overrides.";
+    SITE_NOT_LOST = "SPN-2109" Conflict, "The site is not to be promoted",
+        "A site is promoted only where the serving one is lost for good: none of its nodes answers, and every node of the other one does, but for those that were named as lost, too; more than half of them in any case. The message names what stands against it. Nothing was changed.",
+        "Where the serving site lives, move the service: `spine site cutover`. Where nodes of the site itself are missing, bring them up first; `--without NODE` gives a silent one up like the lost ones, and what only it holds is then missing.";
     LEVEL_UNKNOWN = "SPN-2120" Conflict, "The site's level is beyond this program",
         "The site was raised to a level that this release does not know (`spine upgrade finalise`): the other nodes may write what it cannot read. The node stops before it takes part, and changes nothing.",
         "Install the release that the other nodes run (`spine cluster members` there shows it), then `systemctl start spine`. The level is never lowered; to go back for good, restore a backup of before (docs/backup.md).";

@@ -46,8 +46,8 @@ record! {
 record! {
     /// Why a call failed on the other side.
     pub struct Failure v1 {
-        /// 1 no handler, 2 not found, 3 refused, 4 timed out, 5 invalid, 6 busy, 7 another process runs as this node; anything
-        /// else: other.
+        /// 1 no handler, 2 not found, 3 refused, 4 timed out, 5 invalid, 6 busy, 7 another process runs as this node, 8 this node's
+        /// site was given up; anything else: other.
         1 => reason: u64,
         /// For logs. Carries no payload content (P10).
         2 => text: String,
@@ -64,6 +64,7 @@ impl Failure {
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => 5,
             io::ErrorKind::WouldBlock => 6,
             io::ErrorKind::AlreadyExists => 7,
+            super::GIVEN_UP => 8,
             _ => 0,
         };
         Failure { reason, text: e.to_string(), ..Default::default() }
@@ -78,6 +79,7 @@ impl Failure {
             5 => io::ErrorKind::InvalidData,
             6 => io::ErrorKind::WouldBlock,
             7 => io::ErrorKind::AlreadyExists,
+            8 => super::GIVEN_UP,
             _ => io::ErrorKind::Other,
         };
         io::Error::new(kind, self.text)

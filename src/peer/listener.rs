@@ -70,12 +70,10 @@ async fn connection(shared: Arc<Shared>, socket: TcpStream) -> io::Result<()> {
     let mut barred = shared.barred.subscribe();
     tokio::select! {
         served = serve(shared, stream, from, presence) => served,
-        Ok(_) = barred.wait_for(|barred| barred.holds(from, &fingerprint)) => Err(expelled()),
+        Ok(now) = barred.wait_for(|barred| barred.holds(from, &fingerprint)) => {
+            now.verdict(from, &fingerprint).map_or(Ok(()), Err)
+        }
     }
-}
-
-fn expelled() -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, "this node was taken out of the site")
 }
 
 /// Who has called.
@@ -101,9 +99,9 @@ async fn greet(shared: &Shared, socket: TcpStream) -> io::Result<Caller> {
             io::Error::new(io::ErrorKind::PermissionDenied, "the certificate names no node of this site")
         }),
     };
-    let verdict = verdict.and_then(|from| match shared.barred.borrow().holds(from, &fingerprint) {
-        true => Err(expelled()),
-        false => agree(shared, &theirs, from).map(|()| from),
+    let verdict = verdict.and_then(|from| match shared.barred.borrow().verdict(from, &fingerprint) {
+        Some(barred) => Err(barred),
+        None => agree(shared, &theirs, from).map(|()| from),
     });
     // Machines that join have no number yet.
     let process = |from: NodeNumber| if from == NodeNumber(0) { 0 } else { theirs.process };

@@ -91,15 +91,23 @@ pub fn taken() -> io::Error {
     io::Error::new(io::ErrorKind::AlreadyExists, "another process runs as this node")
 }
 
-/// Peers that refuse this process because another one runs as this node, and since when.
+/// Peers that refuse this process: because another one runs as this node, and since when; or because its site was given up.
 #[derive(Default)]
-pub struct Refusals(Mutex<HashMap<NodeNumber, Instant>>);
+pub struct Refusals {
+    twins: Mutex<HashMap<NodeNumber, Instant>>,
+    given_up: Mutex<Option<(NodeNumber, String)>>,
+}
 
 impl Refusals {
     /// Notes how trying to reach a peer went.
     pub fn note(&self, peer: NodeNumber, tried: Result<(), &io::Error>) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.twins.lock().unwrap_or_else(PoisonError::into_inner);
         match tried {
+            Err(e) if e.kind() == super::GIVEN_UP => {
+                // For good: a site that was given up is not taken back.
+                let told = Some((peer, e.to_string()));
+                *self.given_up.lock().unwrap_or_else(PoisonError::into_inner) = told;
+            }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                 all.entry(peer).or_insert_with(Instant::now);
             }
@@ -109,9 +117,14 @@ impl Refusals {
         }
     }
 
+    /// The peer that said that this node's site was given up, and its words.
+    pub fn given_up(&self) -> Option<(NodeNumber, String)> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The peer that has refused longest, and for how long.
     pub fn longest(&self) -> Option<(NodeNumber, Duration)> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.twins.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().min_by_key(|(_, since)| **since).map(|(peer, since)| (*peer, since.elapsed()))
     }
 }

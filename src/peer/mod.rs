@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use frame::Hello;
 use link::Link;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::{io, time::Duration};
@@ -61,13 +61,28 @@ pub struct Barred {
     pub nodes: BTreeSet<NodeNumber>,
     /// Certificates of machines that were taken out, and their public keys: SHA-256 of the DER, lower-case hex.
     pub certificates: BTreeSet<String>,
+    /// Certificates of machines whose site was given up, as above, and what they are told of it: for good. Never by number, which may be
+    /// another machine's by now.
+    pub given_up: BTreeMap<String, String>,
 }
 
 impl Barred {
     fn holds(&self, node: NodeNumber, fingerprints: &[String]) -> bool {
-        self.nodes.contains(&node) || fingerprints.iter().any(|print| self.certificates.contains(print))
+        self.verdict(node, fingerprints).is_some()
+    }
+
+    /// Why a node may not call; `None` where it may.
+    fn verdict(&self, node: NodeNumber, fingerprints: &[String]) -> Option<io::Error> {
+        if let Some(told) = fingerprints.iter().find_map(|print| self.given_up.get(print)) {
+            return Some(io::Error::new(GIVEN_UP, told.clone()));
+        }
+        let out = self.nodes.contains(&node) || fingerprints.iter().any(|print| self.certificates.contains(print));
+        out.then(|| io::Error::new(io::ErrorKind::PermissionDenied, "this node was taken out of the site"))
     }
 }
+
+/// How a node is refused whose site was given up: an error that no socket gives.
+const GIVEN_UP: io::ErrorKind = io::ErrorKind::StaleNetworkFileHandle;
 
 /// Ends a task with its owner.
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
@@ -113,6 +128,11 @@ impl Peers {
         Ok(())
     }
 
+    /// Who may not call now.
+    pub fn barred(&self) -> Barred {
+        self.shared.barred.borrow().clone()
+    }
+
     /// Says who may not call from now on; what they have open is closed.
     pub fn bar(&self, barred: Barred) {
         self.shared.barred.send_if_modified(|old| std::mem::replace(old, barred.clone()) != barred);
@@ -121,6 +141,11 @@ impl Peers {
     /// The peer that refuses this process because another one runs as this node, and since when; the longest.
     pub fn twin(&self) -> Option<(NodeNumber, Duration)> {
         self.shared.refusals.longest()
+    }
+
+    /// What a peer said that refuses this process because its site was given up: for good.
+    pub fn given_up(&self) -> Option<(NodeNumber, String)> {
+        self.shared.refusals.given_up()
     }
 
     /// Listens for peers at `address` until closed; returns the address, for port 0.

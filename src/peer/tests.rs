@@ -121,6 +121,43 @@ async fn who_was_expelled_loses_its_connection_and_gets_no_other() {
 }
 
 #[tokio::test]
+async fn a_node_whose_site_was_given_up_is_told_so_also_where_its_number_is_anothers() {
+    let (authority, _, two) = pair().await;
+    let at = two.listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let tls = authority.node(&node_name(NodeNumber(1), CLUSTER));
+    let old = |at| {
+        let one = Peers::new(NodeNumber(1), CLUSTER, &tls, Arc::default()).unwrap();
+        one.set_address(NodeNumber(2), at);
+        one
+    };
+    let first = old(at);
+    call(&first, kinds::SUBMIT, b"x").await.unwrap();
+    assert_eq!(first.given_up(), None);
+    let told = "its site was given up".to_owned();
+    let hex = fingerprint(&tls.cert_pem).unwrap().iter().map(|b| format!("{b:02x}")).collect::<String>();
+    // By its number alone it is refused, and may ask again: the number may be another machine's.
+    two.bar(Barred { nodes: [NodeNumber(1)].into(), ..Default::default() });
+    let stale = old(at);
+    assert!(call(&stale, kinds::SUBMIT, b"x").await.is_err());
+    assert_eq!(stale.given_up(), None);
+    let nodes = [NodeNumber(1)].into();
+    two.bar(Barred { nodes, given_up: [(hex, told.clone())].into(), ..Default::default() });
+    // The open connection ends; the next one is told why.
+    while first.given_up().is_none() {
+        let _ = call(&first, kinds::SUBMIT, b"x").await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(first.given_up(), Some((NodeNumber(2), told.clone())));
+    let again = old(at);
+    assert!(call(&again, kinds::SUBMIT, b"x").await.is_err());
+    assert_eq!(again.given_up(), Some((NodeNumber(2), told)));
+    two.bar(Barred { nodes: [].into(), ..two.barred() });
+    let successor = peers(&authority, 1, CLUSTER);
+    successor.set_address(NodeNumber(2), at);
+    assert_eq!(call(&successor, kinds::SUBMIT, b"x").await.unwrap().as_ref(), b"1/16/x");
+}
+
+#[tokio::test]
 async fn a_joining_machine_may_send_join_and_nothing_else() {
     let (authority, one, _two) = pair().await;
     let at = one.shared.known.lock().unwrap().addresses[&NodeNumber(2)].borrow().to_owned();

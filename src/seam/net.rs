@@ -95,4 +95,6 @@ pub mod kinds {
     pub const JOIN: Kind = Kind(34);
     /// A change of members, asked of the site group's leader.
     pub const MEMBERSHIP: Kind = Kind(35);
+    /// A site whose followers go on without those who voted.
+    pub const SUCCESSION: Kind = Kind(36);
 }

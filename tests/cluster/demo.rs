@@ -87,6 +87,8 @@ pub struct Demo {
     wires: Option<Wires>,
     /// Processes of nodes that the demo does not look after any more.
     by_hand: BTreeMap<u64, Child>,
+    /// Nodes that are gone for good; who joined goes on without them.
+    lost: BTreeSet<u64>,
 }
 
 /// A node that joined by invitation: its number, folder and process.
@@ -129,6 +131,7 @@ impl Demo {
             frozen: Mutex::default(),
             wires,
             by_hand: BTreeMap::new(),
+            lost: BTreeSet::new(),
         };
         wait_for("the demo to be ready", || {
             let over = demo.process.try_wait().ok().flatten();
@@ -165,8 +168,49 @@ impl Demo {
         Site::of_demo(self.path(), "all").expect("demo.json can be read")
     }
 
+    /// The nodes that the demo looks after; once it has lost some for good, those that are left, whoever they are.
     pub fn ids(&self) -> Vec<u64> {
-        self.json()["nodes"].as_array().into_iter().flatten().filter_map(|n| n["id"].as_u64()).collect()
+        let nodes = self.json()["nodes"].as_array().cloned().unwrap_or_default();
+        let all = nodes.iter().filter_map(|n| n["id"].as_u64()).filter(|id| !self.lost.contains(id));
+        let joined = self.joined.iter().filter(|_| !self.lost.is_empty()).map(|joined| joined.id);
+        all.chain(joined.filter(|id| !self.lost.contains(id))).collect()
+    }
+
+    /// From now on these nodes are no part of the site any more.
+    pub fn lose(&mut self, ids: &[u64]) {
+        self.lost.extend(ids);
+    }
+
+    /// Starts a lost node as it was, by hand; gives what it said when it has ended by itself.
+    pub fn start_lost(&self, id: u64) -> String {
+        let joined = self.joined.iter().find(|joined| joined.id == id);
+        let folder = joined.map_or_else(|| self.path().join(format!("node-{id}")), |joined| joined.folder.clone());
+        let log = folder.join("log-again");
+        let mut process = serve(&program(), &folder.join("spine.toml"), &log);
+        let ended = Instant::now() + PATIENCE;
+        while process.try_wait().expect("a child").is_none() {
+            if Instant::now() >= ended {
+                let _ = process.kill();
+                let _ = process.wait();
+                panic!("node {id} goes on:\n{}", fs::read_to_string(&log).unwrap_or_default());
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        fs::read_to_string(&log).unwrap_or_default()
+    }
+
+    /// kill -9 of a node that joined.
+    pub fn kill_joined(&self, id: u64) {
+        let joined = self.joined.iter().find(|joined| joined.id == id).expect("it has joined");
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(joined.process.id()).expect("a process id"));
+        nix::sys::signal::kill(pid, Signal::SIGKILL).expect("the node is there to be killed");
+    }
+
+    /// Starts a node again that joined and was killed.
+    pub fn start_joined(&mut self, id: u64) {
+        let joined = self.joined.iter_mut().find(|joined| joined.id == id).expect("it has joined");
+        joined.process.wait().expect("it ends");
+        joined.process = serve(&program(), &joined.folder.join("spine.toml"), &joined.folder.join("log"));
     }
 
     /// Runs an operator's command and gives its JSON; `None` where it fails.
@@ -508,7 +552,12 @@ impl Demo {
 
     /// The numbers of a partition's voters, as node 1 says.
     pub fn voters(&self, partition: u64) -> Option<Vec<u64>> {
-        let told = self.try_ask(1, &["cluster", "status"])?;
+        self.voters_by(1, partition)
+    }
+
+    /// As [`Demo::voters`], as another node says.
+    pub fn voters_by(&self, asked: u64, partition: u64) -> Option<Vec<u64>> {
+        let told = self.try_ask(asked, &["cluster", "status"])?;
         let of = told["partitions"].as_array()?.iter().find(|p| p["partition"] == partition)?.clone();
         let number = |id: &Value| id.as_str()?.split('.').next()?.parse().ok();
         let mut all: Vec<u64> = of["voters"].as_array()?.iter().filter_map(number).collect();
@@ -561,12 +610,12 @@ impl Demo {
 
 impl Demo {
     /// The last lines of a node's log that are not of daily life: what a failed test leaves to think about.
-    fn complaints(&self, id: u64) {
+    fn complaints(&self, node: &str) {
         const LINES: usize = 25;
-        let log = fs::read_to_string(self.path().join(format!("node-{id}/log"))).unwrap_or_default();
+        let log = fs::read_to_string(self.path().join(format!("{node}/log"))).unwrap_or_default();
         let odd = log.lines().filter(|line| !line.contains("INFO") && !line.contains("\"info\""));
         let odd: Vec<&str> = odd.collect();
-        eprintln!("node {id} complained:\n  {}", odd[odd.len().saturating_sub(LINES)..].join("\n  "));
+        eprintln!("{node} complained:\n  {}", odd[odd.len().saturating_sub(LINES)..].join("\n  "));
     }
 }
 
@@ -588,7 +637,10 @@ impl Drop for Demo {
         if std::thread::panicking() {
             eprintln!("the demo said:\n{}", self.log());
             for id in 1..=3 {
-                self.complaints(id);
+                self.complaints(&format!("node-{id}"));
+            }
+            for id in 4..=6 {
+                self.complaints(&format!("joined-{id}"));
             }
         }
     }

@@ -72,11 +72,26 @@ impl Scene {
         self.end_but(|_| false)
     }
 
+    /// As [`Scene::end`], of a site that lost what was done in a stretch of the scenario, or some of it: what was answered then may have
+    /// happened or not, and what was read then may never have been.
+    pub fn end_losing(self, (from, until): (Moment, Moment)) -> Ending {
+        let open = |op: Op| match op.done > from && op.invoked <= until {
+            true => Op { outcome: Outcome::Unknown, ..op },
+            false => op,
+        };
+        self.end_seeing(open, |_| false)
+    }
+
     /// As [`Scene::end`], but for operations that the scenario itself calls for and no site should see: they are kept apart.
     pub fn end_but(self, excused: impl Fn(&Op) -> bool) -> Ending {
+        self.end_seeing(|op| op, excused)
+    }
+
+    fn end_seeing(self, seen: impl Fn(Op) -> Op, excused: impl Fn(&Op) -> bool) -> Ending {
         self.demo.wait_ready();
         self.load.more(20);
-        let (excused, ops) = self.load.finish(&self.demo.sockets()).into_iter().partition::<Vec<Op>, _>(excused);
+        let ops = self.load.finish(&self.demo.sockets()).into_iter().map(seen);
+        let (excused, ops) = ops.partition::<Vec<Op>, _>(excused);
         let (name, mut wrong) = (self.name, judge(&ops));
         wrong.extend(keys::judge(&ops));
         let edits = ops.iter().filter(|op| op.outcome == Outcome::Written).count();

@@ -3,6 +3,7 @@
 mod cluster;
 mod faults;
 mod logged;
+mod succession;
 mod suite;
 mod tls;
 
@@ -37,6 +38,19 @@ pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A payload that has the registry say that nodes 1 to 3 stand in the site that serves, and 4 to 6 in another.
+pub const TWO_SITES: &str = "two sites";
+
+fn two_sites() -> Vec<RowOp> {
+    use crate::services::directory::{rows, sites::Serving};
+    use crate::wire::record::Record as _;
+    let label = |n: u16| if n < 4 { "leeds" } else { "york" }.to_owned();
+    let put = |key: crate::store::tables::Key, value: Bytes| RowOp::Put { key: key.build(), value, fresh: false };
+    let member = |n| put(rows::member_key(n), rows::Member { site: label(n), ..Default::default() }.encode());
+    let serving = Serving { site: label(1), ..Default::default() }.encode();
+    (1..=6).map(member).chain([put(Table::ServingSite.key(), serving)]).collect()
+}
+
 /// Keeps each payload as a row under its index, and the payloads in order.
 pub struct Recorder {
     store: Store,
@@ -59,7 +73,9 @@ impl StateMachine for Recorder {
         let partition = self.store.partition(group).unwrap();
         for entry in entries {
             let mut rows = vec![];
-            if !entry.payload.is_empty() {
+            if entry.payload == payload_of(TWO_SITES) {
+                rows = two_sites();
+            } else if !entry.payload.is_empty() {
                 let key = Table::Outbox.key().number(entry.index).build();
                 rows.push(RowOp::Put { key, value: entry.payload.clone(), fresh: true });
             }

@@ -50,18 +50,36 @@ impl StoreBuilder<Types, LogStorage, Carrying, tempfile::TempDir> for Builder {
         let (log, _) = Log::open(world(), dir.path().join("log"), log_options).await.unwrap();
         let store = Store::open(world(), dir.path().join("store"), store_options).await.unwrap();
         let fatal: Fatal = Arc::new(|why| panic!("{why}"));
+        let partition = store.partition(1).unwrap();
         let machine = Machine {
             group: 1,
-            partition: store.partition(1).unwrap(),
+            partition: partition.clone(),
             engine: Recorder::new(store),
             progress: Arc::new(Progress::new()),
             fatal: fatal.clone(),
         };
-        Ok((dir, LogStorage::new(log.group(1), fatal), Carrying(machine)))
+        Ok((dir, LogStorage::new(log.group(1), partition, fatal), Carrying(machine)))
     }
 }
 
 #[tokio::test]
 async fn our_storage_is_what_the_library_expects() {
     Suite::test_all(Builder).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_is_never_cut_below_what_was_applied_from_it() {
+    use openraft::storage::RaftLogStorage;
+    let cluster = Cluster::new(1, 1).await;
+    cluster.write(0, "applied").await;
+    let node = cluster.node(1);
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let fatal = told.clone();
+    let fatal: Fatal = Arc::new(move |why| fatal.lock().unwrap().push(why.to_owned()));
+    let last = node.log.group(0).state().last;
+    let mut storage = LogStorage::new(node.log.group(0), node.partition(0), fatal);
+    assert!(storage.truncate_after(None).await.is_err());
+    assert!(told.lock().unwrap()[0].contains("is applied"), "the process ends");
+    assert_eq!(node.log.group(0).state().last, last, "nothing is cut off");
+    cluster.end().await;
 }

@@ -8,6 +8,7 @@ mod expire;
 pub(crate) mod harness;
 mod moving;
 pub(crate) mod once;
+mod succession;
 
 use super::*;
 use crate::access::caller::Caller;

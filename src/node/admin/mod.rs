@@ -14,6 +14,7 @@ mod issuers;
 mod outbox;
 mod people;
 mod people_out;
+mod promote;
 mod registers;
 mod registration;
 mod relationships;
@@ -57,6 +58,7 @@ pub fn router(node: &Arc<Node>) -> AdminRouter {
     add(r, node, Method::POST, "/v1/node/replace", cluster::replace);
     add(r, node, Method::GET, "/v1/sites", sites::show);
     add(r, node, Method::POST, "/v1/sites/cutover", sites::cutover);
+    add(r, node, Method::POST, "/v1/sites/promote", promote::promote);
     add(r, node, Method::GET, "/v1/outbox", outbox::list);
     add(r, node, Method::POST, "/v1/outbox/{id}/retry", outbox::retry);
     add(r, node, Method::POST, "/v1/outbox/{id}/drop", outbox::give_up);

@@ -10,7 +10,7 @@ use super::registration::{
 };
 use super::rows::{Endpoint, Invitation, Member, Organisation, Secret, System};
 use super::signing::AddSigningKey;
-use super::sites::SetServing;
+use super::sites::{Promote, SetServing};
 use super::users::baseline::SetBaseline;
 use super::users::command::{DropAuthenticator, EndRole, InvitePasskey, SetAuthenticator, SetRole, SetUser, StandUser};
 use crate::{
@@ -63,6 +63,7 @@ commands! {
         57 SetIssuer(SetIssuer),
         58 SetArrival(SetArrival),
         60 SetServing(SetServing),
+        61 Promote(Promote),
         70 RaiseLevel(RaiseLevel),
     }
 }

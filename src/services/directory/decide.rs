@@ -105,6 +105,7 @@ fn decide_one(
     let (name, object) = name_and_object(&wanted);
     let whom = registration::decide::people(draft, &wanted)?.unwrap_or_else(|| whom(&wanted));
     let remark = registration::decide::remark(draft, &wanted, &command.caller.operator)?;
+    let remark = remark.or_else(|| sites::remark(&wanted));
     let by_token = matches!(wanted, DirectoryCommand::UseInvitation(_));
     let done = if command.caller.operator.is_empty() && !by_token {
         Err(No::Refused("forbidden", "only an operator changes the registry".into()))
@@ -184,6 +185,7 @@ fn name_and_object(command: &DirectoryCommand) -> (&'static str, String) {
         C::SetArrival(c) => ("directory.arrival.set", arrival::told(c)),
         C::SetServing(c) => ("directory.site.serve", c.site.clone()),
         C::RaiseLevel(c) => ("directory.level.raise", c.level.to_string()),
+        C::Promote(c) => ("directory.site.promote", c.site.clone()),
         C::SetBaseline(c) => ("directory.baseline.set", format!("{} {}", c.job, c.area)),
         C::InvitePasskey(c) => ("directory.passkey.invite", c.uid.clone()),
     }
@@ -215,6 +217,7 @@ fn carry_out(draft: &mut Draft<'_>, stamp: &Stamp, operator: &str, command: Dire
         C::SetArrival(c) => arrival::set(draft, &c),
         C::SetServing(c) => sites::set(draft, stamp.now, c),
         C::RaiseLevel(c) => level::raise(draft, stamp.now, &c),
+        C::Promote(c) => sites::promote(draft, stamp.now, &c),
         C::SetBaseline(c) => users::baseline::set(draft, c),
         C::DropAuthenticator(c) => users::decide::drop_authenticator(draft, &c),
         C::Apply(c) => registration::decide::apply(draft, stamp, operator, c),

@@ -66,7 +66,7 @@ pub(super) fn raise(draft: &mut Draft<'_>, now: u64, command: &RaiseLevel) -> Do
     }
     // Whoever joins later is refused by the level itself: the two are decided one after the other.
     let members = rows::members(draft)?;
-    let behind = members.iter().filter(|(_, m)| !m.removed && known(m) < command.level);
+    let behind = members.iter().filter(|(_, m)| !m.removed && m.given_up == 0 && known(m) < command.level);
     let behind: Vec<String> = behind.map(|(number, m)| format!("node {number} knows level {}", known(m))).collect();
     if !behind.is_empty() {
         return Err(No::Refused("member-behind", behind.join(", ")));

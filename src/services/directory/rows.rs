@@ -200,6 +200,8 @@ record! {
         10 => metrics: String,
         /// The site that it stands in, where there are several (`sites`).
         11 => site: String,
+        /// When its site was given up (`sites`), milliseconds since the epoch; 0: it was not.
+        12 => given_up: u64,
         /// SHA-256 of the certificate's public key (DER), lower-case hex: a renewed certificate keeps it.
         20 => key: String,
         /// The highest level that its release knows (`level`); 0 of a release that does not tell: 1.
@@ -358,13 +360,15 @@ pub fn members(site: &dyn Reader) -> Result<Vec<(u16, Member)>, Fault> {
         .collect()
 }
 
-/// Certificates and keys of nodes that were taken out of the site, newest ones of a number that is taken included.
-pub fn expelled(site: &dyn Reader) -> Result<Vec<String>, Fault> {
+/// Certificates and keys of nodes that were taken out of the site, newest ones of a number that is taken included; where the node's
+/// site was given up, when that was (milliseconds since the epoch), else 0.
+pub fn expelled(site: &dyn Reader) -> Result<Vec<(String, u64)>, Fault> {
     /// More machines than a site ever parts with.
     const MOST: usize = 65_536;
     let rows = site.scan(Table::ExpelledCertificates.key().prefix(), false, MOST)?;
     let text = |key: &Bytes| Parts::of(key).text().ok_or(Fault::Row(Table::ExpelledCertificates, Malformed::Truncated));
-    rows.iter().map(|(key, _)| text(key)).collect()
+    let at = |value: &Bytes| value.as_ref().try_into().map_or(0, u64::from_be_bytes);
+    rows.iter().map(|(key, value)| Ok((text(key)?, at(value)))).collect()
 }
 
 fn second_parts(site: &dyn Reader, first: Key, limit: usize) -> Result<Vec<String>, StoreError> {

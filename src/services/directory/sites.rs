@@ -2,6 +2,7 @@
 //! The others follow without a vote, so that the service can move to them with nothing lost (P1), and their distance costs
 //! no write its time.
 
+use super::command::DirectoryCommand;
 use super::decide::{Done, No, invalid};
 use super::rows;
 use crate::engine::draft::{Draft, Fault};
@@ -9,7 +10,11 @@ use crate::model::is_site_label;
 use crate::record;
 use crate::store::{Reader, tables::Table};
 use crate::wire::record::Record as _;
+use bytes::Bytes;
 use std::collections::BTreeSet;
+
+/// Characters of what may be missing, in the trail.
+const REMARK: usize = 2_000;
 
 /// Voters that bear the loss of one.
 pub const LEAST: u16 = 3;
@@ -35,6 +40,22 @@ record! {
         2 => instead_of: String,
         /// Of its nodes so many keep the vote at least; 0 as [`LEAST`]. Fewer is an operator's decision.
         3 => least: u16,
+    }
+}
+
+record! {
+    /// Lets a site serve whose nodes took every partition over, because the one that served is lost for good. Who stands elsewhere is
+    /// out of the site from then on.
+    pub struct Promote v1 {
+        1 => site: String,
+        /// Only if this one serves now.
+        2 => instead_of: String,
+        /// As in [`SetServing`].
+        3 => least: u16,
+        /// What may be missing, in words for the audit trail.
+        4 => missing: String,
+        /// Nodes of the site itself that are gone on without: out as those of the lost one.
+        5 => without: Vec<u64>,
     }
 }
 
@@ -78,4 +99,34 @@ pub(super) fn set(draft: &mut Draft<'_>, now: u64, command: SetServing) -> Done 
     let row = Serving { site, since: now, before: old.site, least, ..Default::default() };
     draft.put(Table::ServingSite.key(), row.encode());
     Ok((true, 0))
+}
+
+/// The serving site's row, and every node that stands elsewhere or is gone on without is out, with its certificate: one that comes back with the data of
+/// before must not speak for the site (P2).
+pub(super) fn promote(draft: &mut Draft<'_>, now: u64, command: &Promote) -> Done {
+    let wanted = SetServing {
+        site: command.site.clone(),
+        instead_of: command.instead_of.clone(),
+        least: command.least,
+        ..Default::default()
+    };
+    let done = set(draft, now, wanted)?;
+    let out = |number: u16, m: &rows::Member| {
+        !m.removed && (m.site != command.site || command.without.contains(&u64::from(number)))
+    };
+    for (number, mut row) in rows::members(draft)?.into_iter().filter(|(number, m)| out(*number, m)) {
+        (row.removed, row.given_up) = (true, now);
+        if !row.certificate.is_empty() {
+            // Its number may be given to another machine; its certificate stays that of one that was given up.
+            draft.put(rows::expelled_key(&row.certificate), Bytes::copy_from_slice(&now.to_be_bytes()));
+        }
+        draft.put(rows::member_key(number), row.encode());
+    }
+    Ok(done)
+}
+
+/// What the audit trail says of a promotion beside its name: purpose and detail.
+pub(super) fn remark(command: &DirectoryCommand) -> Option<(String, String)> {
+    let DirectoryCommand::Promote(promote) = command else { return None };
+    Some(("site lost".into(), promote.missing.chars().take(REMARK).collect()))
 }

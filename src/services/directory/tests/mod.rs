@@ -21,6 +21,7 @@ use super::{
     },
     lines::{self, BadLine},
     rows::{self, Invitation, Mailbox, Member, Secret, System},
+    sites,
 };
 use crate::{
     access::caller::Caller,
@@ -174,6 +175,40 @@ fn an_invitation_admits_one_node_once() {
     assert_eq!((reply.refusal.as_str(), reply.node), ("", 2));
     assert_eq!(run(&mut site, "", join("0")).0.refusal, "expired");
     assert_eq!(rows::members(&site).unwrap().len(), 2);
+}
+
+#[test]
+fn a_promotion_names_the_site_that_goes_on_and_lets_nobody_of_the_lost_one_back() {
+    let mut site = MapStore::default();
+    for (number, label) in [(1, "leeds"), (2, ""), (4, "york"), (5, "york")] {
+        let member = Member { site: label.into(), certificate: format!("c{number}"), ..Default::default() };
+        set(&mut site, SetNode { node: number, member, ..Default::default() });
+    }
+    set(&mut site, sites::SetServing { site: "leeds".into(), ..Default::default() });
+    let promote = |instead_of: &str| sites::Promote {
+        site: "york".into(),
+        instead_of: instead_of.into(),
+        least: 2,
+        without: vec![5],
+        missing: "what came after noon".into(),
+        ..Default::default()
+    };
+    assert_eq!(set(&mut site, promote("bath")).refusal, "changed-meanwhile");
+    assert!(rows::expelled(&site).unwrap().is_empty(), "nothing is changed");
+    let (reply, decided) = run(&mut site, "uid:0", promote("leeds"));
+    assert!(reply.changed);
+    let note = decided.audit.last().expect("a note");
+    assert_eq!((note.object.as_str(), note.detail.as_str()), ("york", "what came after noon"));
+    let serving = sites::serving(&site).unwrap().expect("a row");
+    assert_eq!((serving.site.as_str(), serving.before.as_str(), serving.least), ("york", "leeds", 2));
+    let out = |number| rows::member(&site, number).unwrap().expect("a row");
+    for number in [1, 2, 5] {
+        assert!(out(number).removed && out(number).given_up > 0, "node {number}");
+    }
+    assert!(!out(4).removed && out(4).given_up == 0);
+    let expelled: Vec<String> =
+        rows::expelled(&site).unwrap().into_iter().filter(|(_, at)| *at > 0).map(|e| e.0).collect();
+    assert_eq!(expelled, ["c1", "c2", "c5"], "a silent node of the site itself, too");
 }
 
 #[test]

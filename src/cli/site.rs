@@ -209,7 +209,7 @@ fn asked(globals: &Globals, wish: &Wish<'_>, plan: &Value) -> Result<bool, super
     }
     let why = "the site's name was not typed";
     let fix = format!("`{}` does not ask", wish.command());
-    Err(failure(&codes::SITE_NOT_LOST, &format!("site {site} is not promoted"), why, &fix).with_exit(exit::REFUSED))
+    Err(failure(&codes::SITE_NOT_LOST, format!("site {site} is not promoted"), why, &fix).with_exit(exit::REFUSED))
 }
 
 /// What could be missing, for people.

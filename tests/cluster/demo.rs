@@ -588,7 +588,8 @@ impl Demo {
     /// Waits until all nodes are at the same index of each partition, and compares what they hold there.
     pub fn replicas_are_equal(&self) {
         let mut ids = self.ids();
-        ids.extend(self.joined.iter().map(|joined| joined.id).filter(|id| !ids.contains(id)).collect::<Vec<_>>());
+        let joined = self.joined.iter().map(|joined| joined.id);
+        ids.extend(joined.filter(|id| !ids.contains(id) && !self.lost.contains(id)).collect::<Vec<_>>());
         let all = wait_for("all nodes to be at one index", || {
             let all: Option<Vec<_>> = ids.iter().map(|id| self.hashes(*id)).collect();
             let all = all?;

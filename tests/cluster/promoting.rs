@@ -105,7 +105,8 @@ fn a_promotion_that_was_broken_off_is_gone_on_with_from_another_node() {
     };
     // The site's own partition comes first, and the others when it is led.
     let between = |demo: &Demo| wait_for("the first partition", || (demo.voters_by(6, 0) == york()).then_some(()));
-    let steps: [(u64, &(dyn Fn(&Demo) + Sync)); 2] = [(4, &before), (5, &between)];
+    type Step<'a> = &'a (dyn Fn(&Demo) + Sync);
+    let steps: [(u64, Step<'_>); 2] = [(4, &before), (5, &between)];
     for (id, step) in steps {
         std::thread::scope(|scope| {
             let demo = &scene.demo;

@@ -266,7 +266,7 @@ impl Content {
         self.0.extend_from_slice(&record);
     }
 
-    pub fn len(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.0.len()
     }
 

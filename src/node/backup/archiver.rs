@@ -235,7 +235,7 @@ impl Archiver<'_> {
             return Ok(found);
         }
         for ((group, goal), reach) in self.rooms.groups.iter().zip(goal).zip(0..) {
-            while found.reach[reach] < *goal && found.content.len() < PIECE {
+            while found.reach[reach] < *goal && found.content.bytes() < PIECE {
                 let page = match group.committed(found.reach[reach] + 1, PAGE).await {
                     Ok(page) => page,
                     Err(e @ Unread::Cut { .. }) => {

@@ -30,7 +30,7 @@ impl Archiver<'_> {
     /// Writes one piece: bodies, entries, then the head, each synced before the next.
     pub async fn write(&self, chain: &mut Chain, found: Gathered, until: u64) -> Result<(), BackupError> {
         let (fs, pace, number) = (&self.node.world.fs, Pace::new(RATE), chain.number + 1);
-        self.room(chain, found.content.len() as u64).await?;
+        self.room(chain, found.content.bytes() as u64).await?;
         let (backup, last) = (chain.backup.clone(), chain.number);
         let made = blocking(fs, move |fs| {
             let folder = backup.join(archive::FOLDER);

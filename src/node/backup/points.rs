@@ -155,6 +155,7 @@ struct Walk {
     ended: bool,
 }
 
+#[allow(clippy::ptr_arg, reason = "what `over` hands on")]
 fn walk(walks: &mut Vec<Walk>, entry: ArchivedEntry, _: &dyn Fs) -> Result<(), BackupError> {
     let Some(walk) = walks.get_mut(usize::from(entry.partition)).filter(|walk| !walk.ended) else { return Ok(()) };
     let unread = unread(entry.partition);

@@ -571,6 +571,12 @@ impl Demo {
         told["partitions"].as_array()?.iter().find(|p| p["partition"] == partition)?["cut"].as_u64()
     }
 
+    /// The last entry in a node's log of a partition.
+    pub fn last(&self, id: u64, partition: u64) -> Option<u64> {
+        let told = self.try_ask(id, &["cluster", "status"])?;
+        told["partitions"].as_array()?.iter().find(|p| p["partition"] == partition)?["last"].as_u64()
+    }
+
     /// Whether a node's log of a partition holds more than a majority is known to have.
     pub fn is_ahead(&self, id: u64, partition: u64) -> Option<bool> {
         let told = self.try_ask(id, &["cluster", "status"])?;

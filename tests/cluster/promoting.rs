@@ -19,6 +19,14 @@ const ROUNDED: Moment = 1_000;
 fn two_sites(name: &'static str) -> Scene {
     Scene::begin_at(name, Plan { set: LEEDS, ..Plan::of(2) }, |demo| {
         (4..=6).for_each(|id| demo.join_in(id, "york"));
+        // Each says where it stands in a row of its own, some seconds after it has joined.
+        for id in 4..=6 {
+            wait_for("York to know its nodes", || {
+                let told = demo.try_ask(id, &["site", "status"])?;
+                let york = told["sites"].as_array()?.iter().find(|site| site["site"] == "york")?.clone();
+                (york["nodes"].as_array()?.len() == 3).then_some(())
+            });
+        }
         demo.site_of_joined()
     })
 }

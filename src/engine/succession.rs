@@ -8,7 +8,7 @@
 //! number is far beyond whatever may have been given, and items that its target lost are put back from the log, to be
 //! delivered once more.
 
-use super::cut::{Misfit, Standing, misfits_of, with_record};
+use super::cut::{self, Misfit, Standing, misfits_of, with_record};
 use super::entry::{Entry, Packer, row_size};
 use super::ports::Rows;
 use super::rows;
@@ -67,11 +67,7 @@ pub async fn ending(map: PartitionMap, rows: &dyn Rows, group: &Group) -> Result
 
 /// The rows that an entry of the log writes.
 fn rows_of(entry: &consensus::Entry) -> Result<Vec<RowOp>, String> {
-    if entry.payload.is_empty() {
-        return Ok(vec![]);
-    }
-    let decided = Entry::read(&entry.payload).and_then(|decided| decided.rows_in(entry.term));
-    decided.map_err(|e| format!("entry {}: {e}", entry.index))
+    cut::rows_of(&entry.payload, entry.term).map_err(|e| format!("entry {}: {e}", entry.index))
 }
 
 /// Items that a source has cleared away and a target has lost, found again in the source's log.
@@ -109,8 +105,9 @@ impl Search {
             }
             if !self.begun && *key == rows::mark_key() {
                 self.begun = true;
-                let mark = rows::Mark::decode(value).unwrap_or_default();
-                self.before = (!whole).then(|| mark.outbox.saturating_sub(sent));
+                // A mark that cannot be read says nothing: what is wanted may all have been before.
+                let before = rows::Mark::decode(value).map_or(u64::MAX, |mark| mark.outbox.saturating_sub(sent));
+                self.before = (!whole).then_some(before);
             }
         }
     }

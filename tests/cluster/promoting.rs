@@ -31,6 +31,15 @@ fn two_sites(name: &'static str) -> Scene {
     })
 }
 
+/// The moment that York names is ten seconds of clocks before its logs end: it has to be one in which there was a load.
+const LOADED: Moment = 16_000_000;
+
+fn load_for_a_while(scene: &Scene) {
+    while scene.load.now() < LOADED {
+        scene.load.more(50);
+    }
+}
+
 /// kill -9 of Leeds, all at once; when it was.
 fn lose_leeds(scene: &mut Scene) -> Moment {
     (1..=3).for_each(|id| scene.demo.kill(id));
@@ -66,7 +75,7 @@ fn the_followers_of_a_site_that_is_lost_go_on_without_it_and_it_stays_away() {
     assert!(
         scene.demo.refusal(4, &["site", "promote", "atlantis"]).is_some_and(|told| told.contains("no node stands"))
     );
-    scene.load.more(200);
+    load_for_a_while(&scene);
 
     let dark = lose_leeds(&mut scene);
     let demo = &scene.demo;
@@ -76,6 +85,7 @@ fn the_followers_of_a_site_that_is_lost_go_on_without_it_and_it_stays_away() {
     let told = demo.try_ask(4, PROMOTE);
     let told = told.unwrap_or_else(|| panic!("{:?}", demo.refusal(4, PROMOTE)));
     let until = until(&scene, &told);
+    assert!(until > 0, "there was a load before it, which is looked for");
     println!("promoted in {} s; up to {} ms before the loss", told["seconds"], dark.saturating_sub(until) / 1_000);
     assert_eq!(told["until"], plan["until"], "as it was said before");
     assert!(demo.term(0) > 1 << 20, "no node of Leeds can have led in that term: {}", demo.term(0));
@@ -102,9 +112,11 @@ fn the_followers_of_a_site_that_is_lost_go_on_without_it_and_it_stays_away() {
 #[test]
 fn a_promotion_that_was_broken_off_is_gone_on_with_from_another_node() {
     let mut scene = two_sites("promotion broken off");
+    load_for_a_while(&scene);
     let dark = lose_leeds(&mut scene);
     let plan = wait_for("a plan", || scene.demo.try_ask(5, &["site", "promote", "york", "--dry-run"]));
     let until = until(&scene, &plan);
+    assert!(until > 0, "there was a load before it, which is looked for");
     let york = || Some(vec![4, 5, 6]);
     let voters = |demo: &Demo| [0, 1, 2].map(|partition| demo.voters_by(6, partition));
     let before = |demo: &Demo| {

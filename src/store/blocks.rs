@@ -205,9 +205,10 @@ impl BlockTree {
         let mut piece = Piece::new(self);
         let next = piece.fill(table, from)?;
         let (changes, cached) = piece.done();
+        let turn = self.tree.turn()?;
         let _shape = self.shape.write().unwrap_or_else(PoisonError::into_inner);
         self.places.forget(&changes);
-        self.tree.batch(changes)?;
+        self.tree.write(&turn, changes)?;
         for (id, block) in cached {
             match block {
                 Some(block) => self.cache.replace((self.number, id), block),

@@ -6,7 +6,7 @@
 
 use super::StoreError;
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 /// One change of a batch: a key with its new value, or `None` to remove it.
 pub type Change = (Bytes, Option<Bytes>);
@@ -23,8 +23,27 @@ pub trait Tree: Send + Sync {
         reverse: bool,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
+    /// Waits for a writer's turn. To be had before any lock that readers need: it may take as long as the disk does.
+    fn turn(&self) -> Result<Turn<'_>, StoreError> {
+        Ok(Turn { _alone: None })
+    }
     /// Makes all changes at once. No key stands twice in a batch.
-    fn batch(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+    fn write(&self, turn: &Turn<'_>, changes: Vec<Change>) -> Result<(), StoreError>;
+    /// [`Tree::write`] in a turn of its own.
+    fn batch(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.write(&self.turn()?, changes)
+    }
+}
+
+/// A writer's turn: what was written before it has reached the disk, and nobody else writes until it ends.
+pub struct Turn<'a> {
+    _alone: Option<MutexGuard<'a, ()>>,
+}
+
+impl<'a> From<MutexGuard<'a, ()>> for Turn<'a> {
+    fn from(alone: MutexGuard<'a, ()>) -> Self {
+        Turn { _alone: Some(alone) }
+    }
 }
 
 /// An engine: named trees in one place.

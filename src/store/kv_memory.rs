@@ -3,7 +3,7 @@
 //! Losing it at a crash is allowed: nothing rests on an engine (P7), the partition comes back from its snapshot.
 
 use super::StoreError;
-use super::kv::{Change, Kv, Tree};
+use super::kv::{Change, Kv, Tree, Turn};
 use bytes::Bytes;
 use std::{
     collections::BTreeMap,
@@ -39,7 +39,7 @@ impl Tree for MemoryTree {
         Ok(if reverse { range.rev().take(limit).collect() } else { range.take(limit).collect() })
     }
 
-    fn batch(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+    fn write(&self, _: &Turn<'_>, changes: Vec<Change>) -> Result<(), StoreError> {
         let mut rows = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for (key, value) in changes {
             match value {

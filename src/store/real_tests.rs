@@ -1,7 +1,7 @@
 //! The store over the real engine and real files: restarts, damage, power cuts, set-aside and rebuild (P7, P9).
 
 use super::heal::open_engine;
-use super::kv::{Change, Kv, Tree};
+use super::kv::{Change, Kv, Tree, Turn};
 use super::kv_memory::MemoryKv;
 use super::testing::{at, gone, key};
 use super::*;
@@ -138,7 +138,7 @@ impl Tree for UnreadableTree {
     fn range(&self, _: &[u8], _: Option<&[u8]>, _: bool, _: usize) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         rotten()
     }
-    fn batch(&self, _: Vec<Change>) -> Result<(), StoreError> {
+    fn write(&self, _: &Turn<'_>, _: Vec<Change>) -> Result<(), StoreError> {
         rotten()
     }
 }

@@ -4,12 +4,12 @@
 //! (the caller's duty); its `flush` is `sync_file_range`, not an fsync, so nothing durable rests on it (P7); it may
 //! panic on damaged files, so a panic inside it leaves a mark and the next start sets its files aside.
 //!
-//! Whoever writes waits for the disk before the next batch ([`Gate`]), and its own thread tidies in short turns: sled has some seven
+//! Whoever writes waits until the disk has the batch before ([`Gate`]), and its own thread tidies in short turns: sled has some seven
 //! threads that write, and stands still for ever once all of them wait for a lock whose holder waits for a truncation that is
 //! queued behind them (mended upstream after 0.34, in sled's pull request 1269, and never released).
 
 use super::StoreError;
-use super::kv::{Change, Kv, Tree};
+use super::kv::{Change, Kv, Tree, Turn};
 use bytes::Bytes;
 use std::{
     io::ErrorKind,
@@ -27,8 +27,8 @@ const SEGMENT_BYTES: usize = 2 << 20;
 /// (docs/performance.md, Soak). Longer turns write more segments than sled has threads to write them (see above).
 pub const TIDY_EVERY: Duration = Duration::from_millis(100);
 
-/// Held while a batch is applied and written to disk: batches of all trees come one by one, as sled's own lock has it anyway, and
-/// never outrun the disk, in buffers without bound.
+/// Held by who writes, from when the batch before has reached the disk: batches of all trees come one by one, as sled's own lock
+/// has it anyway, and never outrun the disk, in buffers without bound.
 type Gate = Arc<Mutex<()>>;
 
 /// An open sled database.
@@ -149,8 +149,13 @@ impl Tree for SledTree {
         Ok(rows)
     }
 
-    fn batch(&self, mut changes: Vec<Change>) -> Result<(), StoreError> {
-        let _alone = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+    fn turn(&self) -> Result<Turn<'_>, StoreError> {
+        let turn = self.gate.lock().unwrap_or_else(PoisonError::into_inner).into();
+        self.tree.flush().map_err(failed)?;
+        Ok(turn)
+    }
+
+    fn write(&self, _: &Turn<'_>, mut changes: Vec<Change>) -> Result<(), StoreError> {
         if changes.len() == 1 {
             // One key needs no batch marks in sled's log.
             if let Some((key, value)) = changes.pop() {
@@ -168,8 +173,7 @@ impl Tree for SledTree {
                 None => batch.remove(key.as_ref()),
             }
         }
-        self.tree.apply_batch(batch).map_err(failed)?;
-        self.tree.flush().map_err(failed).map(|_| ())
+        self.tree.apply_batch(batch).map_err(failed)
     }
 }
 
@@ -188,6 +192,8 @@ impl Kv for SledKv {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
+        // Beside a batch it would keep readers out for as long as it takes: the batch waits for it, and they for the batch.
+        let _turn = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         self.db.flush().map_err(failed).map(|_| ())
     }
 

@@ -99,9 +99,9 @@ pub fn register(node: &Arc<Node>) {
 }
 
 /// Beats until aborted: fences, free space, systemd. The watchdog is petted when the engine's deciders have run since the
-/// last time, so that one that blocks its thread is seen; one that waits for a majority does not.
+/// last time, so that one that blocks its thread is seen, and one that waits for a majority is not; and while the store writes.
 pub async fn run(node: Arc<Node>) {
-    let (mut told_ready, mut progress) = (false, Progress::default());
+    let (mut told_ready, mut told_still, mut progress) = (false, false, Progress::default());
     loop {
         beat(&node).await;
         let ready = node.ready();
@@ -115,7 +115,15 @@ pub async fn run(node: Arc<Node>) {
             false if told_ready => Notify.status(&format!("not ready: {}", first_trouble(&node))),
             false => Notify.starting(&catching_up(&node, &mut progress).await, super::STARTING),
         }
-        pet(node.rooms.get().map(|rooms| &rooms.engine), || Notify.alive());
+        let still = node.rooms.get().is_some_and(|rooms| rooms.store.stands_still());
+        if still && !told_still {
+            tracing::error!(
+                event = "store.stands_still",
+                "a write of rows does not end; the watchdog will end the process"
+            );
+        }
+        told_still = still;
+        pet(node.rooms.get().filter(|_| !still).map(|rooms| &rooms.engine), || Notify.alive());
         tokio::time::sleep(BEAT).await;
     }
 }

@@ -6,12 +6,15 @@
 
 use super::StoreError;
 use bytes::Bytes;
-use std::sync::{Arc, MutexGuard};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// One change of a batch: a key with its new value, or `None` to remove it.
 pub type Change = (Bytes, Option<Bytes>);
 
-/// An ordered keyspace. Calls block for at most a few page reads.
+/// An ordered keyspace. Reads block for at most a few page reads, writers for as long as the disk takes.
 pub trait Tree: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
     /// Up to `limit` entries with `from <= key`, and `key < to` where given; in key order, or from the end when
@@ -25,7 +28,7 @@ pub trait Tree: Send + Sync {
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
     /// Waits for a writer's turn. To be had before any lock that readers need: it may take as long as the disk does.
     fn turn(&self) -> Result<Turn<'_>, StoreError> {
-        Ok(Turn { _alone: None })
+        Ok(Turn(None))
     }
     /// Makes all changes at once. No key stands twice in a batch.
     fn write(&self, turn: &Turn<'_>, changes: Vec<Change>) -> Result<(), StoreError>;
@@ -35,14 +38,40 @@ pub trait Tree: Send + Sync {
     }
 }
 
-/// A writer's turn: what was written before it has reached the disk, and nobody else writes until it ends.
-pub struct Turn<'a> {
-    _alone: Option<MutexGuard<'a, ()>>,
+/// Lets writers to an engine through one by one, and tells for how long the one inside has been there.
+#[derive(Default)]
+pub struct Gate {
+    alone: Mutex<()>,
+    since: Mutex<Option<Instant>>,
 }
 
-impl<'a> From<MutexGuard<'a, ()>> for Turn<'a> {
-    fn from(alone: MutexGuard<'a, ()>) -> Self {
-        Turn { _alone: Some(alone) }
+impl Gate {
+    /// Waits until nobody else is inside.
+    pub fn pass(&self) -> Turn<'_> {
+        let alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.since() = Some(Instant::now());
+        Turn(Some((self, alone)))
+    }
+
+    /// For how long somebody has been inside.
+    pub fn held(&self) -> Duration {
+        self.since().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A writer's turn. Of an engine with a [`Gate`]: what was written before it was handed to the disk, and nobody else writes until
+/// it ends.
+pub struct Turn<'a>(Option<(&'a Gate, MutexGuard<'a, ()>)>);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some((gate, _)) = &self.0 {
+            *gate.since() = None;
+        }
     }
 }
 
@@ -56,6 +85,10 @@ pub trait Kv: Send + Sync {
     fn drop_tree(&self, name: &str) -> Result<(), StoreError>;
     /// Hands every batch so far to the operating system: survives a killed process, not a power cut.
     fn sync(&self) -> Result<(), StoreError>;
+    /// For how long the writer whose turn it is has been at it.
+    fn writing_for(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Bytes taken on disk.
     fn bytes(&self) -> u64;
 }

@@ -123,6 +123,9 @@ impl Shared {
     }
 }
 
+/// Far longer than a disk that is of any use takes for one batch.
+const STAND_STILL: Duration = Duration::from_secs(60);
+
 /// An engine, and why its files were set aside before, if they were.
 type Opened = Result<(Arc<dyn Kv>, Option<String>), StoreError>;
 
@@ -214,6 +217,11 @@ impl Store {
     /// What was set aside and rebuilt while opening.
     pub fn healed(&self) -> Vec<Healed> {
         self.0.healed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a write to the engine has been under way for so long that it will not end: a new process may get further.
+    pub fn stands_still(&self) -> bool {
+        self.0.shared.kv.writing_for() > STAND_STILL
     }
 
     /// Partitions whose rows failed a check since the start. The node hands leadership over and starts again, which

@@ -15,9 +15,18 @@ fn world() -> World {
     World { fs: Arc::new(RealFs), clock: Arc::new(SystemClock), rng: Arc::new(SystemRng) }
 }
 
+/// The engine's own threads hold its lock for a moment after it was closed.
 async fn open(dir: &Path, boot: &str) -> Store {
-    let options = StoreOptions { sled_cache_bytes: 1 << 20, boot: boot.into(), ..Default::default() };
-    Store::open(world(), dir.to_path_buf(), options).await.unwrap()
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        let options = StoreOptions { sled_cache_bytes: 1 << 20, boot: boot.into(), ..Default::default() };
+        match Store::open(world(), dir.to_path_buf(), options).await {
+            Err(StoreError::Io(what)) if what.contains("acquire lock") && std::time::Instant::now() < deadline => {
+                tokio::task::yield_now().await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -4,12 +4,13 @@
 //! (the caller's duty); its `flush` is `sync_file_range`, not an fsync, so nothing durable rests on it (P7); it may
 //! panic on damaged files, so a panic inside it leaves a mark and the next start sets its files aside.
 //!
-//! Whoever writes waits until the disk has the batch before ([`Gate`]), and its own thread tidies in short turns: sled has some seven
-//! threads that write, and stands still for ever once all of them wait for a lock whose holder waits for a truncation that is
-//! queued behind them (mended upstream after 0.34, in sled's pull request 1269, and never released).
+//! Whoever writes waits until the disk has the batch before ([`Gate`]), and sled's own thread tidies in short turns: sled has some
+//! seven threads that write, and stands still for ever once all of them wait for a lock whose holder waits for a truncation that is
+//! queued behind them (mended upstream after 0.34, in sled's pull request 1269, and never released). With few buffers on their way
+//! that does not come about; should it all the same, [`Kv::writing_for`] tells it.
 
 use super::StoreError;
-use super::kv::{Change, Kv, Tree, Turn};
+use super::kv::{Change, Gate, Kv, Tree, Turn};
 use bytes::Bytes;
 use std::{
     io::ErrorKind,
@@ -24,28 +25,27 @@ use std::{
 const SEGMENT_BYTES: usize = 2 << 20;
 /// How often sled's own thread empties segments that hold little any more, for half of that time at most, and then waits for the
 /// disk. Without it their space is never used again where rows come and go: ten times the content after half an hour
-/// (docs/performance.md, Soak). Longer turns write more segments than sled has threads to write them (see above).
+/// (docs/performance.md, Soak). A turn moves the pages of about one segment; it must not write more segments than sled has threads
+/// to write them (see above).
 pub const TIDY_EVERY: Duration = Duration::from_millis(100);
 
-/// Held by who writes, from when the batch before has reached the disk: batches of all trees come one by one, as sled's own lock
-/// has it anyway, and never outrun the disk, in buffers without bound.
-type Gate = Arc<Mutex<()>>;
-
-/// An open sled database.
+/// An open sled database. Batches of all trees go through one gate, as sled's own lock has it anyway, each when the disk has the
+/// one before: they do not outrun it, in buffers without bound.
 pub struct SledKv {
     db: sled::Db,
-    gate: Gate,
+    gate: Arc<Gate>,
 }
 
 struct SledTree {
     tree: sled::Tree,
-    gate: Gate,
+    db: sled::Db,
+    gate: Arc<Gate>,
 }
 
 /// Linux: a sector that cannot be read.
 const EIO: i32 = 5;
 
-/// A full disk passes; what cannot be read or understood does not, and the next start sets it aside.
+/// What cannot be read or understood does not pass, and the next start sets it aside.
 fn failed(e: sled::Error) -> StoreError {
     match e {
         sled::Error::Io(e) if e.raw_os_error() != Some(EIO) && e.kind() != ErrorKind::UnexpectedEof => {
@@ -55,6 +55,14 @@ fn failed(e: sled::Error) -> StoreError {
             leave_marks();
             StoreError::Corrupt(format!("the engine's files: {other}"))
         }
+    }
+}
+
+/// As [`failed`] of what was written: sled takes nothing more after a write that failed, before it is opened again.
+fn unwritten(db: &sled::Db, e: sled::Error) -> StoreError {
+    match failed(e) {
+        StoreError::Io(what) if db.context.global_error().is_err() => StoreError::Unsynced(what),
+        other => other,
     }
 }
 
@@ -79,11 +87,11 @@ impl SledKv {
             .path(dir)
             .cache_capacity(cache_bytes)
             .segment_size(SEGMENT_BYTES)
-            // Flushes that matter are ours, once after each of the store's own.
+            // Flushes that matter are ours.
             .flush_every_ms(Some(tidy.as_millis() as u64))
             .open()
             .map_err(not_opened)?;
-        Ok(SledKv { db, gate: Gate::default() })
+        Ok(SledKv { db, gate: Arc::default() })
     }
 }
 
@@ -150,18 +158,19 @@ impl Tree for SledTree {
     }
 
     fn turn(&self) -> Result<Turn<'_>, StoreError> {
-        let turn = self.gate.lock().unwrap_or_else(PoisonError::into_inner).into();
-        self.tree.flush().map_err(failed)?;
+        let turn = self.gate.pass();
+        self.tree.flush().map_err(|e| unwritten(&self.db, e))?;
         Ok(turn)
     }
 
     fn write(&self, _: &Turn<'_>, mut changes: Vec<Change>) -> Result<(), StoreError> {
+        let unwritten = |e| unwritten(&self.db, e);
         if changes.len() == 1 {
             // One key needs no batch marks in sled's log.
             if let Some((key, value)) = changes.pop() {
                 match value {
-                    Some(value) => self.tree.insert(key, value.as_ref()).map_err(failed)?,
-                    None => self.tree.remove(key).map_err(failed)?,
+                    Some(value) => self.tree.insert(key, value.as_ref()).map_err(unwritten)?,
+                    None => self.tree.remove(key).map_err(unwritten)?,
                 };
             }
             return Ok(());
@@ -173,13 +182,14 @@ impl Tree for SledTree {
                 None => batch.remove(key.as_ref()),
             }
         }
-        self.tree.apply_batch(batch).map_err(failed)
+        self.tree.apply_batch(batch).map_err(unwritten)
     }
 }
 
 impl Kv for SledKv {
     fn tree(&self, name: &str) -> Result<Arc<dyn Tree>, StoreError> {
-        Ok(Arc::new(SledTree { tree: self.db.open_tree(name).map_err(failed)?, gate: self.gate.clone() }))
+        let tree = self.db.open_tree(name).map_err(failed)?;
+        Ok(Arc::new(SledTree { tree, db: self.db.clone(), gate: self.gate.clone() }))
     }
 
     fn names(&self) -> Vec<String> {
@@ -193,8 +203,12 @@ impl Kv for SledKv {
 
     fn sync(&self) -> Result<(), StoreError> {
         // Beside a batch it would keep readers out for as long as it takes: the batch waits for it, and they for the batch.
-        let _turn = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.db.flush().map_err(failed).map(|_| ())
+        let _turn = self.gate.pass();
+        self.db.flush().map_err(|e| unwritten(&self.db, e)).map(|_| ())
+    }
+
+    fn writing_for(&self) -> Duration {
+        self.gate.held()
     }
 
     fn bytes(&self) -> u64 {
@@ -206,6 +220,7 @@ impl Kv for SledKv {
 mod tests {
     use super::super::testing::open_sled;
     use super::*;
+    use std::{sync::mpsc::RecvTimeoutError, time::Instant};
 
     const LIVE: u64 = 500;
     const BLOCK: usize = 4_096;
@@ -235,10 +250,11 @@ mod tests {
         let mut taken: Vec<u64> = vec![];
         while taken.iter().rev().nth(STEADY).is_none_or(|before| Some(before) < taken.last()) {
             assert!(taken.len() < 100, "it grows and grows: {taken:?}");
+            let began = Instant::now();
             exchange_all(&*tree, taken.len() as u64);
             taken.push(kv.bytes());
-            // On a busy machine sled's thread would not have had its turn.
-            std::thread::park_timeout(TIDY);
+            // On a busy machine or a slow disk sled's thread would not have had its turn.
+            std::thread::park_timeout(TIDY.max(began.elapsed()));
         }
         assert_eq!(tree.range(&[], None, false, usize::MAX).unwrap().len() as u64, LIVE);
     }
@@ -250,16 +266,35 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let tidy = TIDY / 2;
         let kv = open_tidied(dir.path(), tidy);
-        let (done, ended) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
-            let tree = kv.tree("t").unwrap();
-            for round in 0..100 {
+        let (turned, turns) = std::sync::mpsc::channel();
+        let writer = std::thread::spawn(move || {
+            let (tree, began) = (kv.tree("t").unwrap(), Instant::now());
+            // On a slow disk fewer rounds show as much.
+            for round in (0..100).take_while(|_| began.elapsed() < Duration::from_secs(60)) {
                 exchange_all(&*tree, round);
+                turned.send(()).unwrap();
                 std::thread::park_timeout(tidy);
             }
-            done.send(()).unwrap();
         });
-        ended.recv_timeout(Duration::from_secs(300)).expect("it stands still");
+        let ended = std::iter::repeat_with(|| turns.recv_timeout(Duration::from_secs(120))).find_map(Result::err);
+        assert_eq!(ended, Some(RecvTimeoutError::Disconnected), "it stands still");
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_writer_that_does_not_come_back_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let kv = open_tidied(dir.path(), TIDY);
+        let tree = kv.tree("t").unwrap();
+        assert_eq!(kv.writing_for(), Duration::ZERO);
+        let turn = tree.turn().unwrap();
+        while kv.writing_for() < TIDY {
+            std::thread::yield_now();
+        }
+        tree.write(&turn, vec![(Bytes::from_static(b"k"), Some(Bytes::new()))]).unwrap();
+        assert!(kv.writing_for() >= TIDY, "a turn ends with its guard");
+        drop(turn);
+        assert_eq!(kv.writing_for(), Duration::ZERO);
     }
 
     #[test]

@@ -90,7 +90,9 @@ async fn nothing_counts_that_was_proposed_behind_a_refused_proposal() {
     let before = group.status().last;
     group.write(behind, payload_of("behind")).await.unwrap();
     until("the late proposal to be logged and applied", || *group.applied().borrow() > before).await;
-    let now = *group.leadership().wait_for(|l| l.leading).await.unwrap();
+    let mut leadership = group.leadership();
+    let again = tokio::time::timeout(PATIENCE, leadership.wait_for(|l| l.leading)).await;
+    let now = *again.expect("it leads again").unwrap();
     assert!(now.reign > was.reign && now.term == was.term, "another reign of the same term");
     group.propose(now.reign, payload_of("after")).await.unwrap();
     until("the new reign's proposal", || leader.recorder.payloads().len() == 2).await;

@@ -83,6 +83,7 @@ pub const KEYS: &[Key] = &[
     key("mesh.workflow_enforcement", Choice(&["off", "restricted", "strict"]), "restricted", Restart, "off: any sender, any workflow; restricted: known workflows are held to their senders and receivers, unknown ones pass; strict: unknown ones are refused too."),
     key("mesh.inbox_expiry", Duration, "5d", Restart, "How long a message waits to be collected before it expires and its sender gets a report."),
     key("mesh.retention", Duration, "30d", Restart, "How long the record of a message is kept for tracking after it left the inbox."),
+    key("mesh.clock_skew", Duration, "2h", Restart, "How far a token's time may be from a node's, either way, the same on every node; used tokens are remembered for two to four times as long. A shorter one is for demo and test sites: a live site has 2h."),
     key("mesh.test_endpoints", Bool, "false", Restart, "Whether the test-mode endpoints answer; refused where site.environment is live."),
 
     key("trace.rows", Number(1, 10_000_000), "500000", Restart, "Most rows of a batch-trace file; one with more is answered with code 06."),
@@ -124,6 +125,8 @@ pub const KEYS: &[Key] = &[
     key("disk.reserve", Size, "1GiB", Restart, "Free space below which writes are refused while reads go on."),
     key("disk.scrub_interval", Duration, "24h", Restart, "Time between two walks over everything at rest, which find bytes that went bad while another node still has them whole."),
     key("disk.scrub_rate", Size, "8MiB", Restart, "Bytes that such a walk reads in a second."),
+
+    key("requests.remembered", Duration, "24h", Restart, "How long a request is remembered by its id, so that it is not done twice when it comes again, the same on every node; a day at least on a live site."),
 
     key("audit.retention", Duration, "0s", Restart, "How long records of the audit trail are kept, the same on every node; 0s keeps them for ever, and a live site keeps them for a year at least."),
 

@@ -23,6 +23,7 @@ pub struct Settings {
     pub eps: super::eps::Eps,
     pub upstream: super::upstream::Upstream,
     pub storage: Storage,
+    pub requests_remembered: Duration,
     /// None: for ever.
     pub audit_retention: Option<Duration>,
     pub backup: super::backup::Backup,
@@ -108,6 +109,7 @@ pub struct Mesh {
     pub workflow_enforcement: WorkflowEnforcement,
     pub inbox_expiry: Duration,
     pub retention: Duration,
+    pub clock_skew: Duration,
     pub test_endpoints: bool,
 }
 
@@ -171,6 +173,7 @@ impl Settings {
             eps: from.eps()?,
             upstream: from.upstream()?,
             storage: from.storage(),
+            requests_remembered: from.duration("requests.remembered"),
             audit_retention: from.audit_retention()?,
             backup: super::backup::Backup {
                 dir: from.path("backup.dir"),
@@ -195,6 +198,7 @@ impl Settings {
                 "take mesh.test_endpoints out, or set site.environment to \"test\" or \"demo\"",
             ));
         }
+        self.check_memories(from)?;
         if self.raft.election_min >= self.raft.election_max {
             return Err(ConfigError::new(
                 from.place("raft.election_max"),
@@ -229,6 +233,37 @@ impl Settings {
             ));
         }
         self.check_backup(|name| from.place(name))
+    }
+
+    /// What a site remembers so that nothing is done twice. Shorter times let a test see within an hour what a site does in
+    /// a day; a live one has those of P3 and of mesh.md §3.
+    fn check_memories(&self, from: &Values<'_>) -> Result<(), ConfigError> {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let (skew, requests) = (Duration::from_secs(2 * 3600), Duration::from_secs(24 * 3600));
+        let live = self.environment == Environment::Live;
+        let wrong =
+            |name: &str, why: &str, fix: &str| Err(ConfigError::new(from.place(name), format!("{name} {why}"), fix));
+        if live && self.mesh.clock_skew != skew {
+            return wrong(
+                "mesh.clock_skew",
+                "is not 2h while site.environment is \"live\"",
+                "take it out, or write \"2h\"",
+            );
+        }
+        if !(MINUTE..=skew).contains(&self.mesh.clock_skew) {
+            return wrong("mesh.clock_skew", "is not between 1m and 2h", "write a time such as \"2h\" or \"10m\"");
+        }
+        if live && self.requests_remembered < requests {
+            return wrong(
+                "requests.remembered",
+                "is under a day while site.environment is \"live\"",
+                "write \"24h\" or more",
+            );
+        }
+        if self.requests_remembered < MINUTE {
+            return wrong("requests.remembered", "is under a minute", "write a time such as \"24h\" or \"1h\"");
+        }
+        Ok(())
     }
 }
 
@@ -412,6 +447,7 @@ impl Values<'_> {
             },
             inbox_expiry: self.duration("mesh.inbox_expiry"),
             retention: self.duration("mesh.retention"),
+            clock_skew: self.duration("mesh.clock_skew"),
             test_endpoints: self.bool("mesh.test_endpoints"),
         }
     }
@@ -554,6 +590,18 @@ mod tests {
         assert!(refused(&["mesh.test_endpoints=true"]).contains("live"));
         assert!(settings(&["mesh.test_endpoints=true", "site.environment=demo"]).is_ok());
         assert!(refused(&["audit.retention=364d"]).contains("under a year"));
+        assert!(refused(&["mesh.clock_skew=10m"]).contains("not 2h"));
+        assert!(refused(&["mesh.clock_skew=59s", "site.environment=test"]).contains("between 1m and 2h"));
+        assert!(refused(&["mesh.clock_skew=3h", "site.environment=test"]).contains("between 1m and 2h"));
+        assert!(refused(&["requests.remembered=23h"]).contains("under a day"));
+        assert!(refused(&["requests.remembered=59s", "site.environment=test"]).contains("under a minute"));
+        let short = settings(&["mesh.clock_skew=1m", "requests.remembered=1m", "site.environment=demo"]).unwrap();
+        assert_eq!(
+            (short.mesh.clock_skew, short.requests_remembered),
+            (Duration::from_secs(60), Duration::from_secs(60))
+        );
+        let usual = settings(&[]).unwrap();
+        assert_eq!((usual.mesh.clock_skew, usual.requests_remembered), (DAY / 12, DAY));
         assert!(refused(&["backup.dir=backup"]).contains("whole path"));
         assert!(refused(&["backup.dir=/var/lib/spine/backup"]).contains("inside node.data"));
         assert_eq!(

@@ -38,7 +38,7 @@ pub struct EngineOptions {
     pub queue_bytes: usize,
     /// How long a command or fence is tried while the leader changes: long enough to hide an election.
     pub patience: Duration,
-    /// How long a request id is remembered (P3); at least 24 hours.
+    /// How long a request id is remembered (P3 promises a day).
     pub request_memory: Duration,
     /// How long audit records are kept; none: for ever.
     pub audit_retention: Option<Duration>,
@@ -48,8 +48,8 @@ pub struct EngineOptions {
 
 /// How often who waits for a delivery looks at the row itself: an installed snapshot moves it without an apply.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// P3 promises a day.
-const SHORTEST_MEMORY: Duration = Duration::from_secs(24 * 3600);
+/// P3's promise.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
 
 impl EngineOptions {
     pub fn new(node: NodeNumber, data_dir: PathBuf) -> Self {
@@ -59,7 +59,7 @@ impl EngineOptions {
             queue_commands: 8_192,
             queue_bytes: 64 << 20,
             patience: Duration::from_secs(4),
-            request_memory: SHORTEST_MEMORY,
+            request_memory: A_DAY,
             audit_retention: None,
             spare_bytes: 1 << 30,
         }
@@ -122,7 +122,7 @@ impl Engine {
                 partition: slot.id,
                 map,
                 node: options.node.0,
-                memory: options.request_memory.max(SHORTEST_MEMORY).as_millis() as u64,
+                memory: options.request_memory.as_millis() as u64,
                 retention: options.audit_retention.map(|kept| kept.as_millis() as u64),
                 services: services.clone(),
             };

@@ -262,6 +262,7 @@ async fn engine(
     let mut options = EngineOptions::new(NodeNumber(settings.node.number), settings.node.data.clone());
     options.spare_bytes = settings.storage.disk_reserve;
     options.audit_retention = settings.audit_retention;
+    options.request_memory = settings.requests_remembered;
     let mesh = Arc::new(Mesh::new(mesh_options(settings)?));
     let url = settings.api.url.clone();
     let pds = Arc::new(Pds {
@@ -373,8 +374,8 @@ fn mesh_options(settings: &Settings) -> Result<crate::services::mesh::MeshOption
         },
         inbox_expiry: settings.mesh.inbox_expiry,
         retention: settings.mesh.retention,
+        clock_skew: settings.mesh.clock_skew,
         test_endpoints: settings.mesh.test_endpoints,
-        ..Default::default()
     })
 }
 

@@ -50,7 +50,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         event.record(&mut fields);
         let line = match self.format {
             Format::Json => fields.json(*event.metadata().level(), event.metadata().target(), &self.node),
-            Format::Text => fields.text(*event.metadata().level()),
+            Format::Text => fields.text(*event.metadata().level(), event.metadata().target()),
         };
         // A closed stdout must not stop a node.
         let _ = std::io::stdout().lock().write_all(line.as_bytes());
@@ -69,8 +69,7 @@ impl Fields {
         self.0.insert(name.to_owned(), value);
     }
     fn json(mut self, level: Level, target: &str, node: &str) -> String {
-        // A library's line has no event of its own: its module names it.
-        let event = self.0.remove("event").unwrap_or_else(|| json!(target.replace("::", ".")));
+        let event = self.event(target);
         let words = self.0.remove("msg").unwrap_or_default();
         // The agreed fields come first, in their order: people read these lines too.
         let mut line = format!(r#"{{"ts":"{}","level":"{}","event":{event},"msg":{words}"#, now(), level_word(level));
@@ -83,7 +82,15 @@ impl Fields {
         line.push_str("}\n");
         line
     }
-    fn text(mut self, level: Level) -> String {
+    /// A library's line has no event of its own: its module names it. One that came by way of `log`, as sled's do, has that
+    /// among its fields.
+    fn event(&mut self, target: &str) -> Value {
+        let module = self.0.remove("log.target").and_then(|target| Some(target.as_str()?.replace("::", ".")));
+        self.0.remove("event").unwrap_or_else(|| json!(module.unwrap_or_else(|| target.replace("::", "."))))
+    }
+    fn text(mut self, level: Level, target: &str) -> String {
+        let event = self.event(target);
+        self.0.insert("event".into(), event);
         let mut text = |name| match self.0.remove(name) {
             Some(Value::String(s)) => s,
             Some(other) => other.to_string(),
@@ -166,11 +173,26 @@ mod tests {
         assert!(line.starts_with("{\"ts\":") && line.ends_with("}\n") && line.matches('\n').count() == 1);
     }
 
+    /// sled's own thread ends on an error with such a line and nothing else.
+    #[test]
+    fn what_a_library_says_by_way_of_log_is_named_by_its_module() {
+        let fields = || {
+            let mut fields = Fields::default();
+            fields.0.insert("msg".into(), json!("failed to clean file from periodic flush thread"));
+            fields.0.insert("log.target".into(), json!("sled::flusher"));
+            fields.0.insert("log.line".into(), json!(112));
+            fields
+        };
+        let line = fields().json(Level::ERROR, "log", "");
+        assert!(line.contains(r#""event":"sled.flusher","msg":"failed"#) && !line.contains("log."), "{line}");
+        assert!(fields().text(Level::ERROR, "log").contains("error sled.flusher failed to clean"));
+    }
+
     #[test]
     fn a_text_line_is_one_line() {
         let mut fields = Fields::default();
         fields.0.insert("event".into(), json!("a.b"));
         fields.0.insert("error".into(), json!("first\nsecond"));
-        assert_eq!(fields.text(Level::INFO).matches('\n').count(), 1);
+        assert_eq!(fields.text(Level::INFO, "spine::edge").matches('\n').count(), 1);
     }
 }

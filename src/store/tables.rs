@@ -79,7 +79,7 @@ tables! {
     44 Sent,
     /// mesh: (sender mailbox, local id, message id) → nothing; tracking by local id.
     45 LocalIds,
-    /// mesh: (window of four hours by token time, mailbox, nonce, count) → used token.
+    /// mesh: (window by token time, mailbox, nonce, count) → used token.
     46 Tokens,
     /// mesh: (mailbox) → last handshake.
     47 Handshakes,

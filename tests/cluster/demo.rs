@@ -452,6 +452,7 @@ impl Demo {
         let url = self.node(id)["metrics"].as_str()?.to_owned();
         let (host, _) = url.strip_prefix("http://")?.split_once('/')?;
         let mut connection = std::net::TcpStream::connect(host).ok()?;
+        connection.set_read_timeout(Some(PATIENCE)).ok()?;
         write!(connection, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").ok()?;
         let mut text = String::new();
         connection.read_to_string(&mut text).ok()?;

@@ -23,6 +23,8 @@ use std::{
 /// How many of the clients send and how many collect.
 const SENDERS: usize = 6;
 const COLLECTORS: usize = 4;
+/// How many read and take what is left at the end.
+const CLOSERS: usize = 8;
 /// A pause between two operations of a client: the history shall hold faults, not millions of lines.
 pub const PACE: Duration = Duration::from_millis(4);
 /// How long a client waits for an answer; a frozen node must not hold it for good.
@@ -179,34 +181,48 @@ impl Load {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             for node in 0..self.site.targets.len() {
-                let mut hand = Hand::new(&self.site, Arc::clone(&self.record), node);
+                let mut hands = self.hands(node);
                 for mailbox in 0..self.site.mailboxes.len() {
-                    let ids = hand.surely_list(mailbox).await;
+                    let ids = hands[0].surely_list(mailbox).await;
                     // The first node's word is enough for what is in each body; all nodes must show the same list.
-                    for id in ids.iter().filter(|_| node == 0) {
-                        hand.surely(mailbox, id, true).await;
+                    if node == 0 {
+                        share(&mut hands, mailbox, &ids, true).await;
                     }
                 }
             }
             Clerk::new(sockets, Arc::clone(&self.record), CLERKS).read_all().await;
-            let mut hand = Hand::new(&self.site, Arc::clone(&self.record), 1);
+            let mut hands = self.hands(1);
             for mailbox in 0..self.site.mailboxes.len() {
                 // A list shows so many at most; what was taken from one comes in none after it.
                 let mut taken = HashSet::new();
                 loop {
-                    let ids = hand.surely_list(mailbox).await;
+                    let ids = hands[0].surely_list(mailbox).await;
                     if ids.is_empty() {
                         break;
                     }
-                    for id in ids {
-                        hand.surely(mailbox, &id, false).await;
-                        assert!(taken.insert(id), "what was acknowledged is gone");
-                    }
+                    share(&mut hands, mailbox, &ids, false).await;
+                    assert!(ids.into_iter().all(|id| taken.insert(id)), "what was acknowledged is gone");
                 }
             }
         });
         std::mem::take(&mut *self.record.ops.lock().expect("no client panicked"))
     }
+
+    /// Those who read and take what is left at the end, at one node.
+    fn hands(&self, node: usize) -> Vec<Hand> {
+        (0..CLOSERS).map(|_| Hand::new(&self.site, Arc::clone(&self.record), node)).collect()
+    }
+}
+
+/// Each of several hands reads, or acknowledges, its share of one mailbox's messages.
+async fn share(hands: &mut [Hand], mailbox: usize, ids: &[String], read: bool) {
+    let count = hands.len();
+    let shares = hands.iter_mut().enumerate().map(|(first, hand)| async move {
+        for id in ids.iter().skip(first).step_by(count) {
+            hand.surely(mailbox, id, read).await;
+        }
+    });
+    futures_util::future::join_all(shares).await;
 }
 
 impl Drop for Load {

@@ -35,7 +35,7 @@ use tokio_rustls::TlsAcceptor;
 
 const INBOX: &str = "/messageexchange/X26ABC1/inbox";
 const OUTBOX: &str = "/messageexchange/X26ABC1/outbox";
-const PATIENCE: Duration = Duration::from_millis(400);
+const PATIENCE: Duration = Duration::from_millis(1_000);
 
 type Rows = Arc<Mutex<MapStore>>;
 

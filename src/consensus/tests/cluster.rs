@@ -70,7 +70,7 @@ async fn a_leader_that_is_cut_off_neither_commits_nor_fences() {
 /// proposed on top of a refused proposal must not count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_counts_that_was_proposed_behind_a_refused_proposal() {
-    let cluster = Cluster::new(3, 1).await;
+    let cluster = Cluster::lively(3, 1).await;
     cluster.write(0, "before").await;
     let leader = cluster.leader(0).await;
     let group = &leader.groups[0];

@@ -163,6 +163,8 @@ pub struct How {
     /// Who may be asked to mend a damaged log.
     pub mend: Vec<(NodeNumber, SocketAddr)>,
     pub balance: Option<Duration>,
+    /// Elections as early as in a real site; without it so late that no stall of a busy machine calls one.
+    pub lively: bool,
 }
 
 /// Opens a store, also just after it was closed: the engine's own threads hold its lock for a moment longer.
@@ -192,12 +194,14 @@ pub async fn start(
     let store = store_at(&dir.join("store"), &store_options).await;
     let recorder = Recorder::new(store.clone());
     let told = failures.clone();
+    let usual = Options::new("test", id, listens);
     let options = Options {
         snapshot_after_bytes: 1 << 20,
         keep_bytes: 256 << 10,
         balance_after: how.balance,
+        election: if how.lively { usual.election } else { (usual.election.0 * 5, usual.election.1 * 5) },
         fatal: Arc::new(move |why| told.lock().unwrap().push(why.to_owned())),
-        ..Options::new("test", id, listens)
+        ..usual
     };
     let parts = Parts { log: log.clone(), store: store.clone(), transport, router, rng: Arc::new(SystemRng) };
     let consensus = Consensus::new(parts, options);
@@ -242,20 +246,24 @@ pub struct Cluster {
 
 impl Cluster {
     pub async fn new(size: u16, groups: u16) -> Self {
-        Self::made(size, groups, None).await
+        Self::made(size, groups, How::default()).await
+    }
+
+    pub async fn lively(size: u16, groups: u16) -> Self {
+        Self::made(size, groups, How { lively: true, ..How::default() }).await
     }
 
     pub async fn balanced(size: u16, groups: u16, after: Duration) -> Self {
-        Self::made(size, groups, Some(after)).await
+        Self::made(size, groups, How { balance: Some(after), ..How::default() }).await
     }
 
-    async fn made(size: u16, groups: u16, balance: Option<Duration>) -> Self {
+    async fn made(size: u16, groups: u16, how: How) -> Self {
         let mut cluster = Cluster {
             net: Arc::default(),
             dir: tempfile::tempdir().unwrap(),
             nodes: (0..size).map(|_| None).collect(),
             groups,
-            how: How { balance, ..How::default() },
+            how,
             moved: HashMap::new(),
         };
         for node in 1..=size {

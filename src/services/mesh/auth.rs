@@ -4,8 +4,9 @@
 //! its request's effect; the same mailbox, nonce and count are refused whatever the timestamp, as long as any
 //! timestamp they could carry is inside the acceptance span.
 //!
-//! Used tokens lie in windows of four hours of token time. A span of two hours either way touches two windows, so
-//! a replay is found with two reads, and a window is swept as a whole once no token of it can be accepted any more.
+//! Used tokens lie in windows of token time as long as the acceptance span: four hours, where a token may be two hours
+//! off either way. A span touches two windows, so a replay is found with two reads, and a window is swept as a whole
+//! once no token of it can be accepted any more.
 
 use super::{
     Mesh,
@@ -34,7 +35,6 @@ use crate::{
 use aws_lc_rs::hmac;
 use bytes::Bytes;
 
-const WINDOW_MILLIS: u64 = 4 * 60 * 60 * 1000;
 /// Rows removed by one sweep: a fraction of a millisecond of the decider's time.
 const SWEEP_ROWS: usize = 1000;
 /// Pause between sweeps of one window: 20,000 rows a second, above any sustained rate of requests.
@@ -105,7 +105,8 @@ pub fn replay(cx: &Cx<'_, '_>, verified: &Verified<'_>, request: &Request) -> Re
 
 fn used_token(cx: &Cx<'_, '_>, token: &Token<'_>) -> Result<Option<(u64, UsedToken)>, Fault> {
     let (skew, now) = (skew(cx.mesh), cx.now());
-    let windows = now.saturating_sub(skew + 59_999) / WINDOW_MILLIS..=now.saturating_add(skew) / WINDOW_MILLIS;
+    let length = window_length(cx.mesh);
+    let windows = now.saturating_sub(skew + 59_999) / length..=now.saturating_add(skew) / length;
     for window in windows {
         if let Some(used) = read(cx.draft, Table::Tokens, token_key(window, token))? {
             return Ok(Some((window, used)));
@@ -116,8 +117,8 @@ fn used_token(cx: &Cx<'_, '_>, token: &Token<'_>) -> Result<Option<(u64, UsedTok
 
 /// Remembers a token as used by this attempt, and sees to it that its window is swept one day.
 pub fn spend(cx: &mut Cx<'_, '_>, verified: &Verified<'_>, how: &Use, used: UsedToken) -> Result<(), Fault> {
-    let draft = &mut *cx.draft;
-    let window = verified.time / WINDOW_MILLIS;
+    let (draft, length) = (&mut *cx.draft, window_length(cx.mesh));
+    let window = verified.time / length;
     match how {
         Use::First => draft.insert(token_key(window, &verified.token), used.encode()),
         Use::Again(window, _) => draft.put(token_key(*window, &verified.token), used.encode()),
@@ -126,7 +127,7 @@ pub fn spend(cx: &mut Cx<'_, '_>, verified: &Verified<'_>, how: &Use, used: Used
     if draft.get(&mark.clone().build())?.is_none() {
         draft.put(mark, NOTHING);
         // The last minute of the window, with its slack, is past.
-        let due = (window + 1) * WINDOW_MILLIS + skew(cx.mesh) + 60_000;
+        let due = (window + 1) * length + skew(cx.mesh) + 60_000;
         draft.timer(due, services::MESH, super::timers::token_sweep(window));
     }
     Ok(())
@@ -167,6 +168,11 @@ pub fn sweep(cx: &mut Cx<'_, '_>, sweep: &Sweep) -> Result<(), Fault> {
 
 fn skew(mesh: &Mesh) -> u64 {
     mesh.options.clock_skew.as_millis() as u64
+}
+
+/// How much token time lies in one window.
+fn window_length(mesh: &Mesh) -> u64 {
+    (2 * skew(mesh)).max(1)
 }
 
 fn window_key(window: u64) -> Key {

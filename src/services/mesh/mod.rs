@@ -107,7 +107,8 @@ pub struct MeshOptions {
     pub inbox_expiry: Duration,
     /// From acceptance until every trace but the audit trail's is removed.
     pub retention: Duration,
-    /// How far a token's timestamp may be from now, either way (mesh.md §3).
+    /// How far a token's timestamp may be from now, either way (mesh.md §3); the windows of used tokens are twice as
+    /// long, so what was used under another value is not found.
     pub clock_skew: Duration,
     /// The test-mode endpoints of mesh.md §15. Refused by the configuration where the site is live.
     pub test_endpoints: bool,

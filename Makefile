@@ -90,10 +90,9 @@ clients: build
 	bash tests/clients/run $(SPINE)
 
 ## cluster: real processes killed, frozen, cut off, wiped, joined and replaced under load, judged by a history checker.
-##   The judge reads histories of tens of thousands of operations: built like the simulation, with which it shares the library.
 ##   make cluster LONG=1 takes faults that stay for longer; SPINE_OLD_BIN=/path/to/spine adds sites of two releases.
 cluster: build
-	CARGO_PROFILE_DEV_OPT_LEVEL=1 SPINE_BIN=$(SPINE) LONG=$(LONG) $(CARGO) test $(LOCKED) --test cluster -- --nocapture --test-threads=1
+	SPINE_BIN=$(SPINE) LONG=$(LONG) $(CARGO) test $(LOCKED) --test cluster -- --nocapture --test-threads=1
 
 ## fuzz: each parser under hostile input, from the corpora of fuzz/corpus; as many at once as there are processors.
 ##   make fuzz FUZZ_SECONDS=3600 takes an hour for each; FUZZ_KEEP=1 keeps the inputs that reached new code.

@@ -27,6 +27,8 @@ struct Held {
     bodies: HashSet<Bytes>,
     number: u64,
     refuse_next: u32,
+    /// Listed, and no longer to be had.
+    expired: HashSet<String>,
 }
 
 type Shared = Arc<Mutex<Held>>;
@@ -64,6 +66,7 @@ async fn answer(held: Shared, request: Request<Incoming>) -> Result<Response<Ful
             plain(StatusCode::OK, serde_json::json!({ "messages": mine.collect::<Vec<_>>() }).to_string())
         }
         (&Method::GET, [_, _, "inbox", id]) => match held.messages.get(*id) {
+            Some(_) if held.expired.contains(*id) => plain(StatusCode::GONE, String::new()),
             Some((_, body)) => Ok(Response::new(Full::new(body.clone()))),
             None => plain(StatusCode::NOT_FOUND, String::new()),
         },
@@ -181,6 +184,16 @@ fn a_load_sends_collects_and_reports() {
     args.count = None;
     let collected = phase::run(&site, &args, Phase::Collect).unwrap();
     assert_eq!((collected.messages, held.lock().unwrap().messages.len()), (197, 0), "{:?}", collected.stats.failures);
+
+    // One that expired behind the list is asked for once.
+    args.count = Some(20);
+    phase::run(&site, &args, Phase::Send).unwrap();
+    let one = held.lock().unwrap().messages.keys().next().unwrap().clone();
+    held.lock().unwrap().expired.insert(one.clone());
+    args.count = None;
+    let others = phase::run(&site, &args, Phase::Collect).unwrap();
+    assert_eq!((others.messages, others.stats.failures.get("retrieve 410")), (19, Some(&1)));
+    held.lock().unwrap().messages.remove(&one);
 
     args.count = Some(40);
     args.rate = Some(400.0);

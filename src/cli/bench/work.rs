@@ -121,7 +121,7 @@ impl Worker {
         while let Some(due) = self.plan.ticket().await {
             let good = if collects {
                 match self.collect(due).await {
-                    Collected::One => true,
+                    Collected::One { .. } => true,
                     Collected::Nothing => {
                         empty += 1;
                         if empty >= EMPTY_LISTS {
@@ -134,7 +134,10 @@ impl Worker {
             } else {
                 let sent = self.send(due).await;
                 if sent && self.plan.phase == Phase::Mixed {
-                    self.collect(Instant::now()).await;
+                    // One for each would never make up for a look that found nothing, and inboxes would only grow.
+                    if let Collected::One { more: true } = self.collect(Instant::now()).await {
+                        self.collect(Instant::now()).await;
+                    }
                 }
                 sent
             };
@@ -160,7 +163,7 @@ impl Worker {
         headers.insert(self.fixed.to.clone(), self.fixed.mailboxes[to].clone());
         headers.insert(self.fixed.workflow.clone(), self.workflow.clone());
         headers.insert(header::CONTENT_TYPE, self.fixed.octets.clone());
-        let done = self.ask(Op::Send, due, request, StatusCode::ACCEPTED).await.is_some();
+        let done = self.ask(Op::Send, due, request, StatusCode::ACCEPTED).await.is_ok();
         self.finished(done, due);
         done
     }
@@ -169,32 +172,35 @@ impl Worker {
         let plan = Arc::clone(&self.plan);
         let at = self.number % plan.inboxes.len();
         let inbox = &plan.inboxes[at];
-        let id = {
+        let (id, more) = {
             let mut page = inbox.page.lock().await;
             if page.waiting.is_empty() {
                 let request = self.request(at, Method::GET, "/inbox?max_results=500", Full::default());
-                let Some(body) = self.ask(Op::List, Instant::now(), request, StatusCode::OK).await else {
+                let Ok(body) = self.ask(Op::List, Instant::now(), request, StatusCode::OK).await else {
                     return Collected::Failed;
                 };
                 page.take(&body);
             }
             match page.waiting.pop_front() {
-                Some(id) => id,
+                Some(id) => (id, !page.waiting.is_empty()),
                 None => return Collected::Nothing,
             }
         };
         let path = format!("/inbox/{id}");
         let request = self.request(at, Method::GET, &path, Full::default());
-        if self.ask(Op::Retrieve, due, request, StatusCode::OK).await.is_none() {
-            inbox.page.lock().await.waiting.push_back(id);
+        if let Err(status) = self.ask(Op::Retrieve, due, request, StatusCode::OK).await {
+            // One that has expired since it was listed will not come back.
+            if status != Some(StatusCode::GONE) {
+                inbox.page.lock().await.waiting.push_back(id);
+            }
             return Collected::Failed;
         }
         let request = self.request(at, Method::PUT, &format!("{path}/status/acknowledged"), Full::default());
-        let done = self.ask(Op::Acknowledge, Instant::now(), request, StatusCode::OK).await.is_some();
+        let done = self.ask(Op::Acknowledge, Instant::now(), request, StatusCode::OK).await.is_ok();
         if plan.phase == Phase::Collect {
             self.finished(done, due);
         }
-        if done { Collected::One } else { Collected::Failed }
+        if done { Collected::One { more } } else { Collected::Failed }
     }
 
     fn finished(&self, done: bool, began: Instant) {
@@ -221,8 +227,14 @@ impl Worker {
         request
     }
 
-    /// Asks, counts the answer, and gives the body of an answer with the wanted status.
-    async fn ask(&mut self, op: Op, due: Instant, request: Request<Full<Bytes>>, want: StatusCode) -> Option<Bytes> {
+    /// Asks, counts the answer, and gives the body of an answer with the wanted status; else the status, if there was one.
+    async fn ask(
+        &mut self,
+        op: Op,
+        due: Instant,
+        request: Request<Full<Bytes>>,
+        want: StatusCode,
+    ) -> Result<Bytes, Option<StatusCode>> {
         let sent = Instant::now();
         let answer = self.client.ask(request).await;
         let now = Instant::now();
@@ -233,26 +245,32 @@ impl Worker {
         let mut stats = self.stats.lock().unwrap_or_else(|e| e.into_inner());
         match answer {
             // Failures of the warm-up count: they are never to be expected.
-            Err(failure) => stats.failed(op, failure),
+            Err(failure) => {
+                stats.failed(op, failure);
+                Err(None)
+            }
             Ok(answer) if !good => {
                 let seconds = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
                 // A little more, and not the same for all.
                 self.told = seconds.map(|s: u64| Duration::from_millis(s * 1_000 + self.dice.roll() % 500));
                 stats.refused(op, answer.status(), self.told.is_some(), now.saturating_duration_since(sent));
+                Err(Some(answer.status()))
             }
             Ok(answer) => {
                 if self.plan.counts(due) {
                     stats.success(op, now.saturating_duration_since(due));
                 }
-                return Some(answer.into_body());
+                Ok(answer.into_body())
             }
         }
-        None
     }
 }
 
 enum Collected {
-    One,
+    One {
+        /// Others of the last list wait for somebody to take them.
+        more: bool,
+    },
     Nothing,
     Failed,
 }
